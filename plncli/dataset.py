@@ -1,0 +1,82 @@
+"""The table to explain and what explains it, matched row by row, on one device and in one dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from plncli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in rows everywhere; shapes are checked once, here.
+
+    Y: n×p, the table to explain (counts, 0/1, or real values); 0 where not observed.
+    X: n×d design matrix.
+    O: n×p or n×1 offset on the log scale (log exposure).
+    w: (n,) positive sample weights.
+    K: n×p boolean, True where Y is observed; None when every entry is.
+    """
+
+    Y: Tensor
+    X: Tensor
+    O: Tensor
+    w: Tensor
+    K: Tensor | None = None
+    samples: tuple[str, ...] = field(default=(), repr=False)
+    terms: tuple[str, ...] = ()
+    responses: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if self.Y.ndim != 2 or self.X.ndim != 2:
+            raise DataError("The table to explain and the design matrix must have two axes: samples × columns.")
+        (n, p), d = self.Y.shape, self.X.shape[1]
+        for letter, default, size in (("samples", "sample", n), ("terms", "x", d), ("responses", "y", p)):
+            names = tuple(getattr(self, letter)) or tuple(f"{default}{i + 1}" for i in range(size))
+            object.__setattr__(self, letter, names)
+            if len(names) != size:
+                raise DataError(f"{len(names)} {letter} are named, but the tables have {size}.")
+        shapes = {"X": (n, d), "w": (n,), "O": (n, p) if self.O.shape[1:] == (p,) else (n, 1)}
+        if self.K is not None:
+            shapes["K"] = (n, p)
+        for letter, shape in shapes.items():
+            tensor = getattr(self, letter)
+            if tuple(tensor.shape) != shape:
+                raise DataError(f"{letter} has shape {tuple(tensor.shape)}, but Y of shape {(n, p)} asks for {shape}.")
+            if tensor.device != self.Y.device:
+                raise DataError(f"{letter} is on {tensor.device} and Y on {self.Y.device}; move them together.")
+            if letter != "K" and tensor.dtype != self.Y.dtype:
+                raise DataError(f"{letter} is {tensor.dtype} and Y {self.Y.dtype}; convert them together.")
+        if n == 0 or p == 0:
+            raise DataError(f"The table to explain is empty ({n} samples × {p} columns).")
+        if not bool((self.w > 0).all()):
+            raise DataError("Sample weights must be positive; leave out samples of weight zero.")
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.Y.shape[0]
+
+    @property
+    def p(self) -> int:
+        """Number of features (responses)."""
+        return self.Y.shape[1]
+
+    @property
+    def d(self) -> int:
+        """Number of coefficients per feature (columns of the design matrix)."""
+        return self.X.shape[1]
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the sample weights: n when all are 1."""
+        return float(self.w.sum())
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
+        """The same data on another device or in another floating dtype."""
+        moved = {letter: getattr(self, letter).to(device=device, dtype=dtype) for letter in ("Y", "X", "O", "w")}
+        K = None if self.K is None else self.K.to(device=device)
+        return replace(self, K=K, **moved)

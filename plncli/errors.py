@@ -1,0 +1,60 @@
+"""Errors that reach the user as one message and one exit code, never as a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class PlncliError(Exception):
+    """Base of every foreseen failure; the message says what, where and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(PlncliError):
+    """The command line asks for something that cannot be: options that exclude each other, a folder in the way."""
+
+    exit_code = 2
+
+
+class DataError(PlncliError):
+    """A table cannot be used as it stands."""
+
+    exit_code = 3
+
+
+class FormulaError(DataError):
+    """A formula cannot be read, or does not fit its table."""
+
+
+class ConfigError(DataError):
+    """A configuration file holds an unknown key or a value of the wrong kind."""
+
+
+class FitError(PlncliError):
+    """A fit could not even start: its objective is not finite where it begins."""
+
+    exit_code = 4
+
+
+class DeviceError(PlncliError):
+    """The device is not there, lacks the number type, or is out of memory."""
+
+    exit_code = 5
+
+
+def some(names: Iterable[object], limit: int = 5) -> str:
+    """First few of the names, and how many more there are: ``a, b, c and 12 more``."""
+    names = [str(name) for name in names]
+    shown = ", ".join(names[:limit])
+    more = len(names) - limit
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """``" Did you mean `x`?"`` for the known name closest to `name`, or an empty string."""
+    from difflib import get_close_matches
+
+    folded = {candidate.casefold(): candidate for candidate in known}
+    match = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    return f" Did you mean `{folded[match[0]]}`?" if match else ""

@@ -1,0 +1,110 @@
+"""What a model is: settings in a frozen record, mathematics in pure methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something the user must know about a fit: a stable `code`, a sentence, and the names it is about.
+
+    `cells` lists (response, term) pairs whose coefficient has no finite estimate.
+    """
+
+    code: str
+    message: str
+    names: tuple[str, ...] = ()
+    cells: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A model is complete once its objective is written: gradient and Hessian products come from autograd.
+
+    `prepare` checks the data and computes once what every evaluation needs (an orthonormal basis of the
+    design, a mask, constants); its value is what every other method is handed as `prepared`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    def prepare(self, data: Dataset) -> Any:
+        """Check `data` (DataError says what is wrong) and precompute; a frozen record with `.data`."""
+        ...
+
+    def start(self, prepared: Any) -> Params:
+        """Where an optimizer begins."""
+        ...
+
+    def objective(self, params: Params, prepared: Any) -> Tensor:
+        """Minus the log-likelihood or the ELBO in nats, constants included; inf where it is not defined."""
+        ...
+
+    def estimates(self, params: Params, prepared: Any) -> dict[str, Tensor]:
+        """Quantities of interest by symbol: B (d×p), Sigma (p×p), Omega (p×p), M and S (n×p)…"""
+        ...
+
+    def n_parameters(self, prepared: Any) -> int:
+        """Number of free parameters of the statistical model (not of the variational distribution)."""
+        ...
+
+    def r2(self, params: Params, prepared: Any) -> float:
+        """Share of the null deviance (intercept and offset alone) that the fit explains; nan if there is none."""
+        ...
+
+    def state(self, params: Params, prepared: Any) -> dict[str, Tensor]:
+        """Further tensors by name that prediction and a warm start need."""
+        ...
+
+    def findings(self, params: Params, prepared: Any, gap: float) -> tuple[Finding, ...]:
+        """What the user must be told about this fit; `gap` is the certificate, nats left at `params`."""
+        ...
+
+
+@runtime_checkable
+class Preconditioned(Protocol):
+    """A model that knows an approximation of the inverse Hessian."""
+
+    exact_preconditioner: ClassVar[bool]
+
+    def preconditioner(self, params: Params, prepared: Any) -> Callable[[Params], Params]:
+        """Linear map v -> P^-1 v, symmetric positive definite, at `params`."""
+        ...
+
+
+@runtime_checkable
+class Alternating(Protocol):
+    """A model part of whose parameters has a closed form given the rest (an exact M-step)."""
+
+    def conditional(self, params: Params, prepared: Any) -> tuple[Model, Any]:
+        """The model and prepared data in which the closed-form part is held where it is best for `params`."""
+        ...
+
+
+@runtime_checkable
+class Revisable(Protocol):
+    """A model whose optimum may lie on a boundary that is solved by changing the problem."""
+
+    def degenerate(self, params: Params, prepared: Any) -> bool:
+        """Cheap sign, looked at after each step, that `revise` may have something to change."""
+        ...
+
+    def revise(self, params: Params, prepared: Any) -> tuple[Params, Any] | None:
+        """Start and prepared data of the changed problem, or None when this one stands."""
+        ...
+
+
+class Latent(Protocol):
+    """A model with a latent layer: its objective is a bound, and q has an entropy."""
+
+    def entropy(self, params: Params, prepared: Any) -> float:
+        """Entropy of q in nats."""
+        ...

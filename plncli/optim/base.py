@@ -1,0 +1,121 @@
+"""Problem, stop rule, statuses, trace: what all optimizers share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+
+
+class Status(Enum):
+    """Every way a fit can end, with the sentence the user reads: what happened, likely cause, what to change."""
+
+    CONVERGED = "Converged: the estimated distance to the optimum is below the tolerance."
+    MAX_ITER = "Stopped at the step limit before converging. Raise --max-iter, or use --optimizer newton-cg."
+    TIME_LIMIT = "Stopped at the time limit before converging. Raise --time-limit."
+    STALLED = (
+        "Stopped making progress before the tolerance was met. "
+        "Use --optimizer newton-cg, another --learning-rate, or a looser --tol."
+    )
+    PRECISION = (
+        "Stopped where rounding hides any further decrease, before the tolerance was met. "
+        "Use --dtype float64, or a looser --tol."
+    )
+    DIVERGED = (
+        "The objective left the finite numbers and did not come back. "
+        "Lower --learning-rate, or use --optimizer newton-cg."
+    )
+    INTERRUPTED = "Interrupted: what was reached so far is kept."
+    DEGENERATE = "Stopped on a boundary of the parameter space."
+
+    @property
+    def sentence(self) -> str:
+        """The sentence for the user."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When to stop. `tol`: estimated nats left per sample, the one meaning of tolerance for all optimizers.
+
+    `max_iter` None leaves the optimizer's own default; `time_limit` in seconds; `cancelled` is asked at each step.
+    """
+
+    tol: float = 1e-6
+    max_iter: int | None = None
+    time_limit: float = math.inf
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the trace; it describes the point reached after `step` steps (0 is the start).
+
+    `loss` in nats; `grad_norm` the Euclidean norm of the gradient; `gap` the estimated nats left (nan when not
+    estimated at this point); `step_size` the multiple of the search direction, or the learning rate, that led here.
+    """
+
+    step: int
+    seconds: float
+    evaluations: int
+    loss: float
+    grad_norm: float
+    gap: float = math.nan
+    step_size: float = math.nan
+
+
+OnStep = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an optimizer is given.
+
+    objective: Params -> scalar tensor, differentiable twice; inf or nan where it is not defined.
+    scale: total sample weight, by which the tolerance per sample is multiplied.
+    precondition: at a point, a linear map v -> P^-1 v; `exact` when P is the Hessian up to sign safeguards.
+    alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
+    degenerate: asked after each step; True ends the run with Status.DEGENERATE.
+    """
+
+    objective: Callable[[Params], Tensor]
+    start: Params
+    scale: float
+    precondition: Callable[[Params], Callable[[Params], Params]] | None = None
+    exact: bool = False
+    alternate: Callable[[Params], Problem] | None = None
+    degenerate: Callable[[Params], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where an optimizer ended. `gap`: estimated nats left at `params`, by the certificate; nan if it has none."""
+
+    params: Params
+    value: float
+    gap: float
+    grad_norm: float
+    steps: int
+    evaluations: int
+    products: int
+    seconds: float
+    status: Status
+    trace: tuple[Step, ...] = field(repr=False, default=())
+
+
+class Optimizer(Protocol):
+    """A frozen record of settings that minimises any Problem."""
+
+    name: ClassVar[str]
+
+    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+        """Minimise `problem` until `stop` says so; `on_step` sees each row of the trace as it is made."""
+        ...

@@ -1,0 +1,42 @@
+"""What a fit leaves: estimates by symbol, how it was reached, how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from plncli.criteria import Criteria
+from plncli.dataset import Dataset
+from plncli.models.base import Finding, Model
+from plncli.optim.base import Optimum
+
+AXES: dict[str, tuple[str, str, str]] = {
+    "Sigma": ("sigma", "response", "response"),
+    "Omega": ("omega", "response", "response"),
+    "M": ("latent_mean", "sample", "response"),
+    "S": ("latent_sd", "sample", "response"),
+}
+"""Symbol -> file name and axes: a model that estimates known symbols needs no writer of its own."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished fit.
+
+    estimates: by symbol; B is d×p and may hold ±inf (no finite estimate) or nan (not determined).
+    state: further tensors that prediction and a warm start need, saved with the model.
+    """
+
+    model: Model
+    data: Dataset = field(repr=False)
+    estimates: dict[str, Tensor] = field(repr=False)
+    optimum: Optimum
+    criteria: Criteria
+    findings: tuple[Finding, ...] = ()
+    state: dict[str, Tensor] = field(repr=False, default_factory=dict)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the certificate found the optimum within the tolerance."""
+        return self.optimum.status.name == "CONVERGED"
