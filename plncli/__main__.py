@@ -1,0 +1,5 @@
+"""`python -m plncli` is `plncli`."""
+
+from plncli.cli import main
+
+main()
