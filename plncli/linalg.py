@@ -1,0 +1,165 @@
+"""Dense linear algebra that does not depend on units: orthonormal bases, dependent columns, scaled Cholesky."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plncli.errors import DataError, some
+
+
+@dataclass(frozen=True)
+class Basis:
+    """X = Q T with Q'WQ = (sum of w) I: entries of Q are of order one whatever the units of X.
+
+    Q: n×d; T: d×d upper triangular.
+    """
+
+    Q: Tensor
+    T: Tensor
+
+    def coefficients(self, G: Tensor) -> Tensor:
+        """Coefficients of X's own columns from those of Q (d×p, or d×k): XB = QG, so B solves TB = G."""
+        return torch.linalg.solve_triangular(self.T, G, upper=True)
+
+    def reduced(self, B: Tensor) -> Tensor:
+        """Coefficients of Q from those of X (d×p): the inverse of `coefficients`."""
+        return self.T @ B
+
+
+def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
+    """Basis of the columns of X (n×d) that is orthonormal under the weights w (n,), by Householder QR.
+
+    Columns are brought to unit norm first, so units of 1e12 beside units of 1e-12 do no harm.
+    Raises DataError, with the names of the `terms`, when columns depend on each other linearly.
+    """
+    n, d = X.shape
+    root = w.sqrt()
+    A, norms = _unit_columns(X, root)
+    if d <= n:
+        Q, R = torch.linalg.qr(A)
+        sound = bool((R.diagonal().abs() > _rank_tolerance(X)).all())
+    if d > n or not sound:
+        # A small diagonal is only a sign: the verdict, and the names, come from the column by column search.
+        dependent = dependent_columns(X, w)
+        if dependent:
+            raise DataError(describe_dependence(dependent, n, terms or [f"x{k + 1}" for k in range(d)]))
+    scale = w.sum().sqrt()
+    Q.mul_(scale).div_(root.unsqueeze(1))
+    return Basis(Q, R * norms / scale)
+
+
+def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tuple[int, ...]]]:
+    """Columns of X (n×d) that are linear combinations of earlier ones, each with the columns it is made of.
+
+    Earlier columns are kept, later ones are called dependent, as in R's lm. A column that is zero throughout
+    depends on none. The answer does not change with the units of the columns.
+    """
+    A, _ = _unit_columns(X, None if w is None else w.sqrt())
+    R = torch.linalg.qr(A, mode="r").R  # same inner products between columns, min(n, d) rows
+    tol = _rank_tolerance(X)
+    kept: list[int] = []
+    found: list[tuple[int, tuple[int, ...]]] = []
+    E = R.new_zeros((R.shape[0], 0))  # orthonormal, spans the kept columns
+    for k in range(R.shape[1]):
+        r = R[:, k]
+        for _ in range(2):  # Gram-Schmidt twice is enough (Giraud, Langou & Rozloznik 2005)
+            r = r - E @ (E.T @ r)
+        norm = torch.linalg.vector_norm(r)
+        if norm > tol:
+            kept.append(k)
+            E = torch.cat([E, (r / norm).unsqueeze(1)], dim=1)
+        elif not kept:
+            found.append((k, ()))
+        else:
+            share = torch.linalg.lstsq(R[:, kept], R[:, k : k + 1]).solution[:, 0]
+            found.append((k, tuple(c for c, s in zip(kept, share.abs().tolist(), strict=True) if s > tol**0.5)))
+    return found
+
+
+def describe_dependence(dependent: Sequence[tuple[int, Sequence[int]]], n: int, terms: Sequence[str]) -> str:
+    """The sentence for the user about the columns that `dependent_columns` found among the named terms."""
+    if len(terms) > n:
+        return (
+            f"There are more coefficients ({len(terms)}: {some(terms)}) than samples ({n}). "
+            "Take terms out of the formula, or add samples."
+        )
+    told = "; ".join(
+        f"`{terms[k]}` is a linear combination of {some(f'`{terms[c]}`' for c in others)}"
+        if others
+        else f"`{terms[k]}` is zero in every sample"
+        for k, others in dependent[:3]
+    )
+    more = f"; and {len(dependent) - 3} more" if len(dependent) > 3 else ""
+    return f"Terms of the design depend on each other: {told}{more}. Take the redundant ones out of the formula."
+
+
+class Factor(NamedTuple):
+    """Cholesky factor of a positive definite matrix and the logarithm of its determinant."""
+
+    L: Tensor
+    logdet: Tensor
+
+    def inverse(self) -> Tensor:
+        """The inverse of the factored matrix."""
+        return torch.cholesky_inverse(self.L)
+
+    def solve(self, B: Tensor) -> Tensor:
+        """The inverse times B, without forming it."""
+        return torch.cholesky_solve(B, self.L)
+
+
+def cholesky_scaled(Sigma: Tensor) -> Factor | None:
+    """Factor Sigma (p×p) through its correlation form, so that variances of very different size do no harm.
+
+    None, never an exception, when Sigma is not finite or not positive definite. Differentiable: the scale is
+    held constant, which changes no derivative because L and the log-determinant do not depend on it.
+    """
+    variance = Sigma.diagonal().detach()
+    if not bool(((variance > 0) & torch.isfinite(variance)).all()):
+        return None
+    sd = variance.sqrt()
+    L, info = torch.linalg.cholesky_ex(Sigma / sd / sd.unsqueeze(1))
+    if bool(info != 0) or not bool(torch.isfinite(L.detach()).all()):
+        return None
+    return Factor(L * sd.unsqueeze(1), 2.0 * L.diagonal().log().sum() + variance.log().sum())
+
+
+def weighted_grams(Q: Tensor, V: Tensor, block: int = 1 << 22) -> Tensor:
+    """Q' diag(V_j) Q for each column of V: p×d×d from Q (n×d) and V (n×p).
+
+    Rows go through in blocks of about `block` numbers: the temporary memory does not grow with n.
+    """
+    (n, d), p = Q.shape, V.shape[1]
+    out = Q.new_zeros((p, d * d))
+    rows = max(1, block // max(1, d * d))
+    for i in range(0, n, rows):
+        q, v = Q[i : i + rows], V[i : i + rows].to(Q.dtype)
+        if p < d:
+            out += torch.stack([(q.T @ (q * v[:, j : j + 1])).flatten() for j in range(p)])
+        else:
+            out += v.T @ (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)
+    return out.view(p, d, d)
+
+
+def _unit_columns(X: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
+    """W^½X with columns of norm one (a zero column stays zero), and the norms (d,); root: (n,) square roots of w."""
+    A = X.clone() if root is None else X * root.unsqueeze(1)
+    if A.shape[0] == 0 or A.shape[1] == 0:
+        return A, A.new_ones(A.shape[1])
+    largest = A.abs().amax(dim=0)  # first, so that squares neither overflow nor vanish
+    largest = torch.where(largest > 0, largest, 1.0)
+    A.div_(largest)
+    norms = torch.linalg.vector_norm(A, dim=0)
+    norms = torch.where(norms > 0, norms, 1.0)
+    A.div_(norms)
+    return A, largest * norms
+
+
+def _rank_tolerance(X: Tensor) -> float:
+    """Share of a column's norm below which what other columns leave of it is rounding: 4e-11, in float32 2e-5."""
+    return torch.finfo(X.dtype).eps ** (2 / 3)
