@@ -1,0 +1,273 @@
+"""Whether maximum-likelihood coefficients are finite, and which run off to infinity when they are not.
+
+A direction δ along which the likelihood never falls is a *direction of recession*. With rows q_i of the design,
+
+    Poisson:    q_i'δ = 0 where y_i > 0,  q_i'δ ≤ 0 where y_i = 0;
+    Bernoulli:  (2 y_i − 1) q_i'δ ≥ 0 everywhere.
+
+When some inequality can be strict the likelihood has a supremum and no maximum: those rows are *separated*.
+Both are one question about a polyhedral cone {δ : a_i'δ = 0 for fixed rows, a_i'δ ≤ 0 for free rows}, answered
+here exactly: mostly by ranks and signs, else by small linear programs (scipy's HiGHS, imported only then).
+
+Albert & Anderson 1984 (Biometrika 71); Konis 2007 (thesis, Oxford); Correia, Guimarães & Zylkin 2019
+(arXiv:1903.01633). Neither the units of a column nor the scale of a row changes an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from plncli.linalg import weighted_grams
+
+_TOL = 1e-9  # a singular value, or what is left of a unit row, below this is rounding
+_SCREEN = 1e-9  # eigenvalues of a Gram matrix are squares: far above the square of _TOL, so the screen is safe
+_STILL = 1e-8  # a coefficient that the kernel moves by a smaller share than this does not move
+_BOX = 1e7  # largest entry of a direction that lowers each row by one: narrower cones count as closed
+_ROWS = 400  # rows of the first linear program; further ones join where the direction found violates them
+
+
+@dataclass(frozen=True)
+class Recession:
+    """The cone of directions of recession of one response.
+
+    cells: (n,) rows that are separated, those with a_i'δ < 0 for some δ of the cone.
+    delta: (d,) a direction in the relative interior: negative on every separated row, zero on all others.
+    kernel: d×k orthonormal basis of the directions that change no row that is kept (neither separated nor ignored).
+    rows: b×k separated rows in terms of the kernel, of unit norm, each once.
+    """
+
+    cells: Tensor
+    delta: Tensor
+    kernel: Tensor
+    rows: Tensor = field(repr=False)
+
+    def limits(self, T: Tensor) -> Tensor:
+        """Where each coefficient of X's own columns (X = QT) goes, (d,).
+
+        0: it has a finite estimate; ±1: it goes to ±inf; nan: the data leave it open (it may take any value).
+        A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
+        moves it one way; the difference of two coefficients that both go to −inf, say, is open.
+        """
+        return torch.tensor([_course(c, self.rows) for c in self._moves(T)], dtype=self.kernel.dtype)
+
+    def infinite(self, T: Tensor) -> Tensor:
+        """Which coefficients of X's own columns have no finite estimate, (d,) booleans: `limits` without directions."""
+        return torch.linalg.vector_norm(self._moves(T), dim=1) > _STILL
+
+    def _moves(self, T: Tensor) -> Tensor:
+        """How the kernel moves each coefficient, d×k, as a share of how far any unit direction of Q could."""
+        T = T.to(self.kernel)
+        inverse = torch.linalg.solve_triangular(T, torch.eye(len(T), dtype=T.dtype), upper=True)
+        return inverse @ self.kernel / torch.linalg.vector_norm(inverse, dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Features of a table of counts without finite coefficients.
+
+    cells: n×p, True where the expected count goes to 0 at the supremum; `features` index the columns concerned,
+    among them those that are merely not identified (too few of their cells are observed).
+    """
+
+    cells: Tensor
+    features: tuple[int, ...]
+    recessions: tuple[Recession, ...] = field(repr=False)
+
+    def limits(self, T: Tensor) -> Tensor:
+        """Course of each coefficient of X = QT, d×p: see `Recession.limits`."""
+        out = torch.zeros(T.shape[0], self.cells.shape[1], dtype=T.dtype, device=T.device)
+        seen: dict[int, Tensor] = {}  # features with the same pattern of zeros share one cone
+        for j, recession in zip(self.features, self.recessions, strict=True):
+            key = id(recession)
+            if key not in seen:
+                seen[key] = recession.limits(T.cpu()).to(out)
+            out[:, j] = seen[key]
+        return out
+
+
+def poisson_separation(Q: Tensor, Y: Tensor, K: Tensor | None = None) -> Separation | None:
+    """Separation in a Poisson (or Poisson log-normal) regression of Y (n×p) on Q (n×d); None when there is none.
+
+    K (n×p): True where Y is observed. Q may be any basis of the design: see `orthonormal_basis`.
+    """
+    positive = (Y > 0).cpu()
+    zero = (Y == 0).cpu()
+    if K is not None:
+        positive, zero = positive & K.cpu(), zero & K.cpu()
+    A = _unit_rows(Q.detach().to("cpu", torch.float64))
+    # Samples with the same covariates are one row: a design of groups shrinks to as many rows as groups.
+    A, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
+    A = _unit_rows(A * _TOL)
+    count = A.new_zeros((A.shape[0], Y.shape[1]))
+    fixed = count.index_add(0, member, positive.double()) > 0
+    free = (count.index_add(0, member, zero.double()) > 0) & ~fixed
+    suspects = _singular(weighted_grams(A, fixed)).nonzero()[:, 0]
+    if len(suspects) == 0:
+        return None
+    patterns, which = torch.unique(torch.cat([fixed, free])[:, suspects], dim=1, return_inverse=True)
+    cones = [recession(A, column[: len(A)], column[len(A) :]) for column in patterns.T]
+    found = [(j, cones[c]) for j, c in zip(suspects.tolist(), which.tolist(), strict=True) if cones[c].kernel.shape[1]]
+    if not found:
+        return None
+    cells = torch.zeros_like(zero)
+    for j, cone in found:
+        cells[:, j] = cone.cells[member] & zero[:, j]
+    return Separation(cells.to(Y.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
+
+
+def bernoulli_separation(Q: Tensor, y: Tensor, candidates: Tensor | None = None) -> Recession | None:
+    """Separation in a Bernoulli regression of y (n,), 0 or 1, on Q (n×d); None when there is none.
+
+    `candidates` (n,): the only rows that may be separated, from a fit near the supremum where separated rows have
+    all but no loss; without them every row may be. Complete separation: all `cells`; quasi-complete: some.
+    """
+    A = _unit_rows(Q.detach().to("cpu", torch.float64))
+    A = A * (1.0 - 2.0 * y.detach().to("cpu", torch.float64)).unsqueeze(1)
+    free = torch.ones(len(A), dtype=torch.bool) if candidates is None else candidates.cpu()
+    if not _singular(weighted_grams(A, ~free.unsqueeze(1)))[0]:
+        return None
+    cone = recession(A, ~free, free)
+    return cone if bool(cone.cells.any()) else None
+
+
+def recession(A: Tensor, fixed: Tensor, free: Tensor) -> Recession:
+    """Cone {δ : a_i'δ = 0 on `fixed` rows, a_i'δ ≤ 0 on `free` rows} for unit rows A (n×d); masks are (n,)."""
+    N = _null_space(A[fixed])
+    N, R, z = _interior(N, A[free])
+    negative = torch.zeros_like(free)
+    negative[free] = R.abs().amax(dim=1) > 0 if R.shape[1] else False
+    rows = _once(R[R.abs().amax(dim=1) > 0]) if R.shape[1] else R[:0]
+    return Recession(negative, N @ z, N, rows)
+
+
+def _interior(N: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Shrink the subspace N (d×k) until all rows of A (b×d) that still act on it can be negative at once.
+
+    Returns the subspace (d×k'), the rows in its terms (b×k', unit norm or zero) and a direction (k',) on which every
+    row that is not zero is negative. A row that cannot be negative anywhere on the cone is zero on all of it.
+    """
+    while True:
+        R = _unit_rows(A @ N, floor=_TOL)
+        if N.shape[1] == 0:
+            return N, R, N.new_zeros(0)
+        acting = R.abs().amax(dim=1) > 0
+        z, stuck = _strict(R[acting])
+        if len(stuck) == 0:
+            return N, R, z
+        N = N @ _null_space(stuck)
+
+
+def _strict(R: Tensor) -> tuple[Tensor, Tensor]:
+    """A direction z (k,) with Rz < 0 in every row of R (b×k, unit rows), or the rows that no Rz ≤ 0 makes negative.
+
+    The second value is empty when there is such a z. Signs and ranks decide first. Otherwise maximise Σ t_i with
+    Rz ≤ −t, 0 ≤ t ≤ 1 over some of the rows, and let those join on which the solution is not negative. Rows are
+    judged on fewer constraints than there are, so one that is stuck now is stuck for good.
+    """
+    b, k = R.shape
+    none = R[:0]
+    if b == 0:
+        return R.new_zeros(k), none
+    if k == 1:
+        sign = R[:, 0].sign()
+        return (-sign[:1], none) if bool((sign == sign[0]).all()) else (R.new_zeros(1), R[:1])
+    if b <= 10_000:
+        R = _once(R)
+    z = torch.linalg.lstsq(R, -R.new_ones(len(R), 1), driver="gelsd").solution[:, 0]
+    if bool((R @ z < -1.0 / _BOX).all()):  # always when the rows are independent
+        return z, none
+    active = torch.zeros(len(R), dtype=torch.bool)
+    active[torch.linspace(0, len(R) - 1, min(len(R), max(_ROWS, 20 * k))).long()] = True
+    while True:
+        z = _lowest(R[active])
+        value = R @ z
+        open_ = value > -0.5
+        if bool((open_ & active).any()):
+            return z, R[open_ & active]
+        if not bool(open_.any()):
+            return z, none
+        worst = value.masked_fill(active, -torch.inf).topk(min(int(open_.sum()), int(active.sum()))).indices
+        active[worst] = True
+
+
+def _lowest(R: Tensor) -> Tensor:
+    """Direction z (k,) that maximises Σ t_i subject to Rz + t ≤ 0, 0 ≤ t ≤ 1, |z| ≤ box: t_i is 1 wherever it can be > 0."""
+    import numpy as np
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, eye_array, hstack
+
+    b, k = R.shape
+    cost = np.concatenate([np.zeros(k), -np.ones(b)])
+    bounds = np.concatenate([np.tile([-_BOX, _BOX], (k, 1)), np.tile([0.0, 1.0], (b, 1))])
+    constraints = hstack([csr_array(R.numpy()), eye_array(b)], format="csc")
+    answer = linprog(cost, A_ub=constraints, b_ub=np.zeros(b), bounds=bounds, method="highs")
+    if answer.x is None:  # z = 0 is always feasible, so this is numerical trouble: claim nothing
+        return R.new_zeros(k)
+    return torch.from_numpy(answer.x[:k].copy())
+
+
+def _course(c: Tensor, R: Tensor) -> float:
+    """Sign of c'z over the cone {z : Rz ≤ 0}, c (k,), R (b×k): 0 if c is 0, ±1 if it has one sign, nan if both."""
+    if float(torch.linalg.vector_norm(c)) <= _STILL:
+        return 0.0
+    c = c / torch.linalg.vector_norm(c)
+    if _independent(R):  # then c'z = λ'Rz takes any sign that the entries of λ take, or both outside the row space
+        share = torch.linalg.lstsq(R.T, c.unsqueeze(1), driver="gelsd").solution[:, 0]
+        if len(R) == 0 or float(torch.linalg.vector_norm(R.T @ share - c)) > 1e-7:
+            return torch.nan
+        down, up = bool((share > 1e-7).any()), bool((share < -1e-7).any())
+    else:
+        down, up = (_reaches(sign * c, R) for sign in (1.0, -1.0))
+    return torch.nan if down == up else 1.0 if up else -1.0
+
+
+def _reaches(c: Tensor, R: Tensor) -> bool:
+    """Whether c'z < 0 for some z with Rz ≤ 0."""
+    whole = torch.eye(len(c), dtype=R.dtype)
+    _, rows, _ = _interior(whole, torch.cat([c.unsqueeze(0), R]))
+    return rows.shape[1] > 0 and bool((rows[0] != 0).any())
+
+
+def _unit_rows(A: Tensor, floor: float = 1e-13) -> Tensor:
+    """Rows of A (n×d) at norm one; rows of norm below `floor` × max(1, largest norm) become exactly zero."""
+    if A.numel() == 0:
+        return A
+    norm = torch.linalg.vector_norm(A, dim=1, keepdim=True)
+    small = norm <= floor * norm.max().clamp(min=1.0)
+    return torch.where(small, 0.0, A / torch.where(small, 1.0, norm))
+
+
+def _once(R: Tensor) -> Tensor:
+    """Each distinct unit row of R (b×k) once, zero rows left out."""
+    if R.numel() == 0:
+        return R
+    R = torch.unique((R / _TOL).round(), dim=0) * _TOL
+    R = R[R.abs().amax(dim=1) > 0]
+    return R / torch.linalg.vector_norm(R, dim=1, keepdim=True)
+
+
+def _null_space(A: Tensor) -> Tensor:
+    """Orthonormal basis d×k of {δ : Aδ = 0} for A (n×d) with unit rows."""
+    n, d = A.shape
+    if n == 0 or d == 0:
+        return torch.eye(d, dtype=A.dtype)
+    R = torch.linalg.qr(A, mode="r").R if n > d else A
+    _, s, Vh = torch.linalg.svd(R, full_matrices=True)
+    return Vh[int((s > _TOL * s[0]).sum()) :].T
+
+
+def _independent(R: Tensor) -> bool:
+    """Whether the rows of R (b×k) are linearly independent."""
+    b, k = R.shape
+    return b == 0 or (b <= k and bool(torch.linalg.svdvals(R).min() > 1e-6))
+
+
+def _singular(G: Tensor) -> Tensor:
+    """Which of the Gram matrices G (p×d×d) may be singular: (p,) booleans."""
+    if G.shape[-1] == 0:
+        return torch.zeros(G.shape[0], dtype=torch.bool)
+    values = torch.linalg.eigvalsh(G)
+    return values[:, 0] <= _SCREEN * values[:, -1].clamp(min=torch.finfo(G.dtype).tiny)
