@@ -97,11 +97,15 @@ class Revisable(Protocol):
         """Cheap sign, looked at after each step, that `revise` may have something to change."""
         ...
 
-    def revise(self, params: Params, prepared: Any) -> tuple[Params, Any] | None:
-        """Start and prepared data of the changed problem, or None when this one stands."""
+    def revise(self, params: Params, prepared: Any, *, settled: bool) -> tuple[Params, Any] | None:
+        """Start and prepared data of the changed problem, or None when this one stands.
+
+        `settled`: the optimizer ended here; otherwise it was stopped because of `degenerate`.
+        """
         ...
 
 
+@runtime_checkable
 class Latent(Protocol):
     """A model with a latent layer: its objective is a bound, and q has an entropy."""
 

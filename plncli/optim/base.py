@@ -119,3 +119,104 @@ class Optimizer(Protocol):
     def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
         """Minimise `problem` until `stop` says so; `on_step` sees each row of the trace as it is made."""
         ...
+
+
+class Flat:
+    """Parameters as one vector and back: x = join(params) of shape (m,), params = split(x) as views of x."""
+
+    def __init__(self, like: Params) -> None:
+        self.names = tuple(like)
+        self.shapes = [like[name].shape for name in self.names]
+        self.sizes = [like[name].numel() for name in self.names]
+
+    def join(self, params: Params) -> Tensor:
+        """One vector (a copy) of all parameters, in the order of their names' first appearance."""
+        return torch.cat([params[name].detach().reshape(-1) for name in self.names])
+
+    def split(self, x: Tensor) -> Params:
+        """The parameters as views of `x`, differentiable."""
+        if len(self.names) == 1:
+            return {self.names[0]: x.view(self.shapes[0])}
+        parts = x.split(self.sizes)
+        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+
+class Point:
+    """A vector x with the objective's value there, and its gradient and Hessian products when asked for.
+
+    `gradient` must be asked for before `product`; both keep the graph that the evaluation recorded.
+    """
+
+    def __init__(self, problem: Problem, flat: Flat, x: Tensor) -> None:
+        self.x = x.detach().requires_grad_(True)
+        self.params = flat.split(self.x)
+        self._loss = problem.objective(self.params)
+        self.loss = float(self._loss.detach())
+        self._gradient: Tensor | None = None
+
+    def gradient(self) -> Tensor:
+        """Gradient (m,) of the objective, part of the graph."""
+        if self._gradient is None:
+            (self._gradient,) = torch.autograd.grad(self._loss, self.x, create_graph=True)
+        return self._gradient
+
+    def product(self, v: Tensor) -> Tensor:
+        """Hessian times v, both (m,)."""
+        (product,) = torch.autograd.grad(self.gradient(), self.x, v, retain_graph=True)
+        return product
+
+
+class Run:
+    """Bookkeeping of one minimisation: clock, counters, trace, and the stop rule's limits."""
+
+    def __init__(self, stop: StopRule, on_step: OnStep | None) -> None:
+        self.stop, self.on_step = stop, on_step
+        self.began = time.perf_counter()
+        self.evaluations = 0
+        self.products = 0
+        self.trace: list[Step] = []
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the minimisation began."""
+        return time.perf_counter() - self.began
+
+    @property
+    def steps(self) -> int:
+        """Number of steps recorded, the start not counted."""
+        return max(len(self.trace) - 1, 0)
+
+    def record(self, loss: float, grad_norm: float, gap: float = math.nan, step_size: float = math.nan) -> None:
+        """Add a row to the trace and show it."""
+        row = Step(len(self.trace), self.seconds, self.evaluations, loss, grad_norm, gap, step_size)
+        self.trace.append(row)
+        if self.on_step is not None:
+            self.on_step(row)
+
+    def limit(self, default_max_iter: int) -> Status | None:
+        """The limit that has been reached, if one has."""
+        if self.stop.cancelled():
+            return Status.INTERRUPTED
+        if self.seconds > self.stop.time_limit:
+            return Status.TIME_LIMIT
+        if self.steps >= (default_max_iter if self.stop.max_iter is None else self.stop.max_iter):
+            return Status.MAX_ITER
+        return None
+
+    def end(self, params: Params, value: float, gap: float, grad_norm: float, status: Status) -> Optimum:
+        """The optimum that this run hands over; its last row of trace gets the final gap."""
+        if self.trace and not math.isnan(gap):
+            self.trace[-1] = replace(self.trace[-1], gap=gap)
+        detached = {name: tensor.detach().clone() for name, tensor in params.items()}
+        return Optimum(
+            detached,
+            value,
+            gap,
+            grad_norm,
+            self.steps,
+            self.evaluations,
+            self.products,
+            self.seconds,
+            status,
+            tuple(self.trace),
+        )

@@ -1,0 +1,154 @@
+"""The only place where a model meets an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.criteria import criteria
+from plncli.dataset import Dataset
+from plncli.errors import FitError
+from plncli.models.base import Alternating, Latent, Model, Preconditioned, Revisable
+from plncli.optim.base import OnStep, Optimizer, Optimum, Problem, Status, Step, StopRule
+from plncli.optim.newton_cg import NewtonCG
+from plncli.results import FitResult
+
+MAX_REVISIONS = 1000
+"""Bound on how often a problem is changed on its way; each change moves a feature, and few move more than once."""
+
+
+def fit(
+    model: Model,
+    data: Dataset,
+    optimizer: Optimizer | None = None,
+    stop: StopRule | None = None,
+    on_step: OnStep | None = None,
+) -> FitResult:
+    """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
+
+    optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made.
+    Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
+    A fit that ends early is a result like any other, and its status says why.
+    """
+    prepared = model.prepare(data)
+    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop or StopRule(), on_step)
+    with torch.no_grad():
+        latent = isinstance(model, Latent)
+        return FitResult(
+            model=model,
+            data=data,
+            estimates=model.estimates(params, prepared),
+            optimum=optimum,
+            criteria=criteria(
+                -optimum.value,
+                model.n_parameters(prepared),
+                data.n,
+                model.r2(params, prepared),
+                **({"entropy": model.entropy(params, prepared)} if latent else {}),
+            ),
+            findings=model.findings(params, prepared, optimum.gap),
+            state=model.state(params, prepared),
+        )
+
+
+def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
+    """What an optimizer needs to know of a model on its data."""
+    precondition: Callable[[Params], Callable[[Params], Params]] | None = None
+    alternate: Callable[[Params], Problem] | None = None
+    degenerate: Callable[[Params], bool] | None = None
+    if isinstance(model, Preconditioned):
+        precondition = lambda params: model.preconditioner(params, prepared)  # noqa: E731
+    if isinstance(model, Alternating):
+
+        def alternate(params: Params) -> Problem:
+            return problem_of(*model.conditional(params, prepared), start=params)
+
+    if isinstance(model, Revisable):
+        degenerate = lambda params: model.degenerate(params, prepared)  # noqa: E731
+    return Problem(
+        objective=lambda params: model.objective(params, prepared),
+        start=start,
+        scale=prepared.data.total_weight,
+        precondition=precondition,
+        exact=getattr(model, "exact_preconditioner", False),
+        alternate=alternate,
+        degenerate=degenerate,
+    )
+
+
+def _minimise(
+    model: Model, prepared: Any, optimizer: Optimizer, stop: StopRule, on_step: OnStep | None
+) -> tuple[Params, Any, Optimum]:
+    """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
+    params, parts = model.start(prepared), []
+    for _ in range(MAX_REVISIONS):
+        rest, show = _continued(stop, on_step, parts)
+        optimum = optimizer.minimise(problem_of(model, prepared, params), rest, show)
+        if not parts and optimum.steps == 0 and optimum.status is Status.DIVERGED:
+            raise FitError(
+                "The objective is not finite where the fit starts. Look for extreme offsets or covariates "
+                "(`plncli fit ... --dry-run` shows their ranges), or use --dtype float64."
+            )
+        parts.append(optimum)
+        params = optimum.params
+        interrupted = optimum.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.MAX_ITER, Status.DIVERGED)
+        if interrupted or not isinstance(model, Revisable):
+            break
+        with torch.no_grad():
+            revised = model.revise(params, prepared, settled=optimum.status is not Status.DEGENERATE)
+        if revised is None:
+            break
+        params, prepared = revised
+    return params, prepared, _joined(parts)
+
+
+def _continued(stop: StopRule, on_step: OnStep | None, parts: list[Optimum]) -> tuple[StopRule, OnStep | None]:
+    """The stop rule and the trace's numbering for a run that goes on after `parts`."""
+    if not parts:
+        return stop, on_step
+    steps = sum(part.steps for part in parts)
+    left = None if stop.max_iter is None else max(stop.max_iter - steps, 0)
+    rest = replace(stop, max_iter=left, time_limit=stop.time_limit - sum(part.seconds for part in parts))
+    if on_step is None:
+        return rest, None
+    return rest, lambda step: on_step(_shifted(step, parts)) if step.step else None
+
+
+def _shifted(step: Step, parts: list[Optimum]) -> Step:
+    return replace(
+        step,
+        step=step.step + sum(part.steps for part in parts),
+        seconds=step.seconds + sum(part.seconds for part in parts),
+        evaluations=step.evaluations + sum(part.evaluations for part in parts),
+    )
+
+
+def _joined(parts: list[Optimum]) -> Optimum:
+    """One optimum with one trace: a run that starts where the last one ended does not repeat that point."""
+    trace = list(parts[0].trace)
+    for i, part in enumerate(parts[1:], start=1):
+        trace += [_shifted(step, parts[:i]) for step in part.trace[1:]]
+    return replace(
+        parts[-1],
+        steps=sum(part.steps for part in parts),
+        evaluations=sum(part.evaluations for part in parts),
+        products=sum(part.products for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        trace=tuple(trace),
+    )
+
+
+def graph(model: Model, data: Dataset, *, plain: bool = False) -> tuple[Tensor, Params]:
+    """The objective at its start, with the graph that autograd recorded, and the parameters it was computed from.
+
+    plain: in ordinary tensor operations, where the model also has an objective with derivatives of its own.
+    """
+    prepared = model.prepare(data)
+    params = {name: tensor.detach().requires_grad_(True) for name, tensor in model.start(prepared).items()}
+    objective = getattr(model, "plain_objective", model.objective) if plain else model.objective
+    return objective(params, prepared), params

@@ -1,0 +1,387 @@
+"""Multivariate Poisson log-normal regression, fitted by its profiled variational bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.dataset import Dataset
+from plncli.errors import DataError, some
+from plncli.likelihoods import log_factorial, poisson_deviance
+from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis
+from plncli.models.base import Finding, Model
+from plncli.models.latent import Diagonal, Fixed, Full, Layer
+from plncli.models.pln_elbo import Evaluation, LatentTable, block_preconditioner, objective, plain_objective, weigh
+from plncli.models.poisson import PoissonTable
+from plncli.names import COVARIANCES
+from plncli.separation import Separation, poisson_separation
+
+POISSON_SHARE = 0.995
+"""Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
+RETRY = 0.1
+"""A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
+MAX_RETURNS = 2
+"""How often a feature may come back from the boundary."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data split for the solver: `latent` features have a latent layer, `poisson` ones sit on the boundary Sigma_jj = 0.
+
+    latent, poisson: (q,) and (p − q,) indices of features; counted: n×p, 1 where the cell counts (observed and not
+    separated), None when all do; tried: (p,) variance at which a feature was last kept off the boundary; returns: (p,)
+    how often it came back from there.
+    """
+
+    data: Dataset
+    basis: Basis
+    separation: Separation | None
+    counted: Tensor | None
+    latent: Tensor
+    poisson: Tensor
+    table: LatentTable
+    boundary: PoissonTable
+    tried: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True)
+class PLN:
+    """Poisson log-normal model. covariance: full, diagonal, spherical, or fixed at the inverse of `precision` (p×p).
+
+    Aitchison & Ho 1989; Chiquet, Mariadassou & Robin 2018, 2021. Two boundaries are solved exactly instead of being
+    approached for ever: separated cells, whose expected count falls to 0, leave the likelihood, and features without
+    extra-Poisson variance become Poisson regressions beside the rest.
+    """
+
+    name: ClassVar[str] = "pln"
+    summary: ClassVar[str] = "multivariate Poisson log-normal model of a table of counts"
+    exact_preconditioner: ClassVar[bool] = False
+    covariance: str = "full"
+    precision: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.covariance not in COVARIANCES:
+            raise DataError(f"Unknown covariance `{self.covariance}`; choose one of {', '.join(COVARIANCES)}.")
+        if (self.covariance == "fixed") != (self.precision is not None):
+            raise DataError("A precision matrix goes with the covariance `fixed`, and only with it.")
+
+    # -- preparation ---------------------------------------------------------------------------------------------
+
+    def prepare(self, data: Dataset) -> Prepared:
+        """Check counts and design, find separated cells, and split off nothing else yet."""
+        _check_counts(data)
+        basis = orthonormal_basis(data.X, data.w, data.terms)
+        separation = poisson_separation(basis.Q, data.Y, data.K)
+        counted = None if data.K is None else data.K.to(data.Y.dtype)
+        if separation is not None:
+            kept = (~separation.cells).to(data.Y)
+            counted = kept if counted is None else counted * kept
+        everything = torch.arange(data.p, device=data.Y.device)
+        none = everything[:0]
+        fresh = torch.zeros(data.p, dtype=torch.long, device=data.Y.device)
+        tried = torch.full((data.p,), math.inf, dtype=data.Y.dtype, device=data.Y.device)
+        return self._split(data, basis, separation, counted, everything, none, tried, fresh)
+
+    def _split(
+        self,
+        data: Dataset,
+        basis: Basis,
+        separation: Separation | None,
+        counted: Tensor | None,
+        latent: Tensor,
+        poisson: Tensor,
+        tried: Tensor,
+        returns: Tensor,
+    ) -> Prepared:
+        def part(features: Tensor) -> tuple[Tensor, Tensor, Tensor | None, float]:
+            whole = len(features) == data.p
+            Y = data.Y if whole else data.Y[:, features]
+            O = data.O if data.O.shape[1] == 1 or whole else data.O[:, features]
+            K = counted if counted is None or whole else counted[:, features]
+            cells = log_factorial(Y) if K is None else K * log_factorial(Y)
+            return Y, O, K, float((data.w[:, None] * cells).sum())
+
+        w = None if bool((data.w == 1).all()) else data.w
+        Y, O, K, constant = part(latent)
+        table = LatentTable(Y, O, K, w, data.total_weight, basis.Q, None, self._layer(latent), constant)
+        Y, O, K, constant = part(poisson)
+        boundary = PoissonTable(Y, O, K, data.w, basis.Q, constant)
+        return Prepared(data, basis, separation, counted, latent, poisson, table, boundary, tried, returns)
+
+    def _layer(self, latent: Tensor) -> Callable[[Tensor, Tensor, Tensor | None, float], Layer]:
+        if self.covariance == "full":
+            return Full
+        if self.covariance in ("diagonal", "spherical"):
+            return partial(Diagonal, shared=self.covariance == "spherical")
+        assert self.precision is not None
+        Omega = self.precision.to(device=latent.device)[latent][:, latent]
+        factor = cholesky_scaled(Omega)
+        if factor is None:
+            raise DataError("The precision matrix is not positive definite; give one that is symmetric and invertible.")
+        return partial(Fixed, Omega=Omega, factor=factor)
+
+    # -- the model, as optimizers see it --------------------------------------------------------------------------
+
+    def start(self, prepared: Prepared) -> Params:
+        """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature."""
+        table = prepared.table
+        M = table.Y.log1p() - table.O
+        psi = -(2.0 + table.Y).log()
+        if table.K is not None:
+            mean = (M * table.K).sum(0) / table.K.sum(0)
+            M = torch.where(table.K > 0, M, mean)
+        return {"M": M, "psi": psi}
+
+    def objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """Minus the ELBO in nats, constants included."""
+        loss = objective(params["M"], params["psi"], prepared.table)
+        return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
+
+    def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """The same number in ordinary tensor operations, differentiated by autograd alone."""
+        loss = plain_objective(params["M"], params["psi"], prepared.table)
+        return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
+
+    def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
+        """Inverse of the 2×2 block of each cell, and of each boundary feature's own Hessian."""
+        cells = block_preconditioner(params["M"], params["psi"], prepared.table)
+        features = prepared.boundary.preconditioner(params["gamma"]) if "gamma" in params else None
+
+        def apply(v: Params) -> Params:
+            M, psi = cells(v["M"], v["psi"])
+            return {"M": M, "psi": psi} if features is None else {"M": M, "psi": psi, "gamma": features(v["gamma"])}
+
+        return apply
+
+    def conditional(self, params: Params, prepared: Prepared) -> tuple[Model, Prepared]:
+        """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
+        table = prepared.table
+        layer = Evaluation(params["M"], params["psi"], table).layer
+        Omega = layer.inverse()
+        factor = cholesky_scaled(Omega)
+        assert factor is not None
+        held = partial(Fixed, Omega=Omega, factor=factor)
+        table = replace(table, centre=table.fitted(params["M"]), layer=held)
+        return self, replace(prepared, table=table)
+
+    # -- the boundary Sigma_jj = 0 ---------------------------------------------------------------------------------
+
+    def degenerate(self, params: Params, prepared: Prepared) -> bool:
+        """Whether some feature that was not looked at yet has little but q's own variance left."""
+        return self.covariance != "fixed" and bool(self._suspects(params, prepared).any())
+
+    def _suspects(self, params: Params, prepared: Prepared) -> Tensor:
+        """(q,) latent features whose variance is almost all S²; with a shared variance, all of them or none."""
+        table = prepared.table
+        R = params["M"].detach() - table.fitted(params["M"].detach())
+        own = weigh(table, params["psi"].detach().exp()).sum(0) / table.wbar
+        variance = own + weigh(table, R.square()).sum(0) / table.wbar
+        if self.covariance == "spherical":
+            own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
+        return (own > POISSON_SHARE * variance) & (variance < RETRY * prepared.tried[prepared.latent])
+
+    def revise(self, params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
+        """Move features to the boundary Sigma_jj = 0, or, once `settled`, back; None when nothing changes.
+
+        A feature goes to the boundary when a Poisson regression is at least as good as what it has now and the score of
+        its variance at 0 is not positive; it comes back when that score is positive at the optimum of the rest.
+        """
+        if self.covariance == "fixed":
+            return None
+        enter, tried = self._enter(params, prepared)
+        leave = self._leave(params, prepared) if settled else torch.zeros_like(prepared.poisson, dtype=torch.bool)
+        if not bool(enter.any() or leave.any()):
+            return None if settled or tried is prepared.tried else (params, replace(prepared, tried=tried))
+        return self._move(params, prepared, enter, leave, tried)
+
+    def _enter(self, params: Params, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """(q,) features to move to the boundary, and the record of what was tried."""
+        suspects = self._suspects(params, prepared)
+        if not bool(suspects.any()):
+            return suspects, prepared.tried
+        table = prepared.table
+        M, psi = params["M"].detach(), params["psi"].detach()
+        at = Evaluation(M, psi, table)
+        R = M - table.fitted(M)
+        chosen = suspects.nonzero()[:, 0]
+        candidate = PoissonTable.of(table, chosen, prepared.data.w)
+        gamma = candidate.fit(table.coefficients(M)[:, chosen])
+        poisson_loss = candidate.losses(gamma)
+        linear = table.Y * (table.O + M)
+        cells = at.A - weigh(table, (linear if table.K is None else linear * table.K) + 0.5 * psi)
+        now = cells.sum(0)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
+        others = ~suspects
+        score = candidate.variance_scores(gamma, R[:, others], at.S2[:, others], self.covariance == "full")
+        if self.covariance == "spherical":
+            poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
+        rounding = 1e-12 * (1.0 + now.abs())
+        enter = torch.zeros_like(suspects)
+        enter[chosen] = ((poisson_loss <= now + rounding) & (score <= 0.0)).expand(len(chosen))
+        tried = prepared.tried.clone()
+        tried[prepared.latent[chosen]] = at.layer.precision.reciprocal()[chosen]
+        return enter, tried
+
+    def _leave(self, params: Params, prepared: Prepared) -> Tensor:
+        """(p − q,) boundary features whose variance would grow again."""
+        if not len(prepared.poisson):
+            return torch.zeros_like(prepared.poisson, dtype=torch.bool)
+        table = prepared.table
+        M = params["M"].detach()
+        R, S2 = M - table.fitted(M), params["psi"].detach().exp()
+        score = prepared.boundary.variance_scores(params["gamma"].detach(), R, S2, self.covariance == "full")
+        if self.covariance == "spherical":
+            score = score.sum().expand_as(score)
+        return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
+
+    def _move(
+        self, params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, tried: Tensor
+    ) -> tuple[Params, Prepared]:
+        data, table = prepared.data, prepared.table
+        M, psi = data.Y.new_zeros(data.Y.shape), data.Y.new_zeros(data.Y.shape)
+        M[:, prepared.latent], psi[:, prepared.latent] = params["M"].detach(), params["psi"].detach()
+        gamma = data.Y.new_zeros((data.d, data.p))
+        gamma[:, prepared.latent] = table.coefficients(params["M"].detach())
+        back = prepared.poisson[leave]
+        if len(prepared.poisson):
+            gamma[:, prepared.poisson] = params["gamma"].detach()
+            residual = prepared.boundary.residuals(params["gamma"].detach())[:, leave]
+            variance = 0.1 / (1.0 + prepared.boundary.means(params["gamma"].detach()).mean(0)[leave])
+            M[:, back] = prepared.basis.Q @ gamma[:, back] + variance * residual
+            psi[:, back] = variance.log()
+        latent = torch.cat([prepared.latent[~enter], back]).sort().values
+        poisson = torch.cat([prepared.poisson[~leave], prepared.latent[enter]]).sort().values
+        returns = prepared.returns.clone()
+        returns[back] += 1
+        tried[back] = math.inf
+        changed = self._split(
+            data, prepared.basis, prepared.separation, prepared.counted, latent, poisson, tried, returns
+        )
+        start = {"M": M[:, latent], "psi": psi[:, latent]}
+        if len(poisson):
+            start["gamma"] = changed.boundary.fit(gamma[:, poisson])
+        return start, changed
+
+    # -- what comes out --------------------------------------------------------------------------------------------
+
+    def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
+        """B (d×p), Sigma, Omega (p×p), M and S (n×p).
+
+        Separated coefficients are ±inf (nan where not even that is determined) and M is −inf in separated cells. A feature
+        on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there.
+        """
+        data, table, latent = prepared.data, prepared.table, prepared.latent
+        B = self._finite_coefficients(params, prepared)
+        fitted = data.X @ B
+        if prepared.separation is not None:
+            limits = prepared.separation.limits(prepared.basis.T)
+            B = torch.where(limits == 0, B, limits * math.inf)
+        Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
+        M, S = fitted, torch.zeros_like(fitted)
+        if len(latent):
+            layer = Evaluation(params["M"], params["psi"], table).layer
+            Sigma[latent[:, None], latent] = layer.covariance()
+            Omega[latent[:, None], latent] = layer.inverse()
+            M[:, latent] = params["M"]
+            S[:, latent] = (0.5 * params["psi"]).exp()
+        if prepared.separation is not None:
+            M = M.masked_fill(prepared.separation.cells, -math.inf)
+        return {"B": B, "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
+
+    def _finite_coefficients(self, params: Params, prepared: Prepared) -> Tensor:
+        G = prepared.data.Y.new_zeros((prepared.data.d, prepared.data.p))
+        G[:, prepared.latent] = prepared.table.coefficients(params["M"])
+        if "gamma" in params:
+            G[:, prepared.poisson] = params["gamma"]
+        return prepared.basis.coefficients(G)
+
+    def n_parameters(self, prepared: Prepared) -> int:
+        """d·p coefficients, and p(p + 1)/2, p, 1 or 0 parameters of Sigma."""
+        p = prepared.data.p
+        of_Sigma = {"full": p * (p + 1) // 2, "diagonal": p, "spherical": 1, "fixed": 0}
+        return prepared.data.d * p + of_Sigma[self.covariance]
+
+    def entropy(self, params: Params, prepared: Prepared) -> float:
+        """½ sum_ij w_i log(2πe s_ij²) over the cells with a latent variable, in nats."""
+        cells = 0.5 * (params["psi"] + math.log(2.0 * math.pi * math.e))
+        return float(weigh(prepared.table, cells).sum())
+
+    def r2(self, params: Params, prepared: Prepared) -> float:
+        """1 − deviance of the fitted means A against that of a Poisson model with intercept and offset alone."""
+        data = prepared.data
+        fitted = torch.zeros_like(data.Y)
+        S2 = params["psi"].exp()
+        fitted[:, prepared.latent] = (prepared.table.O + params["M"] + 0.5 * S2).exp()
+        if "gamma" in params:
+            fitted[:, prepared.poisson] = prepared.boundary.means(params["gamma"])
+        if prepared.separation is not None:
+            fitted = fitted.masked_fill(prepared.separation.cells, 0.0)
+        weight = data.w[:, None].expand_as(data.Y)
+        if data.K is not None:
+            weight = weight * data.K
+        exposure = data.O.exp().expand_as(data.Y)
+        null = exposure * (weight * data.Y).sum(0) / (weight * exposure).sum(0)
+        deviance = (weight * poisson_deviance(data.Y, fitted)).sum()
+        return float(1.0 - deviance / (weight * poisson_deviance(data.Y, null)).sum())
+
+    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
+        """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary."""
+        M = prepared.data.X @ self._finite_coefficients(params, prepared)
+        M[:, prepared.latent] = params["M"]
+        B = self._finite_coefficients(params, prepared)
+        return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson}
+
+    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
+        """Coefficients without a finite estimate, and features without extra-Poisson variance."""
+        return tuple(f for f in (_separated(prepared), _without_variance(prepared)) if f is not None)
+
+
+def _check_counts(data: Dataset) -> None:
+    Y = data.Y if data.K is None else data.Y[data.K]
+    if not bool(((Y >= 0) & (Y == Y.round()) & torch.isfinite(Y)).all()):
+        raise DataError("Counts must be finite whole numbers of 0 or more; mark missing ones in the mask K.")
+    counted = data.Y if data.K is None else data.Y * data.K
+    empty = [data.responses[j] for j in (counted.sum(0) == 0).nonzero()[:, 0].tolist()]
+    if empty:
+        raise DataError(
+            f"{len(empty)} features have no count at all: {some(empty)}. They tell nothing about the model; drop them."
+        )
+
+
+def _separated(prepared: Prepared) -> Finding | None:
+    if prepared.separation is None:
+        return None
+    data = prepared.data
+    limits = prepared.separation.limits(prepared.basis.T)
+    sign = {1.0: "+inf", -1.0: "-inf"}
+    cells, told = [], []
+    for j in range(data.p):
+        for k in (limits[:, j] != 0).nonzero()[:, 0].tolist():
+            value = sign.get(float(limits[k, j]), "not determined")
+            cells.append((data.responses[j], data.terms[k]))
+            told.append(f"{data.responses[j]} ({data.terms[k]}: {value})")
+    features = tuple(dict.fromkeys(feature for feature, _ in cells))
+    message = (
+        f"{len(features)} features are zero wherever some term would have to lower them, so {len(cells)} coefficients "
+        f"have no finite estimate: {some(told, 12)}. "
+        f"Their {int(prepared.separation.cells.sum())} cells have expected count 0; the rest of the fit is exact."
+    )
+    return Finding("separation", message, features, tuple(cells))
+
+
+def _without_variance(prepared: Prepared) -> Finding | None:
+    if not len(prepared.poisson):
+        return None
+    names = tuple(prepared.data.responses[j] for j in prepared.poisson.tolist())
+    message = (
+        f"{len(names)} features have no extra-Poisson variance left once the covariates are taken into account, so their "
+        f"variance in Sigma is exactly 0 and Omega does not exist there: {some(names, 12)}."
+    )
+    return Finding("no-extra-poisson-variance", message, names)

@@ -1,0 +1,163 @@
+"""The profiled ELBO of the Poisson log-normal model, twice: plain autograd, and a Function with analytic derivatives.
+
+Model (Aitchison & Ho 1989): Z_i ~ N(B'x_i, Sigma), Y_ij | Z_ij ~ Poisson(exp(O_ij + Z_ij)).
+Variational family (Chiquet, Mariadassou & Robin 2018): Z_i ~ N(m_i, diag(s_i²)), m_i the full mean, psi = log s².
+With A = exp(O + M + S²/2) and the residuals R = M − XB at the best B for M,
+
+    −ELBO = sum_i w_i [ K(A − Y(O + M) + log Y!) − ½ psi ]_ij  +  the layer's value (see `latent`)
+
+which for a full covariance ends in (wbar/2) log|Sigma^|: the terms −½ tr(Omega Sigma^) and + p/2 cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plncli.models.latent import Layer
+
+
+@dataclass(frozen=True)
+class LatentTable:
+    """The part of the data that has a latent layer, in n samples × p features.
+
+    Y counts; O offset, n×p or n×1; K 1 where a cell counts, 0 where it is unobserved, None when all do; w weights or
+    None for ones; Q: n×d basis of the design with Q'WQ = wbar·I; `centre`: XB held fixed (n×p) instead of profiled.
+    layer: covariance structure; constant: sum w K log Y!.
+    """
+
+    Y: Tensor
+    O: Tensor
+    K: Tensor | None
+    w: Tensor | None
+    wbar: float
+    Q: Tensor
+    centre: Tensor | None
+    layer: Callable[[Tensor, Tensor, Tensor | None, float], Layer]
+    constant: float
+
+    def fitted(self, M: Tensor) -> Tensor:
+        """XB at the best B for M (or where it is held), n×p."""
+        if self.centre is not None:
+            return self.centre
+        return self.Q @ self.coefficients(M)
+
+    def coefficients(self, M: Tensor) -> Tensor:
+        """Best coefficients in the basis Q, d×p: weighted least squares of M."""
+        weighted = self.Q if self.w is None else self.Q * self.w[:, None]
+        return (weighted.mT @ M) / self.wbar
+
+    def project(self, dM: Tensor) -> Tensor:
+        """Change of the residuals R with M."""
+        return dM if self.centre is not None else dM - self.Q @ self.coefficients(dM)
+
+
+def weigh(table: LatentTable, cells: Tensor) -> Tensor:
+    """Cells (n×p) times the weight of their sample."""
+    return cells if table.w is None else cells * table.w[:, None]
+
+
+def plain_objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+    """Minus the ELBO (scalar, nats) in ordinary tensor operations: the definition that the fast path is held against."""
+    S2 = psi.exp()
+    eta = table.O + M
+    cells = (eta + 0.5 * S2).exp() - table.Y * eta
+    if table.K is not None:
+        cells = cells * table.K
+    layer = table.layer(M - table.fitted(M), S2, table.w, table.wbar)
+    return weigh(table, cells - 0.5 * psi).sum() + layer.value + table.constant
+
+
+class Evaluation:
+    """Value, gradient and Hessian products at one (M, psi), computed when asked for and kept."""
+
+    def __init__(self, M: Tensor, psi: Tensor, table: LatentTable) -> None:
+        self.table = table
+        self.S2 = psi.exp()
+        eta = table.O + M
+        A = (eta + 0.5 * self.S2).exp_()
+        self.layer = table.layer(M - table.fitted(M), self.S2, table.w, table.wbar)
+        linear = table.Y * eta
+        if table.K is not None:
+            A *= table.K
+            linear = linear * table.K
+        self.A = weigh(table, A)
+        likelihood = self.A - weigh(table, linear + 0.5 * psi)
+        self.value = likelihood.sum() + self.layer.value + table.constant
+        self._H_psi: Tensor | None = None
+
+    def gradient(self) -> tuple[Tensor, Tensor]:
+        """G_M = wK(A − Y) + w R Omega and G_psi = ½ (S²(wKA + w omega) − w), each n×p."""
+        table = self.table
+        Y = table.Y if table.K is None else table.Y * table.K
+        self._precision = weigh(table, self.layer.precision.expand_as(self.A))
+        self._rate = self.A + self._precision
+        G_M = self.A + weigh(table, self.layer.pull - Y)
+        ones = 1.0 if table.w is None else table.w[:, None]
+        G_psi = 0.5 * (self.S2 * self._rate - ones)
+        return G_M, G_psi
+
+    def product(self, dM: Tensor, dpsi: Tensor) -> tuple[Tensor, Tensor]:
+        """Hessian times (dM, dpsi), each n×p: three products of size n×p×p for a full covariance."""
+        table = self.table
+        dS2 = self.S2 * dpsi
+        dA = self.A * torch.add(dM, dS2, alpha=0.5)
+        dpull, dprecision = self.layer.turn(table.project(dM), dS2)
+        H_M = dA + weigh(table, dpull)
+        H_psi = dA.add_(weigh(table, dprecision.expand_as(dA))).mul_(self.S2).addcmul_(dS2, self._rate).mul_(0.5)
+        return H_M, H_psi
+
+
+class _Value(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+        ctx.at = Evaluation(M, psi, table)
+        ctx.save_for_backward(M, psi)
+        return ctx.at.value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        G_M, G_psi = _Gradient.apply(*ctx.saved_tensors, ctx.at)
+        return upstream * G_M, upstream * G_psi, None
+
+
+class _Gradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, M: Tensor, psi: Tensor, at: Evaluation) -> tuple[Tensor, Tensor]:
+        ctx.at = at
+        return at.gradient()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dM: Tensor, dpsi: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *ctx.at.product(dM, dpsi), None
+
+
+def objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+    """Minus the ELBO (scalar, nats), with analytic gradient and Hessian product behind autograd's own interface."""
+    return _Value.apply(M, psi, table)
+
+
+def block_preconditioner(M: Tensor, psi: Tensor, table: LatentTable) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Inverse of the Hessian's 2×2 block of each cell, R's covariance held fixed: (v_M, v_psi) -> (z_M, z_psi).
+
+    The block is [[a + o, a s²/2], [., s²(a(1 + s²/2) + o)/2]] with a = wKA and o = w omega; it is positive definite.
+    """
+    at = Evaluation(M, psi, table)
+    S2, a = at.S2, at.A
+    o = weigh(table, at.layer.precision.expand_as(a))
+    MM = a + o
+    Mpsi = 0.5 * a * S2
+    psipsi = 0.5 * S2 * (MM + Mpsi)
+    determinant = MM * psipsi - Mpsi.square()
+    MM, Mpsi, psipsi = MM / determinant, Mpsi / determinant, psipsi / determinant
+
+    def apply(v_M: Tensor, v_psi: Tensor) -> tuple[Tensor, Tensor]:
+        return psipsi * v_M - Mpsi * v_psi, MM * v_psi - Mpsi * v_M
+
+    return apply

@@ -1,0 +1,97 @@
+"""Truncated Newton: conjugate gradients on the Newton system, with a line search. The default optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.certificate import newton_solve, preconditioner_at
+
+ARMIJO = 1e-4
+"""Share of the promised decrease that a step must keep (Nocedal & Wright 2006, section 3.1)."""
+HALVINGS = 40
+POLISH = 3
+"""Further steps after the tolerance is met where a Newton step is direct, and so costs one product: to rounding."""
+
+
+@dataclass(frozen=True)
+class NewtonCG:
+    """Line-search Newton-CG (Nocedal & Wright 2006, algorithm 7.1).
+
+    `products` caps the Hessian products of a step; `certify_products` those of the step that ends the run.
+    """
+
+    name: ClassVar[str] = "newton-cg"
+    max_iter: int = 500
+    products: int = 100
+    certify_products: int = 1000
+
+    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+        """Minimise; each row of the trace carries the gap estimated at its point."""
+        run = Run(stop, on_step)
+        flat = Flat(problem.start)
+        goal = stop.tol * problem.scale
+        point = Point(problem, flat, flat.join(problem.start))
+        run.evaluations += 1
+        size, polished, first_norm, gap, status = math.nan, 0, None, math.nan, None
+        while True:
+            g = point.gradient().detach()
+            grad_norm = float(g.norm())
+            if not (math.isfinite(point.loss) and math.isfinite(grad_norm)):
+                status = Status.DIVERGED
+                run.record(point.loss, grad_norm, step_size=size)
+                break
+            if grad_norm == 0.0:
+                gap, status = 0.0, Status.CONVERGED
+                run.record(point.loss, grad_norm, gap, size)
+                break
+            precondition = preconditioner_at(problem, point, flat)
+            norm = math.sqrt(max(float(g @ precondition(g)), 0.0))
+            first_norm = first_norm or norm
+            forcing = min(0.5, math.sqrt(norm / first_norm))
+            cap = self.products
+            solve = newton_solve(point.product, precondition, g, forcing, goal, cap, run)
+            if solve.decrement <= goal and not (solve.solved or solve.curved):
+                solve = newton_solve(point.product, precondition, g, forcing, goal, self.certify_products, run)
+            gap = solve.decrement if solve.solved else math.nan
+            run.record(point.loss, grad_norm, solve.decrement, size)
+            certified = solve.solved and solve.decrement <= goal
+            if certified and not (problem.exact and polished < POLISH):
+                status = Status.CONVERGED
+                break
+            polished += certified
+            status = run.limit(self.max_iter)
+            if status is not None:
+                break
+            if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
+                status = Status.DEGENERATE
+                break
+            trial, size = self._search(problem, flat, point, solve.direction, float(g @ solve.direction), run)
+            if trial is None:
+                status = Status.CONVERGED if certified else Status.PRECISION
+                break
+            point = trial
+        return run.end(point.params, point.loss, gap, grad_norm, status)
+
+    @staticmethod
+    def _search(
+        problem: Problem, flat: Flat, point: Point, direction: Tensor, slope: float, run: Run
+    ) -> tuple[Point | None, float]:
+        """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial."""
+        if not slope < 0.0:
+            return None, math.nan
+        rounding = 4.0 * torch.finfo(point.x.dtype).eps * abs(point.loss)
+        size = 1.0
+        for _ in range(HALVINGS):
+            trial = Point(problem, flat, torch.add(point.x.detach(), direction, alpha=size))
+            run.evaluations += 1
+            if math.isfinite(trial.loss) and trial.loss <= point.loss + ARMIJO * size * slope + rounding:
+                # Below rounding a step is only taken whole, and only once (it polishes); else it would go on for ever.
+                return (trial, size) if size == 1.0 or trial.loss < point.loss else (None, math.nan)
+            size *= 0.5
+        return None, math.nan
