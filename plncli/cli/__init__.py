@@ -1,8 +1,117 @@
-"""The command line."""
+"""The command line: one module per verb, and the one place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import plncli
+from plncli import console
+from plncli.cli import fit, graph, info, sample_data
+from plncli.cli.options import HELP_FLAGS
+from plncli.cli.signals import Interrupted
+from plncli.errors import PlncliError
+
+EXIT_CODES = (
+    "Exit codes: 0 done and converged, 1 a bug, 2 usage, 3 data, formula or configuration, 4 ended without converging, "
+    "5 out of memory or device not there, 130 interrupted, 143 terminated."
+)
+
+VERBS = ("fit", "graph", "sample-data", "info")
+
+
+class Verbs(TyperGroup):
+    """The verbs in the order in which a user meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (typer hands it over)
+        """Their names."""
+        return list(VERBS)
+
+
+app = typer.Typer(
+    name="plncli",
+    cls=Verbs,
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_FLAGS,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.out(f"plncli {plncli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version, and stop.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Fit Poisson log-normal, logistic and linear models to tables."""
+
+
+app.add_typer(fit.app, name="fit")
+app.add_typer(graph.app, name="graph")
+app.command("sample-data")(sample_data.sample_data)
+app.command("info")(info.info)
+
 
 def main() -> None:
-    """Run the command."""
-    raise SystemExit("plncli: not built yet")
+    """Run the command line and exit: 0 done, or the code that the error owns."""
+    try:
+        code = _run()
+    except BrokenPipeError:  # the reader of standard output went away: no failure of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        return app(standalone_mode=False) or 0
+    except PlncliError as error:
+        console.error(str(error))
+        return error.exit_code
+    except Interrupted as interrupted:
+        console.error("Interrupted; nothing was written.")
+        return interrupted.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        console.error("Interrupted; nothing was written.")
+        return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 (the last place before the user)
+        if hasattr(error, "format_message"):  # typer's own usage errors, whose class it does not export
+            return _usage(error)
+        return _bug()
+
+
+def _usage(error: Exception) -> int:
+    """Say what typer found wrong with the command line; a verb without arguments is answered with its help."""
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":
+        console.hint(message)
+        return 2
+    context = getattr(error, "ctx", None)
+    hint = f" See `{context.command_path} --help`." if context else ""
+    console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
+    return 2
+
+
+def _bug() -> int:
+    import traceback
+
+    console.error(
+        f"This is a bug in plncli {plncli.__version__}, not a mistake of yours. "
+        "Please report it, with the command and the lines below.\n\n" + traceback.format_exc()
+    )
+    return 1

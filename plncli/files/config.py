@@ -1,38 +1,389 @@
-"""The settings of a fit: defaults <- TOML file <- environment <- flags."""
+"""The settings of a fit: defaults <- TOML file <- environment <- flags.
+
+`FitConfig` is the one list of settings: flags and their help, TOML keys, environment variables, checks of values and
+comments of a saved configuration are all read off its fields. Standard library only, for help must not wait for torch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plncli.errors import ConfigError, PlncliError, UsageError, nearest
+from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES
+
+PLN = ("pln",)
+REGRESSIONS = ("logistic", "linear")
+
+INPUT, MODEL, OPTIMIZER, RUNTIME, OUTPUT = "Input", "Model", "Optimizer", "Where it runs", "Output"
+
+
+class Setting(NamedTuple):
+    """What there is to know about a setting besides its name, type and default; the metadata of its field."""
+
+    help: str
+    panel: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    path: str = ""  # "file", "folder", or "maybe" (a file if there is one of that name)
+    models: tuple[str, ...] = MODEL_NAMES
+    check: Callable[[Any], bool] | None = None
+    expects: str = ""
+
+
+def _setting(default: Any, help: str, panel: str, **more: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(help, panel, **more)})
+
+
+def _positive(value: float) -> bool:
+    return 0.0 < value < float("inf")
+
+
+def _threads(value: str) -> bool:
+    return value == "auto" or (value.isdecimal() and int(value) > 0)
+
+
+def _device(value: str) -> bool:
+    return re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is not None
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Every setting of `plncli fit`, resolved. Names are the long options with underscores; paths are text, `-` is stdin."""
+    """Every setting of `plncli fit`, resolved. Names are the long options with underscores; a path `-` is stdin."""
 
     model: str
-    counts: str | None = None
-    response: str | None = None
-    covariates: str | None = None
-    formula: str | None = None
-    offsets: str | None = None
-    exposure: str | None = None
-    weights: str | None = None
-    missing: str = "error"  # error | drop | keep
-    all_zero: str = "error"  # error | drop: rows or columns of counts without any count
-    sample_names: bool = True  # False: the tables have no column of sample names; rows are matched by position
-    covariance: str = "full"  # full | diagonal | spherical | fixed
-    precision: str | None = None
-    device: str = "auto"
-    dtype: str = "float64"
-    threads: str = "auto"
-    seed: int = 0
-    optimizer: str = "newton-cg"
-    learning_rate: float | None = None
-    max_iter: int | None = None
-    tol: float = 1e-6
-    time_limit: float | None = None
-    out: str | None = None
-    overwrite: bool = False
-    format: str = "csv"
-    latent: bool = True
-    allow_unconverged: bool = False
+    counts: str | None = _setting(
+        None,
+        "Table of counts: a row a sample, the sample name in the first column (`-`: standard input).",
+        INPUT,
+        metavar="FILE",
+        path="file",
+        models=PLN,
+    )
+    response: str | None = _setting(
+        None,
+        "Table of responses, one fit a column. Or leave it out and name the response left of `~` in --formula.",
+        INPUT,
+        metavar="FILE",
+        path="file",
+        models=REGRESSIONS,
+    )
+    covariates: str | None = _setting(
+        None, "Table of covariates, matched to the samples by name, in any order.", INPUT, metavar="FILE", path="file"
+    )
+    formula: str | None = _setting(
+        None,
+        "Terms that explain the response, such as `~ tree + log(depth)`; `~ 1` when absent.",
+        INPUT,
+        metavar="TEXT",
+    )
+    offsets: str | None = _setting(
+        None,
+        "Offsets on the log scale, added as they are; one column, or one a feature.",
+        INPUT,
+        metavar="FILE",
+        path="file",
+    )
+    exposure: str | None = _setting(
+        None,
+        "Exposure on the natural scale (depth, effort): its log is the offset.",
+        INPUT,
+        metavar="FILE",
+        path="file",
+    )
+    weights: str | None = _setting(
+        None,
+        "Weights of the samples: a table, or a column of --covariates.",
+        INPUT,
+        metavar="FILE|COLUMN",
+        path="maybe",
+    )
+    missing: str = _setting(
+        "error",
+        "Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
+        INPUT,
+        choices=("error", "drop", "keep"),
+    )
+    all_zero: str = _setting(
+        "error",
+        "Rows or columns of counts without any count: refuse or drop them.",
+        INPUT,
+        choices=("error", "drop"),
+        models=PLN,
+    )
+    sample_names: bool = _setting(
+        True, "Take sample names from the first column; --no-sample-names matches rows by their position.", INPUT
+    )
+    covariance: str = _setting("full", "Covariance of the latent layer.", MODEL, choices=COVARIANCES, models=PLN)
+    precision: str | None = _setting(
+        None,
+        "Precision matrix of the latent layer, for --covariance fixed.",
+        MODEL,
+        metavar="FILE",
+        path="file",
+        models=PLN,
+    )
+    optimizer: str = _setting("newton-cg", "How the objective is minimised.", OPTIMIZER, choices=OPTIMIZER_NAMES)
+    learning_rate: float | None = _setting(
+        None,
+        "Step of a first-order optimizer; each has its own default.",
+        OPTIMIZER,
+        check=_positive,
+        expects="a positive number",
+    )
+    max_iter: int | None = _setting(
+        None,
+        "Most steps; each optimizer has its own default.",
+        OPTIMIZER,
+        check=lambda v: v >= 1,
+        expects="an integer from 1",
+    )
+    tol: float = _setting(
+        1e-6,
+        "Stop when an estimated TOL nats per sample are left to gain.",
+        OPTIMIZER,
+        check=_positive,
+        expects="a positive number",
+    )
+    time_limit: float | None = _setting(
+        None, "Most seconds spent fitting.", OPTIMIZER, check=_positive, expects="a positive number of seconds"
+    )
+    device: str = _setting(
+        "auto",
+        "Device: auto takes a GPU when there is one.",
+        RUNTIME,
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        check=_device,
+        expects="auto, cpu, cuda, cuda:N or mps",
+    )
+    dtype: str = _setting("float64", "Number type.", RUNTIME, choices=("float64", "float32"))
+    threads: str = _setting(
+        "auto",
+        "CPU threads: auto goes by the size of the problem.",
+        RUNTIME,
+        metavar="N|auto",
+        check=_threads,
+        expects="auto or an integer from 1",
+    )
+    seed: int = _setting(
+        0,
+        "Seed of the random numbers, for what needs any.",
+        RUNTIME,
+        check=lambda v: 0 <= v < 2**63,
+        expects="an integer from 0",
+    )
+    out: str | None = _setting(
+        None,
+        "Folder for the results; NAME-MODEL in the current folder when absent.",
+        OUTPUT,
+        metavar="DIR",
+        path="folder",
+    )
+    overwrite: bool = _setting(False, "Replace the results of an earlier fit in that folder.", OUTPUT)
+    format: str = _setting("csv", "Format of the tables written.", OUTPUT, choices=("csv", "tsv", "parquet", "feather"))
+    latent: bool = _setting(
+        True, "Write the tables of the latent layer too; each is as large as the counts.", OUTPUT, models=PLN
+    )
+    allow_unconverged: bool = _setting(False, "Exit with 0 instead of 4 when the fit ends without converging.", OUTPUT)
+
+
+def settings(model: str | None = None) -> dict[str, tuple[Field[Any], Setting]]:
+    """The settings by name, those of `model` alone when it is given."""
+    known = {f.name: (f, f.metadata["setting"]) for f in fields(FitConfig) if "setting" in f.metadata}
+    return {name: pair for name, pair in known.items() if model is None or model in pair[1].models}
+
+
+def option(name: str) -> str:
+    """The long option of a setting: `max_iter` -> `--max-iter`."""
+    return "--" + name.replace("_", "-")
+
+
+class _Given(NamedTuple):
+    """A value as it was given, where, and the error that a bad one is."""
+
+    value: Any
+    where: str
+    error: type[PlncliError]
+    text: bool = False  # an environment variable is text, whatever it holds
+
+
+def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment: Mapping[str, str]) -> FitConfig:
+    """The configuration of `plncli fit MODEL`: flags beat the environment, it beats the file, and that the defaults.
+
+    `flags` holds None where none was given. An empty text unsets what a weaker source has set.
+    """
+    given = _from_file(model, Path(file)) if file else {}
+    given |= _from_environment(model, environment)
+    given |= {name: _Given(value, option(name), UsageError) for name, value in flags.items() if value is not None}
+    known = settings(model)
+    return FitConfig(model, **{name: _checked(*known[name], value) for name, value in given.items()})
+
+
+def _from_file(model: str, path: Path) -> dict[str, _Given]:
+    """The settings in a TOML file; relative paths in it are relative to its folder."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration `{path}`: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{path}` is not a TOML file: {error}.") from None
+    content = {key.replace("-", "_"): value for key, value in content.items()}
+    meant = content.pop("model", model)
+    if meant != model:
+        raise ConfigError(
+            f"`{path}` is for the model {meant!r}, and the command is `fit {model}`. Use `plncli fit {meant}`."
+        )
+    known, everywhere = settings(model), settings()
+    given = {}
+    for key, value in content.items():
+        if key in everywhere and key not in known:
+            raise ConfigError(f"Key `{key}` in `{path}` does not apply to the model {model}; remove it.")
+        if key not in known:
+            raise ConfigError(f"`{path}` has an unknown key `{key}`.{nearest(key, list(known))}")
+        given[key] = _Given(_beside(path, known[key][1], value), f"Key `{key}` in `{path}`", ConfigError)
+    return given
+
+
+def _beside(config: Path, setting: Setting, value: Any) -> Any:
+    """A path of a configuration file, which is relative to the folder of that file."""
+    if not setting.path or not isinstance(value, str) or value in ("", "-"):
+        return value
+    beside = config.parent / value
+    return value if setting.path == "maybe" and not beside.is_file() else str(beside)
+
+
+def _from_environment(model: str, environment: Mapping[str, str]) -> dict[str, _Given]:
+    given = {}
+    for name in settings(model):
+        variable = f"PLNCLI_{name.upper()}"
+        if environment.get(variable):
+            given[name] = _Given(environment[variable], f"The environment variable {variable}", ConfigError, text=True)
+    return given
+
+
+def value_type(f: Field[Any]) -> type:
+    """The type of a setting's value when it is set."""
+    types: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float}
+    return types[str(f.type).removesuffix(" | None")]
+
+
+def _checked(f: Field[Any], setting: Setting, given: _Given) -> Any:
+    """The value in its type, or an error that names where it came from, what it is and what is expected."""
+    wanted = value_type(f)
+    if given.value == "" and f.default is None:
+        return None
+    value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, f.name)
+    if value is None:
+        kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
+        raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects or kinds[wanted]}.")
+    if setting.choices and value not in setting.choices:
+        choices = ", ".join(setting.choices)
+        raise given.error(
+            f"{given.where} is {_shown(value)}, but must be one of {choices}.{nearest(value, setting.choices)}"
+        )
+    if setting.check and not setting.check(value):
+        raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects}.")
+    return value
+
+
+def _parsed(text: str, wanted: type) -> Any:
+    """A text as the wanted type, or None when it is not one."""
+    if wanted is bool:
+        return {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }.get(text.lower())
+    try:
+        return wanted(text)
+    except ValueError:
+        return None
+
+
+def _converted(value: Any, wanted: type, name: str) -> Any:
+    """A typed value as the wanted type, or None when it is none: an integer is a number too, and can count threads."""
+    if type(value) is int and (wanted is float or name == "threads"):
+        return wanted(value)
+    return value if type(value) is wanted else None
+
+
+def _shown(value: Any) -> str:
+    return f"`{value}`" if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def check(config: FitConfig) -> None:
+    """Refuse settings that exclude each other, and a fit without a table to explain."""
+    if config.model in PLN and not config.counts:
+        raise UsageError(
+            f"`plncli fit {config.model}` needs a table of counts: --counts FILE, or --counts - for standard input."
+        )
+    if config.model in REGRESSIONS and not (config.response or config.covariates):
+        raise UsageError(
+            f"`plncli fit {config.model}` needs a response: --response FILE, "
+            "or --covariates FILE with the response left of `~` in --formula."
+        )
+    if config.offsets and config.exposure:
+        raise UsageError(
+            f"Both --offsets {config.offsets} and --exposure {config.exposure} are set; give one. "
+            "An empty value (--exposure '') unsets what a configuration file sets."
+        )
+    if config.covariance == "fixed" and not config.precision:
+        raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")
+    if config.precision and config.covariance != "fixed":
+        raise UsageError(f"--precision goes with --covariance fixed, but --covariance is {config.covariance}.")
+    if config.missing == "keep" and config.model not in PLN:
+        raise UsageError(f"--missing keep is for counts; `plncli fit {config.model}` takes error or drop.")
+    standard_input = [option(name) for name in settings(config.model) if getattr(config, name) == "-"]
+    if len(standard_input) > 1:
+        raise UsageError(f"Standard input can be read once, but {' and '.join(standard_input)} ask for it.")
+
+
+def output_folder(config: FitConfig) -> Path:
+    """Where the results go: --out, or `<name of the main table>-<model>` in the current folder."""
+    if config.out:
+        return Path(config.out)
+    main = config.counts or config.response or config.covariates or ""
+    name = "stdin" if main == "-" else Path(main).name.split(".")[0] or "fit"
+    return Path(f"{name}-{config.model}")
+
+
+def absolute(config: FitConfig) -> FitConfig:
+    """The same configuration with absolute paths: it means the same from any folder."""
+    paths = {}
+    for name, (_, setting) in settings(config.model).items():
+        value = getattr(config, name)
+        if setting.path and value not in (None, "-") and (setting.path != "maybe" or Path(value).is_file()):
+            paths[name] = str(Path(value).absolute())
+    return replace(config, **paths)
+
+
+def to_toml(config: FitConfig) -> str:
+    """The configuration as TOML, with every key that applies, its comment, and its value (or its place, when unset)."""
+    lines = [f"# plncli fit {config.model} --config THIS_FILE", "", f"model = {_toml(config.model)}"]
+    panel = ""
+    for name, (f, setting) in settings(config.model).items():
+        if setting.panel != panel:
+            panel = setting.panel
+            lines += ["", f"# --- {panel} ---"]
+        value = getattr(config, name)
+        choices = f" One of: {', '.join(setting.choices)}." if setting.choices else ""
+        unset = f"# {name} = {_toml('') if value_type(f) is str else '...'}"
+        lines += ["", f"# {setting.help}{choices}", unset if value is None else f"{name} = {_toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A TOML value: JSON's texts and booleans are TOML's too, but for the character DEL."""
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,182 @@
+"""`plncli fit MODEL`: from files to files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plncli import console
+from plncli.cli.options import SWITCHES, Command, verb, with_settings
+from plncli.cli.signals import Cancellation, cancellation
+from plncli.console import Console
+from plncli.files import config as configuration
+from plncli.files.config import FitConfig
+from plncli.names import MODEL_NAMES
+
+if TYPE_CHECKING:
+    from plncli.files.artifacts import Outcome
+    from plncli.files.inputs import Inputs
+    from plncli.models.base import Model
+    from plncli.results import FitResult
+    from plncli.runtime import Runtime
+
+HELP = {
+    "pln": "Poisson log-normal: correlated counts.\n\nThe log-means of the counts are jointly Gaussian given covariates.",
+    "logistic": "Logistic regression: two-valued responses.\n\nOne or several responses, fitted together.",
+    "linear": "Linear regression: real-valued responses.\n\nOne or several responses, with their residual covariance by maximum likelihood.",
+}
+
+app = verb("Fit a model to tables; write a folder.")
+
+
+def _command(model: str) -> Callable[..., int]:
+    def command(flags: dict[str, Any], *, config: str | None, print_config: bool, **switches: bool) -> int:
+        resolved = configuration.resolve(model, flags, config, os.environ)
+        if print_config:
+            console.out(configuration.to_toml(configuration.absolute(resolved)))
+            return 0
+        return fit(resolved, **switches)
+
+    command.__doc__ = HELP[model]
+    return with_settings(command, model, SWITCHES)
+
+
+for _model in MODEL_NAMES:
+    app.command(_model, cls=Command)(_command(_model))
+
+
+def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: bool, no_progress: bool) -> int:
+    """Read, fit, write, report; the exit code says whether the fit converged."""
+    began, started = time.perf_counter(), datetime.now(UTC)
+    configuration.check(config)
+    out = configuration.output_folder(config)
+    say = Console(quiet, verbose, not no_progress)
+    with cancellation() as state:
+        from plncli import runtime
+        from plncli.files import artifacts, inputs
+
+        artifacts.check_target(out, config.overwrite)
+        where = runtime.start(config.device, config.dtype, config.seed)
+        with runtime.memory_guard():
+            read = inputs.load(config, device=where.device, dtype=where.dtype)
+            threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
+            _report_inputs(say, config, read, where, threads, out)
+            if dry_run:
+                say.note("Nothing was fitted or written (--dry-run).")
+                return 0
+            result = _fitted(config, read, say, state)
+            code = _exit_code(config, result, state)
+            outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
+            _report(say, outcome, out)
+            artifacts.write(out, replace(outcome, log=tuple(say.log)))
+    if json:
+        console.out(artifacts.to_json(artifacts.summary(outcome)))
+    return code
+
+
+def model_of(config: FitConfig, read: Inputs | None) -> Model:
+    """The model that the configuration names, with its settings."""
+    from plncli.models import MODELS
+
+    if config.model == "pln":
+        return MODELS["pln"](covariance=config.covariance, precision=read.precision if read else None)
+    return MODELS[config.model]()
+
+
+def _fitted(config: FitConfig, read: Inputs, say: Console, state: Cancellation) -> FitResult:
+    from plncli import optim
+    from plncli.fit import fit as run
+    from plncli.optim.base import StopRule
+
+    limit = StopRule().time_limit if config.time_limit is None else config.time_limit
+    stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
+    optimizer = optim.build(config.optimizer, config.learning_rate)
+    state.savable = True
+    result = run(model_of(config, read), read.data, optimizer, stop, say.step)
+    say.clear()
+    return result
+
+
+def _exit_code(config: FitConfig, result: FitResult, state: Cancellation) -> int:
+    if result.optimum.status.name == "INTERRUPTED":
+        return 128 + state.signum
+    return 0 if result.converged or config.allow_unconverged else 4
+
+
+def _outcome(
+    config: FitConfig,
+    read: Inputs,
+    result: FitResult,
+    where: Runtime,
+    say: Console,
+    started: datetime,
+    seconds: float,
+    code: int,
+) -> Outcome:
+    from plncli import runtime
+    from plncli.files.artifacts import Outcome
+
+    manifest = {
+        "command": shlex.join(["plncli", *sys.argv[1:]]),
+        "folder": str(Path.cwd()),
+        "configuration": asdict(config),
+        **runtime.describe(where),
+        "seed": config.seed,
+        "inputs": [asdict(source) for source in read.sources],
+        "dropped": [asdict(drop) for drop in read.dropped],
+        "notes": read.notes,
+        "start": started.isoformat(),
+        "end": datetime.now(UTC).isoformat(),
+        "exit_code": code,
+    }
+    return Outcome(result, config, read.design.to_json(), read.classes, where.device_name, seconds, manifest, say.log)
+
+
+def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int, out: Path) -> None:
+    data = read.data
+    for source in read.sources:
+        say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")
+    for note in read.notes:
+        say.note(f"note: {note}")
+    what = f"{config.model} ({config.covariance} covariance)" if config.model == "pln" else config.model
+    say.note(
+        f"Fitting {what}: {data.n} samples × {data.p} {'features' if config.model == 'pln' else 'responses'}, "
+        f"{data.d} coefficient{'s' * (data.d != 1)} each ({_some(data.terms)}), "
+        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {threads} thread{'s' * (threads != 1)})."
+    )
+    say.detail(f"results go to {out}")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    from plncli.errors import some
+
+    return some(names)
+
+
+def _report(say: Console, outcome: Outcome, out: Path) -> None:
+    """The short table that ends every fit."""
+    from plncli.files.artifacts import likelihood_name, warnings
+
+    result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
+    rows = [
+        (likelihood_name(result), f"{criteria.loglik:.4f}"),
+        ("parameters", str(criteria.n_parameters)),
+        ("aic", f"{criteria.aic:.2f}"),
+        ("bic", f"{criteria.bic:.2f}"),
+        ("icl", f"{criteria.icl:.2f}"),
+        ("r2", f"{criteria.r2:.4f}"),
+        ("status", optimum.status.name.lower()),
+        ("gap", f"{optimum.gap:.2g} nats"),
+        ("steps", f"{optimum.steps} in {optimum.seconds:.2f} s"),
+        ("results", str(out)),
+    ]
+    say.table([(name, value) for name, value in rows if not value.startswith("nan")])
+    for sentence in warnings(result):
+        say.warn(sentence)

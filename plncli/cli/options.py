@@ -1,0 +1,136 @@
+"""The options of the commands: the settings of a fit, off the fields of `FitConfig`, and the command line's own switches."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import Field
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from plncli.files.config import INPUT, MODEL, Setting, option, settings, value_type
+
+COMMAND = "Command line"
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file of these options. Flags beat PLNCLI_* in the environment, which beats the file.",
+        rich_help_panel=COMMAND,
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option("--print-config", help="Print the resolved options as TOML, and stop.", rich_help_panel=COMMAND),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        metavar=" ",
+        help="Read and check everything, say what would be fitted, and stop.",
+        rich_help_panel=COMMAND,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the summary on standard output as JSON.", rich_help_panel=COMMAND),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=COMMAND)]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say more: inputs, device, every step.", rich_help_panel=COMMAND),
+]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]
+
+
+class Command(TyperCommand):
+    """A command whose help lists its options by panel, in plain text: option names are never cut short."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of each panel under its title."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
+        panels["Options"] = panels.pop("Options")  # -h last
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
+
+
+def verb(help: str) -> typer.Typer:
+    """A verb whose commands are the models."""
+    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
+
+
+SWITCHES: dict[str, Any] = {
+    "config": ConfigFile,
+    "print_config": PrintConfig,
+    "dry_run": DryRun,
+    "json": Json,
+    "quiet": Quiet,
+    "verbose": Verbose,
+    "no_progress": NoProgress,
+}
+PROBLEM = (INPUT, MODEL)  # the panels that say what is fitted, not how or where
+
+
+def with_settings(
+    command: Callable[..., int], model: str, switches: dict[str, Any], panels: tuple[str, ...] = ()
+) -> Callable[..., int]:
+    """`command(flags, **switches)` as a command whose options are the settings of `model` and the switches.
+
+    `flags` holds the settings given on the command line alone, so that weaker sources can fill in the rest.
+    """
+    names = [name for name, _ in _chosen(model, panels)]
+
+    def run(**given: Any) -> int:
+        flags = {name: given.pop(name) for name in names}
+        return command(flags, **given)
+
+    parameters = [_parameter(name, None, _annotation(*pair)) for name, pair in _chosen(model, panels)]
+    parameters += [
+        _parameter(name, None if annotation is ConfigFile else False, annotation)
+        for name, annotation in switches.items()
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = command.__doc__
+    return run
+
+
+def _chosen(model: str, panels: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
+    for name, pair in settings(model).items():
+        if not panels or pair[1].panel in panels:
+            yield name, pair
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _annotation(f: Field[Any], setting: Setting) -> Any:
+    """A setting as typer wants it. Its default there is None, which means: not given here."""
+    kind, flag = value_type(f), option(f.name)
+    default = "" if f.default is None or kind is bool else f" [default: {f.default}]"
+    choices = setting.choices
+    return Annotated[
+        kind | None,
+        typer.Option(
+            f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+            metavar=setting.metavar or "|".join(choices) or {int: "N", float: "X"}.get(kind),
+            help=setting.help + default,
+            show_default=False,
+            rich_help_panel=setting.panel,
+            autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
+        ),
+    ]

@@ -1,0 +1,51 @@
+"""Ctrl-C and termination: asked once, a fit ends early and is saved; asked twice, the program leaves at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """The program is to leave now. No Exception: nothing on the way may take it for a failure."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """130 for an interrupt, 143 for termination: the convention of shells."""
+        return 128 + self.signum
+
+
+class Cancellation:
+    """Remembers the first signal while a fit can still be saved; otherwise leaves by `Interrupted`."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self.savable = False
+
+    def cancelled(self) -> bool:
+        """Whether the fit was asked to end; a stop rule's question at each step."""
+        return self.signum != 0
+
+    def handle(self, signum: int, _frame: FrameType | None) -> None:
+        """The handler of both signals."""
+        if not self.savable or self.signum:
+            raise Interrupted(signum)
+        self.signum = signum
+
+
+@contextmanager
+def cancellation() -> Iterator[Cancellation]:
+    """Handle SIGINT and SIGTERM within."""
+    state = Cancellation()
+    before = {signum: signal.signal(signum, state.handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield state
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

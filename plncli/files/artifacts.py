@@ -1,0 +1,375 @@
+"""The folder of a fit: written whole or not at all, and read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+from pyarrow import feather, parquet
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from plncli.errors import DataError, UsageError, some
+from plncli.files.config import FitConfig, absolute, to_toml
+from plncli.models.base import Latent
+from plncli.results import AXES, FitResult
+
+SCHEMA_VERSION = 1
+FORMATS = ("csv", "tsv", "parquet", "feather")
+TABLES = ("coefficients", "loss_trace", *(name for name, _, _ in AXES.values()))
+OTHERS = ("summary.json", "manifest.json", "model.safetensors", "config.toml", "run.log")
+WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
+AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a Dataset
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fit and all that its files tell about it. `manifest` and `log` are written as they are."""
+
+    result: FitResult
+    config: FitConfig
+    design: Mapping[str, Any]
+    classes: Any
+    device: str
+    total_seconds: float
+    manifest: Mapping[str, Any] = field(repr=False)
+    log: Sequence[str] = field(repr=False, default=())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fit read back from its folder."""
+
+    model: str
+    settings: dict[str, Any]
+    estimates: dict[str, Tensor]
+    state: dict[str, Tensor]
+    design: dict[str, Any]
+    classes: Any
+    samples: tuple[str, ...]
+    terms: tuple[str, ...]
+    responses: tuple[str, ...]
+    versions: dict[str, str]
+
+
+def check_target(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that is in the way or cannot be written, before any work is done."""
+    if out.is_file():
+        raise UsageError(f"--out {out} is a file; the results need a folder. Choose another --out.")
+    if out.is_dir():
+        _check_replaceable(out, overwrite)
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UsageError(f"--out {out} cannot be made, since {parent} is a file. Choose another --out.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out} cannot be made, since {parent} is not writable. Choose another --out.")
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Only the folder of an earlier fit is ever replaced: --overwrite must not cost anyone a file of their own."""
+    present = sorted(path.name for path in out.iterdir())
+    if not overwrite:
+        raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another folder with --out.")
+    foreign = [name for name in present if name not in WRITTEN]
+    if foreign:
+        raise UsageError(
+            f"--overwrite would remove what plncli did not write from {out}: {some(foreign)}. "
+            "Move it, or choose another folder with --out."
+        )
+
+
+def write(out: Path, outcome: Outcome) -> None:
+    """Write the files of a fit into `out`, replacing a folder that is there."""
+    contents = _contents(outcome)
+    with _whole_folder(out) as partial:
+        for name, content in contents:
+            _write_file(partial / name, content())
+
+
+def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
+    """The name of each file, and what makes its bytes: one at a time, for they may be large."""
+    result, config = outcome.result, outcome.config
+    tables: dict[str, Callable[[], pa.Table]] = {
+        "coefficients": lambda: _coefficients(result),
+        "loss_trace": lambda: _trace(result),
+    }
+    for symbol, (name, row, column) in AXES.items():
+        wanted = config.latent or "sample" not in (row, column)
+        if symbol in result.estimates and wanted:
+            tables[name] = lambda s=symbol, r=row, c=column: _matrix(result, s, r, c)  # type: ignore[misc]
+    suffix = config.format
+    files: list[tuple[str, Callable[[], bytes]]] = [
+        (f"{name}.{suffix}", lambda table=table: _table_bytes(table(), suffix))  # type: ignore[misc]
+        for name, table in tables.items()
+    ]
+    # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
+    again = asdict(absolute(config)) | {"overwrite": False}
+    return [
+        *files,
+        ("model.safetensors", lambda: _model_bytes(outcome)),
+        ("summary.json", lambda: to_json(summary(outcome)).encode()),
+        ("manifest.json", lambda: to_json(outcome.manifest).encode()),
+        ("config.toml", lambda: to_toml(FitConfig(**again)).encode()),
+        ("run.log", lambda: "".join(f"{line}\n" for line in outcome.log).encode()),
+    ]
+
+
+# --- tables ---
+
+
+def _values(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
+
+
+def _column(values: Any) -> pa.Array:
+    """A column of numbers in which nan, which is no number, is left empty; ±inf stays."""
+    return pa.array(values, from_pandas=True)
+
+
+def _matrix(result: FitResult, symbol: str, row: str, column: str) -> pa.Table:
+    """A matrix with the names of its rows in the first column, and those of its columns in the header."""
+    values = _values(result.estimates[symbol])
+    rows, columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in (row, column))
+    arrays = [pa.array(rows, pa.string()), *(_column(values[:, j].copy()) for j in range(len(columns)))]
+    return pa.Table.from_arrays(arrays, names=[row, *columns])
+
+
+def _coefficients(result: FitResult) -> pa.Table:
+    """One row a response and term; what rests on standard errors is empty where there are none."""
+    terms, responses = result.data.terms, result.data.responses
+    estimate = _column(_values(result.estimates["B"]).T.reshape(-1))
+    empty = pa.nulls(len(estimate), pa.float64())
+    inference = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+    return pa.table(
+        {
+            "response": pa.array([response for response in responses for _ in terms], pa.string()),
+            "term": pa.array(list(terms) * len(responses), pa.string()),
+            "estimate": estimate,
+            **dict.fromkeys(inference, empty),
+        }
+    )
+
+
+def likelihood_name(result: FitResult) -> str:
+    """`elbo` for a model with a latent layer, whose objective is a bound; `loglik` for the others."""
+    return "elbo" if isinstance(result.model, Latent) else "loglik"
+
+
+def _trace(result: FitResult) -> pa.Table:
+    steps = result.optimum.trace
+    columns = {name: [getattr(step, name) for step in steps] for name in ("step", "seconds", "evaluations", "loss")}
+    columns[likelihood_name(result)] = [-step.loss for step in steps]
+    columns |= {name: [getattr(step, name) for step in steps] for name in ("grad_norm", "gap", "step_size")}
+    integers = ("step", "evaluations")
+    types = {name: pa.int64() if name in integers else pa.float64() for name in columns}
+    return pa.table({name: pa.array(column, types[name], from_pandas=True) for name, column in columns.items()})
+
+
+def _table_bytes(table: pa.Table, suffix: str) -> bytes:
+    """A table in a format; text formats hold the shortest digits that read back as the same number."""
+    sink = io.BytesIO()
+    if suffix == "parquet":
+        parquet.write_table(table, sink)
+    elif suffix == "feather":
+        feather.write_feather(table, sink, compression="lz4")
+    else:
+        delimiter = "," if suffix == "csv" else "\t"
+        header = io.StringIO()
+        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
+        sink.write(header.getvalue().encode())
+        pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=False, delimiter=delimiter))
+    return sink.getvalue()
+
+
+# --- summary and model ---
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints and summary.json holds."""
+    result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "model": result.model.name,
+        "n_samples": result.data.n,
+        "n_features": result.data.p,
+        "n_covariates": result.data.d,
+        "covariance": getattr(result.model, "covariance", None),
+        likelihood_name(result): criteria.loglik,
+        "n_parameters": criteria.n_parameters,
+        "aic": criteria.aic,
+        "bic": criteria.bic,
+        "icl": criteria.icl,
+        "r2": criteria.r2,
+        "converged": result.converged,
+        "status": optimum.status.name.lower(),
+        "gap": optimum.gap,
+        "grad_norm": optimum.grad_norm,
+        "steps": optimum.steps,
+        "evaluations": optimum.evaluations,
+        "fit_seconds": optimum.seconds,
+        "total_seconds": outcome.total_seconds,
+        "device": outcome.device,
+        "dtype": outcome.config.dtype,
+        "optimizer": outcome.config.optimizer,
+        "findings": [asdict(finding) for finding in result.findings],
+        "warnings": warnings(result),
+    }
+    if "Sigma_unbiased" in result.state:
+        names = result.data.responses
+        rows = _values(result.state["Sigma_unbiased"]).tolist()
+        content["sigma_unbiased"] = {
+            name: dict(zip(names, row, strict=True)) for name, row in zip(names, rows, strict=True)
+        }
+    return content
+
+
+def warnings(result: FitResult) -> list[str]:
+    """The sentences that the user must not miss: how an unconverged fit ended, then the findings."""
+    ending = [] if result.converged else [result.optimum.status.sentence]
+    return ending + [finding.message for finding in result.findings]
+
+
+def to_json(content: Any) -> str:
+    """JSON, in which what is not a finite number is null."""
+    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+def _model_bytes(outcome: Outcome) -> bytes:
+    """Tensors by `estimates.SYMBOL` and `state.NAME`; names, settings and the design's encoding as JSON beside them."""
+    result = outcome.result
+    groups = {"estimates": result.estimates, "state": result.state}
+    tensors = {
+        f"{group}.{name}": tensor.detach().cpu().contiguous().clone()
+        for group, members in groups.items()
+        for name, tensor in members.items()
+    }
+    latent = any("sample" in AXES[symbol][1:] for symbol in result.estimates if symbol in AXES)
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "model": result.model.name,
+        "settings": asdict(outcome.config),
+        "design": outcome.design,
+        "classes": outcome.classes,
+        "samples": result.data.samples if latent else (),
+        "terms": result.data.terms,
+        "responses": result.data.responses,
+        "versions": outcome.manifest.get("versions", {}),
+    }
+    return save(tensors, {key: json.dumps(value) for key, value in facts.items()})
+
+
+def read_run(folder: Path) -> Run:
+    """Read back what `write` wrote, from model.safetensors alone."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise DataError(f"`{folder}` is not the folder of a fit: it has no model.safetensors.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = {key: json.loads(value) for key, value in file.metadata().items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except Exception as error:  # safetensors raises its own class, and json and attributes theirs
+        raise DataError(f"`{path}` is damaged, or was not written by plncli: {error}.") from error
+    if facts.pop("schema_version", None) != SCHEMA_VERSION:
+        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
+    groups = {group: _group(tensors, group) for group in ("estimates", "state")}
+    names = {axis: tuple(facts.pop(axis)) for axis in ("samples", "terms", "responses")}
+    return Run(**facts, **groups, **names)
+
+
+def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    prefix = f"{group}."
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+# --- a folder that appears whole or not at all ---
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A hidden sibling to fill, which takes the name `out` once it is complete; nothing is left of it on failure."""
+    target = Path(os.path.realpath(out))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    made = [folder for folder in target.parents if not folder.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        _sync(partial)
+        _take_place(partial, target)
+        _sync(target.parent)
+    except OSError as error:
+        _discard(partial, made)
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"Cannot write the results into {out}: {reason}. Nothing was left behind; "
+            "free some space, or choose another folder with --out."
+        ) from error
+    except BaseException:
+        _discard(partial, made)
+        raise
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    """Rename `partial` to `target`; what was there is first moved aside, and moved back if that fails."""
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _discard(partial: Path, made: Sequence[Path]) -> None:
+    """Remove the unfinished folder, and the parents that were made for it (innermost first)."""
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the entries of a folder durable, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Device, dtype, seed and threads: resolved once, and described for the manifest. Only this module says "cuda"."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import plncli
+from plncli.errors import DeviceError
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "formulaic", "safetensors", "typer")
+SMALL = 5e7  # n·p² below which one thread is faster: two can be hundreds of times slower on a busy machine
+ALL_THREADS = torch.get_num_threads()  # the cores, or what OMP_NUM_THREADS says
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a fit runs, and in which numbers."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def device_name(self) -> str:
+        """`cpu`, `cuda:0`, `mps`: as it is reported."""
+        return str(self.device)
+
+    @property
+    def dtype_name(self) -> str:
+        """`float64` or `float32`."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def start(device: str, dtype: str, seed: int) -> Runtime:
+    """Resolve device and dtype, seed the generators, and try the device; DeviceError says what is not there."""
+    torch.manual_seed(seed)
+    resolved = Runtime(torch.device(_device(device, dtype)), getattr(torch, dtype))
+    try:
+        torch.zeros(1, device=resolved.device, dtype=resolved.dtype)
+    except RuntimeError as error:
+        first_line = str(error).splitlines()[0]
+        raise DeviceError(f"--device {device}: the device does not answer ({first_line}). Use --device cpu.") from None
+    return resolved
+
+
+def _device(device: str, dtype: str) -> str:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
+    if device == "auto":
+        if gpus:
+            return "cuda:0"
+        return "mps" if mps and dtype == "float32" else "cpu"
+    if device == "mps":
+        if not mps:
+            raise DeviceError("--device mps: this machine has no Apple GPU that torch can use. Use --device cpu.")
+        if dtype == "float64":
+            raise DeviceError("--device mps has no float64. Use --dtype float32, or --device cpu.")
+        return device
+    if device.startswith("cuda"):
+        if not gpus:
+            why = "" if torch.version.cuda else " (this torch is built without CUDA)"
+            raise DeviceError(f"--device {device}: torch finds no NVIDIA GPU on this machine{why}. Use --device cpu.")
+        index = int(device.partition(":")[2] or 0)
+        if index >= gpus:
+            raise DeviceError(f"--device {device}: this machine has {gpus} GPU(s), cuda:0 to cuda:{gpus - 1}.")
+        return f"cuda:{index}"
+    return device
+
+
+def use_threads(n: int, p: int, d: int, requested: str) -> int:
+    """Set the CPU threads for a problem of n samples, p responses and d coefficients each; how many they are."""
+    count = threads_for(n, p, d, requested)
+    torch.set_num_threads(count)
+    return count
+
+
+def threads_for(n: int, p: int, d: int, requested: str) -> int:
+    """As many as requested; for `auto`, one for a small problem and all for a large one."""
+    if requested != "auto":
+        return int(requested)
+    return 1 if n * max(p, d) ** 2 < SMALL else ALL_THREADS
+
+
+@contextmanager
+def memory_guard() -> Iterator[None]:
+    """Turn running out of memory, on any device, into a DeviceError that says what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise DeviceError(
+            "Out of memory. Use --dtype float32 (half the memory), a machine or --device with more, "
+            "--covariance diagonal, or fewer features."
+        ) from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on the CPU torch raises a bare RuntimeError, told from others by its text."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "alloc_cpu")
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(text in str(error) for text in texts)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program, of Python and of the packages that results depend on."""
+    found = {"plncli": plncli.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def devices() -> dict[str, str]:
+    """The devices that --device can name, with what each is."""
+    found = {"cpu": _cpu_name()}
+    if torch.cuda.is_available():
+        found |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU (float32 only)"
+    return found
+
+
+def describe(runtime: Runtime | None = None) -> dict[str, Any]:
+    """Versions, host and devices for `plncli info`; with a runtime, the device and dtype used too, for the manifest."""
+    described: dict[str, Any] = {
+        "versions": versions(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "cuda": torch.version.cuda,
+        "devices": devices(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if runtime:
+        described |= {"device": runtime.device_name, "dtype": runtime.dtype_name}
+    return described
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
