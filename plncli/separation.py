@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from plncli.linalg import weighted_grams
+from plncli.linalg import orthonormal_basis, weighted_grams
 
 _TOL = 1e-9  # a singular value, or what is left of a unit row, below this is rounding
 _SCREEN = 1e-9  # eigenvalues of a Gram matrix are squares: far above the square of _TOL, so the screen is safe
@@ -36,30 +36,33 @@ class Recession:
     cells: (n,) rows that are separated, those with a_i'δ < 0 for some δ of the cone.
     delta: (d,) a direction in the relative interior: negative on every separated row, zero on all others.
     kernel: d×k orthonormal basis of the directions that change no row that is kept (neither separated nor ignored).
-    rows: b×k separated rows in terms of the kernel, of unit norm, each once.
+    rows: b×k separated rows in terms of the kernel, of unit norm.
+    T: d×d, the design is the basis times T; delta and kernel are coefficients in that orthonormal basis.
     """
 
     cells: Tensor
     delta: Tensor
     kernel: Tensor
+    T: Tensor = field(repr=False)
     rows: Tensor = field(repr=False)
 
-    def limits(self, T: Tensor) -> Tensor:
-        """Where each coefficient of X's own columns (X = QT) goes, (d,).
+    def limits(self, T: Tensor | None = None) -> Tensor:
+        """Where each coefficient goes, (d,): those of the design's columns, or of X's where the design is Q of X = QT.
 
         0: it has a finite estimate; ±1: it goes to ±inf; nan: the data leave it open (it may take any value).
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
         moves it one way; the difference of two coefficients that both go to −inf, say, is open.
         """
-        return torch.tensor([_course(c, self.rows) for c in self._moves(T)], dtype=self.kernel.dtype)
+        rows = _once(self.rows)
+        return torch.tensor([_course(c, rows) for c in self._moves(T)], dtype=self.kernel.dtype)
 
-    def infinite(self, T: Tensor) -> Tensor:
-        """Which coefficients of X's own columns have no finite estimate, (d,) booleans: `limits` without directions."""
+    def infinite(self, T: Tensor | None = None) -> Tensor:
+        """Which coefficients have no finite estimate, (d,) booleans: `limits` without their directions."""
         return torch.linalg.vector_norm(self._moves(T), dim=1) > _STILL
 
-    def _moves(self, T: Tensor) -> Tensor:
-        """How the kernel moves each coefficient, d×k, as a share of how far any unit direction of Q could."""
-        T = T.to(self.kernel)
+    def _moves(self, T: Tensor | None) -> Tensor:
+        """How the kernel moves each coefficient, d×k, as a share of how far any unit direction could."""
+        T = self.T if T is None else self.T @ T.to(self.T)
         inverse = torch.linalg.solve_triangular(T, torch.eye(len(T), dtype=T.dtype), upper=True)
         return inverse @ self.kernel / torch.linalg.vector_norm(inverse, dim=1, keepdim=True)
 
@@ -76,28 +79,29 @@ class Separation:
     features: tuple[int, ...]
     recessions: tuple[Recession, ...] = field(repr=False)
 
-    def limits(self, T: Tensor) -> Tensor:
-        """Course of each coefficient of X = QT, d×p: see `Recession.limits`."""
-        out = torch.zeros(T.shape[0], self.cells.shape[1], dtype=T.dtype, device=T.device)
+    def limits(self, T: Tensor | None = None) -> Tensor:
+        """Course of each coefficient, d×p: see `Recession.limits`."""
+        d = len(self.recessions[0].T)
+        out = torch.zeros(d, self.cells.shape[1], dtype=torch.float64, device=self.cells.device)
         seen: dict[int, Tensor] = {}  # features with the same pattern of zeros share one cone
         for j, recession in zip(self.features, self.recessions, strict=True):
             key = id(recession)
             if key not in seen:
-                seen[key] = recession.limits(T.cpu()).to(out)
+                seen[key] = recession.limits(T).to(out)
             out[:, j] = seen[key]
         return out
 
 
-def poisson_separation(Q: Tensor, Y: Tensor, K: Tensor | None = None) -> Separation | None:
-    """Separation in a Poisson (or Poisson log-normal) regression of Y (n×p) on Q (n×d); None when there is none.
+def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separation | None:
+    """Separation in a Poisson (or Poisson log-normal) regression of Y (n×p) on X (n×d); None when there is none.
 
-    K (n×p): True where Y is observed. Q may be any basis of the design: see `orthonormal_basis`.
+    K (n×p): True where Y is observed. X must have full column rank; it may be the basis Q of another design.
     """
     positive = (Y > 0).cpu()
     zero = (Y == 0).cpu()
     if K is not None:
         positive, zero = positive & K.cpu(), zero & K.cpu()
-    A = _unit_rows(Q.detach().to("cpu", torch.float64))
+    A, T = _rows(X)
     # Samples with the same covariates are one row: a design of groups shrinks to as many rows as groups.
     A, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
     A = _unit_rows(A * _TOL)
@@ -108,7 +112,7 @@ def poisson_separation(Q: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     if len(suspects) == 0:
         return None
     patterns, which = torch.unique(torch.cat([fixed, free])[:, suspects], dim=1, return_inverse=True)
-    cones = [recession(A, column[: len(A)], column[len(A) :]) for column in patterns.T]
+    cones = [recession(A, column[: len(A)], column[len(A) :], T) for column in patterns.T]
     found = [(j, cones[c]) for j, c in zip(suspects.tolist(), which.tolist(), strict=True) if cones[c].kernel.shape[1]]
     if not found:
         return None
@@ -118,29 +122,31 @@ def poisson_separation(Q: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     return Separation(cells.to(Y.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
 
 
-def bernoulli_separation(Q: Tensor, y: Tensor, candidates: Tensor | None = None) -> Recession | None:
-    """Separation in a Bernoulli regression of y (n,), 0 or 1, on Q (n×d); None when there is none.
+def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None) -> Recession | None:
+    """Separation in a Bernoulli regression of y (n,), 0 or 1, on X (n×d); None when there is none.
 
     `candidates` (n,): the only rows that may be separated, from a fit near the supremum where separated rows have
     all but no loss; without them every row may be. Complete separation: all `cells`; quasi-complete: some.
     """
-    A = _unit_rows(Q.detach().to("cpu", torch.float64))
+    A, T = _rows(X)
     A = A * (1.0 - 2.0 * y.detach().to("cpu", torch.float64)).unsqueeze(1)
     free = torch.ones(len(A), dtype=torch.bool) if candidates is None else candidates.cpu()
     if not _singular(weighted_grams(A, ~free.unsqueeze(1)))[0]:
         return None
-    cone = recession(A, ~free, free)
+    cone = recession(A, ~free, free, T)
     return cone if bool(cone.cells.any()) else None
 
 
-def recession(A: Tensor, fixed: Tensor, free: Tensor) -> Recession:
-    """Cone {δ : a_i'δ = 0 on `fixed` rows, a_i'δ ≤ 0 on `free` rows} for unit rows A (n×d); masks are (n,)."""
+def recession(A: Tensor, fixed: Tensor, free: Tensor, T: Tensor) -> Recession:
+    """Cone {δ : a_i'δ = 0 on `fixed` rows, a_i'δ ≤ 0 on `free` rows} for unit rows A (n×d); masks are (n,).
+
+    T (d×d): what leads from the coefficients of the design to those of A.
+    """
     N = _null_space(A[fixed])
     N, R, z = _interior(N, A[free])
     negative = torch.zeros_like(free)
     negative[free] = R.abs().amax(dim=1) > 0 if R.shape[1] else False
-    rows = _once(R[R.abs().amax(dim=1) > 0]) if R.shape[1] else R[:0]
-    return Recession(negative, N @ z, N, rows)
+    return Recession(negative, N @ z, N, T, R[negative[free]])
 
 
 def _interior(N: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,13 +180,11 @@ def _strict(R: Tensor) -> tuple[Tensor, Tensor]:
     if k == 1:
         sign = R[:, 0].sign()
         return (-sign[:1], none) if bool((sign == sign[0]).all()) else (R.new_zeros(1), R[:1])
-    if b <= 10_000:
-        R = _once(R)
-    z = torch.linalg.lstsq(R, -R.new_ones(len(R), 1), driver="gelsd").solution[:, 0]
-    if bool((R @ z < -1.0 / _BOX).all()):  # always when the rows are independent
+    active = torch.zeros(b, dtype=torch.bool)
+    active[torch.linspace(0, b - 1, min(b, max(_ROWS, 20 * k))).long()] = True
+    z = torch.linalg.lstsq(R[active], -R.new_ones(int(active.sum()), 1), driver="gelsd").solution[:, 0]
+    if bool((R @ z < -1.0 / _BOX).all()):  # always when the distinct rows are independent
         return z, none
-    active = torch.zeros(len(R), dtype=torch.bool)
-    active[torch.linspace(0, len(R) - 1, min(len(R), max(_ROWS, 20 * k))).long()] = True
     while True:
         z = _lowest(R[active])
         value = R @ z
@@ -194,7 +198,7 @@ def _strict(R: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _lowest(R: Tensor) -> Tensor:
-    """Direction z (k,) that maximises Σ t_i subject to Rz + t ≤ 0, 0 ≤ t ≤ 1, |z| ≤ box: t_i is 1 wherever it can be > 0."""
+    """Direction z (k,) that maximises Σ t_i subject to Rz + t ≤ 0, 0 ≤ t ≤ 1, |z| ≤ box: 1 wherever t_i can be > 0."""
     import numpy as np
     from scipy.optimize import linprog
     from scipy.sparse import csr_array, eye_array, hstack
@@ -231,6 +235,13 @@ def _reaches(c: Tensor, R: Tensor) -> bool:
     return rows.shape[1] > 0 and bool((rows[0] != 0).any())
 
 
+def _rows(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows of an orthonormal basis of X, n×d on the CPU in float64, and T (d×d) of X = QT."""
+    X = X.detach().to("cpu", torch.float64)
+    basis = orthonormal_basis(X, X.new_ones(len(X)))
+    return _unit_rows(basis.Q), basis.T
+
+
 def _unit_rows(A: Tensor, floor: float = 1e-13) -> Tensor:
     """Rows of A (n×d) at norm one; rows of norm below `floor` × max(1, largest norm) become exactly zero."""
     if A.numel() == 0:
@@ -241,11 +252,10 @@ def _unit_rows(A: Tensor, floor: float = 1e-13) -> Tensor:
 
 
 def _once(R: Tensor) -> Tensor:
-    """Each distinct unit row of R (b×k) once, zero rows left out."""
+    """Each distinct row of R (b×k, unit rows) once."""
     if R.numel() == 0:
         return R
     R = torch.unique((R / _TOL).round(), dim=0) * _TOL
-    R = R[R.abs().amax(dim=1) > 0]
     return R / torch.linalg.vector_norm(R, dim=1, keepdim=True)
 
 
