@@ -28,9 +28,15 @@ if TYPE_CHECKING:
     from plncli.runtime import Runtime
 
 HELP = {
-    "pln": "Poisson log-normal: correlated counts.\n\nThe log-means of the counts are jointly Gaussian given covariates.",
-    "logistic": "Logistic regression: two-valued responses.\n\nOne or several responses, fitted together.",
-    "linear": "Linear regression: real-valued responses.\n\nOne or several responses, with their residual covariance by maximum likelihood.",
+    "pln": """Poisson log-normal: correlated counts.
+
+    The log-means of the counts are jointly Gaussian given covariates.""",
+    "logistic": """Logistic regression: two-valued responses.
+
+    One or several responses, fitted together.""",
+    "linear": """Linear regression: real-valued responses.
+
+    One or several responses, with their residual covariance by maximum likelihood.""",
 }
 
 app = verb("Fit a model to tables; write a folder.")

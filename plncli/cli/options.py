@@ -1,4 +1,4 @@
-"""The options of the commands: the settings of a fit, off the fields of `FitConfig`, and the command line's own switches."""
+"""The options of the commands: the settings of a fit, off the fields of `FitConfig`, and switches of their own."""
 
 from __future__ import annotations
 

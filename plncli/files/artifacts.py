@@ -293,9 +293,8 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {error}.") from error
     if facts.pop("schema_version", None) != SCHEMA_VERSION:
         raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
-    groups = {group: _group(tensors, group) for group in ("estimates", "state")}
-    names = {axis: tuple(facts.pop(axis)) for axis in ("samples", "terms", "responses")}
-    return Run(**facts, **groups, **names)
+    facts |= {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
+    return Run(**facts, estimates=_group(tensors, "estimates"), state=_group(tensors, "state"))
 
 
 def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:

@@ -359,7 +359,7 @@ def output_folder(config: FitConfig) -> Path:
 
 def absolute(config: FitConfig) -> FitConfig:
     """The same configuration with absolute paths: it means the same from any folder."""
-    paths = {}
+    paths: dict[str, Any] = {}
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
         if setting.path and value not in (None, "-") and (setting.path != "maybe" or Path(value).is_file()):
