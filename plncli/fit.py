@@ -59,10 +59,12 @@ def fit(
 def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
     """What an optimizer needs to know of a model on its data."""
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
+    curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
     if isinstance(model, Preconditioned):
         precondition = lambda params: model.preconditioner(params, prepared)  # noqa: E731
+        curvature = lambda params: model.curvature(params, prepared)  # noqa: E731
     if isinstance(model, Alternating):
 
         def alternate(params: Params) -> Problem:
@@ -76,6 +78,7 @@ def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
         scale=prepared.data.total_weight,
         precondition=precondition,
         exact=getattr(model, "exact_preconditioner", False),
+        curvature=curvature,
         alternate=alternate,
         degenerate=degenerate,
     )

@@ -79,6 +79,10 @@ class Preconditioned(Protocol):
         """Linear map v -> P^-1 v, symmetric positive definite, at `params`."""
         ...
 
+    def curvature(self, params: Params, prepared: Any) -> Params:
+        """Positive estimate of the Hessian's diagonal at `params`."""
+        ...
+
 
 @runtime_checkable
 class Alternating(Protocol):

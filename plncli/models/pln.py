@@ -18,7 +18,7 @@ from plncli.likelihoods import log_factorial, poisson_deviance
 from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis
 from plncli.models.base import Finding, Model
 from plncli.models.latent import Diagonal, Fixed, Full, Layer
-from plncli.models.pln_elbo import Evaluation, LatentTable, block_preconditioner, objective, plain_objective, weigh
+from plncli.models.pln_elbo import Evaluation, LatentTable, block_curvature, block_preconditioner, objective, plain_objective, weigh
 from plncli.models.poisson import PoissonTable
 from plncli.names import COVARIANCES
 from plncli.separation import Separation, poisson_separation
@@ -160,6 +160,13 @@ class PLN:
             return {"M": M, "psi": psi} if features is None else {"M": M, "psi": psi, "gamma": features(v["gamma"])}
 
         return apply
+
+    def curvature(self, params: Params, prepared: Prepared) -> Params:
+        """Diagonal of the preconditioner's blocks."""
+        M, psi = block_curvature(Evaluation(params["M"], params["psi"], prepared.table))[::2]
+        return {"M": M, "psi": psi} | (
+            {"gamma": prepared.boundary.curvature(params["gamma"])} if "gamma" in params else {}
+        )
 
     def conditional(self, params: Params, prepared: Prepared) -> tuple[Model, Prepared]:
         """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""

@@ -143,17 +143,21 @@ def objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
     return _Value.apply(M, psi, table)
 
 
-def block_preconditioner(M: Tensor, psi: Tensor, table: LatentTable) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Inverse of the Hessian's 2×2 block of each cell, R's covariance held fixed: (v_M, v_psi) -> (z_M, z_psi).
+def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
+    """Entries MM, M-psi and psi-psi (n×p each) of the Hessian's 2×2 block of each cell, Omega held fixed.
 
     The block is [[a + o, a s²/2], [., s²(a(1 + s²/2) + o)/2]] with a = wKA and o = w omega; it is positive definite.
     """
-    at = Evaluation(M, psi, table)
-    S2, a = at.S2, at.A
-    o = weigh(table, at.layer.precision.expand_as(a))
-    MM = a + o
-    Mpsi = 0.5 * a * S2
-    psipsi = 0.5 * S2 * (MM + Mpsi)
+    MM = at.A + weigh(at.table, at.layer.precision.expand_as(at.A))
+    Mpsi = 0.5 * at.A * at.S2
+    return MM, Mpsi, 0.5 * at.S2 * (MM + Mpsi)
+
+
+def block_preconditioner(
+    M: Tensor, psi: Tensor, table: LatentTable
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Inverse of the Hessian's 2×2 block of each cell, as a map (v_M, v_psi) -> (z_M, z_psi)."""
+    MM, Mpsi, psipsi = block_curvature(Evaluation(M, psi, table))
     determinant = MM * psipsi - Mpsi.square()
     MM, Mpsi, psipsi = MM / determinant, Mpsi / determinant, psipsi / determinant
 

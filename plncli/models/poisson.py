@@ -62,6 +62,10 @@ class PoissonTable:
 
         return apply
 
+    def curvature(self, gamma: Tensor) -> Tensor:
+        """Diagonal of each feature's Hessian, d×v, kept off zero where nothing is counted."""
+        return (self.Q.square().mT @ (self.w[:, None] * self.means(gamma))).clamp_min(1e-6)
+
     def fit(self, gamma: Tensor, steps: int = 100) -> Tensor:
         """Maximum likelihood by Newton steps, halved where they overshoot, from `gamma`; each feature by itself."""
         loss = self.losses(gamma)

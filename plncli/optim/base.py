@@ -82,6 +82,7 @@ class Problem:
     objective: Params -> scalar tensor, differentiable twice; inf or nan where it is not defined.
     scale: total sample weight, by which the tolerance per sample is multiplied.
     precondition: at a point, a linear map v -> P^-1 v; `exact` when P is the Hessian up to sign safeguards.
+    curvature: at a point, a positive estimate of the Hessian's diagonal.
     alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
     degenerate: asked after each step; True ends the run with Status.DEGENERATE.
     """
@@ -91,6 +92,7 @@ class Problem:
     scale: float
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
     exact: bool = False
+    curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
 
@@ -154,10 +156,10 @@ class Point:
         self.loss = float(self._loss.detach())
         self._gradient: Tensor | None = None
 
-    def gradient(self) -> Tensor:
-        """Gradient (m,) of the objective, part of the graph."""
+    def gradient(self, *, again: bool = True) -> Tensor:
+        """Gradient (m,) of the objective; part of the graph if it is to be differentiated `again`, for products."""
         if self._gradient is None:
-            (self._gradient,) = torch.autograd.grad(self._loss, self.x, create_graph=True)
+            (self._gradient,) = torch.autograd.grad(self._loss, self.x, create_graph=again)
         return self._gradient
 
     def product(self, v: Tensor) -> Tensor:

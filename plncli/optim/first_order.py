@@ -1,0 +1,220 @@
+"""Optimizers of torch.optim, driven through a closure on the full table, in variables of comparable curvature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.certificate import certify
+
+Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
+"""Makes the torch optimizer of a variable u for a learning rate."""
+
+SHRINK = 0.5
+RESTARTS = 40
+"""How often the learning rate may shrink before a run counts as stalled, or as diverged."""
+LOOK = 10
+"""Steps between two looks at the boundary of the parameter space."""
+
+
+class Closure:
+    """Loss and gradient at u, where x = x0 + D u: what torch.optim calls. The last evaluation is kept.
+
+    D = curvature^-½ at the start (1 where the problem states no curvature), so that one learning rate suits all
+    parameters, whatever their units. Where the objective is not defined the loss is very large, but finite, for line
+    searches that interpolate.
+    """
+
+    def __init__(self, problem: Problem, run: Run) -> None:
+        self.problem, self.run = problem, run
+        self.flat = Flat(problem.start)
+        self.origin = self.flat.join(problem.start)
+        self.scale = torch.ones_like(self.origin)
+        if problem.curvature is not None:
+            self.scale = self.flat.join(problem.curvature(problem.start)).rsqrt()
+        self.u = torch.zeros_like(self.origin).requires_grad_(True)
+        self._at: Tensor | None = None
+        self.loss = math.inf
+
+    def __call__(self) -> float:
+        if self._at is None or not torch.equal(self._at, self.u):
+            self.run.evaluations += 1
+            self._at = self.u.detach().clone()
+            point = self.point(self._at)
+            self.loss = point.loss
+            gradient = point.gradient(again=False) if math.isfinite(point.loss) else torch.zeros_like(self.origin)
+            self._gradient = gradient * self.scale
+            self.grad_norm = float(gradient.norm())
+        self.u.grad = self._gradient.clone()
+        return self.loss if math.isfinite(self.loss) else torch.finfo(torch.float32).max
+
+    def point(self, u: Tensor) -> Point:
+        """The point x of a variable u."""
+        return Point(self.problem, self.flat, torch.addcmul(self.origin, self.scale, u.detach()))
+
+    def params(self, u: Tensor) -> Params:
+        """The parameters of a variable u."""
+        return self.flat.split(torch.addcmul(self.origin, self.scale, u.detach()))
+
+
+def descend(
+    problem: Problem,
+    stop: StopRule,
+    on_step: OnStep | None,
+    stepper: Stepper,
+    learning_rate: float,
+    max_iter: int,
+    window: int,
+) -> Optimum:
+    """Step until a window of steps gains little, then ask the certificate; where it says no, go on from the best point.
+
+    Each time it says no, and each time a window gains nothing, the learning rate shrinks; a window has to gain ten times
+    less before the certificate is asked again.
+    """
+    run = Run(stop, on_step)
+    closure = Closure(problem, run)
+    goal = stop.tol * problem.scale
+    closure()
+    run.record(closure.loss, closure.grad_norm)
+    best, best_u, best_norm = closure.loss, closure.u.detach().clone(), closure.grad_norm
+    status = None if math.isfinite(best) else Status.DIVERGED
+    optimizer, rate, restarts = stepper(closure.u, learning_rate), learning_rate, 0
+    threshold, mark, since, gap = goal, best, 0, math.nan
+    while status is None:
+        status = run.limit(max_iter)
+        if status is not None:
+            break
+        optimizer.step(closure)
+        closure()
+        run.record(closure.loss, closure.grad_norm, step_size=rate)
+        since += 1
+        if closure.loss < best:
+            best, best_norm = closure.loss, closure.grad_norm
+            best_u.copy_(closure.u.detach())
+        if problem.degenerate is not None and run.steps % LOOK == 0 and problem.degenerate(closure.params(best_u)):
+            status = Status.DEGENERATE
+            break
+        lost = not math.isfinite(closure.loss)
+        if since < window and not lost:
+            continue
+        gained = mark - best
+        mark, since = best, 0
+        if gained > threshold and not lost:
+            continue
+        if not lost:
+            gap = certify(problem, closure.point(best_u), closure.flat, run).gap
+            if gap <= goal:
+                status = Status.CONVERGED
+                break
+            threshold = max(0.1 * threshold, 1e-6 * goal)
+        restarts += 1
+        if restarts > RESTARTS:
+            status = Status.DIVERGED if lost else Status.STALLED
+            break
+        if lost or gained <= 0.1 * goal:
+            rate *= SHRINK
+            with torch.no_grad():
+                closure.u.copy_(best_u)
+            optimizer = stepper(closure.u, rate)
+    return run.end(closure.params(best_u), best, gap, best_norm, status)
+
+
+@dataclass(frozen=True)
+class FirstOrder:
+    """An optimizer of torch.optim by its name there, and its settings."""
+
+    name: ClassVar[str]
+    learning_rate: float
+    max_iter: int = 20_000
+    window: int = 50
+    algorithm: ClassVar[str]
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+        """Minimise with full-batch steps until they gain little, and let the certificate judge."""
+
+        def stepper(u: Tensor, rate: float) -> torch.optim.Optimizer:
+            return getattr(torch.optim, self.algorithm)([u], lr=rate, **self.settings)
+
+        return descend(problem, stop, on_step, stepper, self.learning_rate, self.max_iter, self.window)
+
+
+@dataclass(frozen=True)
+class Rprop(FirstOrder):
+    """Riedmiller & Braun 1993: the sign of each derivative, with a step size of its own for each parameter."""
+
+    name: ClassVar[str] = "rprop"
+    algorithm: ClassVar[str] = "Rprop"
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Adam(FirstOrder):
+    """Kingma & Ba 2015."""
+
+    name: ClassVar[str] = "adam"
+    algorithm: ClassVar[str] = "Adam"
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class NAdam(FirstOrder):
+    """Adam with Nesterov momentum (Dozat 2016)."""
+
+    name: ClassVar[str] = "nadam"
+    algorithm: ClassVar[str] = "NAdam"
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class RAdam(FirstOrder):
+    """Adam with a rectified second moment (Liu et al. 2020)."""
+
+    name: ClassVar[str] = "radam"
+    algorithm: ClassVar[str] = "RAdam"
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Adamax(FirstOrder):
+    """Adam in the maximum norm (Kingma & Ba 2015, section 7.1)."""
+
+    name: ClassVar[str] = "adamax"
+    algorithm: ClassVar[str] = "Adamax"
+    learning_rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Adagrad(FirstOrder):
+    """Duchi, Hazan & Singer 2011."""
+
+    name: ClassVar[str] = "adagrad"
+    algorithm: ClassVar[str] = "Adagrad"
+    learning_rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class RMSprop(FirstOrder):
+    """Tieleman & Hinton 2012, with momentum."""
+
+    name: ClassVar[str] = "rmsprop"
+    algorithm: ClassVar[str] = "RMSprop"
+    settings: ClassVar[dict[str, Any]] = {"momentum": 0.9}
+    learning_rate: float = 0.01
+
+
+@dataclass(frozen=True)
+class SGD(FirstOrder):
+    """Gradient descent on the full table with Nesterov momentum 0.9."""
+
+    name: ClassVar[str] = "sgd"
+    algorithm: ClassVar[str] = "SGD"
+    settings: ClassVar[dict[str, Any]] = {"momentum": 0.9, "nesterov": True}
+    learning_rate: float = 0.1

@@ -1,0 +1,75 @@
+"""Variational expectation-maximisation: the closed-form part of the parameters in turn with the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from plncli.errors import UsageError
+from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.certificate import certify
+from plncli.optim.newton_cg import NewtonCG
+
+
+@dataclass(frozen=True)
+class VEM:
+    """Neal & Hinton 1998; for the Poisson log-normal model Chiquet, Mariadassou & Robin 2021.
+
+    A step is one variational step (a few Newton steps with the closed-form part held) followed by the exact M-step,
+    which the profiled objective makes by itself. inner: Newton steps in a variational step.
+    """
+
+    name: ClassVar[str] = "vem"
+    max_iter: int = 1000
+    inner: int = 2
+    window: int = 5
+
+    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+        """Minimise until a window of steps gains little, and let the certificate judge."""
+        if problem.alternate is None:
+            raise UsageError(
+                "The optimizer `vem` needs a model with a variational step, such as pln. "
+                "Use --optimizer newton-cg or lbfgs."
+            )
+        run = Run(stop, on_step)
+        flat = Flat(problem.start)
+        goal = stop.tol * problem.scale
+        point = self._evaluated(problem, flat, flat.join(problem.start), run)
+        threshold, mark, gap, status = goal, point.loss, math.nan, None
+        while status is None:
+            status = run.limit(self.max_iter)
+            if status is not None:
+                break
+            if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
+                status = Status.DEGENERATE
+                break
+            with torch.no_grad():
+                step = problem.alternate(flat.split(point.x.detach()))
+            inner = NewtonCG(products=20, certify_products=20).minimise(
+                replace(step, degenerate=None), StopRule(tol=0.0, max_iter=self.inner, cancelled=stop.cancelled)
+            )
+            run.evaluations += inner.evaluations - 1
+            run.products += inner.products
+            point = self._evaluated(problem, flat, flat.join(inner.params), run)
+            if run.steps % self.window:
+                continue
+            gained, mark = mark - point.loss, point.loss
+            if gained > threshold:
+                continue
+            gap = certify(problem, point, flat, run).gap
+            if gap <= goal:
+                status = Status.CONVERGED
+            elif gained <= 1e-4 * goal:
+                status = Status.STALLED
+            threshold *= 0.1
+        return run.end(point.params, point.loss, gap, float(point.gradient().detach().norm()), status)
+
+    @staticmethod
+    def _evaluated(problem: Problem, flat: Flat, x: torch.Tensor, run: Run) -> Point:
+        point = Point(problem, flat, x)
+        run.evaluations += 1
+        run.record(point.loss, float(point.gradient().detach().norm()), step_size=1.0 if run.trace else math.nan)
+        return point
