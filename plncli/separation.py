@@ -23,7 +23,7 @@ from torch import Tensor
 from plncli.linalg import orthonormal_basis, weighted_grams
 
 _TOL = 1e-9  # a singular value, or what is left of a unit row, below this is rounding
-_SCREEN = 1e-9  # eigenvalues of a Gram matrix are squares: far above the square of _TOL, so the screen is safe
+_SCREEN = 1e-9  # smallest eigenvalue of a scaled Gram matrix, a square: far above _TOL², so the screen misses nothing
 _STILL = 1e-8  # a coefficient that the kernel moves by a smaller share than this does not move
 _BOX = 1e7  # largest entry of a direction that lowers each row by one: narrower cones count as closed
 _ROWS = 400  # rows of the first linear program; further ones join where the direction found violates them
@@ -128,11 +128,12 @@ def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None)
     `candidates` (n,): the only rows that may be separated, from a fit near the supremum where separated rows have
     all but no loss; without them every row may be. Complete separation: all `cells`; quasi-complete: some.
     """
+    X = X.detach().to("cpu", torch.float64)
+    free = torch.ones(len(X), dtype=torch.bool) if candidates is None else candidates.cpu()
+    if not bool(free.any()) or not _singular(weighted_grams(X, ~free.unsqueeze(1)))[0]:
+        return None
     A, T = _rows(X)
     A = A * (1.0 - 2.0 * y.detach().to("cpu", torch.float64)).unsqueeze(1)
-    free = torch.ones(len(A), dtype=torch.bool) if candidates is None else candidates.cpu()
-    if not _singular(weighted_grams(A, ~free.unsqueeze(1)))[0]:
-        return None
     cone = recession(A, ~free, free, T)
     return cone if bool(cone.cells.any()) else None
 
@@ -279,5 +280,6 @@ def _singular(G: Tensor) -> Tensor:
     """Which of the Gram matrices G (p×d×d) may be singular: (p,) booleans."""
     if G.shape[-1] == 0:
         return torch.zeros(G.shape[0], dtype=torch.bool)
-    values = torch.linalg.eigvalsh(G)
-    return values[:, 0] <= _SCREEN * values[:, -1].clamp(min=torch.finfo(G.dtype).tiny)
+    size = G.diagonal(dim1=1, dim2=2).sqrt()
+    size = torch.where(size > 0, size, 1.0)
+    return torch.linalg.eigvalsh(G / size.unsqueeze(1) / size.unsqueeze(2))[:, 0] <= _SCREEN
