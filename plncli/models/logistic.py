@@ -1,0 +1,179 @@
+"""Logistic regression: Bernoulli responses with log-odds O + XB, each response by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.dataset import Dataset
+from plncli.errors import DataError, some
+from plncli.likelihoods import bernoulli_loglik
+from plncli.linalg import Basis, orthonormal_basis, weighted_grams
+from plncli.models.base import Finding
+from plncli.separation import Recession, bernoulli_separation
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data, an orthonormal basis of the design, and sign = 2Y − 1 (n×p)."""
+
+    data: Dataset
+    basis: Basis
+    sign: Tensor
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """Y_ij ~ Bernoulli(1/(1 + exp(−eta_ij))), eta = O + XB, by maximum likelihood; weights count samples.
+
+    The parameter gamma (d×p) holds the coefficients in an orthonormal basis of the design: neither the units of a
+    covariate nor what is added to it change the fit. Separated classes have no maximum; `findings` says so exactly.
+    """
+
+    name: ClassVar[str] = "logistic"
+    summary: ClassVar[str] = "logistic regression of one or several 0/1 responses"
+    exact_preconditioner: ClassVar[bool] = True
+
+    def prepare(self, data: Dataset) -> Prepared:
+        """Check that Y is complete, 0 or 1, and of two classes in each response, and that X has full rank."""
+        if data.K is not None:
+            raise DataError("Logistic regression takes no missing responses; leave those samples out (--missing drop).")
+        binary = ((data.Y == 0) | (data.Y == 1)).all(0)
+        if not bool(binary.all()):
+            names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
+            raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
+        single = data.Y.amin(0) == data.Y.amax(0)
+        if bool(single.any()):
+            names = some(
+                f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {data.n} samples)"
+                for j in single.nonzero()[:, 0].tolist()
+            )
+            raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
+        return Prepared(data, orthonormal_basis(data.X, data.w, data.terms), 2.0 * data.Y - 1.0)
+
+    def start(self, prepared: Prepared) -> Params:
+        """The constant log-odds of each response, as far as the design can express them."""
+        data, Q = prepared.data, prepared.basis.Q
+        odds = torch.logit(data.w @ data.Y / data.w.sum())
+        return {"gamma": torch.outer(Q.mT @ data.w / data.w.sum(), odds)}
+
+    def objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij)."""
+        return -(prepared.data.w @ self._loglik(params, prepared)).sum()
+
+    def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
+        """Inverse of the Hessian Q' diag(w mu (1 − mu)) Q of each response, d×d.
+
+        Under separation curvature vanishes along some directions. There the inverse is cut off at 1e12 times that of
+        the stiffest direction, which bounds the search direction and leaves the objective, and its optimum, alone.
+        """
+        eta = self._eta(params, prepared)
+        curvature = torch.sigmoid(eta) * torch.sigmoid(-eta) * prepared.data.w.unsqueeze(1)
+        values, V = torch.linalg.eigh(weighted_grams(prepared.basis.Q, curvature))
+        tiny = torch.finfo(values.dtype).tiny
+        inverse = 1.0 / torch.maximum(values, (1e-12 * values[:, -1:]).clamp(min=tiny))
+
+        def apply(v: Params) -> Params:
+            inner = (V.mT @ v["gamma"].mT.unsqueeze(2)) * inverse.unsqueeze(2)
+            return {"gamma": (V @ inner).squeeze(2).mT}
+
+        return apply
+
+    def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
+        """B (d×p), log odds ratios per unit of X's own columns."""
+        return {"B": prepared.basis.coefficients(params["gamma"])}
+
+    def n_parameters(self, prepared: Prepared) -> int:
+        """One coefficient for each term and response."""
+        return prepared.data.d * prepared.data.p
+
+    def r2(self, params: Params, prepared: Prepared) -> float:
+        """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
+        return 1.0 - float(self.objective(params, prepared)) / float(_null_loss(prepared))
+
+    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:  # noqa: ARG002
+        """Nothing beyond the estimates."""
+        return {}
+
+    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
+        """Separated responses, with every term that has no finite coefficient.
+
+        Moving a separated sample to the supremum gains its whole loss, so no separated sample loses more than about
+        the gap: those that do, by a wide margin, need no further test.
+        """
+        data = prepared.data
+        margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
+        candidates = -data.w.unsqueeze(1) * self._loglik(params, prepared) <= margin
+        cells: list[tuple[str, str]] = []
+        told = []
+        for j, response in enumerate(data.responses):
+            cone = bernoulli_separation(prepared.basis.Q, data.Y[:, j], candidates[:, j])
+            if cone is not None:
+                terms = [data.terms[k] for k in cone.infinite(prepared.basis.T).nonzero()[:, 0].tolist()]
+                cells += [(response, term) for term in terms]
+                told.append(_told(response, cone, terms, _dividing(data, j)))
+        if not told:
+            return ()
+        message = (
+            f"{'; '.join(told[:5])}{f'; and {len(told) - 5} more responses' if len(told) > 5 else ''}. "
+            "There the likelihood has no maximum: the coefficients named grow without bound, are shown as far as the "
+            "fit went, and have no standard errors. Take out the term or merge its levels, collect more samples, or "
+            "use a penalised (Firth) regression."
+        )
+        return (Finding("separation", message, tuple(dict.fromkeys(r for r, _ in cells)), tuple(cells)),)
+
+    def _eta(self, params: Params, prepared: Prepared) -> Tensor:
+        return prepared.data.O + prepared.basis.Q @ params["gamma"]
+
+    def _loglik(self, params: Params, prepared: Prepared) -> Tensor:
+        return bernoulli_loglik(prepared.sign, self._eta(params, prepared))
+
+
+def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
+    """What is separated, by which terms."""
+    n, separated = len(cone.cells), int(cone.cells.sum())
+    names = some(f"`{term}`" for term in terms)
+    alone = f" ({some(f'`{term}`' for term in dividing)} alone does)" if dividing else ""
+    if separated == n:
+        return f"the classes of `{response}` are separated completely: {names} tell all {n} samples apart{alone}"
+    return f"the classes of `{response}` are separated in {separated} of {n} samples by {names}{alone}"
+
+
+def _dividing(data: Dataset, j: int) -> list[str]:
+    """Terms whose values in the two classes of response j do not overlap, beyond a common end point."""
+    one = data.Y[:, j] == 1
+    low, high = data.X[one], data.X[~one]
+    apart = (low.amax(0) <= high.amin(0)) | (low.amin(0) >= high.amax(0))
+    varied = data.X.amax(0) > data.X.amin(0)
+    return [data.terms[k] for k in (apart & varied).nonzero()[:, 0].tolist()]
+
+
+def _null_loss(prepared: Prepared) -> Tensor:
+    """Minus the log-likelihood of an intercept a_j per response beside the offset, maximised over a.
+
+    Newton's method within a bracket, on sum_i w_i (sigmoid(a_j + O_ij) − Y_ij) = 0, which increases in a.
+    """
+    data = prepared.data
+    w = data.w
+    a = torch.logit(w @ data.Y / w.sum())
+    reach = float(data.O.abs().max())
+    low, high = a - reach, a + reach  # the root without an offset, moved by no more than the offset
+    a = (a - (w @ data.O.expand_as(data.Y)) / w.sum()).clamp(low, high)
+    for _ in range(100):
+        eta = a + data.O
+        slope = w @ (torch.sigmoid(eta) - data.Y)
+        curvature = w @ (torch.sigmoid(eta) * torch.sigmoid(-eta))
+        low, high = torch.where(slope < 0, a, low), torch.where(slope > 0, a, high)
+        step = a - slope / curvature
+        after = torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
+        done = bool(((after - a).abs() <= 1e-12 * (1.0 + a.abs())).all())
+        a = after
+        if done:
+            break
+    return -(w @ bernoulli_loglik(prepared.sign, a + data.O)).sum()
