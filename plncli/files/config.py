@@ -7,6 +7,7 @@ comments of a saved configuration are all read off its fields. Standard library 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -363,7 +364,7 @@ def absolute(config: FitConfig) -> FitConfig:
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
         if setting.path and value not in (None, "-") and (setting.path != "maybe" or Path(value).is_file()):
-            paths[name] = str(Path(value).absolute())
+            paths[name] = os.path.abspath(value)
     return replace(config, **paths)
 
 

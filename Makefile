@@ -1,0 +1,62 @@
+# The whole developer interface: `make` lists the targets. A machine needs Python >= 3.11, git and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-all check bench format build clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.developer ## Make .venv with the program and all that developing it needs.
+
+demo: $(VENV)/.program ## Fit the oaks sample data and show where the results are.
+	$(BIN)/plncli fit pln --counts sample_data/oaks/counts.csv --exposure sample_data/oaks/exposure.csv \
+		--out runs/oaks --overwrite
+	@echo "The results are in $(CURDIR)/runs/oaks:"
+	@ls -l runs/oaks
+
+test: $(VENV)/.developer ## Run the tests that take seconds.
+	$(BIN)/python -m pytest -n auto
+
+test-all: $(VENV)/.developer ## Run every test, also the slow ones, and those for a GPU where there is one.
+	$(BIN)/python -m pytest -n auto -m ""
+
+check: $(VENV)/.developer ## Lint, check formatting and types, run the tests: what must pass before anything lands.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto
+
+bench: $(VENV)/.developer ## Run the benchmarks; results go to benchmarks/results.
+	$(PIP) -e '.[bench]'
+	$(BIN)/python -m benchmarks.run
+
+format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(VENV)/.developer ## Build the wheel and the source archive into dist.
+	$(PIP) build
+	$(BIN)/python -m build
+
+clean: ## Remove everything that the other targets made.
+	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# A target below is made again only when what it depends on has changed.
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.program: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) (the first time takes minutes, for torch is large) ..."
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.developer: pyproject.toml constraints.txt $(VENV)/.program | $(BIN)/python
+	$(PIP) -e '.[test,lint]'
+	@touch $@

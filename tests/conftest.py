@@ -1,0 +1,96 @@
+"""Fixtures that every test may use. Threads are pinned to one: tests run side by side on few cores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import plncli.cli
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 120  # seconds; a fit of the sample data takes about one
+
+for variable in [name for name in os.environ if name.startswith("PLNCLI_")]:
+    del os.environ[variable]  # settings of whoever runs the tests must not change them
+os.environ |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Oaks:
+    """Paths of the oaks sample data, as text for a command line."""
+
+    counts: str
+    exposure: str
+    covariates: str
+
+
+@pytest.fixture(scope="session")
+def oaks() -> Oaks:
+    folder = ROOT / "sample_data" / "oaks"
+    return Oaks(*(str(folder / f"{name}.csv") for name in ("counts", "exposure", "covariates")))
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> Callable[..., Ran]:
+    """Run the installed command in an empty folder, in a process of its own; `stdin` is text or bytes."""
+
+    def run(*args: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "plncli", *map(str, args)],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=TIMEOUT,
+            cwd=tmp_path,
+            env=os.environ | (env or {}),
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ran]]:
+    """The same within this process, where torch is loaded already: for all that needs no process of its own."""
+    threads = torch.get_num_threads()
+
+    def run(*args: object, env: dict[str, str] | None = None) -> Ran:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["plncli", *map(str, args)])
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as exited:
+                plncli.cli.main()
+        out, err = capfd.readouterr()
+        return Ran(int(exited.value.code or 0), out, err)
+
+    yield run
+    torch.set_num_threads(threads)
