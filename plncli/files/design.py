@@ -85,7 +85,8 @@ class Encoding:
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
             raise DataError(
-                f"The fit used the columns {some(absent)}, which this table does not have.{nearest(absent[0], list(map(str, frame.columns)))}"
+                f"The fit used the columns {some(absent)}, which this table does not "
+                f"have.{nearest(absent[0], list(map(str, frame.columns)))}"
             )
         content: dict[str, Any] = {}
         for name, levels in self.columns.items():
@@ -99,7 +100,8 @@ class Encoding:
             unseen = sorted(set(words.dropna().unique()) - set(levels), key=str)
             if unseen:
                 raise DataError(
-                    f"Column `{name}` holds levels that the fit has not seen: {some(unseen)}. It knows {some(levels, 12)}; "
+                    f"Column `{name}` holds levels that the fit has not seen: {some(unseen)}. It knows "
+                    f"{some(levels, 12)}; "
                     f"leave these samples out."
                 )
             content[name] = pd.Categorical(words, categories=list(levels))
@@ -212,7 +214,7 @@ def _check_syntax(right: str, formula: str) -> None:
 
 
 def _tokens(text: str, formula: str) -> list[Any]:
-    """formulaic's tokens of `text`, a part of `formula`."""
+    """Formulaic's tokens of `text`, a part of `formula`."""
     from formulaic.errors import FormulaicError
     from formulaic.parser.algos.tokenize import tokenize
 
@@ -325,8 +327,14 @@ def _responses(left: str, formula: str) -> tuple[str, ...]:
 def _unknown(name: str, formula: str, columns: Sequence[str], table: str | None) -> str:
     """Message for a name that is no column."""
     if table is None:
-        return f"The formula `{formula}` uses `{name}`, but no table of covariates is given. Add --covariates FILE with that column."
-    return f"The formula `{formula}` uses `{name}`, which is no column of {table}.{nearest(name, columns)} Its columns are: {some(columns, 20)}."
+        return (
+            f"The formula `{formula}` uses `{name}`, but no table of covariates is given. Add --covariates FILE "
+            "with that column."
+        )
+    return (
+        f"The formula `{formula}` uses `{name}`, which is no column of {table}.{nearest(name, columns)} Its "
+        f"columns are: {some(columns, 20)}."
+    )
 
 
 # The whitelist
@@ -531,14 +539,17 @@ def _materialise(
 
 
 def _evaluation_error(formula: str, words: str) -> str:
-    """formulaic's `Unable to evaluate factor ...` as a sentence."""
+    """Formulaic's `Unable to evaluate factor ...` as a sentence."""
     found = re.search(r"factor `(.*?)`\. \[(\w+): (.*)\]", words, re.DOTALL)
     if not found:
         return f"The formula `{formula}` cannot be computed: {words.splitlines()[0]}."
     factor, kind, reason = found.groups()
     textual = kind in ("TypeError", "UFuncTypeError") or "could not convert" in reason
     advice = " It needs a column of numbers." if textual else ""
-    return f"The term `{factor}` of the formula `{formula}` cannot be computed: {reason.splitlines()[0].rstrip('.')}.{advice}"
+    return (
+        f"The term `{factor}` of the formula `{formula}` cannot be computed: "
+        f"{reason.splitlines()[0].rstrip('.')}.{advice}"
+    )
 
 
 def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -614,7 +625,8 @@ def _revive(value: Any) -> Any:
 
 
 def _refuse_single(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> None:
-    """DataError for a column, or a C(...), of labels that has one level in the n samples kept, which explains nothing."""
+    """DataError for a column, or a C(...), of labels that has one level in the n samples kept, which "
+    "explains nothing."""
     for name, known in levels.items():
         if known is not None and len(known) == 1:
             raise DataError(
@@ -629,7 +641,8 @@ def _refuse_constant(matrix: np.ndarray, terms: Sequence[str], table: str) -> No
     for j, term in enumerate(terms):
         if term != "Intercept" and lowest[j] == highest[j] != 0 and len(matrix) > 1:
             raise DataError(
-                f"The term `{term}` (from {table}) is {lowest[j]:.15g} in all {len(matrix)} samples, as constant as the intercept. "
+                f"The term `{term}` (from {table}) is {lowest[j]:.15g} in all {len(matrix)} samples, as "
+                "constant as the intercept. "
                 f"Take it out of the formula, or the intercept with `~ 0 + ...`."
             )
 
@@ -644,6 +657,8 @@ def _refuse_infinite(matrix: np.ndarray, terms: Sequence[str], samples: Sequence
     j = int(np.flatnonzero(~finite.all(axis=0))[0])
     rows = np.flatnonzero(~finite[:, j])
     raise DataError(
-        f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} ({some(samples[i] for i in rows[:6])}): "
-        f"infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out these samples."
+        f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} "
+        f"({some(samples[i] for i in rows[:6])}): "
+        "infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out "
+        "these samples."
     )

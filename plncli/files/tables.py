@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import itertools
+import lzma
 import mmap
 import os
 import re
 import stat
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, some
@@ -101,7 +103,7 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
         header, cells, notes = _read_text(data, name, option, sample_names)
     samples, header, cells, more = _split_names(header, cells, name, sample_names)
     header, cells = _tidy(header, cells, name)
-    _check_names(samples, header, name, option)
+    _check_names(header, name, option)
     return Table(name, option, samples, tuple(header), cells, sha256, (*notes, *more))
 
 
@@ -119,11 +121,12 @@ def _bytes(path: str, option: str) -> bytes | mmap.mmap:
         data: bytes | mmap.mmap = sys.stdin.buffer.read()
         if not data:
             raise DataError(
-                f"Standard input is empty, but --{option} - reads a table from it. Pipe one in: cat table.csv | plncli ..."
+                f"Standard input is empty, but --{option} - reads a table from it. Pipe one in: cat table.csv "
+                "| plncli ..."
             )
         return data
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             info = os.fstat(file.fileno())
             if stat.S_ISREG(info.st_mode) and info.st_size:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -145,9 +148,8 @@ def _sibling(path: str) -> str:
     """A sentence naming the file of the same folder whose name is closest, or nothing."""
     from plncli.errors import nearest
 
-    folder = os.path.dirname(path)
     try:
-        return nearest(os.path.basename(path), sorted(os.listdir(folder or ".")))
+        return nearest(Path(path).name, sorted(file.name for file in Path(path).parent.iterdir()))
     except OSError:
         return ""
 
@@ -165,9 +167,10 @@ def _unpack(raw: bytes | mmap.mmap, name: str) -> memoryview:
         return memoryview(raw)
     try:
         data = _decompress(bytes(raw), kind)
-    except Exception as error:  # each library has its own errors; all mean that the file is damaged
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
-            f"{name} is damaged: it cannot be unpacked as {kind} ({error}). It may be cut short; fetch or write it again."
+            f"{name} is damaged: it cannot be unpacked as {kind} ({error}). It may be cut short; fetch or "
+            "write it again."
         ) from None
     if not data:
         raise DataError(f"{name} is empty once unpacked. A table with a header line and a line per sample is needed.")
@@ -185,8 +188,6 @@ def _decompress(raw: bytes, kind: str) -> bytes:
 
         return bz2.decompress(raw)
     if kind == "xz":
-        import lzma
-
         return lzma.decompress(raw)
     import pyarrow as pa
 
@@ -213,13 +214,15 @@ def _read_arrow(data: memoryview, name: str, named: bool) -> tuple[list[str], pa
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{name} is damaged: it starts like Parquet or Feather but cannot be read ({reason}). Write or fetch it again."
+            f"{name} is damaged: it starts like Parquet or Feather but cannot be read ({reason}). Write or "
+            "fetch it again."
         ) from None
     stored = json.loads((cells.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     index = [column for column in stored if isinstance(column, str) and column in cells.column_names]
     if len(index) > 1:
         raise DataError(
-            f"{name} has an index of {len(index)} levels ({some(index)}); one column of sample names is needed. Reset the index before writing it."
+            f"{name} has an index of {len(index)} levels ({some(index)}); one column of sample names is "
+            "needed. Reset the index before writing it."
         )
     header = [str(column) for column in cells.column_names]
     if not named or not header or not cells.num_rows:
@@ -234,7 +237,8 @@ def _read_arrow(data: memoryview, name: str, named: bool) -> tuple[list[str], pa
         numbers = pa.array(map(str, range(1, cells.num_rows + 1)))
         cells, header = cells.add_column(0, "", numbers), ["", *header]
         notes = [
-            f"{name} has no sample names (no index, and its first column `{header[1]}` is not text): its rows are numbered from 1."
+            f"{name} has no sample names (no index, and its first column `{header[1]}` is not text): its rows "
+            "are numbered from 1."
         ]
     else:
         order = [first, *(i for i in range(len(header)) if i != first)]
@@ -341,7 +345,8 @@ def _header(lines: Sequence[bytes], separator: str, name: str) -> tuple[list[str
 
 
 def _fit_header(header: list[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A name for each field of the rows: R leaves out the header of the row names, some programs end lines with a separator."""
+    """A name for each field of the rows: R leaves out the header of the row names, some programs end lines "
+    "with a separator."""
     fields = Counter(map(len, rows)).most_common(1)[0][0]
     if fields == len(header) + 1:
         trailing = all(row[-1] == "" for row in rows if len(row) == fields)
@@ -359,7 +364,8 @@ def _check_header(header: list[str], name: str, option: str, named: bool) -> lis
     whole = all(cell.isdigit() for cell in names) and len(set(names)) == len(names)
     if named and whole and not re.fullmatch(NUMBER, header[0]) and (len(names) > 1 or not header[0]):
         return [
-            f"The columns of {name} are named by numbers ({some(names, 3)}); if its first line is data, add a header line."
+            f"The columns of {name} are named by numbers ({some(names, 3)}); if its first line is data, add a "
+            "header line."
         ]
     raise DataError(
         f"{name} has no header: its first line holds numbers ({some(names, 3)}). "
@@ -424,18 +430,17 @@ def _is_odd(kind: pa.DataType) -> bool:
 
 
 def _explain(body: memoryview, separator: str, width: int, name: str, start: int, reason: str) -> DataError:
-    """Why a text table could not be read: lines of the wrong length, bytes that are not UTF-8, or the parser's words."""
+    """Why a text table could not be read: lines of the wrong length, bytes that are not UTF-8, or the "
+    "parser's words."""
     place = _undecodable(body)
     if place is not None:
         line = start + 1 + bytes(body[:place]).count(b"\n")
         return DataError(_not_utf8(name, body[place], line))
     lines = (line.decode() for line in _lines(body))
     reader = csv.reader(lines, delimiter=separator)
-    ragged = []
+    ragged: list[tuple[int, int]] = []
     try:
-        for row in reader:
-            if row and len(row) != width:
-                ragged.append((start + reader.line_num, len(row)))
+        ragged = [(start + reader.line_num, len(row)) for row in reader if row and len(row) != width]
     except csv.Error as error:
         reason = str(error)
     if not ragged:
@@ -496,7 +501,8 @@ def _split_names(
     if labels.null_count or pc.any(pc.equal(labels, "")).as_py():
         nameless = [str(i + 1) for i, label in enumerate(labels.to_pylist()) if not label]
         raise DataError(
-            f"{name}: {counted(len(nameless), 'row')} without a sample name (the first column is empty or NA): row {some(nameless)}. "
+            f"{name}: {counted(len(nameless), 'row')} without a sample name (the first column is empty or "
+            f"NA): row {some(nameless)}. "
             f" Name them, or use --no-sample-names if there is no column of names."
         )
     rest = header[1:]
@@ -564,16 +570,18 @@ def _plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
     return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
 
 
-def _check_names(samples: Sequence[str], header: Sequence[str], name: str, option: str) -> None:
+def _check_names(header: Sequence[str], name: str, option: str) -> None:
     """Refuse tables without columns, unnamed columns, and names that occur twice."""
     if not header:
         raise DataError(
-            f"{name} has no columns besides the sample names. Check its separator and that --{option} names the right file."
+            f"{name} has no columns besides the sample names. Check its separator and that --{option} names "
+            "the right file."
         )
     empty = [str(i + 1) for i, label in enumerate(header) if not label]
     if empty:
         raise DataError(
-            f"{name}: {counted(len(empty), 'column')} without a name (number {some(empty)} after the sample names). Name them in the header."
+            f"{name}: {counted(len(empty), 'column')} without a name (number {some(empty)} after the sample "
+            "names). Name them in the header."
         )
     twice = [label for label, times in Counter(header).items() if times > 1]
     if twice:
@@ -586,7 +594,10 @@ def _check_names(samples: Sequence[str], header: Sequence[str], name: str, optio
 
 
 def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Cells as n×p float64 (0 where missing) and the n×p mask of missing ones, or None; `rule` ends the message for text cells."""
+    """Cells as n×p float64 (0 where missing), and the n×p mask of missing ones or None.
+
+    DataError, ended by `rule`, names cells that hold text.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -618,8 +629,8 @@ def _refuse_text(table: Table, rule: str) -> None:
             continue
         rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
         total += len(rows)
-        for i in itertools.islice(rows, max(0, 3 - len(shown))):
-            shown.append(f"sample {table.samples[i]}, {table.noun} {label} (`{column[i].as_py()}`)")
+        first = rows[: max(0, 3 - len(shown))]
+        shown += [f"sample {table.samples[i]}, {table.noun} {label} (`{column[i].as_py()}`)" for i in first]
     if total:
         raise DataError(
             _cells_message(table, total, "entry that is no number", "entries that are no numbers", shown, rule)
@@ -627,7 +638,7 @@ def _refuse_text(table: Table, rule: str) -> None:
 
 
 def refuse(table: Table, bad: np.ndarray, values: np.ndarray, one: str, many: str, rule: str) -> None:
-    """DataError naming the first cells where the n×p mask `bad` holds, and how many there are; silent when there are none."""
+    """DataError naming the first cells where the n×p mask `bad` holds and counting them; silent when there are none."""
     import numpy as np
 
     if not bad.any():
@@ -641,7 +652,7 @@ def refuse(table: Table, bad: np.ndarray, values: np.ndarray, one: str, many: st
 
 
 def _cells_message(table: Table, total: int, one: str, many: str, shown: Sequence[str], rule: str) -> str:
-    """`counts.csv: 3 negative counts, first: sample A, feature x (-1); ... Rule.`"""
+    """What is wrong, the first cells, and the rule: `counts.csv: 3 negative counts, first: ...`."""
     if total == 1:
         return f"{table.name}: 1 {one}: {shown[0]}. {rule}"
     return f"{table.name}: {total} {many}, first: {'; '.join(shown)}. {rule}"
@@ -661,10 +672,10 @@ def refuse_missing(table: Table, missing: np.ndarray, rule: str) -> None:
     )
 
 
-def frame(table: Table, columns: Sequence[str], levels: dict[str, Sequence[str]] | None = None) -> Any:
+def frame(table: Table, columns: Sequence[str]) -> Any:
     """The named columns as a pandas DataFrame: numbers as float64 (NaN missing), texts and booleans as categories.
 
-    Levels are sorted; those given in `levels` take their place (a text outside them is then refused by the design).
+    Levels are those that occur, sorted.
     """
     import pandas as pd
     import pyarrow as pa

@@ -1,0 +1,679 @@
+"""From the files that a configuration names to a Dataset: read, match by sample name, check, encode.
+
+Whatever is left out on the way is told: each sentence of `Inputs.notes` goes to the user, each `Drop` to the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import DataError, FormulaError, UsageError, nearest, some
+from plncli.files.config import FitConfig, check, output_folder
+from plncli.files.design import Design, Formula, expression, make_design, parse
+from plncli.files.tables import Table, counted, frame, numbers, read_table, refuse, refuse_missing
+from plncli.linalg import dependent_columns, describe_dependence
+from plncli.offsets import log_exposure, spread
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COUNTS_RULE = "Counts must be whole numbers of 0 or more."
+NUMBERS_RULE = "Give numbers, without units or thousand separators."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that was read: the option that named it, its path, SHA-256 of its bytes, samples × columns."""
+
+    role: str
+    path: str
+    sha256: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Samples or features that were left out, and why, as a sentence."""
+
+    kind: str
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
+
+    precision: p×p, in the order of the responses; None unless it was asked for.
+    """
+
+    data: Dataset
+    design: Design
+    sources: tuple[Source, ...] = ()
+    dropped: tuple[Drop, ...] = ()
+    notes: tuple[str, ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
+    name: str = "fit"
+    precision: Tensor | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables by option, whose rows are the same samples once `joined`; `main` explains, or is explained."""
+
+    by_option: dict[str, Table]
+    main: str
+    dropped: tuple[Drop, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, option: str) -> Table:
+        return self.by_option[option]
+
+    def get(self, option: str) -> Table | None:
+        """The table, if there is one."""
+        return self.by_option.get(option)
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Names of the n samples."""
+        return self[self.main].samples
+
+    def without(self, gone: np.ndarray, why: str) -> Tables:
+        """Without the samples where the mask `gone` (n,) holds, which `why` explains; refuses to drop all of them."""
+        import numpy as np
+
+        if not gone.any():
+            return self
+        rows = np.flatnonzero(~gone)
+        names = tuple(self.samples[i] for i in np.flatnonzero(gone).tolist())
+        reason = f"{counted(len(names), 'sample')} left out, because {why}: {some(names)}."
+        if not len(rows):
+            raise DataError(f"No sample is left: {reason}")
+        tables = {option: table.take(rows) for option, table in self.by_option.items()}
+        return self.telling(Drop("sample", names, reason), tables)
+
+    def telling(self, drop: Drop, tables: dict[str, Table] | None = None) -> Tables:
+        """With one more thing that was left out."""
+        by_option = self.by_option if tables is None else tables
+        return replace(self, by_option=by_option, dropped=(*self.dropped, drop), notes=(*self.notes, drop.reason))
+
+    def noting(self, *notes: str) -> Tables:
+        """With more sentences for the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def load(config: FitConfig, *, device: torch.device, dtype: torch.dtype) -> Inputs:
+    """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used."""
+    check(config)
+    tables = _read(config)
+    sources = tuple(Source(t.option, t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values())
+    covariates = tables.get("covariates")
+    known = (covariates.columns, covariates.name) if covariates else ((), None)
+    formula = parse(config.formula, *known)
+    _check_response(config, formula, tables)
+    weight_column = _add_weights(config, tables)
+    main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
+    precision = tables.pop("precision", None)
+    notes = [note for table in tables.values() for note in table.notes]
+    if covariates and not formula.columns and not weight_column:
+        notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
+    joined = _join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names)
+    used = tuple(dict.fromkeys((*formula.columns, *weight_column)))
+    joined = _without_missing(joined, used, config.missing)
+    if joined.get("weights"):
+        joined = joined.without(_weights(joined["weights"]) == 0, "their weight is 0")
+    return _assemble(config, formula, joined, used, precision, sources, device, dtype)
+
+
+def _assemble(
+    config: FitConfig,
+    formula: Formula,
+    tables: Tables,
+    used: Sequence[str],
+    precision: Table | None,
+    sources: tuple[Source, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Inputs:
+    """Numbers out of joined tables without missing entries."""
+    import numpy as np
+
+    K: np.ndarray | None = None
+    classes: tuple[tuple[str, str], ...] = ()
+    if config.model == "pln":
+        tables, Y, K, responses = _counts(tables, config.all_zero)
+    covariates = tables.get("covariates")
+    columns = frame(covariates, used) if covariates and used else range(len(tables.samples))  # only its length is asked
+    if config.model != "pln":
+        response = _response(tables, formula, columns)
+        responses = response.columns
+        if config.model == "logistic":
+            Y, classes, notes = _two_classes(response)
+            tables = tables.noting(*notes)
+        else:
+            Y = _real(response)
+    where = covariates.name if covariates else ""
+    design, X, offset = make_design(formula, columns, tables.samples, where)
+    _check_size(X, design, config.model, len(tables.samples))
+    O, tables = _offset(tables, responses, offset)
+    w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
+    if config.model == "pln" and not (tables.get("offsets") or tables.get("exposure") or formula.offsets):
+        tables = tables.noting(*_depth_note(Y, tables))
+    tables = tables.noting(*_label_notes(tables, used))
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype=dtype).to(device=device)
+
+    data = Dataset(
+        Y=tensor(Y),
+        X=tensor(X),
+        O=tensor(O),
+        w=tensor(w),
+        K=None if K is None else torch.from_numpy(K).to(device=device),
+        samples=tables.samples,
+        terms=design.terms,
+        responses=responses,
+    )
+    Omega = None if precision is None else tensor(_precision(precision, responses, config.sample_names))
+    name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
+    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega)
+
+
+# Which tables there are
+
+
+def _read(config: FitConfig) -> dict[str, Table]:
+    """The tables that are named by a path, by option."""
+    tables: dict[str, Table] = {}
+    for option in ("counts", "response", "covariates", "offsets", "exposure", "weights", "precision"):
+        path = getattr(config, option)
+        belongs = config.model == "pln" or option not in ("counts", "precision")
+        if not path or not belongs or (option == "response" and config.model == "pln"):
+            continue
+        if option == "weights" and not _names_a_file(path, tables.get("covariates")):
+            continue
+        tables[option] = read_table(path, option, sample_names=config.sample_names)
+    return tables
+
+
+def _names_a_file(weights: str, covariates: Table | None) -> bool:
+    """Whether --weights names a file rather than a column of the covariates, which comes first."""
+    if covariates and weights in covariates.columns:
+        return False
+    if covariates and not Path(weights).exists() and weights != "-":
+        hint = nearest(weights, covariates.columns)
+        raise DataError(f"--weights {weights} is neither a file nor a column of {covariates.name}.{hint}")
+    return True
+
+
+def _add_weights(config: FitConfig, tables: dict[str, Table]) -> tuple[str, ...]:
+    """Put a column of the covariates that --weights names beside the other tables; the name of that column."""
+    if not config.weights or "weights" in tables:
+        return ()
+    column = tables["covariates"].select([config.weights])
+    tables["weights"] = replace(column, option="weights", notes=())
+    return (config.weights,)
+
+
+def _check_response(config: FitConfig, formula: Formula, tables: dict[str, Table]) -> None:
+    """FormulaError or UsageError unless exactly one place says what is explained."""
+    if config.model == "pln":
+        if formula.lhs:
+            raise FormulaError(
+                f"The formula `{formula.text}` has `{formula.lhs[0]}` left of `~`, but the counts come from --counts. "
+                f"Write what explains them alone: `~ ...`."
+            )
+    elif formula.lhs and "response" in tables:
+        raise FormulaError(
+            f"The response is given twice: by --response {config.response} and left of `~` in `{formula.text}`. "
+            f"Drop one of the two."
+        )
+    elif not formula.lhs and "response" not in tables:
+        raise UsageError(
+            f"The formula `{formula.text}` has no response left of `~`, and there is no --response FILE. "
+            f"Write `name ~ ...` with a column of {tables['covariates'].name}, or give --response."
+        )
+
+
+# Matching samples
+
+
+def _join(tables: Tables, *, named: bool) -> Tables:
+    """Rows of all tables in the order of the main one, samples that any lacks left out and told."""
+    import numpy as np
+
+    main = tables[tables.main]
+    others = [table for option, table in tables.by_option.items() if option != tables.main]
+    if not named:
+        for other in others:
+            if len(other.samples) != len(main.samples):
+                raise DataError(
+                    f"Rows are matched by their position (--no-sample-names), but {main.name} has {len(main.samples)} "
+                    f"and {other.name} {len(other.samples)}. Give tables with the same rows, or with sample names."
+                )
+        return tables
+    places = {table.option: _places(main, table) for table in others if table.samples != main.samples}
+    kept = np.ones(len(main.samples), dtype=bool)
+    drops: list[Drop] = []
+    for table in others:
+        if (at := places.get(table.option)) is not None:
+            _check_common(main, table, at)
+            drops += _unmatched(main, table, at)
+            kept &= at >= 0
+    if not kept.any():
+        raise DataError(f"No sample of {main.name} is in all of {', '.join(table.name for table in others)}.")
+    rows = None if kept.all() else np.flatnonzero(kept)
+    joined = {}
+    for option, table in tables.by_option.items():
+        place = places.get(option)
+        joined[option] = table.take(rows if place is None else place[kept])
+    for drop in dict.fromkeys(drops):  # a column of weights repeats what its table said
+        tables = tables.telling(drop)
+    if drops:
+        tables = tables.noting(f"{counted(int(kept.sum()), 'sample')} of {main.name} can be used.")
+    return replace(tables, by_option=joined)
+
+
+def _places(main: Table, other: Table) -> np.ndarray:
+    """(n,) row of `other` for each sample of `main`, -1 where it has none."""
+    import numpy as np
+
+    at = {sample: i for i, sample in enumerate(other.samples)}
+    return np.fromiter((at.get(sample, -1) for sample in main.samples), dtype=np.int64, count=len(main.samples))
+
+
+def _check_common(main: Table, other: Table, at: np.ndarray) -> None:
+    """DataError when two tables have no sample in common, with a guess at the reason."""
+    if (at >= 0).any():
+        return
+    for turned, straight in ((main, other), (other, main)):
+        found = set(turned.columns) & set(straight.samples)
+        if found:
+            raise DataError(
+                f"{turned.name} looks transposed: {len(found)} of its columns, and none of its rows, have the names of "
+                f"samples of {straight.name} ({some(sorted(found), 3)}). Samples must be rows. Turn it with: python -c "
+                f"\"import pandas as pd; pd.read_csv('{turned.name}', index_col=0).T.to_csv('turned.csv')\""
+            )
+    raise DataError(
+        f"{main.name} and {other.name} have no sample name in common: {some(main.samples, 3)} against "
+        f"{some(other.samples, 3)}. The first column of each must hold the same names."
+    )
+
+
+def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:
+    """What a pair of tables does not share, one sentence for each direction."""
+    known = set(main.samples)
+    pairs = (
+        (main, other, [sample for sample, row in zip(main.samples, at.tolist(), strict=True) if row < 0]),
+        (other, main, [sample for sample in other.samples if sample not in known]),
+    )
+    return [
+        Drop("sample", tuple(names), f"{counted(len(names), 'sample')} of {a.name} not in {b.name}: {some(names)}.")
+        for a, b, names in pairs
+        if names
+    ]
+
+
+# Missing entries
+
+
+def _without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables:
+    """Refuse missing entries, or leave out the samples that have any; only counts may keep theirs."""
+    import numpy as np
+
+    gone = np.zeros(len(tables.samples), dtype=bool)
+    about = []
+    for option, whole in tables.by_option.items():
+        table = whole.select(used) if option == "covariates" else whole
+        if option == "counts" and policy == "keep":
+            continue
+        missing = _missing(table)
+        if missing is None:
+            continue
+        if policy != "drop":
+            refuse_missing(table, missing, _missing_rule(option, policy))
+        gone |= missing.any(axis=1)
+        about.append(table.name)
+    return (
+        tables.without(gone, f"{' and '.join(dict.fromkeys(about))} has missing entries for them") if about else tables
+    )
+
+
+def _missing_rule(option: str, policy: str) -> str:
+    """What to do about missing entries."""
+    if policy == "keep":
+        return (
+            "--missing keep is for counts only: use --missing drop to leave these samples out, or fill the entries in."
+        )
+    keep = ", --missing keep to treat them as unobserved," if option == "counts" else ""
+    return f"Use --missing drop to leave these samples out{keep} or fill the entries in."
+
+
+def _missing(table: Table) -> np.ndarray | None:
+    """n×columns mask of missing entries; None when there are none."""
+    import numpy as np
+
+    columns = table.cells.columns
+    if not any(column.null_count for column in columns):
+        return None
+    return np.column_stack([column.is_null().to_numpy() for column in columns])
+
+
+# The table to explain
+
+
+def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Tables without empty samples, Y (n×p), K (n×p, True where observed, or None) and the names of the features."""
+    import numpy as np
+
+    table = tables["counts"]
+    Y, missing = numbers(table, COUNTS_RULE)
+    refuse(table, ~np.isfinite(Y), Y, "infinite count", "infinite counts", COUNTS_RULE)
+    refuse(
+        table, Y < 0, Y, "negative count", "negative counts", f"{COUNTS_RULE} Use the raw counts, not transformed ones."
+    )
+    rule = f"{COUNTS_RULE} Use the raw counts, not rates or rarefied means."
+    refuse(table, np.floor(Y) != Y, Y, "fractional count", "fractional counts", rule)
+    refuse(
+        table,
+        Y >= 2**53,
+        Y,
+        "count too large to be exact",
+        "counts too large to be exact",
+        "Counts must be below 2^53.",
+    )
+    empty_rows, empty_columns = (Y == 0).all(axis=1), (Y == 0).all(axis=0)
+    if empty_rows.any() or empty_columns.any():
+        if all_zero != "drop":
+            raise DataError(_all_zero_message(table, empty_rows, empty_columns))
+        if empty_rows.all():
+            raise DataError(f"{table.name} has no count other than 0 in the {counted(len(Y), 'sample')} kept.")
+        tables = tables.without(empty_rows, f"{table.name} has no counts for them")
+        if empty_columns.any():
+            names = tuple(table.columns[j] for j in np.flatnonzero(empty_columns).tolist())
+            reason = (
+                f"{counted(len(names), 'feature')} left out, because they have no counts in the samples kept: "
+                f"{some(names)}."
+            )
+            tables = tables.telling(Drop("feature", names, reason))
+        kept = np.ix_(~empty_rows, ~empty_columns)
+        Y, missing = Y[kept], None if missing is None else missing[kept]
+    responses = tuple(table.columns[j] for j in np.flatnonzero(~empty_columns).tolist())
+    K = None if missing is None or not missing.any() else ~missing
+    if K is not None:
+        many = int((~K).sum())
+        tables = tables.noting(
+            f"{many} missing {'entry' if many == 1 else 'entries'} of {table.name} kept as unobserved."
+        )
+    return tables, Y, K, responses
+
+
+def _all_zero_message(table: Table, rows: np.ndarray, columns: np.ndarray) -> str:
+    """Message naming the samples and features without any count."""
+    import numpy as np
+
+    parts = []
+    for noun, names, empty in (("sample", table.samples, rows), ("feature", table.columns, columns)):
+        if empty.any():
+            which = [names[i] for i in np.flatnonzero(empty).tolist()]
+            parts.append(f"{counted(len(which), noun)} without any count ({some(which)})")
+    return (
+        f"{table.name} has {' and '.join(parts)} among those to be fitted: nothing can be learnt about them. "
+        f"Leave them out with --all-zero drop."
+    )
+
+
+def _response(tables: Tables, formula: Formula, used: Any) -> Table:
+    """The table of responses: --response, or what stands left of `~`."""
+    import pyarrow as pa
+
+    if not formula.lhs:
+        return tables["response"]
+    covariates = tables["covariates"]
+    columns = []
+    for response in formula.lhs:
+        if response in covariates.columns:
+            columns.append(covariates.cells.column(covariates.columns.index(response)))
+        else:
+            columns.append(pa.chunked_array([pa.array(expression(response, formula, used))]))
+    cells = pa.table(columns, names=[str(i) for i in range(len(columns))])
+    return replace(covariates, columns=formula.lhs, cells=cells)
+
+
+def _real(table: Table) -> np.ndarray:
+    """n×p finite numbers, no column of which is constant."""
+    import numpy as np
+
+    Y, _ = numbers(table, f"A linear model explains numbers. {NUMBERS_RULE}")
+    refuse(
+        table,
+        ~np.isfinite(Y),
+        Y,
+        "response that is not finite",
+        "responses that are not finite",
+        "Give finite numbers.",
+    )
+    constant = [table.columns[j] for j in np.flatnonzero((Y[:1] == Y).all(axis=0)).tolist()]
+    if constant:
+        raise DataError(
+            f"{table.name}: {counted(len(constant), 'response')} with the same value in all {len(Y)} samples "
+            f"({some(constant)}). "
+            f"There is nothing to explain; leave it out."
+        )
+    return Y
+
+
+def _two_classes(table: Table) -> tuple[np.ndarray, tuple[tuple[str, str], ...], list[str]]:
+    """n×p of 0 and 1, the (zero, one) labels of each response, and notes on labels that do not say which is which."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    Y = np.empty((len(table.samples), len(table.columns)))
+    classes: list[tuple[str, str]] = []
+    for j, (name, column) in enumerate(zip(table.columns, table.cells.columns, strict=True)):
+        values = sorted(pc.unique(column).to_pylist())
+        if len(values) != 2:
+            raise DataError(_not_two(table, name, values))
+        Y[:, j] = pc.equal(column, pa.scalar(values[1], column.type)).to_numpy(zero_copy_only=False)
+        classes.append((_label(values[0]), _label(values[1])))
+    clear = {("0", "1"), ("false", "true")}
+    odd = {pair: [n for n, c in zip(table.columns, classes, strict=True) if c == pair] for pair in classes}
+    notes = [
+        f"Of {some(f'`{name}`' for name in names)}, `{one}` is modelled as 1 and `{zero}` as 0."
+        for (zero, one), names in odd.items()
+        if (zero, one) not in clear
+    ]
+    return Y, tuple(classes), notes
+
+
+def _label(value: object) -> str:
+    """How a class is called: 0 rather than 0.0, true rather than True."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
+    """Message for a response of one class, or of more than two."""
+    if len(values) == 1:
+        return (
+            f"The response `{name}` of {table.name} is `{_label(values[0])}` in all {len(table.samples)} samples. "
+            f"A logistic model needs two classes."
+        )
+    advice = "recode it to two, or fit each against the rest."
+    if not isinstance(values[0], str) and len(values) > 10:
+        advice = "if it is a measured number, use `plncli fit linear`."
+    return (
+        f"The response `{name}` of {table.name} has {len(values)} different values "
+        f"({some(map(_label, values))}). A logistic model needs two classes: {advice}"
+    )
+
+
+# What goes with it
+
+
+def _check_size(X: np.ndarray, design: Design, model: str, n: int) -> None:
+    """DataError for more coefficients than samples and for terms that depend on each other."""
+    d = X.shape[1]
+    if d > n or (model == "linear" and d >= n):
+        raise DataError(
+            f"The formula has {counted(d, 'coefficient')} ({some(design.terms)}) for {counted(n, 'sample')}: "
+            f"{'more samples than coefficients are needed' if model == 'linear' else 'at least as many samples are needed'}. "
+            f"{'more samples than coefficients are needed' if model == 'linear' else 'at least as many samples are needed'}. "
+            f"Take terms out of the formula, or add samples."
+        )
+    if d > 1 or not X.any():
+        dependent = dependent_columns(torch.from_numpy(X))
+        if dependent:
+            raise DataError(describe_dependence(dependent, n, design.terms))
+
+
+def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None) -> tuple[np.ndarray, Tables]:
+    """n×1 or n×p offset: the table's, plus that of the formula's terms (n,)."""
+    import numpy as np
+
+    O = np.zeros((len(tables.samples), 1)) if terms is None else terms[:, None]
+    table = tables.get("offsets") or tables.get("exposure")
+    if table is None:
+        return O, tables
+    if len(table.columns) > 1:
+        table, tables = _match_features(table, responses, tables)
+    values, _ = numbers(table, NUMBERS_RULE)
+    if table.option == "exposure":
+        bad, rule = (
+            ~(values > 0),
+            "Exposures are on the natural scale and must be positive (--offsets takes logarithms).",
+        )
+        refuse(table, bad, values, "exposure of zero or less", "exposures of zero or less", rule)
+    refuse(table, ~np.isfinite(values), values, "infinite entry", "infinite entries", "Give finite numbers.")
+    if table.option == "exposure":
+        values = log_exposure(torch.from_numpy(values)).numpy()
+    return O + values, tables
+
+
+def _match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> tuple[Table, Tables]:
+    """The table's columns in the order of the responses; DataError names those it lacks."""
+    known = set(table.columns)
+    absent = [name for name in responses if name not in known]
+    if absent:
+        raise DataError(
+            f"{table.name} lacks {len(absent)} of the {counted(len(responses), 'feature')}: {some(absent)}. "
+            f"Give a column for each feature, or a single column for all.{nearest(absent[0], table.columns)}"
+        )
+    wanted = set(responses)
+    spare = [name for name in table.columns if name not in wanted]
+    if spare:
+        tables = tables.noting(
+            f"{counted(len(spare), 'column')} of {table.name} not used, being no features of the fit: {some(spare)}."
+        )
+    return table.select(responses), tables
+
+
+def _weights(table: Table) -> np.ndarray:
+    """(n,) finite weights of 0 or more."""
+    import numpy as np
+
+    if len(table.columns) != 1:
+        raise DataError(
+            f"{table.name} has {len(table.columns)} columns besides the sample names; weights are one: "
+            f"{some(table.columns)}."
+        )
+    values, _ = numbers(table, NUMBERS_RULE)
+    rule = "Weights must be finite numbers of 0 or more."
+    refuse(
+        table,
+        ~(np.isfinite(values) & (values >= 0)),
+        values,
+        "weight that cannot be used",
+        "weights that cannot be used",
+        rule,
+    )
+    return values[:, 0]
+
+
+def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndarray:
+    """p×p precision in the order of the responses; symmetric and positive definite, or DataError."""
+    import numpy as np
+
+    p = len(responses)
+    if not named:
+        table = replace(table, samples=table.columns)
+    for what, names in (("rows", table.samples), ("columns", table.columns)):
+        absent, spare = [x for x in responses if x not in set(names)], [x for x in names if x not in set(responses)]
+        if absent or spare:
+            told = [f"lacks {some(absent)}"] * bool(absent) + [f"has {some(spare)} besides"] * bool(spare)
+            raise DataError(
+                f"The {what} of {table.name} must be the {p} features that are fitted, but it {' and '.join(told)}."
+            )
+    missing = _missing(table)
+    if missing is not None:
+        refuse_missing(table, missing, "Fill them in.")
+    values, _ = numbers(table, NUMBERS_RULE)
+    refuse(table, ~np.isfinite(values), values, "infinite entry", "infinite entries", "Give finite numbers.")
+    rows = [table.samples.index(x) for x in responses]
+    columns = [table.columns.index(x) for x in responses]
+    Omega = values[np.ix_(rows, columns)]
+    gap = np.abs(Omega - Omega.T)
+    if gap.max() > 1e-8 * np.abs(Omega).max():  # what is lost by writing nine digits
+        i, j = np.unravel_index(gap.argmax(), gap.shape)
+        raise DataError(
+            f"{table.name} is not symmetric: ({responses[i]}, {responses[j]}) is {Omega[i, j]:.9g} and "
+            f"({responses[j]}, {responses[i]}) is {Omega[j, i]:.9g}. A precision matrix is symmetric and "
+            "positive definite."
+        )
+    Omega = (Omega + Omega.T) / 2
+    scale = np.sqrt(np.abs(np.diag(Omega)).clip(min=1e-300))
+    lowest = float(np.linalg.eigvalsh(Omega / np.outer(scale, scale))[0])
+    if lowest <= 1e-13 * p:
+        raise DataError(
+            f"{table.name} is not positive definite (smallest eigenvalue {lowest:.3g} at unit diagonal). "
+            f"A precision matrix is the inverse of a covariance matrix; add a little to its diagonal."
+        )
+    return Omega
+
+
+# Notes
+
+
+def _depth_note(Y: np.ndarray, tables: Tables) -> list[str]:
+    """A sentence when depths vary more than 2-fold and nothing accounts for it."""
+    fold, lowest, highest = spread(torch.from_numpy(Y))
+    if fold <= 2:
+        return []
+    depth = Y.sum(axis=1)
+    return [
+        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {tables.samples[lowest]}, "
+        f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "
+        f"differences in abundance. Give --exposure FILE, or `offset(log(column))` in the formula."
+    ]
+
+
+def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
+    """A sentence for each column that is nearly all numbers but taken for labels, because of a few texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    covariates = tables.get("covariates")
+    notes = []
+    for name in used if covariates else ():
+        assert covariates is not None
+        column = covariates.cells.column(covariates.columns.index(name))
+        if not pa.types.is_string(column.type):
+            continue
+        levels = pc.unique(column)
+        numeric = pc.match_substring_regex(levels, r"^[+-]?[0-9.,]+([eE][+-]?\d+)?$").to_pylist()
+        words = [level for level, is_number in zip(levels.to_pylist(), numeric, strict=True) if not is_number]
+        if len(levels) > 20 and len(words) < len(levels) / 2:
+            notes.append(
+                f"Column `{name}` of {covariates.name} is taken as {len(levels)} labels, because of entries that are "
+                f"no numbers ({some(words or levels.to_pylist(), 3)}). If it is a number, mend these."
+            )
+    return notes
