@@ -38,22 +38,24 @@ class NewtonSolve:
 
 
 def newton_solve(
-    product: LinearMap, precondition: LinearMap, g: Tensor, forcing: float, goal: float, cap: int, run: Run
+    point: Point, precondition: LinearMap, forcing: float, goal: float, cap: int, run: Run
 ) -> NewtonSolve:
     """Truncated preconditioned conjugate gradients (Steihaug 1983; Dembo & Steihaug 1983) on H d = −g.
 
     Ends at a residual below `forcing` (relative, in the preconditioner's norm) — or, where the decrement found so far
     is at most `goal` nats, only once it is tight, so that a small number is not mistaken for a small gap —, on negative
-    curvature, or after `cap` products.
+    curvature, or after `cap` products. A gradient that is zero to rounding is a solution as it stands.
     """
-    d = torch.zeros_like(g)
-    r = g.detach().clone()
+    r = point.gradient().detach().clone()
+    d = torch.zeros_like(r)
     z = precondition(r)
     rz = float(r @ z)
+    if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
+        return NewtonSolve(-z, 0.5 * rz, solved=True, curved=False)
     s = -z
     first, decrement, gains = rz, 0.0, [math.inf] * DELAY
     for k in range(cap):
-        Hs = product(s)
+        Hs = point.product(s)
         run.products += 1
         curvature = float(s @ Hs)
         if not curvature > 1e-14 * rz:
@@ -97,5 +99,5 @@ def certify(problem: Problem, point: Point, flat: Flat, run: Run, cap: int = 100
     grad_norm = float(g.norm())
     if grad_norm == 0.0 or not math.isfinite(grad_norm):
         return Certificate(0.0 if grad_norm == 0.0 else math.nan, grad_norm)
-    solve = newton_solve(point.product, preconditioner_at(problem, point, flat), g, TIGHT, math.inf, cap, run)
+    solve = newton_solve(point, preconditioner_at(problem, point, flat), TIGHT, math.inf, cap, run)
     return Certificate(solve.decrement if solve.solved else math.nan, grad_norm)

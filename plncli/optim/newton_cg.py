@@ -54,10 +54,9 @@ class NewtonCG:
             norm = math.sqrt(max(float(g @ precondition(g)), 0.0))
             first_norm = first_norm or norm
             forcing = min(0.5, math.sqrt(norm / first_norm))
-            cap = self.products
-            solve = newton_solve(point.product, precondition, g, forcing, goal, cap, run)
+            solve = newton_solve(point, precondition, forcing, goal, self.products, run)
             if solve.decrement <= goal and not (solve.solved or solve.curved):
-                solve = newton_solve(point.product, precondition, g, forcing, goal, self.certify_products, run)
+                solve = newton_solve(point, precondition, forcing, goal, self.certify_products, run)
             gap = solve.decrement if solve.solved else math.nan
             run.record(point.loss, grad_norm, solve.decrement, size)
             certified = solve.solved and solve.decrement <= goal
