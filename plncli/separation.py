@@ -53,7 +53,7 @@ class Recession:
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
         moves it one way; the difference of two coefficients that both go to −inf, say, is open.
         """
-        rows = _once(self.rows)
+        rows, _ = _distinct(self.rows)
         return torch.tensor([_course(c, rows) for c in self._moves(T)], dtype=self.kernel.dtype)
 
     def infinite(self, T: Tensor | None = None) -> Tensor:
@@ -103,8 +103,7 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
         positive, zero = positive & K.cpu(), zero & K.cpu()
     A, T = _rows(X)
     # Samples with the same covariates are one row: a design of groups shrinks to as many rows as groups.
-    A, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
-    A = _unit_rows(A * _TOL)
+    A, member = _distinct(A)
     count = A.new_zeros((A.shape[0], Y.shape[1]))
     fixed = count.index_add(0, member, positive.double()) > 0
     free = (count.index_add(0, member, zero.double()) > 0) & ~fixed
@@ -252,12 +251,11 @@ def _unit_rows(A: Tensor, floor: float = 1e-13) -> Tensor:
     return torch.where(small, 0.0, A / torch.where(small, 1.0, norm))
 
 
-def _once(R: Tensor) -> Tensor:
-    """Each distinct row of R (b×k, unit rows) once."""
-    if R.numel() == 0:
-        return R
-    R = torch.unique((R / _TOL).round(), dim=0) * _TOL
-    return R / torch.linalg.vector_norm(R, dim=1, keepdim=True)
+def _distinct(A: Tensor) -> tuple[Tensor, Tensor]:
+    """One of each set of unit rows of A (n×d) that agree to rounding, m×d, and which of them each row is, (n,)."""
+    codes, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
+    first = member.new_zeros(len(codes)).scatter_(0, member, torch.arange(len(A)))
+    return A[first], member
 
 
 def _null_space(A: Tensor) -> Tensor:

@@ -85,6 +85,12 @@ class Logistic:
 
         return apply
 
+    def curvature(self, params: Params, prepared: Prepared) -> Params:
+        """Diagonal of the Hessian, d×p, kept off zero where separation has flattened it."""
+        eta = self._eta(params, prepared)
+        weights = torch.sigmoid(eta) * torch.sigmoid(-eta) * prepared.data.w.unsqueeze(1)
+        return {"gamma": (prepared.basis.Q.square().mT @ weights).clamp_min(1e-6)}
+
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), log odds ratios per unit of X's own columns."""
         return {"B": prepared.basis.coefficients(params["gamma"])}
@@ -113,9 +119,9 @@ class Logistic:
         cells: list[tuple[str, str]] = []
         told = []
         for j, response in enumerate(data.responses):
-            cone = bernoulli_separation(prepared.basis.Q, data.Y[:, j], candidates[:, j])
+            cone = bernoulli_separation(data.X, data.Y[:, j], candidates[:, j])
             if cone is not None:
-                terms = [data.terms[k] for k in cone.infinite(prepared.basis.T).nonzero()[:, 0].tolist()]
+                terms = [data.terms[k] for k in cone.infinite().nonzero()[:, 0].tolist()]
                 cells += [(response, term) for term in terms]
                 told.append(_told(response, cone, terms, _dividing(data, j)))
         if not told:
