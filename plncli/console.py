@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from plncli.optim.base import Step
@@ -19,18 +19,26 @@ CLEAR = "\r\x1b[K"  # back to the start of the line, and erase it
 
 
 def out(text: str) -> None:
-    """Print what was asked for on standard output, at once: a reader that went away is noticed here."""
-    print(text.rstrip("\n"), flush=True)
+    """Print what was asked for on standard output."""
+    _print(text.rstrip("\n"), sys.stdout)
 
 
 def error(text: str) -> None:
     """Print an error on standard error."""
-    print(f"{_styled('plncli: error:', '31;1')} {text}", file=sys.stderr)
+    _print(f"{_styled('plncli: error:', '31;1')} {text}", sys.stderr)
 
 
 def hint(text: str) -> None:
     """Print help that was not asked for on standard error."""
-    print(text, file=sys.stderr)
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Print at once; a reader that went away (`| head`) is no reason to stop a fit, or to leave it unsaved."""
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _styled(text: str, style: str) -> str:
@@ -77,7 +85,7 @@ class Console:
         elif self.progress and time.monotonic() - self._last > REFRESH:
             self._last, self._drawn = time.monotonic(), True
             line = f"fitting: {_step_line(step)}"[: shutil.get_terminal_size().columns - 1]
-            print(CLEAR + line, end="", file=sys.stderr, flush=True)
+            _print(CLEAR + line, sys.stderr, end="")
 
     def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Print names and values, aligned."""
@@ -88,14 +96,14 @@ class Console:
     def clear(self) -> None:
         """Erase the progress line."""
         if self._drawn:
-            print(CLEAR, end="", file=sys.stderr, flush=True)
+            _print(CLEAR, sys.stderr, end="")
             self._drawn = False
 
     def _say(self, plain: str, styled: str, shown: bool = True) -> None:
         self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {plain}")
         if shown and not self.quiet:
             self.clear()
-            print(styled, file=sys.stderr)
+            _print(styled, sys.stderr)
 
 
 def _step_line(step: Step) -> str:

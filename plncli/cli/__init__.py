@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import plncli
 from plncli import console
 from plncli.cli import fit, graph, info, sample_data
 from plncli.cli.options import HELP_FLAGS
-from plncli.cli.signals import Interrupted
+from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import PlncliError
 
 EXIT_CODES = (
@@ -67,28 +66,19 @@ app.command("info")(info.info)
 
 def main() -> None:
     """Run the command line and exit: 0 done, or the code that the error owns."""
-    try:
-        code = _run()
-    except BrokenPipeError:  # the reader of standard output went away: no failure of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    sys.exit(_run())
 
 
 def _run() -> int:
     try:
-        return app(standalone_mode=False) or 0
+        with cancellation():
+            return app(standalone_mode=False) or 0
     except PlncliError as error:
         console.error(str(error))
         return error.exit_code
     except Interrupted as interrupted:
         console.error("Interrupted; nothing was written.")
         return interrupted.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        console.error("Interrupted; nothing was written.")
-        return 130
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 (the last place before the user)
         if hasattr(error, "format_message"):  # typer's own usage errors, whose class it does not export
             return _usage(error)

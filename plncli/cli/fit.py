@@ -80,8 +80,9 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             result = _fitted(config, read, say, state)
             code = _exit_code(config, result, state)
             outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
-            _report(say, outcome, out)
+            _report(say, outcome)
             artifacts.write(out, replace(outcome, log=tuple(say.log)))
+    say.note(f"The results are in {out}.")
     if json:
         console.out(artifacts.to_json(artifacts.summary(outcome)))
     return code
@@ -132,7 +133,7 @@ def _outcome(
     manifest = {
         "command": shlex.join(["plncli", *sys.argv[1:]]),
         "folder": str(Path.cwd()),
-        "configuration": asdict(config),
+        "configuration": configuration.applying(config),
         **runtime.describe(where),
         "seed": config.seed,
         "inputs": [asdict(source) for source in read.sources],
@@ -166,7 +167,7 @@ def _some(names: tuple[str, ...]) -> str:
     return some(names)
 
 
-def _report(say: Console, outcome: Outcome, out: Path) -> None:
+def _report(say: Console, outcome: Outcome) -> None:
     """The short table that ends every fit."""
     from plncli.files.artifacts import likelihood_name, warnings
 
@@ -181,7 +182,6 @@ def _report(say: Console, outcome: Outcome, out: Path) -> None:
         ("status", optimum.status.name.lower()),
         ("gap", f"{optimum.gap:.2g} nats"),
         ("steps", f"{optimum.steps} in {optimum.seconds:.2f} s"),
-        ("results", str(out)),
     ]
     say.table([(name, value) for name, value in rows if not value.startswith("nan")])
     for sentence in warnings(result):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from plncli import console
+
 
 class Interrupted(BaseException):
     """The program is to leave now. No Exception: nothing on the way may take it for a failure."""
@@ -37,6 +39,7 @@ class Cancellation:
         if not self.savable or self.signum:
             raise Interrupted(signum)
         self.signum = signum
+        console.hint("\nEnding after this step, and saving; interrupt again to leave at once.")
 
 
 @contextmanager

@@ -10,11 +10,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import csv as pa_csv
 from pyarrow import feather, parquet
 from safetensors import safe_open
@@ -22,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from plncli.errors import DataError, UsageError, some
-from plncli.files.config import FitConfig, absolute, to_toml
+from plncli.files.config import FitConfig, absolute, applying, to_toml
 from plncli.models.base import Latent
 from plncli.results import AXES, FitResult
 
@@ -115,13 +116,13 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         for name, table in tables.items()
     ]
     # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
-    again = asdict(absolute(config)) | {"overwrite": False}
+    again = replace(absolute(config), overwrite=False)
     return [
         *files,
         ("model.safetensors", lambda: _model_bytes(outcome)),
         ("summary.json", lambda: to_json(summary(outcome)).encode()),
         ("manifest.json", lambda: to_json(outcome.manifest).encode()),
-        ("config.toml", lambda: to_toml(FitConfig(**again)).encode()),
+        ("config.toml", lambda: to_toml(again).encode()),
         ("run.log", lambda: "".join(f"{line}\n" for line in outcome.log).encode()),
     ]
 
@@ -189,8 +190,16 @@ def _table_bytes(table: pa.Table, suffix: str) -> bytes:
         header = io.StringIO()
         csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
         sink.write(header.getvalue().encode())
-        pa_csv.write_csv(table, sink, pa_csv.WriteOptions(include_header=False, delimiter=delimiter))
+        quoting = "needed" if _has_separators(table) else "none"  # "needed" alone quotes every text
+        options = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
+        pa_csv.write_csv(table, sink, options)
     return sink.getvalue()
+
+
+def _has_separators(table: pa.Table) -> bool:
+    """Whether a text of the table holds what a delimited file must put in quotes."""
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    return any(pc.any(pc.match_substring_regex(column, r'[,\t"\r\n]')).as_py() for column in texts)
 
 
 # --- summary and model ---
@@ -269,7 +278,7 @@ def _model_bytes(outcome: Outcome) -> bytes:
     facts = {
         "schema_version": SCHEMA_VERSION,
         "model": result.model.name,
-        "settings": asdict(outcome.config),
+        "settings": applying(outcome.config),
         "design": outcome.design,
         "classes": outcome.classes,
         "samples": result.data.samples if latent else (),

@@ -358,13 +358,18 @@ def output_folder(config: FitConfig) -> Path:
     return Path(f"{name}-{config.model}")
 
 
+def applying(config: FitConfig) -> dict[str, Any]:
+    """The settings that apply to the model, by name, and the model itself."""
+    return {"model": config.model} | {name: getattr(config, name) for name in settings(config.model)}
+
+
 def absolute(config: FitConfig) -> FitConfig:
     """The same configuration with absolute paths: it means the same from any folder."""
     paths: dict[str, Any] = {}
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
         if setting.path and value not in (None, "-") and (setting.path != "maybe" or Path(value).is_file()):
-            paths[name] = os.path.abspath(value)
+            paths[name] = os.path.abspath(value)  # noqa: PTH100 (a link stays a link)
     return replace(config, **paths)
 
 

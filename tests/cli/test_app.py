@@ -1,0 +1,134 @@
+"""The command line as a whole: help, usage, bugs, pipes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import plncli
+from plncli import cli as command_line
+from plncli.cli.options import SWITCHES
+from plncli.files.config import option, settings
+from plncli.names import MODEL_NAMES
+
+Cli = Callable[..., Any]
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its words, groups included."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+ALL = dict(commands(typer.main.get_command(command_line.app)))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_and_option_has_help(path: tuple[str, ...], cli: Cli) -> None:
+    command = ALL[path]
+    assert command.help or path == ()
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), f"{path}: {parameter.name}"
+    ran = cli(*path, "--help")
+    assert ran.code == 0
+    assert ran.out.startswith(f"Usage: plncli {' '.join(path)}".rstrip())
+    assert cli(*path, "-h") == ran
+
+
+def test_every_verb_is_in_the_order_of_verbs() -> None:
+    assert sorted(command_line.VERBS) == sorted(path[0] for path in ALL if len(path) == 1)
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_a_command_has_the_settings_of_its_model_and_no_others(model: str) -> None:
+    options = {flag for parameter in ALL["fit", model].params for flag in parameter.opts}
+    assert {option(name) for name in settings(model)} <= options
+    assert not {option(name) for name in set(settings()) - set(settings(model))} & options
+    assert {option(name) for name in SWITCHES} <= options
+
+
+def test_help_names_options_in_full(cli: Cli) -> None:
+    help = cli("fit", "pln", "--help").out
+    assert "…" not in help
+    assert "--allow-unconverged" in help
+    assert max(map(len, help.splitlines())) <= 90
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version").out == f"plncli {plncli.__version__}\n"
+
+
+@pytest.mark.parametrize("args", [[], ["fit"], ["graph"]], ids=["plncli", "fit", "graph"])
+def test_a_verb_without_arguments_is_answered_with_its_help(cli: Cli, args: list[str]) -> None:
+    ran = cli(*args)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: plncli")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fti"], "No such command 'fti'. Did you mean 'fit'? See `plncli --help`."),
+        (["fit", "pnl"], "No such command 'pnl'. Did you mean 'pln'?"),
+        (["fit", "pln", "--count", "x"], "No such option: --count"),
+        (["fit", "pln", "--max-iter", "many"], "Invalid value for '--max-iter'"),
+        (["fit", "pln", "--counts"], "Option '--counts' requires an argument."),
+        (["fit", "linear", "--counts", "x"], "No such option: --counts"),
+        (["fit", "pln", "extra"], "Got unexpected extra argument"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(cli: Cli, args: list[str], message: str) -> None:
+    ran = cli(*args)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"plncli: error: {message}")
+    assert ran.err.count("\n") == 1
+
+
+def test_a_bug_asks_to_be_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plncli.files.config.resolve", lambda *_: 1 / 0)
+    ran = cli("fit", "pln", "--counts", "x")
+    assert ran.code == 1
+    assert ran.err.startswith("plncli: error: This is a bug in plncli")
+    assert "Please report it" in ran.err
+    assert "ZeroDivisionError" in ran.err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_the_fit_writes_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
+    monkeypatch.setattr("plncli.files.config.resolve", lambda *_: signal.raise_signal(signum))
+    ran = cli("fit", "pln", "--counts", "x")
+    assert (ran.code, ran.err) == (128 + signum, "plncli: error: Interrupted; nothing was written.\n")
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    shell = f"{sys.executable} -m plncli fit pln --print-config | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_takes_less_than_the_promised_time() -> None:
+    """0.3 seconds; the best of three, as the machine may be busy."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "plncli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+
+
+def test_info_is_for_people_and_programs(cli: Cli) -> None:
+    lines = cli("info").out
+    assert f"plncli       {plncli.__version__}" in lines
+    described = json.loads(cli("info", "--json").out)
+    assert described["versions"]["plncli"] == plncli.__version__
+    assert "cpu" in described["devices"]
