@@ -1,7 +1,7 @@
 """From a formula and a table of covariates to a design matrix, with the encoding kept for new data.
 
-Formulas are Wilkinson notation as formulaic reads it, with `offset(...)` terms added. What stands inside calls is Python to
-formulaic: here every such expression must pass a whitelist first, so that a formula can name columns, numbers and the
+Formulas are Wilkinson notation as formulaic reads it, with `offset(...)` terms added. What stands inside calls is
+Python to formulaic: here every such expression must pass a whitelist first, so that a formula can name columns, numbers and the
 documented functions and nothing else. The encoding (levels, contrasts, means, knots) is kept as plain JSON.
 """
 
@@ -625,8 +625,7 @@ def _revive(value: Any) -> Any:
 
 
 def _refuse_single(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> None:
-    """DataError for a column, or a C(...), of labels that has one level in the n samples kept, which "
-    "explains nothing."""
+    """DataError for a column, or a C(...), of labels that has one level in the n samples kept: it explains nothing."""
     for name, known in levels.items():
         if known is not None and len(known) == 1:
             raise DataError(

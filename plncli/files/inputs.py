@@ -523,11 +523,10 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
 def _check_size(X: np.ndarray, design: Design, model: str, n: int) -> None:
     """DataError for more coefficients than samples and for terms that depend on each other."""
     d = X.shape[1]
-    if d > n or (model == "linear" and d >= n):
+    if d > n or (model == "linear" and d == n):
         raise DataError(
-            f"The formula has {counted(d, 'coefficient')} ({some(design.terms)}) for {counted(n, 'sample')}: "
-            f"{'more samples than coefficients are needed' if model == 'linear' else 'at least as many samples are needed'}. "
-            f"{'more samples than coefficients are needed' if model == 'linear' else 'at least as many samples are needed'}. "
+            f"The formula has {counted(d, 'coefficient')} ({some(design.terms)}) for {counted(n, 'sample')}; "
+            f"{'fewer than' if model == 'linear' else 'at most'} {n} can be estimated. "
             f"Take terms out of the formula, or add samples."
         )
     if d > 1 or not X.any():

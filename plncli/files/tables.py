@@ -58,7 +58,7 @@ FOREIGN = {
 class Table:
     """n samples × columns. `cells` has one pyarrow column per name, of type int64, float64, bool or string.
 
-    `name` is how messages call the file; `noun` is what a column is (feature, column); `option` is the flag that gave it.
+    `name` is how messages call the file, `option` the flag that gave it.
     """
 
     name: str
@@ -264,7 +264,7 @@ def _read_text(data: memoryview, name: str, option: str, named: bool) -> tuple[l
         raise DataError(
             f"{name} is not a table that can be read: it is binary. CSV, TSV, Parquet and Feather are read."
         )
-    separator = _sniff(lines, name)
+    separator = _sniff(lines)
     header, start = _header(lines, separator, name)
     rows = [row for row in csv.reader(_decoded(lines[start:]), delimiter=separator) if row]
     if not rows:
@@ -305,23 +305,24 @@ def _decoded(lines: Sequence[bytes]) -> Iterator[str]:
     return (line.decode("utf-8", errors="replace") for line in lines)
 
 
-def _sniff(lines: Sequence[bytes], name: str) -> str:
-    """The separator that cuts the first lines into equally many fields, at least two; comma when none does."""
+def _sniff(lines: Sequence[bytes]) -> str:
+    """The separator that cuts the first lines into equally many fields, at least two; the most frequent when none does."""
 
-    def consistency(separator: str) -> tuple[float, int]:
-        sizes = [len(row) for row in csv.reader(_decoded(lines), delimiter=separator) if row]
+    def consistency(separator: str) -> tuple[float, bool, int]:
+        """Share of the rows that agree on a number of fields, whether the header does too, and that number."""
+        try:
+            sizes = [len(row) for row in csv.reader(_decoded(lines), delimiter=separator) if row]
+        except csv.Error:  # the line as one field is too long a field
+            sizes = []
         common, votes = Counter(sizes[1:] or sizes).most_common(1)[0] if sizes else (0, 0)
         if common < 2 or abs(sizes[0] - common) > 1:
-            return 0.0, 0
-        return votes / len(sizes[1:] or sizes), common
+            return 0.0, False, 0
+        return votes / len(sizes[1:] or sizes), sizes[0] == common, common
 
-    try:
-        scores = {separator: consistency(separator) for separator in SEPARATORS}
-        best = max(scores, key=lambda separator: scores[separator])
-        if scores[best][0] < 1 and consistency(" ")[0] == 1:
-            return " "
-    except csv.Error as error:
-        raise DataError(f"{name} is not a table that can be read ({error}). Check its quotes.") from None
+    scores = {separator: consistency(separator) for separator in SEPARATORS}
+    best = max(scores, key=lambda separator: scores[separator])
+    if scores[best][0] < 1 and consistency(" ")[0] == 1:
+        return " "
     return best if scores[best][0] > 0 else _only_separator(lines)
 
 
@@ -345,8 +346,7 @@ def _header(lines: Sequence[bytes], separator: str, name: str) -> tuple[list[str
 
 
 def _fit_header(header: list[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A name for each field of the rows: R leaves out the header of the row names, some programs end lines "
-    "with a separator."""
+    """A name for each field of the rows: R leaves out that of the row names, some end lines with a separator."""
     fields = Counter(map(len, rows)).most_common(1)[0][0]
     if fields == len(header) + 1:
         trailing = all(row[-1] == "" for row in rows if len(row) == fields)
@@ -430,8 +430,7 @@ def _is_odd(kind: pa.DataType) -> bool:
 
 
 def _explain(body: memoryview, separator: str, width: int, name: str, start: int, reason: str) -> DataError:
-    """Why a text table could not be read: lines of the wrong length, bytes that are not UTF-8, or the "
-    "parser's words."""
+    """Why a text table could not be read: lines of the wrong length, bytes that are not UTF-8, or else."""
     place = _undecodable(body)
     if place is not None:
         line = start + 1 + bytes(body[:place]).count(b"\n")
