@@ -131,10 +131,10 @@ class PLN:
     # -- the model, as optimizers see it --------------------------------------------------------------------------
 
     def start(self, prepared: Prepared) -> Params:
-        """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature."""
+        """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature, S² = ½."""
         table = prepared.table
         M = table.Y.log1p() - table.O
-        psi = -(2.0 + table.Y).log()
+        psi = -(2.0 + (table.Y if table.K is None else table.Y * table.K)).log()
         if table.K is not None:
             mean = (M * table.K).sum(0) / table.K.sum(0)
             M = torch.where(table.K > 0, M, mean)

@@ -71,7 +71,8 @@ def newton_solve(
         previous, rz = rz, float(r @ z)
         residual = math.sqrt(max(rz, 0.0) / first)
         tight = residual <= TIGHT and (sum(gains) <= TIGHT * decrement or residual <= TIGHT**3)
-        if residual <= forcing and (tight or decrement > goal):
+        enough = max(forcing, 0.3 * math.sqrt(goal / decrement)) if decrement > goal else 1.0
+        if residual <= enough and (tight or decrement > goal):
             return NewtonSolve(d, decrement, solved=tight, curved=False)
         s.mul_(rz / previous).sub_(z)
     return NewtonSolve(d, decrement, solved=False, curved=False)
