@@ -1,8 +1,8 @@
 """From a formula and a table of covariates to a design matrix, with the encoding kept for new data.
 
 Formulas are Wilkinson notation as formulaic reads it, with `offset(...)` terms added. What stands inside calls is
-Python to formulaic: here every such expression must pass a whitelist first, so that a formula can name columns, numbers and the
-documented functions and nothing else. The encoding (levels, contrasts, means, knots) is kept as plain JSON.
+Python to formulaic: here every such expression must pass a whitelist first, so that a formula can name columns,
+numbers and the documented functions and nothing else. The encoding (levels, contrasts, means, knots) is kept as JSON.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Encoding:
                     raise DataError(f"Column `{name}` was numbers when the model was fitted and holds text here.")
                 content[name] = column.astype("float64")
                 continue
-            words = column if isinstance(column.dtype, pd.CategoricalDtype) else column.map(_label, na_action="ignore")
+            words = column if isinstance(column.dtype, pd.CategoricalDtype) else column.map(str, na_action="ignore")
             unseen = sorted(set(words.dropna().unique()) - set(levels), key=str)
             if unseen:
                 raise DataError(
@@ -208,7 +208,7 @@ def _check_syntax(right: str, formula: str) -> None:
     from formulaic.errors import FormulaicError
 
     try:
-        Terms(formula if right in formula and "offset" not in formula else right)
+        Terms(right if "offset" in formula else formula)
     except FormulaicError as error:
         raise _syntax_error(formula, error) from None
 
@@ -582,13 +582,8 @@ def _levels(column: pd.Series) -> tuple[str, ...] | None:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return tuple(map(str, column.cat.categories))
     if pd.api.types.is_bool_dtype(column.dtype) or not pd.api.types.is_numeric_dtype(column.dtype):
-        return tuple(sorted(map(_label, column.dropna().unique())))
+        return tuple(sorted(map(str, column.dropna().unique())))
     return None
-
-
-def _label(value: object) -> str:
-    """A level's text."""
-    return str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -306,7 +306,7 @@ def _decoded(lines: Sequence[bytes]) -> Iterator[str]:
 
 
 def _sniff(lines: Sequence[bytes]) -> str:
-    """The separator that cuts the first lines into equally many fields, at least two; the most frequent when none does."""
+    """The separator that cuts the first lines into equally many fields, at least two; else the most frequent."""
 
     def consistency(separator: str) -> tuple[float, bool, int]:
         """Share of the rows that agree on a number of fields, whether the header does too, and that number."""
