@@ -71,7 +71,8 @@ def _device(device: str, dtype: str) -> str:
             raise DeviceError(f"--device {device}: torch finds no NVIDIA GPU on this machine{why}. Use --device cpu.")
         index = int(device.partition(":")[2] or 0)
         if index >= gpus:
-            raise DeviceError(f"--device {device}: this machine has {gpus} GPU(s), cuda:0 to cuda:{gpus - 1}.")
+            there = "one GPU, cuda:0" if gpus == 1 else f"{gpus} GPUs, cuda:0 to cuda:{gpus - 1}"
+            raise DeviceError(f"--device {device}: this machine has {there}.")
         return f"cuda:{index}"
     return device
 

@@ -16,6 +16,7 @@ from plncli import console
 from plncli.cli.options import SWITCHES, Command, verb, with_settings
 from plncli.cli.signals import Cancellation, cancellation
 from plncli.console import Console
+from plncli.errors import some
 from plncli.files import config as configuration
 from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
@@ -75,7 +76,7 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
             if dry_run:
-                say.note("Nothing was fitted or written (--dry-run).")
+                say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
             result = _fitted(config, read, say, state)
             code = _exit_code(config, result, state)
@@ -147,24 +148,21 @@ def _outcome(
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int, out: Path) -> None:
+    from plncli.files.tables import counted
+
     data = read.data
     for source in read.sources:
         say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")
     for note in read.notes:
         say.note(f"note: {note}")
-    what = f"{config.model} ({config.covariance} covariance)" if config.model == "pln" else config.model
+    pln = config.model == "pln"
+    what = f"{config.model} ({config.covariance} covariance)" if pln else config.model
     say.note(
-        f"Fitting {what}: {data.n} samples × {data.p} {'features' if config.model == 'pln' else 'responses'}, "
-        f"{data.d} coefficient{'s' * (data.d != 1)} each ({_some(data.terms)}), "
-        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {threads} thread{'s' * (threads != 1)})."
+        f"Fitting {what}: {counted(data.n, 'sample')} × {counted(data.p, 'feature' if pln else 'response')}, "
+        f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "
+        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')})."
     )
     say.detail(f"results go to {out}")
-
-
-def _some(names: tuple[str, ...]) -> str:
-    from plncli.errors import some
-
-    return some(names)
 
 
 def _report(say: Console, outcome: Outcome) -> None:

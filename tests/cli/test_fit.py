@@ -1,0 +1,243 @@
+"""`plncli fit` from files to files, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plncli.files import artifacts
+from plncli.names import MODEL_NAMES
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    """A small table of counts, fitted in no time."""
+    rows = ["sample,a,b", "s1,3,1", "s2,0,2", "s3,7,5", "s4,2,0", "s5,1,1", "s6,4,9"]
+    (tmp_path / "small.csv").write_text("\n".join(rows) + "\n")
+    return "small.csv"
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text())
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_bare_table_of_counts_is_enough(cli: Cli, tmp_path: Path, small: str) -> None:
+    ran = cli("fit", "pln", "--counts", small)
+    assert (ran.code, ran.out) == (0, "")
+    assert "Fitting pln (full covariance): 6 samples × 2 features, 1 coefficient each (Intercept)" in ran.err
+    assert "status      converged" in ran.err
+    assert ran.err.splitlines()[-1] == "The results are in small-pln."
+    assert listed(tmp_path) == ["small-pln", "small.csv"]
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_the_committed_configurations_run(cli: Cli, tmp_path: Path, model: str) -> None:
+    ran = cli("fit", model, "--config", CONFIGS / f"{model}.toml", "--out", "run", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out) == summary(tmp_path / "run")
+    assert json.loads(ran.out)["converged"] is True
+
+
+def test_the_folder_tells_all_about_the_fit(cli: Cli, tmp_path: Path, oaks: Any) -> None:
+    ran = cli(
+        "fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure, "--out", "runs/oaks", "--threads", "1"
+    )
+    assert ran.code == 0
+    found = summary(tmp_path / "runs" / "oaks")
+    assert found["elbo"] >= -32026.02
+    assert (found["n_samples"], found["n_features"], found["n_covariates"]) == (116, 114, 1)
+    told = manifest(tmp_path / "runs" / "oaks")
+    assert told["command"].startswith("plncli fit pln --counts ")
+    assert [(source["role"], source["shape"]) for source in told["inputs"]] == [
+        ("counts", [116, 114]),
+        ("exposure", [116, 114]),
+    ]
+    assert told["exit_code"] == 0
+    assert told["threads"] == 1
+    assert told["start"] < told["end"]
+    assert "response" not in told["configuration"]
+    assert "elbo        -32026.01" in (tmp_path / "runs" / "oaks" / "run.log").read_text()
+    assert set(listed(tmp_path / "runs" / "oaks")) <= artifacts.WRITTEN
+
+
+def test_standard_input_to_standard_output(run_cli: Cli, tmp_path: Path, small: str) -> None:
+    ran = run_cli("fit", "pln", "--counts", "-", "--json", stdin=(tmp_path / small).read_bytes())
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["elbo"] < 0
+    assert (tmp_path / "stdin-pln").is_dir()
+
+
+def test_the_saved_configuration_gives_the_same_fit(cli: Cli, tmp_path: Path, small: str) -> None:
+    cli("fit", "pln", "--counts", small, "--out", "a", "--tol", "1e-8")
+    (tmp_path / "a" / "config.toml").rename(tmp_path / "again.toml")
+    first = (tmp_path / "a" / "coefficients.csv").read_bytes()
+    ran = cli("fit", "pln", "--config", "again.toml")
+    assert ran.code == 2
+    assert "a exists. Add --overwrite to replace it, or choose another folder with --out." in ran.err
+    assert cli("fit", "pln", "--config", "again.toml", "--out", "b").code == 0
+    assert (tmp_path / "b" / "coefficients.csv").read_bytes() == first
+
+
+def test_overwriting_has_to_be_asked_for(cli: Cli, small: str) -> None:
+    assert cli("fit", "pln", "--counts", small).code == 0
+    assert cli("fit", "pln", "--counts", small).code == 2
+    assert cli("fit", "pln", "--counts", small, "--overwrite").code == 0
+
+
+def test_a_folder_in_the_way_is_refused_before_anything_is_read(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    ran = cli("fit", "pln", "--counts", "missing.csv", "--out", "out")
+    assert ran.code == 2
+    assert "--out out exists" in ran.err
+
+
+def test_a_refusal_leaves_nothing_behind(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("fit", "pln", "--counts", "missing.csv", "--out", "runs/a")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("plncli: error: ")
+    assert "missing.csv" in ran.err
+    assert listed(tmp_path) == []
+
+
+def test_a_dry_run_says_what_would_be_fitted_and_writes_nothing(cli: Cli, tmp_path: Path, small: str) -> None:
+    ran = cli("fit", "pln", "--counts", small, "--dry-run")
+    assert (ran.code, ran.out) == (0, "")
+    assert "6 samples × 2 features" in ran.err
+    assert "results would go to small-pln" in ran.err
+    assert listed(tmp_path) == ["small.csv"]
+
+
+def test_the_resolved_configuration_is_printed(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("fit", "pln", "--counts", "y.csv", "--print-config", "--max-iter", "7", env={"PLNCLI_SEED": "3"})
+    assert (ran.code, ran.err) == (0, "")
+    printed = tomllib.loads(ran.out)
+    assert (printed["counts"], printed["max_iter"], printed["seed"]) == (str(tmp_path / "y.csv"), 7, 3)
+    assert cli("fit", "linear", "--print-config").code == 0  # a template, before there are any tables
+
+
+def test_ending_without_converging_is_told_by_4(cli: Cli, tmp_path: Path, small: str) -> None:
+    ran = cli("fit", "pln", "--counts", small, "--max-iter", "1", "--out", "a")
+    assert ran.code == 4
+    assert "warning: Stopped at the step limit before converging." in ran.err
+    found = summary(tmp_path / "a")
+    assert (found["converged"], found["status"]) == (False, "max_iter")
+    assert manifest(tmp_path / "a")["exit_code"] == 4
+    assert cli("fit", "pln", "--counts", small, "--max-iter", "1", "--out", "b", "--allow-unconverged").code == 0
+
+
+def test_quiet_says_nothing_but_errors(cli: Cli, small: str) -> None:
+    assert cli("fit", "pln", "--counts", small, "-q").err == ""
+    assert "exists" in cli("fit", "pln", "--counts", small, "-q").err
+
+
+def test_verbose_says_every_step(cli: Cli, small: str) -> None:
+    err = cli("fit", "pln", "--counts", small, "-v").err
+    assert "read counts from small.csv: 6 × 2" in err
+    assert "step 0  loss " in err
+    assert "step 1  loss " in err
+
+
+@pytest.mark.parametrize("suffix", artifacts.FORMATS)
+def test_tables_come_in_the_format_asked_for(cli: Cli, tmp_path: Path, small: str, suffix: str) -> None:
+    assert cli("fit", "pln", "--counts", small, "--format", suffix, "--no-latent", "--out", "a").code == 0
+    tables = {f"{name}.{suffix}" for name in ("coefficients", "sigma", "omega", "loss_trace")}
+    assert set(listed(tmp_path / "a")) == tables | set(artifacts.OTHERS)
+
+
+def test_a_bad_value_is_answered_with_the_nearest(cli: Cli, small: str) -> None:
+    ran = cli("fit", "pln", "--counts", small, "--optimizer", "newton")
+    assert ran.code == 2
+    assert ran.err.rstrip().endswith("Did you mean `newton-cg`?")
+
+
+def test_an_unknown_key_is_answered_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "fit.toml").write_text("counst = 'y.csv'\n")
+    ran = cli("fit", "pln", "--config", "fit.toml")
+    assert ran.code == 3
+    assert ran.err == "plncli: error: `fit.toml` has an unknown key `counst`. Did you mean `counts`?\n"
+
+
+def test_a_device_that_is_not_there_is_one_line(cli: Cli, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ran = cli("fit", "pln", "--counts", small, "--device", "cuda")
+    assert ran.code == 5
+    assert ran.err.startswith("plncli: error: --device cuda: torch finds no NVIDIA GPU on this machine")
+    assert ran.err.endswith("Use --device cpu.\n")
+    assert ran.err.count("\n") == 1
+
+
+def test_out_of_memory_is_a_message(cli: Cli, small: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("plncli.fit.fit", exhausted)
+    ran = cli("fit", "pln", "--counts", small)
+    assert ran.code == 5
+    assert "Out of memory. Use --dtype float32" in ran.err
+    assert listed(tmp_path) == ["small.csv"]
+
+
+# --- signals ---
+
+
+@pytest.fixture
+def endless(tmp_path: Path, oaks: Any) -> Iterator[subprocess.Popen[str]]:
+    """A fit that would go on for long, past its first steps."""
+    slow = [
+        "--optimizer",
+        "sgd",
+        "--learning-rate",
+        "1e-9",
+        "--max-iter",
+        "100000000",
+        "--tol",
+        "1e-12",
+        "-v",
+        "--out",
+        "a",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plncli", "fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure, *slow],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("step 2 "):
+            break
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_fit_is_saved(endless: subprocess.Popen[str], tmp_path: Path, signum: int) -> None:
+    endless.send_signal(signum)
+    _, err = endless.communicate(timeout=60)
+    assert endless.returncode == 128 + signum
+    assert "Ending after this step, and saving" in err
+    assert "warning: Interrupted: what was reached so far is kept." in err
+    found = summary(tmp_path / "a")
+    assert (found["status"], found["converged"]) == ("interrupted", False)
+    assert manifest(tmp_path / "a")["exit_code"] == 128 + signum
+    assert listed(tmp_path) == ["a"]
