@@ -443,7 +443,7 @@ def _response(tables: Tables, formula: Formula, used: Any) -> Table:
             columns.append(covariates.cells.column(covariates.columns.index(response)))
         else:
             columns.append(pa.chunked_array([pa.array(expression(response, formula, used))]))
-    cells = pa.table(columns, names=[str(i) for i in range(len(columns))])
+    cells = pa.Table.from_arrays(columns, names=[str(i) for i in range(len(columns))])
     return replace(covariates, columns=formula.lhs, cells=cells)
 
 

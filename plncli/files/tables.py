@@ -538,7 +538,7 @@ def _tidy(header: list[str], cells: pa.Table, name: str) -> tuple[list[str], pa.
     if header and header[-1] == "" and cells.column(cells.num_columns - 1).null_count == cells.num_rows:
         header, cells = header[:-1], cells.remove_column(cells.num_columns - 1)
     columns = [_plain(column, label, name) for label, column in zip(header, cells.columns, strict=True)]
-    return header, pa.table(columns, names=[str(i) for i in range(len(columns))])
+    return header, pa.Table.from_arrays(columns, names=[str(i) for i in range(len(columns))])
 
 
 def _plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:

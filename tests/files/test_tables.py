@@ -178,7 +178,7 @@ FAULTS = {
     "one column": ("a\nx\ny\n", "has one column only, `a`"),
     "ragged": ("id,a,b\ns1,1,2\ns2,3\n\ns3,1,2\ns4,1,2,3,4\n", "2 lines have not the 3 fields of the others, first: "
                "line 3 with 2, line 6 with 5"),
-    "duplicate samples": ("id,a\ns1,1\ns1,2\n", "1 sample name used more than once: s1 (2 times). The first column names"),
+    "duplicate samples": ("id,a\ns1,1\ns1,2\n", "1 sample name used more than once: s1 (2 times). The first column"),
     "data as names": ("x,y\n1,2\n1,3\n", "use --no-sample-names"),
     "duplicate columns": ("id,a,a\ns1,1,2\n", "1 column name used more than once: a"),
     "nameless column": ("id,a,,b\ns1,1,2,3\n", "1 column without a name (number 2"),
