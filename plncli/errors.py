@@ -45,9 +45,9 @@ class DeviceError(PlncliError):
 
 def some(names: Iterable[object], limit: int = 5) -> str:
     """First few of the names, and how many more there are: ``a, b, c and 12 more``."""
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:limit])
-    more = len(names) - limit
+    words = [str(name) for name in names]
+    shown = ", ".join(words[:limit])
+    more = len(words) - limit
     return f"{shown} and {more} more" if more > 0 else shown
 
 

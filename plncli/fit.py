@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -38,7 +39,7 @@ def fit(
     prepared = model.prepare(data)
     params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop or StopRule(), on_step)
     with torch.no_grad():
-        latent = isinstance(model, Latent)
+        entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
         return FitResult(
             model=model,
             data=data,
@@ -49,7 +50,7 @@ def fit(
                 model.n_parameters(prepared),
                 data.n,
                 model.r2(params, prepared),
-                **({"entropy": model.entropy(params, prepared)} if latent else {}),
+                entropy,
             ),
             findings=model.findings(params, prepared, optimum.gap),
             state=model.state(params, prepared),
@@ -88,7 +89,8 @@ def _minimise(
     model: Model, prepared: Any, optimizer: Optimizer, stop: StopRule, on_step: OnStep | None
 ) -> tuple[Params, Any, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
-    params, parts = model.start(prepared), []
+    params = model.start(prepared)
+    parts: list[Optimum] = []
     for _ in range(MAX_REVISIONS):
         rest, show = _continued(stop, on_step, parts)
         optimum = optimizer.minimise(problem_of(model, prepared, params), rest, show)

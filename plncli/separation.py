@@ -46,24 +46,23 @@ class Recession:
     T: Tensor = field(repr=False)
     rows: Tensor = field(repr=False)
 
-    def limits(self, T: Tensor | None = None) -> Tensor:
-        """Where each coefficient goes, (d,): those of the design's columns, or of X's where the design is Q of X = QT.
+    def limits(self) -> Tensor:
+        """Where each coefficient of the design's columns goes, (d,).
 
         0: it has a finite estimate; ±1: it goes to ±inf; nan: the data leave it open (it may take any value).
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
         moves it one way; the difference of two coefficients that both go to −inf, say, is open.
         """
         rows, _ = _distinct(self.rows)
-        return torch.tensor([_course(c, rows) for c in self._moves(T)], dtype=self.kernel.dtype)
+        return torch.tensor([_course(c, rows) for c in self._moves()], dtype=self.kernel.dtype)
 
-    def infinite(self, T: Tensor | None = None) -> Tensor:
+    def infinite(self) -> Tensor:
         """Which coefficients have no finite estimate, (d,) booleans: `limits` without their directions."""
-        return torch.linalg.vector_norm(self._moves(T), dim=1) > _STILL
+        return torch.linalg.vector_norm(self._moves(), dim=1) > _STILL
 
-    def _moves(self, T: Tensor | None) -> Tensor:
+    def _moves(self) -> Tensor:
         """How the kernel moves each coefficient, d×k, as a share of how far any unit direction could."""
-        T = self.T if T is None else self.T @ T.to(self.T)
-        inverse = torch.linalg.solve_triangular(T, torch.eye(len(T), dtype=T.dtype), upper=True)
+        inverse = torch.linalg.solve_triangular(self.T, torch.eye(len(self.T), dtype=self.T.dtype), upper=True)
         return inverse @ self.kernel / torch.linalg.vector_norm(inverse, dim=1, keepdim=True)
 
 
@@ -79,7 +78,7 @@ class Separation:
     features: tuple[int, ...]
     recessions: tuple[Recession, ...] = field(repr=False)
 
-    def limits(self, T: Tensor | None = None) -> Tensor:
+    def limits(self) -> Tensor:
         """Course of each coefficient, d×p: see `Recession.limits`."""
         d = len(self.recessions[0].T)
         out = torch.zeros(d, self.cells.shape[1], dtype=torch.float64, device=self.cells.device)
@@ -87,7 +86,7 @@ class Separation:
         for j, recession in zip(self.features, self.recessions, strict=True):
             key = id(recession)
             if key not in seen:
-                seen[key] = recession.limits(T).to(out)
+                seen[key] = recession.limits().to(out)
             out[:, j] = seen[key]
         return out
 
@@ -95,7 +94,7 @@ class Separation:
 def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separation | None:
     """Separation in a Poisson (or Poisson log-normal) regression of Y (n×p) on X (n×d); None when there is none.
 
-    K (n×p): True where Y is observed. X must have full column rank; it may be the basis Q of another design.
+    K (n×p): True where Y is observed. X must have full column rank.
     """
     positive = (Y > 0).cpu()
     zero = (Y == 0).cpu()

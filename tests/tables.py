@@ -51,7 +51,7 @@ def oaks(tree: bool = False) -> Dataset:
     _, same, exposure = _table(SAMPLE_DATA / "oaks" / "exposure.csv")
     columns, also, covariates = _table(SAMPLE_DATA / "oaks" / "covariates.csv")
     assert samples == same == also
-    names = dict(responses=tuple(responses), samples=tuple(samples))
+    names = {"responses": tuple(responses), "samples": tuple(samples)}
     Y = torch.tensor([[float(v) for v in row] for row in counts], dtype=torch.float64)
     O = torch.tensor([[float(v) for v in row] for row in exposure], dtype=torch.float64).log()
     if not tree:

@@ -1,0 +1,1 @@
+"""Tables, formulas, configuration and run folders on disk."""

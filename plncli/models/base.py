@@ -49,7 +49,7 @@ class Model(Protocol):
         ...
 
     def estimates(self, params: Params, prepared: Any) -> dict[str, Tensor]:
-        """Quantities of interest by symbol: B (d×p), Sigma (p×p), Omega (p×p), M and S (n×p)…"""
+        """Quantities of interest by symbol: B (d×p), Sigma (p×p), Omega (p×p), M and S (n×p), and others."""
         ...
 
     def n_parameters(self, prepared: Any) -> int:

@@ -24,8 +24,16 @@ class Layer(Protocol):
     """What the objective asks of a covariance structure."""
 
     value: Tensor
-    precision: Tensor
-    pull: Tensor
+
+    @property
+    def precision(self) -> Tensor:
+        """Diagonal of Omega (p,)."""
+        ...
+
+    @property
+    def pull(self) -> Tensor:
+        """R Omega (n×p)."""
+        ...
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         """Derivative of (R Omega, diag Omega) along (dR, dS2)."""
@@ -121,9 +129,7 @@ class Diagonal:
 class Fixed:
     """Omega given (p×p) and factored: ½ sum_i w_i (r_i'Omega r_i + omega's_i²) − (wbar/2)(log|Omega| + p)."""
 
-    def __init__(
-        self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float, *, Omega: Tensor, factor: Factor
-    ) -> None:
+    def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float, *, Omega: Tensor, factor: Factor) -> None:
         self._Omega, self._factor = Omega, factor
         self.precision = Omega.diagonal()
         self.pull = R @ Omega
@@ -138,5 +144,3 @@ class Fixed:
 
     def inverse(self) -> Tensor:
         return self._Omega
-
-

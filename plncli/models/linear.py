@@ -79,6 +79,11 @@ class Linear:
         Sigma = self._sigma(params, prepared) / prepared.data.w.sum()
         return lambda v: {"gamma": v["gamma"] @ Sigma}
 
+    def curvature(self, params: Params, prepared: Prepared) -> Params:
+        """Wbar over the residual variance of each response, d×p."""
+        variance = self._sigma(params, prepared).diagonal() / prepared.data.w.sum()
+        return {"gamma": variance.reciprocal().expand_as(params["gamma"])}
+
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), Sigma (p×p, maximum likelihood: divided by wbar) and its inverse Omega."""
         Sigma = self._sigma(params, prepared)
@@ -108,7 +113,7 @@ class Linear:
         factor = wbar / (wbar - d) if wbar > d else math.nan
         return {"Sigma_unbiased": self._sigma(params, prepared) * factor}
 
-    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:  # noqa: ARG002
+    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """None: what would make the estimates doubtful is refused in `prepare`."""
         return ()
 

@@ -103,7 +103,7 @@ class Logistic:
         """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
         return 1.0 - float(self.objective(params, prepared)) / float(_null_loss(prepared))
 
-    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:  # noqa: ARG002
+    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Nothing beyond the estimates."""
         return {}
 

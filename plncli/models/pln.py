@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,10 +18,18 @@ from plncli.likelihoods import log_factorial, poisson_deviance
 from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis
 from plncli.models.base import Finding, Model
 from plncli.models.latent import Diagonal, Fixed, Full, Layer
-from plncli.models.pln_elbo import Evaluation, LatentTable, block_curvature, block_preconditioner, objective, plain_objective, weigh
+from plncli.models.pln_elbo import (
+    Evaluation,
+    LatentTable,
+    block_curvature,
+    block_preconditioner,
+    objective,
+    plain_objective,
+    weigh,
+)
 from plncli.models.poisson import PoissonTable
 from plncli.names import COVARIANCES
-from plncli.separation import Separation, poisson_separation
+from plncli.separation import poisson_separation
 
 POISSON_SHARE = 0.995
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
@@ -33,16 +41,18 @@ MAX_RETURNS = 2
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data split for the solver: `latent` features have a latent layer, `poisson` ones sit on the boundary Sigma_jj = 0.
+    """Data split for the solver: `latent` features have a latent layer, `poisson` ones sit at Sigma_jj = 0.
 
-    latent, poisson: (q,) and (p − q,) indices of features; counted: n×p, 1 where the cell counts (observed and not
-    separated), None when all do; tried: (p,) variance at which a feature was last kept off the boundary; returns: (p,)
-    how often it came back from there.
+    latent, poisson: (q,) and (p − q,) indices of features; separated: n×p, cells whose expected count is 0 at the
+    supremum, and limits: d×p, where coefficients go (0 a finite value, ±1 to ±inf, nan open), both None when all are
+    finite; counted: n×p, 1 where the cell counts (observed and not separated), None when all do; tried: (p,) variance
+    at which a feature was last kept off the boundary; returns: (p,) how often it came back from there.
     """
 
     data: Dataset
     basis: Basis
-    separation: Separation | None
+    separated: Tensor | None
+    limits: Tensor | None
     counted: Tensor | None
     latent: Tensor
     poisson: Tensor
@@ -79,28 +89,33 @@ class PLN:
         """Check counts and design, find separated cells, and split off nothing else yet."""
         _check_counts(data)
         basis = orthonormal_basis(data.X, data.w, data.terms)
-        separation = poisson_separation(basis.Q, data.Y, data.K)
+        separation = poisson_separation(data.X, data.Y, data.K)
+        separated = None if separation is None else separation.cells
+        limits = None if separation is None else separation.limits().to(data.Y)
         counted = None if data.K is None else data.K.to(data.Y.dtype)
-        if separation is not None:
-            kept = (~separation.cells).to(data.Y)
+        if separated is not None:
+            kept = (~separated).to(data.Y.dtype)
             counted = kept if counted is None else counted * kept
-        everything = torch.arange(data.p, device=data.Y.device)
-        none = everything[:0]
-        fresh = torch.zeros(data.p, dtype=torch.long, device=data.Y.device)
-        tried = torch.full((data.p,), math.inf, dtype=data.Y.dtype, device=data.Y.device)
-        return self._split(data, basis, separation, counted, everything, none, tried, fresh)
+        latent = torch.arange(data.p, device=data.Y.device)
+        table, boundary = self._tables(data, basis, counted, latent, latent[:0])
+        tried = torch.full_like(data.Y[0], math.inf)
+        return Prepared(
+            data,
+            basis,
+            separated,
+            limits,
+            counted,
+            latent,
+            latent[:0],
+            table,
+            boundary,
+            tried,
+            torch.zeros_like(latent),
+        )
 
-    def _split(
-        self,
-        data: Dataset,
-        basis: Basis,
-        separation: Separation | None,
-        counted: Tensor | None,
-        latent: Tensor,
-        poisson: Tensor,
-        tried: Tensor,
-        returns: Tensor,
-    ) -> Prepared:
+    def _tables(
+        self, data: Dataset, basis: Basis, counted: Tensor | None, latent: Tensor, poisson: Tensor
+    ) -> tuple[LatentTable, PoissonTable]:
         def part(features: Tensor) -> tuple[Tensor, Tensor, Tensor | None, float]:
             whole = len(features) == data.p
             Y = data.Y if whole else data.Y[:, features]
@@ -113,8 +128,7 @@ class PLN:
         Y, O, K, constant = part(latent)
         table = LatentTable(Y, O, K, w, data.total_weight, basis.Q, None, self._layer(latent), constant)
         Y, O, K, constant = part(poisson)
-        boundary = PoissonTable(Y, O, K, data.w, basis.Q, constant)
-        return Prepared(data, basis, separation, counted, latent, poisson, table, boundary, tried, returns)
+        return table, PoissonTable(Y, O, K, data.w, basis.Q, constant)
 
     def _layer(self, latent: Tensor) -> Callable[[Tensor, Tensor, Tensor | None, float], Layer]:
         if self.covariance == "full":
@@ -268,12 +282,13 @@ class PLN:
         returns = prepared.returns.clone()
         returns[back] += 1
         tried[back] = math.inf
-        changed = self._split(
-            data, prepared.basis, prepared.separation, prepared.counted, latent, poisson, tried, returns
-        )
+        table, boundary = self._tables(data, prepared.basis, prepared.counted, latent, poisson)
         start = {"M": M[:, latent], "psi": psi[:, latent]}
         if len(poisson):
-            start["gamma"] = changed.boundary.fit(gamma[:, poisson])
+            start["gamma"] = boundary.fit(gamma[:, poisson])
+        changed = replace(
+            prepared, latent=latent, poisson=poisson, table=table, boundary=boundary, tried=tried, returns=returns
+        )
         return start, changed
 
     # -- what comes out --------------------------------------------------------------------------------------------
@@ -281,15 +296,14 @@ class PLN:
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), Sigma, Omega (p×p), M and S (n×p).
 
-        Separated coefficients are ±inf (nan where not even that is determined) and M is −inf in separated cells. A feature
-        on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there.
+        Separated coefficients are ±inf (nan where not even that is determined) and M is −inf in separated cells. A
+        feature on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there.
         """
         data, table, latent = prepared.data, prepared.table, prepared.latent
         B = self._finite_coefficients(params, prepared)
         fitted = data.X @ B
-        if prepared.separation is not None:
-            limits = prepared.separation.limits(prepared.basis.T)
-            B = torch.where(limits == 0, B, limits * math.inf)
+        if prepared.limits is not None:
+            B = torch.where(prepared.limits == 0, B, prepared.limits * math.inf)
         Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
         M, S = fitted, torch.zeros_like(fitted)
         if len(latent):
@@ -298,8 +312,8 @@ class PLN:
             Omega[latent[:, None], latent] = layer.inverse()
             M[:, latent] = params["M"]
             S[:, latent] = (0.5 * params["psi"]).exp()
-        if prepared.separation is not None:
-            M = M.masked_fill(prepared.separation.cells, -math.inf)
+        if prepared.separated is not None:
+            M = M.masked_fill(prepared.separated, -math.inf)
         return {"B": B, "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
 
     def _finite_coefficients(self, params: Params, prepared: Prepared) -> Tensor:
@@ -328,8 +342,8 @@ class PLN:
         fitted[:, prepared.latent] = (prepared.table.O + params["M"] + 0.5 * S2).exp()
         if "gamma" in params:
             fitted[:, prepared.poisson] = prepared.boundary.means(params["gamma"])
-        if prepared.separation is not None:
-            fitted = fitted.masked_fill(prepared.separation.cells, 0.0)
+        if prepared.separated is not None:
+            fitted = fitted.masked_fill(prepared.separated, 0.0)
         weight = data.w[:, None].expand_as(data.Y)
         if data.K is not None:
             weight = weight * data.K
@@ -347,12 +361,12 @@ class PLN:
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Coefficients without a finite estimate, and features without extra-Poisson variance."""
-        return tuple(f for f in (_separated(prepared), _without_variance(prepared)) if f is not None)
+        return tuple(f for f in (_separated(prepared), _open(prepared), _without_variance(prepared)) if f is not None)
 
 
 def _check_counts(data: Dataset) -> None:
     Y = data.Y if data.K is None else data.Y[data.K]
-    if not bool(((Y >= 0) & (Y == Y.round()) & torch.isfinite(Y)).all()):
+    if not bool(((Y >= 0) & (Y.round() == Y) & torch.isfinite(Y)).all()):
         raise DataError("Counts must be finite whole numbers of 0 or more; mark missing ones in the mask K.")
     counted = data.Y if data.K is None else data.Y * data.K
     empty = [data.responses[j] for j in (counted.sum(0) == 0).nonzero()[:, 0].tolist()]
@@ -363,24 +377,49 @@ def _check_counts(data: Dataset) -> None:
 
 
 def _separated(prepared: Prepared) -> Finding | None:
-    if prepared.separation is None:
+    if prepared.separated is None or not bool(prepared.separated.any()):
         return None
-    data = prepared.data
-    limits = prepared.separation.limits(prepared.basis.T)
-    sign = {1.0: "+inf", -1.0: "-inf"}
-    cells, told = [], []
-    for j in range(data.p):
-        for k in (limits[:, j] != 0).nonzero()[:, 0].tolist():
-            value = sign.get(float(limits[k, j]), "not determined")
-            cells.append((data.responses[j], data.terms[k]))
-            told.append(f"{data.responses[j]} ({data.terms[k]}: {value})")
+    cells, told = _infinite(prepared, prepared.separated.any(0))
     features = tuple(dict.fromkeys(feature for feature, _ in cells))
     message = (
-        f"{len(features)} features are zero wherever some term would have to lower them, so {len(cells)} coefficients "
-        f"have no finite estimate: {some(told, 12)}. "
-        f"Their {int(prepared.separation.cells.sum())} cells have expected count 0; the rest of the fit is exact."
+        f"{_count(len(features), 'feature')} never seen where some term lowers it: "
+        f"{_count(len(cells), 'coefficient')} without a finite estimate ({some(told, 12)}). "
+        f"{_count(int(prepared.separated.sum()), 'cell')} have an expected count of exactly 0; "
+        "all other estimates are not affected."
     )
     return Finding("separation", message, features, tuple(cells))
+
+
+def _open(prepared: Prepared) -> Finding | None:
+    """Coefficients that the observed cells leave open, in features without separation."""
+    if prepared.limits is None or prepared.separated is None:
+        return None
+    cells, told = _infinite(prepared, ~prepared.separated.any(0))
+    if not cells:
+        return None
+    features = tuple(dict.fromkeys(feature for feature, _ in cells))
+    message = (
+        f"{_count(len(features), 'feature')} with too few observed counts to determine "
+        f"{_count(len(cells), 'coefficient')} ({some(told, 12)}); these are left empty."
+    )
+    return Finding("not-determined", message, features, tuple(cells))
+
+
+def _infinite(prepared: Prepared, among: Tensor) -> tuple[list[tuple[str, str]], list[str]]:
+    """(feature, term) pairs without a finite coefficient among some features (p,), and how to tell them."""
+    data, limits = prepared.data, prepared.limits
+    assert limits is not None
+    value = {1.0: "+inf", -1.0: "-inf"}
+    pairs = ((limits != 0) & among).T.nonzero().tolist()
+    cells = [(data.responses[j], data.terms[k]) for j, k in pairs]
+    told = [
+        f"{data.responses[j]} at {data.terms[k]}: {value.get(float(limits[k, j]), 'not determined')}" for j, k in pairs
+    ]
+    return cells, told
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _without_variance(prepared: Prepared) -> Finding | None:
@@ -388,7 +427,7 @@ def _without_variance(prepared: Prepared) -> Finding | None:
         return None
     names = tuple(prepared.data.responses[j] for j in prepared.poisson.tolist())
     message = (
-        f"{len(names)} features have no extra-Poisson variance left once the covariates are taken into account, so their "
-        f"variance in Sigma is exactly 0 and Omega does not exist there: {some(names, 12)}."
+        f"{_count(len(names), 'feature')} no more variable than Poisson given the covariates, so with a variance of "
+        f"exactly 0 in Sigma and no row in Omega: {some(names, 12)}."
     )
     return Finding("no-extra-poisson-variance", message, names)

@@ -63,7 +63,7 @@ def weigh(table: LatentTable, cells: Tensor) -> Tensor:
 
 
 def plain_objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
-    """Minus the ELBO (scalar, nats) in ordinary tensor operations: the definition that the fast path is held against."""
+    """Minus the ELBO (scalar, nats) in ordinary tensor operations: what the fast path is held against."""
     S2 = psi.exp()
     eta = table.O + M
     cells = (eta + 0.5 * S2).exp() - table.Y * eta
@@ -128,7 +128,7 @@ class _Value(torch.autograd.Function):
 
 class _Gradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, M: Tensor, psi: Tensor, at: Evaluation) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, M: Tensor, psi: Tensor, at: Evaluation) -> tuple[Tensor, Tensor]:  # noqa: ARG004 (graph)
         ctx.at = at
         return at.gradient()
 

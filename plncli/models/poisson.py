@@ -104,5 +104,3 @@ class PoissonTable:
             follow = R.mT @ (self.w[:, None] * e)
             score = score + (follow.square() / (self.w @ S2)[:, None]).sum(0)
         return score
-
-

@@ -37,9 +37,7 @@ class NewtonSolve:
     curved: bool
 
 
-def newton_solve(
-    point: Point, precondition: LinearMap, forcing: float, goal: float, cap: int, run: Run
-) -> NewtonSolve:
+def newton_solve(point: Point, precondition: LinearMap, forcing: float, goal: float, cap: int, run: Run) -> NewtonSolve:
     """Truncated preconditioned conjugate gradients (Steihaug 1983; Dembo & Steihaug 1983) on H d = −g.
 
     Ends at a residual below `forcing` (relative, in the preconditioner's norm) — or, where the decrement found so far
@@ -88,7 +86,7 @@ def preconditioner_at(problem: Problem, point: Point, flat: Flat) -> LinearMap:
 
 @dataclass(frozen=True)
 class Certificate:
-    """`gap`: estimated nats left, nan where the Newton system has no solution (negative curvature) or was not solved."""
+    """`gap`: estimated nats left; nan on negative curvature, or where the Newton system was not solved."""
 
     gap: float
     grad_norm: float

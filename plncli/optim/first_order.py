@@ -44,6 +44,7 @@ class Closure:
         self.loss = math.inf
 
     def __call__(self) -> float:
+        """The loss at u, with its gradient in u.grad."""
         if self._at is None or not torch.equal(self._at, self.u):
             self.run.evaluations += 1
             self._at = self.u.detach().clone()
@@ -75,8 +76,8 @@ def descend(
 ) -> Optimum:
     """Step until a window of steps gains little, then ask the certificate; where it says no, go on from the best point.
 
-    Each time it says no, and each time a window gains nothing, the learning rate shrinks; a window has to gain ten times
-    less before the certificate is asked again.
+    Where a window gains next to nothing the learning rate shrinks too; and a window has to gain ten times less than the
+    last time before the certificate is asked again.
     """
     run = Run(stop, on_step)
     closure = Closure(problem, run)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
+from tables import oaks, pln_table
+
 from plncli.errors import UsageError
 from plncli.fit import fit, problem_of
 from plncli.models.pln import PLN
@@ -15,7 +18,6 @@ from plncli.optim import OPTIMIZERS, build
 from plncli.optim.base import Flat, Point, Problem, Run, Status, Step, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
-from tables import oaks, pln_table
 
 TOL = 1e-6
 
@@ -87,7 +89,7 @@ def test_trace_has_every_step(name: str) -> None:
     found = build(name).minimise(counts(), StopRule(max_iter=7), seen.append)
     assert [row.step for row in seen] == list(range(len(seen)))
     assert len(found.trace) == len(seen) == found.steps + 1 <= 8
-    assert all(b.seconds >= a.seconds and b.evaluations >= a.evaluations for a, b in zip(seen, seen[1:], strict=False))
+    assert all(b.seconds >= a.seconds and b.evaluations >= a.evaluations for a, b in pairwise(seen))
     assert found.value == pytest.approx(min(row.loss for row in seen), rel=1e-12)
 
 
