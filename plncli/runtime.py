@@ -100,8 +100,8 @@ def memory_guard() -> Iterator[None]:
         if not _out_of_memory(error):
             raise
         raise DeviceError(
-            "Out of memory. Use --dtype float32 (half the memory), a machine or --device with more, "
-            "--covariance diagonal, or fewer features."
+            "Out of memory. Use --dtype float32, which takes half of it, a --device with more, "
+            "or fewer features (for pln: --covariance diagonal)."
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -66,6 +67,8 @@ app.command("info")(info.info)
 
 def main() -> None:
     """Run the command line and exit: 0 done, or the code that the error owns."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a sign gets a `?`, not a failure
     sys.exit(_run())
 
 

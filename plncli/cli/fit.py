@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
     from plncli.models.base import Model
+    from plncli.optim.base import Optimizer
     from plncli.results import FitResult
     from plncli.runtime import Runtime
 
@@ -66,10 +67,11 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
     out = configuration.output_folder(config)
     say = Console(quiet, verbose, not no_progress)
     with cancellation() as state:
-        from plncli import runtime
+        from plncli import optim, runtime
         from plncli.files import artifacts, inputs
 
         artifacts.check_target(out, config.overwrite)
+        optimizer = optim.build(config.optimizer, config.learning_rate)
         where = runtime.start(config.device, config.dtype, config.seed)
         with runtime.memory_guard():
             read = inputs.load(config, device=where.device, dtype=where.dtype)
@@ -78,7 +80,7 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             if dry_run:
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            result = _fitted(config, read, say, state)
+            result = _fitted(config, read, optimizer, say, state)
             code = _exit_code(config, result, state)
             outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
             _report(say, outcome)
@@ -93,19 +95,17 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     """The model that the configuration names, with its settings."""
     from plncli.models import MODELS
 
-    if config.model == "pln":
-        return MODELS["pln"](covariance=config.covariance, precision=read.precision if read else None)
-    return MODELS[config.model]()
+    model = MODELS[config.model]
+    known = {"covariance": config.covariance, "precision": read.precision if read else None}
+    return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def _fitted(config: FitConfig, read: Inputs, say: Console, state: Cancellation) -> FitResult:
-    from plncli import optim
+def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation) -> FitResult:
     from plncli.fit import fit as run
     from plncli.optim.base import StopRule
 
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit
     stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
-    optimizer = optim.build(config.optimizer, config.learning_rate)
     state.savable = True
     result = run(model_of(config, read), read.data, optimizer, stop, say.step)
     say.clear()

@@ -116,6 +116,12 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_terminal_without_the_signs_is_no_failure(run_cli: Cli) -> None:
+    ran = run_cli("graph", "linear", env={"PYTHONIOENCODING": "ascii"})
+    assert ran.code == 0, ran.err
+    assert "Backward" in ran.out
+
+
 def test_help_takes_less_than_the_promised_time() -> None:
     """0.3 seconds; the best of three, as the machine may be busy."""
     times = []

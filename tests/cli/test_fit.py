@@ -169,6 +169,12 @@ def test_a_bad_value_is_answered_with_the_nearest(cli: Cli, small: str) -> None:
     assert ran.err.rstrip().endswith("Did you mean `newton-cg`?")
 
 
+def test_a_learning_rate_where_there_is_none_is_refused_before_anything_is_read(cli: Cli) -> None:
+    ran = cli("fit", "pln", "--counts", "missing.csv", "--learning-rate", "0.1")
+    assert ran.code == 2
+    assert "leave out --learning-rate" in ran.err
+
+
 def test_an_unknown_key_is_answered_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "fit.toml").write_text("counst = 'y.csv'\n")
     ran = cli("fit", "pln", "--config", "fit.toml")
