@@ -247,3 +247,13 @@ def test_an_interrupted_fit_is_saved(endless: subprocess.Popen[str], tmp_path: P
     assert (found["status"], found["converged"]) == ("interrupted", False)
     assert manifest(tmp_path / "a")["exit_code"] == 128 + signum
     assert listed(tmp_path) == ["a"]
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_fit(cli: Cli, tmp_path: Path) -> None:
+    for device in ("cpu", "cuda"):
+        ran = cli("fit", "pln", "--config", CONFIGS / "pln.toml", "--device", device, "--out", device)
+        assert ran.code == 0, ran.err
+    found, wanted = summary(tmp_path / "cuda"), summary(tmp_path / "cpu")
+    assert found["device"] == "cuda:0"
+    assert found["elbo"] == pytest.approx(wanted["elbo"], abs=found["gap"] + wanted["gap"] + 1e-6)  # 1e-6: rounding
