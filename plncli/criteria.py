@@ -20,7 +20,7 @@ class Criteria:
 
 
 def criteria(loglik: float, n_parameters: int, n_samples: int, r2: float, entropy: float = math.nan) -> Criteria:
-    """aic = −2ℓ + 2k, bic = −2ℓ + k log n, icl = bic + 2·entropy of q.
+    """AIC = −2ℓ + 2k, BIC = −2ℓ + k log n, ICL = BIC + 2·entropy of q.
 
     Akaike 1974; Schwarz 1978; Biernacki, Celeux & Govaert 2000 with the entropy of the variational distribution.
     """

@@ -380,14 +380,12 @@ def _separated(prepared: Prepared) -> Finding | None:
     if prepared.separated is None or not bool(prepared.separated.any()):
         return None
     cells, told = _infinite(prepared, prepared.separated.any(0))
-    features = tuple(dict.fromkeys(feature for feature, _ in cells))
     message = (
-        f"{_count(len(features), 'feature')} never seen where some term lowers it: "
-        f"{_count(len(cells), 'coefficient')} without a finite estimate ({some(told, 12)}). "
-        f"{_count(int(prepared.separated.sum()), 'cell')} have an expected count of exactly 0; "
-        "all other estimates are not affected."
+        f"{_count(len(told), 'feature')} without any count in a whole part of the design, such as all samples of a group, "
+        f"so {_count(len(cells), 'coefficient')} without a finite estimate and without standard error: {some(told, 20)}. "
+        f"The expected count is exactly 0 in these {int(prepared.separated.sum())} cells; nothing else is affected."
     )
-    return Finding("separation", message, features, tuple(cells))
+    return Finding("separation", message, tuple(dict.fromkeys(feature for feature, _ in cells)), cells)
 
 
 def _open(prepared: Prepared) -> Finding | None:
@@ -397,25 +395,26 @@ def _open(prepared: Prepared) -> Finding | None:
     cells, told = _infinite(prepared, ~prepared.separated.any(0))
     if not cells:
         return None
-    features = tuple(dict.fromkeys(feature for feature, _ in cells))
     message = (
-        f"{_count(len(features), 'feature')} with too few observed counts to determine "
-        f"{_count(len(cells), 'coefficient')} ({some(told, 12)}); these are left empty."
+        f"{_count(len(told), 'feature')} with too few observed counts to determine "
+        f"{_count(len(cells), 'coefficient')}, left empty: {some(told, 20)}."
     )
-    return Finding("not-determined", message, features, tuple(cells))
+    return Finding("not-determined", message, tuple(dict.fromkeys(feature for feature, _ in cells)), cells)
 
 
-def _infinite(prepared: Prepared, among: Tensor) -> tuple[list[tuple[str, str]], list[str]]:
-    """(feature, term) pairs without a finite coefficient among some features (p,), and how to tell them."""
+def _infinite(prepared: Prepared, among: Tensor) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+    """(feature, term) pairs without a finite coefficient among some features (p,), and a phrase for each feature."""
     data, limits = prepared.data, prepared.limits
     assert limits is not None
-    value = {1.0: "+inf", -1.0: "-inf"}
-    pairs = ((limits != 0) & among).T.nonzero().tolist()
-    cells = [(data.responses[j], data.terms[k]) for j, k in pairs]
-    told = [
-        f"{data.responses[j]} at {data.terms[k]}: {value.get(float(limits[k, j]), 'not determined')}" for j, k in pairs
-    ]
-    return cells, told
+    value = {1.0: "inf", -1.0: "-inf"}
+    cells: list[tuple[str, str]] = []
+    told = []
+    for j in ((limits != 0).any(0) & among).nonzero()[:, 0].tolist():
+        terms = [k for k in range(data.d) if float(limits[k, j]) != 0]
+        cells += [(data.responses[j], data.terms[k]) for k in terms]
+        where = ", ".join(f"{data.terms[k]} {value.get(float(limits[k, j]), 'not determined')}" for k in terms)
+        told.append(f"{data.responses[j]} ({where})")
+    return tuple(cells), told
 
 
 def _count(number: int, noun: str) -> str:

@@ -19,11 +19,13 @@ class Status(Enum):
     """Every way a fit can end, with the sentence the user reads: what happened, likely cause, what to change."""
 
     CONVERGED = "Converged: the estimated distance to the optimum is below the tolerance."
-    MAX_ITER = "Stopped at the step limit before converging. Raise --max-iter, or use --optimizer newton-cg."
+    MAX_ITER = (
+        "Stopped at the step limit before converging. Raise --max-iter; the optimizer newton-cg needs the fewest steps."
+    )
     TIME_LIMIT = "Stopped at the time limit before converging. Raise --time-limit."
     STALLED = (
         "Stopped making progress before the tolerance was met. "
-        "Use --optimizer newton-cg, another --learning-rate, or a looser --tol."
+        "The optimizer newton-cg is the surest; else try another --learning-rate, or a looser --tol."
     )
     PRECISION = (
         "Stopped where rounding hides any further decrease, before the tolerance was met. "
