@@ -7,9 +7,7 @@ import io
 import json
 import math
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from plncli.errors import DataError, UsageError, some
 from plncli.files.config import FitConfig, absolute, applying, to_toml
+from plncli.files.folder import whole_folder, write_file
 from plncli.models.base import Latent
 from plncli.results import AXES, FitResult
 
@@ -92,11 +91,12 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
 
 
 def write(out: Path, outcome: Outcome) -> None:
-    """Write the files of a fit into `out`, replacing a folder that is there."""
+    """Write the files of a fit into `out`. The target is checked again: it may have appeared during a long fit."""
+    check_target(out, outcome.config.overwrite)
     contents = _contents(outcome)
-    with _whole_folder(out) as partial:
+    with whole_folder(out) as partial:
         for name, content in contents:
-            _write_file(partial / name, content())
+            write_file(partial / name, content())
 
 
 def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
@@ -309,75 +309,3 @@ def read_run(folder: Path) -> Run:
 def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     prefix = f"{group}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-# --- a folder that appears whole or not at all ---
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A hidden sibling to fill, which takes the name `out` once it is complete; nothing is left of it on failure."""
-    target = Path(os.path.realpath(out))
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    made = [folder for folder in target.parents if not folder.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        _sync(partial)
-        _take_place(partial, target)
-        _sync(target.parent)
-    except OSError as error:
-        _discard(partial, made)
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"Cannot write the results into {out}: {reason}. Nothing was left behind; "
-            "free some space, or choose another folder with --out."
-        ) from error
-    except BaseException:
-        _discard(partial, made)
-        raise
-
-
-def _take_place(partial: Path, target: Path) -> None:
-    """Rename `partial` to `target`; what was there is first moved aside, and moved back if that fails."""
-    if not target.exists():
-        partial.rename(target)
-        return
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    target.rename(old)
-    try:
-        partial.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _discard(partial: Path, made: Sequence[Path]) -> None:
-    """Remove the unfinished folder, and the parents that were made for it (innermost first)."""
-    shutil.rmtree(partial, ignore_errors=True)
-    for folder in made:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the entries of a folder durable, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

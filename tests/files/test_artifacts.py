@@ -223,15 +223,22 @@ def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path, monkeypatch: p
 
 def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:
     write(tmp_path / "a", outcome())
-    write(tmp_path / "a", outcome(format="tsv"))
+    write(tmp_path / "a", outcome(format="tsv", overwrite=True))
     assert "sigma.csv" not in files(tmp_path / "a")
     assert files(tmp_path) == {"a"}
+
+
+def test_a_folder_that_appeared_during_the_fit_is_not_replaced(tmp_path: Path) -> None:
+    write(tmp_path / "a", outcome())
+    with pytest.raises(UsageError, match="Add --overwrite"):
+        write(tmp_path / "a", outcome(format="tsv"))
+    assert "sigma.csv" in files(tmp_path / "a")
 
 
 def test_a_link_to_a_folder_keeps_pointing_at_it(tmp_path: Path) -> None:
     write(tmp_path / "real", outcome())
     (tmp_path / "link").symlink_to("real")
-    write(tmp_path / "link", outcome(format="tsv"))
+    write(tmp_path / "link", outcome(format="tsv", overwrite=True))
     assert (tmp_path / "link").is_symlink()
     assert "sigma.tsv" in files(tmp_path / "real")
 
@@ -245,7 +252,7 @@ def test_a_full_disk_leaves_the_earlier_folder_as_it_was(tmp_path: Path) -> None
         with pytest.raises(
             DataError, match=r"Cannot write the results into .*: File too large\. Nothing was left behind"
         ):
-            write(tmp_path / "a", outcome())
+            write(tmp_path / "a", outcome(overwrite=True))
         with pytest.raises(DataError):
             write(tmp_path / "new" / "b", outcome())
     finally:
@@ -265,7 +272,7 @@ def test_a_failed_rename_puts_the_earlier_folder_back(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(DataError, match="Input/output error"):
-        write(tmp_path / "a", outcome())
+        write(tmp_path / "a", outcome(overwrite=True))
     assert files(tmp_path) == {"a"}
     assert files(tmp_path / "a") == ALWAYS | LATENT
 
@@ -274,7 +281,7 @@ def test_leaving_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(artifacts, "_write_file", interrupted)
+    monkeypatch.setattr(artifacts, "write_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "deep" / "er" / "a", outcome())
     assert files(tmp_path) == set()

@@ -1,0 +1,81 @@
+"""A folder that appears whole or not at all, under one name, with everything in it on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from plncli.errors import DataError
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A hidden sibling to fill, which takes the name `out` once it is complete; nothing is left of it on failure."""
+    target = Path(os.path.realpath(out))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    made = [folder for folder in target.parents if not folder.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        _sync(partial)
+        _take_place(partial, target)
+        _sync(target.parent)
+    except OSError as error:
+        _discard(partial, made)
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"Cannot write the results into {out}: {reason}. Nothing was left behind; "
+            "free some space, or choose another folder with --out."
+        ) from error
+    except BaseException:
+        _discard(partial, made)
+        raise
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    """Rename `partial` to `target`; what was there is first moved aside, and moved back if that fails."""
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _discard(partial: Path, made: Sequence[Path]) -> None:
+    """Remove the unfinished folder, and the parents that were made for it (innermost first)."""
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file through to the disk, where a lack of space shows."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make the entries of a folder durable, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
