@@ -381,8 +381,8 @@ def _separated(prepared: Prepared) -> Finding | None:
         return None
     cells, told = _infinite(prepared, prepared.separated.any(0))
     message = (
-        f"{_count(len(told), 'feature')} without any count in a whole part of the design, such as all samples of a group, "
-        f"so {_count(len(cells), 'coefficient')} without a finite estimate and without standard error: {some(told, 20)}. "
+        f"{_count(len(told), 'feature')} without any count in a whole part of the design, such as all samples of a "
+        f"group, so {_count(len(cells), 'coefficient')} without finite estimate or standard error: {some(told, 20)}. "
         f"The expected count is exactly 0 in these {int(prepared.separated.sum())} cells; nothing else is affected."
     )
     return Finding("separation", message, tuple(dict.fromkeys(feature for feature, _ in cells)), cells)
