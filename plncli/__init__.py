@@ -1,6 +1,6 @@
 """Poisson log-normal, logistic and linear models, fitted on torch.
 
-`from plncli.fit import fit` is the way in from Python; `Dataset` and `FitResult` are what goes in and what comes out.
+From Python: `from plncli import Dataset, fit`; a `FitResult` comes out.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
+    from plncli.fitting import fit
     from plncli.results import FitResult
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "FitResult", "__version__"]
+__all__ = ["Dataset", "FitResult", "__version__", "fit"]
+
+_HOMES = {"Dataset": "plncli.dataset", "FitResult": "plncli.results", "fit": "plncli.fitting"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Dataset` and `FitResult` when they are first asked for: `plncli --help` has no use for torch."""
+    """Import a public name when it is first asked for: `plncli --help` has no use for torch."""
     from importlib import import_module
 
-    modules = {"Dataset": "plncli.dataset", "FitResult": "plncli.results"}
-    if name not in modules:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(modules[name]), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -5,7 +5,7 @@ import torch
 
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
-from plncli.fit import fit
+from plncli.fitting import fit
 from plncli.models.linear import Linear
 from plncli.models.logistic import Logistic
 

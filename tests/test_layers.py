@@ -16,7 +16,7 @@ LAYERS = (
     ("dataset", "offsets", "linalg", "likelihoods", "separation"),
     ("optim", "models"),
     ("criteria", "inference", "results"),
-    ("fit",),
+    ("fitting",),
     ("runtime", "files"),
     ("console", "cli", "__main__"),
 )
@@ -51,7 +51,7 @@ def test_imports_go_one_way(path: Path) -> None:
             assert below, f"{path} (layer {LAYER[name]}) imports {module} (layer {LAYER[part(module)]})"
             assert (name, part(module)) not in {("models", "optim"), ("optim", "models")}, f"{path} imports {module}"
             assert (name, part(module)) != ("optim", "dataset"), f"{path}: optimizers know no data"
-        elif LAYER[name] <= LAYER["fit"]:
+        elif LAYER[name] <= LAYER["fitting"]:
             top = module.split(".")[0]
             allowed = top == "torch" or top in sys.stdlib_module_names
             assert allowed or (lazy and name == "separation" and top in ("scipy", "numpy")), f"{path} imports {module}"
@@ -93,3 +93,13 @@ def test_names_equal_the_registries() -> None:
 
     assert tuple(MODELS) == names.MODEL_NAMES
     assert set(OPTIMIZERS) == set(names.OPTIMIZER_NAMES)
+
+
+def test_the_package_offers_the_library_by_name() -> None:
+    import plncli
+    import plncli.fitting
+
+    assert plncli.fit is plncli.fitting.fit
+    assert {plncli.Dataset.__module__, plncli.FitResult.__module__} == {"plncli.dataset", "plncli.results"}
+    with pytest.raises(AttributeError, match="no attribute"):
+        plncli.nothing  # noqa: B018

@@ -101,7 +101,7 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
 
 
 def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation) -> FitResult:
-    from plncli.fit import fit as run
+    from plncli.fitting import fit as run
     from plncli.optim.base import StopRule
 
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit

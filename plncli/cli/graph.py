@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 app = verb("Print the autograd graph of an objective.\n\nWithout tables, of a tiny example.")
 
 Dot = Annotated[bool, typer.Option("--dot", help="Print it in the DOT language of Graphviz.", rich_help_panel=COMMAND)]
-Plain = Annotated[
+Fused = Annotated[
     bool,
     typer.Option(
-        "--plain",
-        help="The objective in elementary operations, where a fit uses one with its own derivatives.",
+        "--fused",
+        help="The objective as a fit evaluates it; that of pln is one operation with derivatives of its own.",
         rich_help_panel=COMMAND,
     ),
 ]
-GRAPH_SWITCHES = {"config": ConfigFile, "dot": Dot, "plain": Plain}
+GRAPH_SWITCHES = {"config": ConfigFile, "dot": Dot, "fused": Fused}
 
 
 def _command(model: str) -> Callable[..., int]:
-    def command(flags: dict[str, Any], *, config: str | None, dot: bool, plain: bool) -> int:
-        return graph(configuration.resolve(model, flags, config, os.environ), dot=dot, plain=plain)
+    def command(flags: dict[str, Any], *, config: str | None, dot: bool, fused: bool) -> int:
+        return graph(configuration.resolve(model, flags, config, os.environ), dot=dot, fused=fused)
 
     command.__doc__ = HELP[model]
     return with_settings(command, model, GRAPH_SWITCHES, PROBLEM)
@@ -47,18 +47,18 @@ for _model in MODEL_NAMES:
     app.command(_model, cls=Command)(_command(_model))
 
 
-def graph(config: FitConfig, *, dot: bool, plain: bool) -> int:
+def graph(config: FitConfig, *, dot: bool, fused: bool) -> int:
     """Evaluate the objective once where a fit starts, and print what autograd recorded."""
     from plncli import runtime
     from plncli.files import inputs
-    from plncli.fit import graph as record
+    from plncli.fitting import graph as record
 
     where = runtime.start("cpu", config.dtype, config.seed)
     read: Inputs | None = None
     if config.counts or config.response or config.covariates:
         configuration.check(config)
         read = inputs.load(config, device=where.device, dtype=where.dtype)
-    loss, params = record(model_of(config, read), read.data if read else example(config.model), plain=plain)
+    loss, params = record(model_of(config, read), read.data if read else example(config.model), fused=fused)
     names = {id(tensor): name for name, tensor in params.items()}
     lines = dot_lines(loss, names) if dot else tree_lines(loss, names)
     console.out("\n".join(lines))

@@ -113,34 +113,42 @@ class Evaluation:
         return H_M, H_psi
 
 
-class _Value(torch.autograd.Function):
+class ProfiledElbo(torch.autograd.Function):
+    """Minus the ELBO of (M, psi); its backward is a function too, whose backward is the Hessian product."""
+
     @staticmethod
     def forward(ctx: Any, M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+        """The value (scalar)."""
         ctx.at = Evaluation(M, psi, table)
         ctx.save_for_backward(M, psi)
         return ctx.at.value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
-        G_M, G_psi = _Gradient.apply(*ctx.saved_tensors, ctx.at)
+        """Gradient times the upstream scalar."""
+        G_M, G_psi = ProfiledElboGradient.apply(*ctx.saved_tensors, ctx.at)
         return upstream * G_M, upstream * G_psi, None
 
 
-class _Gradient(torch.autograd.Function):
+class ProfiledElboGradient(torch.autograd.Function):
+    """Gradient in (M, psi) of an evaluation."""
+
     @staticmethod
     def forward(ctx: Any, M: Tensor, psi: Tensor, at: Evaluation) -> tuple[Tensor, Tensor]:  # noqa: ARG004 (graph)
+        """The pair of gradients (n×p each)."""
         ctx.at = at
         return at.gradient()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dM: Tensor, dpsi: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Hessian times (dM, dpsi): the Hessian is symmetric."""
         return *ctx.at.product(dM, dpsi), None
 
 
 def objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
     """Minus the ELBO (scalar, nats), with analytic gradient and Hessian product behind autograd's own interface."""
-    return _Value.apply(M, psi, table)
+    return ProfiledElbo.apply(M, psi, table)
 
 
 def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:

@@ -195,7 +195,7 @@ def test_out_of_memory_is_a_message(cli: Cli, small: str, monkeypatch: pytest.Mo
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("plncli.fit.fit", exhausted)
+    monkeypatch.setattr("plncli.fitting.fit", exhausted)
     ran = cli("fit", "pln", "--counts", small)
     assert ran.code == 5
     assert "Out of memory. Use --dtype float32" in ran.err

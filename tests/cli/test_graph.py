@@ -40,7 +40,7 @@ def test_dot_has_every_node_once_and_every_edge(recorded: Any) -> None:
     assert sum("->" in line for line in lines) == 5
 
 
-@pytest.mark.parametrize("switches", [[], ["--plain"], ["--dot"]], ids=str)
+@pytest.mark.parametrize("switches", [[], ["--fused"], ["--dot"]], ids=str)
 @pytest.mark.parametrize("model", MODEL_NAMES)
 def test_every_model_has_a_graph_that_ends_in_its_parameters(cli: Cli, model: str, switches: list[str]) -> None:
     ran = cli("graph", model, *switches)
@@ -50,8 +50,8 @@ def test_every_model_has_a_graph_that_ends_in_its_parameters(cli: Cli, model: st
     assert "leaf" not in ran.out
 
 
-def test_the_objective_of_a_fit_hides_its_operations_and_plain_shows_them(cli: Cli) -> None:
-    hidden, shown = (cli("graph", "pln", *switches).out.splitlines() for switches in ([], ["--plain"]))
+def test_the_objective_shows_its_operations_and_fused_hides_them(cli: Cli) -> None:
+    shown, hidden = (cli("graph", "pln", *switches).out.splitlines() for switches in ([], ["--fused"]))
     assert len(hidden) < 5 < len(shown)
 
 

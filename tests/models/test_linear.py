@@ -7,7 +7,7 @@ from scipy import stats
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.fit import fit
+from plncli.fitting import fit
 from plncli.models.base import Model, Preconditioned
 from plncli.models.linear import Linear
 

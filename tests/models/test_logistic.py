@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.fit import fit
+from plncli.fitting import fit
 from plncli.models.base import Model, Preconditioned
 from plncli.models.logistic import Logistic
 from plncli.optim.base import StopRule

@@ -13,7 +13,7 @@ from tables import dataset, oaks, pln_table, toeplitz
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.fit import fit
+from plncli.fitting import fit
 from plncli.models.pln import PLN
 from plncli.models.pln_elbo import objective, plain_objective
 from plncli.optim.base import StopRule

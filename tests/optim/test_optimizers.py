@@ -11,7 +11,7 @@ import torch
 from tables import oaks, pln_table
 
 from plncli.errors import UsageError
-from plncli.fit import fit, problem_of
+from plncli.fitting import fit, problem_of
 from plncli.models.pln import PLN
 from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS, build

@@ -148,12 +148,12 @@ def _joined(parts: list[Optimum]) -> Optimum:
     )
 
 
-def graph(model: Model, data: Dataset, *, plain: bool = False) -> tuple[Tensor, Params]:
+def graph(model: Model, data: Dataset, *, fused: bool = False) -> tuple[Tensor, Params]:
     """The objective at its start, with the graph that autograd recorded, and the parameters it was computed from.
 
-    plain: in ordinary tensor operations, where the model also has an objective with derivatives of its own.
+    In elementary operations; `fused`: as a fit evaluates it, where the model has an objective with its own derivatives.
     """
     prepared = model.prepare(data)
     params = {name: tensor.detach().requires_grad_(True) for name, tensor in model.start(prepared).items()}
-    objective = getattr(model, "plain_objective", model.objective) if plain else model.objective
+    objective = model.objective if fused else getattr(model, "plain_objective", model.objective)
     return objective(params, prepared), params
