@@ -139,7 +139,7 @@ def weighted_grams(Q: Tensor, V: Tensor, block: int = 1 << 22) -> Tensor:
     rows = max(1, block // max(1, d * d))
     for i in range(0, n, rows):
         q, v = Q[i : i + rows], V[i : i + rows].to(Q.dtype)
-        if p < d:
+        if 0 < p < d:
             out += torch.stack([(q.T @ (q * v[:, j : j + 1])).flatten() for j in range(p)])
         else:
             out += v.T @ (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)

@@ -39,6 +39,13 @@ class Layer(Protocol):
         """Derivative of (R Omega, diag Omega) along (dR, dS2)."""
         ...
 
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        """Directions of the samples along which Sigma^ follows: W^½F (n×m), F orthonormal, and leverages (m,) > floor.
+
+        They are the eigenvectors of W^½ R Omega R' W^½ / wbar; None where there are none.
+        """
+        ...
+
     def covariance(self) -> Tensor:
         """Sigma (p×p)."""
         ...
@@ -96,6 +103,18 @@ class Full:
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
         return dpull, dprecision
 
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        root = None if self._w is None else self._w.sqrt()
+        factor = torch.linalg.cholesky_ex(self.inverse()).L
+        half = _weigh(root, self._R @ factor) / self._wbar**0.5
+        n, p = half.shape
+        leverage, V = torch.linalg.eigh(half @ half.mT if n < p else half.mT @ half)
+        keep = leverage > floor
+        if not bool(keep.any()):
+            return None
+        F = V[:, keep] if n < p else (half @ V[:, keep]) / leverage[keep].sqrt()
+        return _weigh(root, F), leverage[keep]
+
 
 class Diagonal:
     """sigma_j² = sum_i w_i (r_ij² + s_ij²) / wbar, one per feature; `shared` pools them: spherical."""
@@ -119,6 +138,9 @@ class Diagonal:
         dprecision = -self.precision.square() * self._pool(2.0 * self._R * dR + dS2)
         return dR * self.precision + self._R * dprecision, dprecision
 
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        return None
+
     def covariance(self) -> Tensor:
         return torch.diag(self._variance)
 
@@ -138,6 +160,9 @@ class Fixed:
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         return dR @ self._Omega, torch.zeros_like(self.precision)
+
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        return None
 
     def covariance(self) -> Tensor:
         return self._factor.inverse()

@@ -22,7 +22,7 @@ from plncli.models.pln_elbo import (
     Evaluation,
     LatentTable,
     block_curvature,
-    block_preconditioner,
+    feature_preconditioner,
     objective,
     plain_objective,
     weigh,
@@ -165,8 +165,8 @@ class PLN:
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
-        """Inverse of the 2×2 block of each cell, and of each boundary feature's own Hessian."""
-        cells = block_preconditioner(params["M"], params["psi"], prepared.table)
+        """Approximate inverse of each latent feature's block, and exact inverse of each boundary feature's Hessian."""
+        cells = feature_preconditioner(params["M"], params["psi"], prepared.table)
         features = prepared.boundary.preconditioner(params["gamma"]) if "gamma" in params else None
 
         def apply(v: Params) -> Params:

@@ -19,7 +19,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from plncli.linalg import weighted_grams
 from plncli.models.latent import Layer
+
+BENT = 0.95
+"""Leverage above which a principal direction of the residuals is worth its place in the preconditioner."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +165,51 @@ def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
     return MM, Mpsi, 0.5 * at.S2 * (MM + Mpsi)
 
 
-def block_preconditioner(
+def feature_preconditioner(
     M: Tensor, psi: Tensor, table: LatentTable
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Inverse of the Hessian's 2×2 block of each cell, as a map (v_M, v_psi) -> (z_M, z_psi)."""
-    MM, Mpsi, psipsi = block_curvature(Evaluation(M, psi, table))
-    determinant = MM * psipsi - Mpsi.square()
-    MM, Mpsi, psipsi = MM / determinant, Mpsi / determinant, psipsi / determinant
+    """Approximate inverse of the Hessian's block of each feature, as a map (v_M, v_psi) -> (z_M, z_psi).
+
+    With psi eliminated cell by cell, the block of feature j in its column of M is, for a full covariance,
+
+        D − omega_j W^½ (F diag(lambda) F') W^½,    D = diag(w (A + omega_j)) less what psi takes,
+
+    where the orthonormal columns of F are the directions that the profile bends: those of the design, along which B
+    follows M and nothing is lost (lambda = 1), and those along which the feature's covariances follow, the principal
+    directions of the residuals with lambda from their share of Sigma^ (near 1 for features that are well measured).
+    By Woodbury its inverse is D^-1 + D^-1 W^½F (diag(1/(omega_j lambda)) − F'W D^-1 F)^-1 F'W^½ D^-1. The inner matrix
+    is kept whole among the columns of the design and diagonal among the others. Rare features need it: their D is
+    almost all omega, and without F the preconditioner takes the flat directions for steep ones.
+    """
+    at = Evaluation(M, psi, table)
+    MM, Mpsi, psipsi = block_curvature(at)
+    ratio = Mpsi / psipsi
+    inverse = (MM - ratio * Mpsi).reciprocal_()
+    omega = at.layer.precision
+    bends: list[tuple[Tensor, Callable[[Tensor], Tensor]]] = []
+    if table.centre is None:
+        Q = table.Q if table.w is None else table.Q * table.w[:, None]
+        share = weigh(table, 1.0 / omega - weigh(table, inverse))
+        inner = _pseudo_inverse(weighted_grams(table.Q, share))
+        bends.append((Q, lambda c: torch.einsum("pij,jp->ip", inner, c)))
+    steep = at.layer.bent(BENT)
+    if steep is not None:
+        F, leverage = steep
+        gain = 1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ inverse)
+        bends.append((F, lambda c: gain * c))
 
     def apply(v_M: Tensor, v_psi: Tensor) -> tuple[Tensor, Tensor]:
-        return psipsi * v_M - Mpsi * v_psi, MM * v_psi - Mpsi * v_M
+        first = torch.addcmul(v_M, ratio, v_psi, value=-1.0).mul_(inverse)
+        z_M = first
+        for F, solve in bends:
+            z_M = torch.addcmul(z_M, F @ solve(F.mT @ first), inverse)
+        return z_M, torch.addcmul(v_psi / psipsi, ratio, z_M, value=-1.0)
 
     return apply
+
+
+def _pseudo_inverse(G: Tensor) -> Tensor:
+    """Inverse of symmetric positive semidefinite matrices (p×d×d), 0 along directions without curvature."""
+    values, V = torch.linalg.eigh(G)
+    flat = values <= 1e-10 * values[:, -1:]
+    return (V * torch.where(flat, 0.0, 1.0 / torch.where(flat, 1.0, values))[:, None, :]) @ V.mT
