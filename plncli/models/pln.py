@@ -152,45 +152,42 @@ class PLN:
         if table.K is not None:
             mean = (M * table.K).sum(0) / table.K.sum(0)
             M = torch.where(table.K > 0, M, mean)
-        return {"M": M, "psi": psi}
+        return {"q": torch.stack([M, psi])}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included."""
-        loss = objective(params["M"], params["psi"], prepared.table)
+        loss = objective(params["q"], prepared.table)
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
 
     def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
         """The same number in ordinary tensor operations, differentiated by autograd alone."""
-        loss = plain_objective(params["M"], params["psi"], prepared.table)
+        loss = plain_objective(params["q"], prepared.table)
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Approximate inverse of each latent feature's block, and exact inverse of each boundary feature's Hessian."""
-        cells = feature_preconditioner(params["M"], params["psi"], prepared.table)
-        features = prepared.boundary.preconditioner(params["gamma"]) if "gamma" in params else None
-
-        def apply(v: Params) -> Params:
-            M, psi = cells(v["M"], v["psi"])
-            return {"M": M, "psi": psi} if features is None else {"M": M, "psi": psi, "gamma": features(v["gamma"])}
-
-        return apply
+        latent = feature_preconditioner(params["q"], prepared.table)
+        if "gamma" not in params:
+            return lambda v: {"q": latent(v["q"])}
+        poisson = prepared.boundary.preconditioner(params["gamma"])
+        return lambda v: {"q": latent(v["q"]), "gamma": poisson(v["gamma"])}
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the preconditioner's blocks."""
-        M, psi = block_curvature(Evaluation(params["M"], params["psi"], prepared.table))[::2]
-        return {"M": M, "psi": psi} | (
-            {"gamma": prepared.boundary.curvature(params["gamma"])} if "gamma" in params else {}
-        )
+        diagonal = {"q": torch.stack(block_curvature(Evaluation(params["q"], prepared.table))[::2])}
+        if "gamma" in params:
+            diagonal["gamma"] = prepared.boundary.curvature(params["gamma"])
+        return diagonal
 
     def conditional(self, params: Params, prepared: Prepared) -> tuple[Model, Prepared]:
         """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
         table = prepared.table
-        layer = Evaluation(params["M"], params["psi"], table).layer
+        layer = Evaluation(params["q"], table).layer
         Omega = layer.inverse()
         factor = cholesky_scaled(Omega)
         assert factor is not None
         held = partial(Fixed, Omega=Omega, factor=factor)
-        table = replace(table, centre=table.fitted(params["M"]), layer=held)
+        table = replace(table, centre=table.fitted(params["q"][0]), layer=held)
         return self, replace(prepared, table=table)
 
     # -- the boundary Sigma_jj = 0 ---------------------------------------------------------------------------------
@@ -202,8 +199,9 @@ class PLN:
     def _suspects(self, params: Params, prepared: Prepared) -> Tensor:
         """(q,) latent features whose variance is almost all S²; with a shared variance, all of them or none."""
         table = prepared.table
-        R = params["M"].detach() - table.fitted(params["M"].detach())
-        own = weigh(table, params["psi"].detach().exp()).sum(0) / table.wbar
+        M, psi = params["q"].detach()
+        R = M - table.fitted(M)
+        own = weigh(table, psi.exp()).sum(0) / table.wbar
         variance = own + weigh(table, R.square()).sum(0) / table.wbar
         if self.covariance == "spherical":
             own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
@@ -229,9 +227,8 @@ class PLN:
         if not bool(suspects.any()):
             return suspects, prepared.tried
         table = prepared.table
-        M, psi = params["M"].detach(), params["psi"].detach()
-        at = Evaluation(M, psi, table)
-        R = M - table.fitted(M)
+        M, psi = params["q"].detach()
+        at = Evaluation(params["q"].detach(), table)
         chosen = suspects.nonzero()[:, 0]
         candidate = PoissonTable.of(table, chosen, prepared.data.w)
         gamma = candidate.fit(table.coefficients(M)[:, chosen])
@@ -240,7 +237,7 @@ class PLN:
         cells = at.A - weigh(table, (linear if table.K is None else linear * table.K) + 0.5 * psi)
         now = cells.sum(0)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
         others = ~suspects
-        score = candidate.variance_scores(gamma, R[:, others], at.S2[:, others], self.covariance == "full")
+        score = candidate.variance_scores(gamma, at.R[:, others], at.S2[:, others], self.covariance == "full")
         if self.covariance == "spherical":
             poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
         rounding = 1e-12 * (1.0 + now.abs())
@@ -255,8 +252,8 @@ class PLN:
         if not len(prepared.poisson):
             return torch.zeros_like(prepared.poisson, dtype=torch.bool)
         table = prepared.table
-        M = params["M"].detach()
-        R, S2 = M - table.fitted(M), params["psi"].detach().exp()
+        M, psi = params["q"].detach()
+        R, S2 = M - table.fitted(M), psi.exp()
         score = prepared.boundary.variance_scores(params["gamma"].detach(), R, S2, self.covariance == "full")
         if self.covariance == "spherical":
             score = score.sum().expand_as(score)
@@ -266,10 +263,11 @@ class PLN:
         self, params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, tried: Tensor
     ) -> tuple[Params, Prepared]:
         data, table = prepared.data, prepared.table
-        M, psi = data.Y.new_zeros(data.Y.shape), data.Y.new_zeros(data.Y.shape)
-        M[:, prepared.latent], psi[:, prepared.latent] = params["M"].detach(), params["psi"].detach()
+        q = data.Y.new_zeros((2, data.n, data.p))
+        q[:, :, prepared.latent] = params["q"].detach()
+        M, psi = q
         gamma = data.Y.new_zeros((data.d, data.p))
-        gamma[:, prepared.latent] = table.coefficients(params["M"].detach())
+        gamma[:, prepared.latent] = table.coefficients(params["q"][0].detach())
         back = prepared.poisson[leave]
         if len(prepared.poisson):
             gamma[:, prepared.poisson] = params["gamma"].detach()
@@ -283,7 +281,7 @@ class PLN:
         returns[back] += 1
         tried[back] = math.inf
         table, boundary = self._tables(data, prepared.basis, prepared.counted, latent, poisson)
-        start = {"M": M[:, latent], "psi": psi[:, latent]}
+        start = {"q": q[:, :, latent]}
         if len(poisson):
             start["gamma"] = boundary.fit(gamma[:, poisson])
         changed = replace(
@@ -307,18 +305,18 @@ class PLN:
         Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
         M, S = fitted, torch.zeros_like(fitted)
         if len(latent):
-            layer = Evaluation(params["M"], params["psi"], table).layer
+            layer = Evaluation(params["q"], table).layer
             Sigma[latent[:, None], latent] = layer.covariance()
             Omega[latent[:, None], latent] = layer.inverse()
-            M[:, latent] = params["M"]
-            S[:, latent] = (0.5 * params["psi"]).exp()
+            M[:, latent] = params["q"][0]
+            S[:, latent] = (0.5 * params["q"][1]).exp()
         if prepared.separated is not None:
             M = M.masked_fill(prepared.separated, -math.inf)
         return {"B": B, "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
 
     def _finite_coefficients(self, params: Params, prepared: Prepared) -> Tensor:
         G = prepared.data.Y.new_zeros((prepared.data.d, prepared.data.p))
-        G[:, prepared.latent] = prepared.table.coefficients(params["M"])
+        G[:, prepared.latent] = prepared.table.coefficients(params["q"][0])
         if "gamma" in params:
             G[:, prepared.poisson] = params["gamma"]
         return prepared.basis.coefficients(G)
@@ -331,15 +329,15 @@ class PLN:
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_ij w_i log(2πe s_ij²) over the cells with a latent variable, in nats."""
-        cells = 0.5 * (params["psi"] + math.log(2.0 * math.pi * math.e))
+        cells = 0.5 * (params["q"][1] + math.log(2.0 * math.pi * math.e))
         return float(weigh(prepared.table, cells).sum())
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance of the fitted means A against that of a Poisson model with intercept and offset alone."""
         data = prepared.data
         fitted = torch.zeros_like(data.Y)
-        S2 = params["psi"].exp()
-        fitted[:, prepared.latent] = (prepared.table.O + params["M"] + 0.5 * S2).exp()
+        M, psi = params["q"]
+        fitted[:, prepared.latent] = (prepared.table.O + M + 0.5 * psi.exp()).exp()
         if "gamma" in params:
             fitted[:, prepared.poisson] = prepared.boundary.means(params["gamma"])
         if prepared.separated is not None:
@@ -355,7 +353,7 @@ class PLN:
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary."""
         M = prepared.data.X @ self._finite_coefficients(params, prepared)
-        M[:, prepared.latent] = params["M"]
+        M[:, prepared.latent] = params["q"][0]
         B = self._finite_coefficients(params, prepared)
         return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson}
 

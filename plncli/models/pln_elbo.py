@@ -2,7 +2,7 @@
 
 Model (Aitchison & Ho 1989): Z_i ~ N(B'x_i, Sigma), Y_ij | Z_ij ~ Poisson(exp(O_ij + Z_ij)).
 Variational family (Chiquet, Mariadassou & Robin 2018): Z_i ~ N(m_i, diag(s_i²)), m_i the full mean, psi = log s².
-With A = exp(O + M + S²/2) and the residuals R = M − XB at the best B for M,
+q is kept as one tensor of 2×n×p: q[0] = M and q[1] = psi. With A = exp(O + M + S²/2) and R = M − XB at the best B,
 
     −ELBO = sum_i w_i [ K(A − Y(O + M) + log Y!) − ½ psi ]_ij  +  the layer's value (see `latent`)
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from plncli.linalg import weighted_grams
 from plncli.models.latent import Layer
@@ -66,8 +66,9 @@ def weigh(table: LatentTable, cells: Tensor) -> Tensor:
     return cells if table.w is None else cells * table.w[:, None]
 
 
-def plain_objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+def plain_objective(q: Tensor, table: LatentTable) -> Tensor:
     """Minus the ELBO (scalar, nats) in ordinary tensor operations: what the fast path is held against."""
+    M, psi = q
     S2 = psi.exp()
     eta = table.O + M
     cells = (eta + 0.5 * S2).exp() - table.Y * eta
@@ -78,81 +79,90 @@ def plain_objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
 
 
 class Evaluation:
-    """Value, gradient and Hessian products at one (M, psi), computed when asked for and kept."""
+    """Value, gradient and Hessian products at one q, computed when asked for and kept.
 
-    def __init__(self, M: Tensor, psi: Tensor, table: LatentTable) -> None:
+    A = wK exp(O + M + S²/2) and, once the gradient is known, rate = A + w omega; all n×p.
+    """
+
+    def __init__(self, q: Tensor, table: LatentTable) -> None:
         self.table = table
+        M, psi = q
         self.S2 = psi.exp()
         eta = table.O + M
-        A = (eta + 0.5 * self.S2).exp_()
-        self.layer = table.layer(M - table.fitted(M), self.S2, table.w, table.wbar)
-        linear = table.Y * eta
-        if table.K is not None:
-            A *= table.K
-            linear = linear * table.K
-        self.A = weigh(table, A)
-        likelihood = self.A - weigh(table, linear + 0.5 * psi)
-        self.value = likelihood.sum() + self.layer.value + table.constant
-        self._H_psi: Tensor | None = None
+        self.R = M - table.fitted(M)
+        self.layer = table.layer(self.R, self.S2, table.w, table.wbar)
+        A = torch.add(eta, self.S2, alpha=0.5).exp_()
+        linear = torch.addcmul(0.5 * psi, table.Y if table.K is None else table.Y * table.K, eta)
+        self.A = weigh(table, A if table.K is None else A.mul_(table.K))
+        self.value = (self.A - weigh(table, linear)).sum() + self.layer.value + table.constant
 
-    def gradient(self) -> tuple[Tensor, Tensor]:
-        """G_M = wK(A − Y) + w R Omega and G_psi = ½ (S²(wKA + w omega) − w), each n×p."""
+    @cached_property
+    def rate(self) -> Tensor:
+        """A + w omega, n×p: the curvature of M in its own cell."""
+        return self.A + weigh(self.table, self.layer.precision.expand_as(self.A))
+
+    def gradient(self) -> Tensor:
+        """G_M = wK(A − Y) + w R Omega and G_psi = ½ (S²(wKA + w omega) − w), as 2×n×p."""
         table = self.table
         Y = table.Y if table.K is None else table.Y * table.K
-        self._precision = weigh(table, self.layer.precision.expand_as(self.A))
-        self._rate = self.A + self._precision
-        G_M = self.A + weigh(table, self.layer.pull - Y)
-        ones = 1.0 if table.w is None else table.w[:, None]
-        G_psi = 0.5 * (self.S2 * self._rate - ones)
-        return G_M, G_psi
+        G = torch.empty((2, *self.A.shape), dtype=self.A.dtype, device=self.A.device)
+        torch.add(self.A, weigh(table, self.layer.pull - Y), out=G[0])
+        torch.mul(self.S2, self.rate, out=G[1])
+        G[1].sub_(1.0 if table.w is None else table.w[:, None]).mul_(0.5)
+        return G
 
-    def product(self, dM: Tensor, dpsi: Tensor) -> tuple[Tensor, Tensor]:
-        """Hessian times (dM, dpsi), each n×p: three products of size n×p×p for a full covariance."""
+    def product(self, dq: Tensor) -> Tensor:
+        """Hessian times dq, 2×n×p: three products of size n×p×p for a full covariance."""
         table = self.table
+        dM, dpsi = dq
+        H = torch.empty_like(dq)
         dS2 = self.S2 * dpsi
-        dA = self.A * torch.add(dM, dS2, alpha=0.5)
+        dA = torch.add(dM, dS2, alpha=0.5).mul_(self.A)
         dpull, dprecision = self.layer.turn(table.project(dM), dS2)
-        H_M = dA + weigh(table, dpull)
-        H_psi = dA.add_(weigh(table, dprecision.expand_as(dA))).mul_(self.S2).addcmul_(dS2, self._rate).mul_(0.5)
-        return H_M, H_psi
+        torch.add(dA, weigh(table, dpull), out=H[0])
+        dA.add_(dprecision if table.w is None else table.w[:, None] * dprecision)
+        torch.mul(dS2, self.rate, out=H[1])
+        H[1].addcmul_(dA, self.S2).mul_(0.5)
+        return H
 
 
 class ProfiledElbo(torch.autograd.Function):
-    """Minus the ELBO of (M, psi); its backward is a function too, whose backward is the Hessian product."""
+    """Minus the ELBO of q; its backward is a function too, whose backward is the Hessian product."""
 
     @staticmethod
-    def forward(ctx: Any, M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+    def forward(ctx: Any, q: Tensor, table: LatentTable) -> Tensor:
         """The value (scalar)."""
-        ctx.at = Evaluation(M, psi, table)
-        ctx.save_for_backward(M, psi)
+        ctx.at = Evaluation(q, table)
+        ctx.save_for_backward(q)
         return ctx.at.value
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         """Gradient times the upstream scalar."""
-        G_M, G_psi = ProfiledElboGradient.apply(*ctx.saved_tensors, ctx.at)
-        return upstream * G_M, upstream * G_psi, None
+        (q,) = ctx.saved_tensors
+        return upstream * ProfiledElboGradient.apply(q, ctx.at), None
 
 
 class ProfiledElboGradient(torch.autograd.Function):
-    """Gradient in (M, psi) of an evaluation."""
+    """Gradient in q of an evaluation."""
 
     @staticmethod
-    def forward(ctx: Any, M: Tensor, psi: Tensor, at: Evaluation) -> tuple[Tensor, Tensor]:  # noqa: ARG004 (graph)
-        """The pair of gradients (n×p each)."""
+    def forward(ctx: Any, q: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (q is there for the graph)
+        """The gradient, 2×n×p."""
         ctx.at = at
         return at.gradient()
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dM: Tensor, dpsi: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Hessian times (dM, dpsi): the Hessian is symmetric."""
-        return *ctx.at.product(dM, dpsi), None
+    def backward(ctx: Any, dq: Tensor) -> tuple[Tensor, None]:
+        """Hessian times dq: the Hessian is symmetric."""
+        if torch.is_grad_enabled():
+            raise NotImplementedError("The profiled ELBO has no third derivatives; use the plain objective for them.")
+        return ctx.at.product(dq), None
 
 
-def objective(M: Tensor, psi: Tensor, table: LatentTable) -> Tensor:
+def objective(q: Tensor, table: LatentTable) -> Tensor:
     """Minus the ELBO (scalar, nats), with analytic gradient and Hessian product behind autograd's own interface."""
-    return ProfiledElbo.apply(M, psi, table)
+    return ProfiledElbo.apply(q, table)
 
 
 def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
@@ -160,15 +170,12 @@ def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
 
     The block is [[a + o, a s²/2], [., s²(a(1 + s²/2) + o)/2]] with a = wKA and o = w omega; it is positive definite.
     """
-    MM = at.A + weigh(at.table, at.layer.precision.expand_as(at.A))
     Mpsi = 0.5 * at.A * at.S2
-    return MM, Mpsi, 0.5 * at.S2 * (MM + Mpsi)
+    return at.rate, Mpsi, 0.5 * at.S2 * (at.rate + Mpsi)
 
 
-def feature_preconditioner(
-    M: Tensor, psi: Tensor, table: LatentTable
-) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Approximate inverse of the Hessian's block of each feature, as a map (v_M, v_psi) -> (z_M, z_psi).
+def feature_preconditioner(q: Tensor, table: LatentTable) -> Callable[[Tensor], Tensor]:
+    """Approximate inverse of the Hessian's block of each feature, as a map on 2×n×p.
 
     With psi eliminated cell by cell, the block of feature j in its column of M is, for a full covariance,
 
@@ -181,7 +188,7 @@ def feature_preconditioner(
     is kept whole among the columns of the design and diagonal among the others. Rare features need it: their D is
     almost all omega, and without F the preconditioner takes the flat directions for steep ones.
     """
-    at = Evaluation(M, psi, table)
+    at = Evaluation(q, table)
     MM, Mpsi, psipsi = block_curvature(at)
     ratio = Mpsi / psipsi
     inverse = (MM - ratio * Mpsi).reciprocal_()
@@ -198,12 +205,18 @@ def feature_preconditioner(
         gain = 1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ inverse)
         bends.append((F, lambda c: gain * c))
 
-    def apply(v_M: Tensor, v_psi: Tensor) -> tuple[Tensor, Tensor]:
-        first = torch.addcmul(v_M, ratio, v_psi, value=-1.0).mul_(inverse)
+    own = psipsi.reciprocal_()
+
+    def apply(v: Tensor) -> Tensor:
+        z = torch.empty_like(v)
+        first = torch.addcmul(v[0], ratio, v[1], value=-1.0).mul_(inverse)
         z_M = first
         for F, solve in bends:
             z_M = torch.addcmul(z_M, F @ solve(F.mT @ first), inverse)
-        return z_M, torch.addcmul(v_psi / psipsi, ratio, z_M, value=-1.0)
+        z[0] = z_M
+        torch.mul(v[1], own, out=z[1])
+        z[1].addcmul_(ratio, z_M, value=-1.0)
+        return z
 
     return apply
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,24 +43,55 @@ def test_derivatives_are_those_of_the_plain_objective(covariance: str, weighted:
     if weighted:
         data = replace(data, w=0.5 + torch.rand(n, generator=g).double(), K=torch.rand(n, p, generator=g) > 0.2)
     table = model(covariance, p).prepare(data).table
-    M = torch.randn(n, p, generator=g, dtype=torch.float64).requires_grad_()
-    psi = (torch.randn(n, p, generator=g, dtype=torch.float64) - 1).requires_grad_()
-
-    def fast(M: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
-        return objective(M, psi, table)
-
-    def plain(M: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
-        return plain_objective(M, psi, table)
-
-    assert torch.autograd.gradcheck(fast, (M, psi))
-    assert torch.autograd.gradgradcheck(fast, (M, psi))
-    torch.testing.assert_close(fast(M, psi), plain(M, psi), rtol=1e-14, atol=0)
-    v = (torch.randn_like(M), torch.randn_like(psi))
+    q = torch.randn(2, n, p, generator=g, dtype=torch.float64)
+    q[1] -= 1
+    q.requires_grad_()
+    fast, plain = partial(objective, table=table), partial(plain_objective, table=table)
+    assert torch.autograd.gradcheck(fast, (q,))
+    assert torch.autograd.gradgradcheck(fast, (q,))
+    torch.testing.assert_close(fast(q), plain(q), rtol=1e-14, atol=0)
+    v = torch.randn_like(q)
     for derivative in (torch.autograd.functional.vjp, torch.autograd.functional.vhp):
         weight = torch.ones((), dtype=torch.float64) if derivative is torch.autograd.functional.vjp else v
-        ours, theirs = derivative(fast, (M, psi), weight)[1], derivative(plain, (M, psi), weight)[1]
-        for a, b in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(
+            derivative(fast, q, weight)[1], derivative(plain, q, weight)[1], rtol=1e-11, atol=1e-11
+        )
+
+
+@pytest.mark.parametrize("covariance", [*FREE, "fixed"])
+def test_preconditioner_is_symmetric_and_positive(covariance: str) -> None:
+    data, _, _ = pln_table(30, 4, seed=20)
+    data = replace(data, w=torch.linspace(0.5, 2, 30, dtype=torch.float64))
+    chosen = model(covariance, 4)
+    prepared = chosen.prepare(data)
+    start = chosen.start(prepared)
+    apply = chosen.preconditioner(start, prepared)
+    unit = torch.eye(2 * 30 * 4, dtype=torch.float64).view(-1, 2, 30, 4)
+    P = torch.stack([apply({"q": e})["q"].flatten() for e in unit])
+    torch.testing.assert_close(P, P.mT, rtol=1e-10, atol=1e-12)
+    assert float(torch.linalg.eigvalsh(P).min()) > 0
+
+
+def test_preconditioner_inverts_the_hessian_of_a_feature_alone_with_its_variance_fixed() -> None:
+    """p = 1 and Omega fixed: nothing is approximated but psi, so P^-1 H is the identity."""
+    data, _, _ = pln_table(12, 1, seed=21)
+    data = replace(data, w=torch.linspace(0.5, 2, 12, dtype=torch.float64))
+    chosen = model("fixed", 1)
+    prepared = chosen.prepare(data)
+    q = chosen.start(prepared)["q"]
+    H = torch.autograd.functional.hessian(partial(plain_objective, table=prepared.table), q).view(24, 24)
+    apply = chosen.preconditioner({"q": q}, prepared)
+    PH = torch.stack([apply({"q": column.view(2, 12, 1)})["q"].flatten() for column in H], 1)
+    torch.testing.assert_close(PH, torch.eye(24, dtype=torch.float64), rtol=0, atol=1e-8)
+
+
+def test_third_derivatives_are_refused_rather_than_wrong() -> None:
+    data, _, _ = pln_table(5, 2, seed=22)
+    table = PLN().prepare(data).table
+    q = torch.zeros(2, 5, 2, dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(objective(q, table), q, create_graph=True)
+    with pytest.raises(NotImplementedError, match="third"):
+        torch.autograd.grad(g.square().sum(), q, create_graph=True)
 
 
 def test_profiled_objective_is_minus_the_textbook_elbo() -> None:
@@ -280,7 +312,7 @@ def test_separation_is_the_supremum() -> None:
         M = result.state["M_finite"].clone()
         cells = X[:, 1] > 0
         M[cells, 0] += lower - M[cells, 0].mean()
-        values.append(-float(plain_objective(M, 2 * result.estimates["S"].log(), open_table)))
+        values.append(-float(plain_objective(torch.stack([M, 2 * result.estimates["S"].log()]), open_table)))
     assert values[0] < values[1] < values[2] < elbo(result) + 1e-9
     assert values[2] == pytest.approx(elbo(result), abs=1e-9)
 
@@ -355,8 +387,8 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
         poisson = -float(first.losses(gamma)) - float(torch.lgamma(data.Y[:, 0] + 1).sum())
         rest = PLN()
         alone = dataset(data.Y[:, 1:], data.X)
-        rest_value = -float(plain_objective(M[:, 1:], psi[:, 1:], rest.prepare(alone).table))
-        return -float(plain_objective(M, psi, table)) - poisson - rest_value
+        rest_value = -float(plain_objective(torch.stack([M[:, 1:], psi[:, 1:]]), rest.prepare(alone).table))
+        return -float(plain_objective(torch.stack([M, psi]), table)) - poisson - rest_value
 
     t = 1e-6
     # The profiled bound is at least what the construction promises, and both vanish in proportion to t.
