@@ -165,8 +165,11 @@ class Point:
         return self._gradient
 
     def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, both (m,)."""
-        (product,) = torch.autograd.grad(self.gradient(), self.x, v, retain_graph=True)
+        """Hessian times v, both (m,): the gradient of g'v.
+
+        Handing v to `grad` as its grad_outputs would do the same, and import sympy (0.3 s) to check v's shape.
+        """
+        (product,) = torch.autograd.grad(torch.dot(self.gradient(), v), self.x, retain_graph=True)
         return product
 
 
