@@ -51,6 +51,12 @@ def some(names: Iterable[object], limit: int = 5) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 sample`, `3 samples`, `2 missing entries`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """``" Did you mean `x`?"`` for the known name closest to `name`, or an empty string."""
     from difflib import get_close_matches

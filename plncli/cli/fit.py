@@ -16,7 +16,7 @@ from plncli import console
 from plncli.cli.options import SWITCHES, Command, verb, with_settings
 from plncli.cli.signals import Cancellation, cancellation
 from plncli.console import Console
-from plncli.errors import some
+from plncli.errors import counted, some
 from plncli.files import config as configuration
 from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
@@ -78,6 +78,7 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
             if dry_run:
+                model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
             result = _fitted(config, read, optimizer, say, state)
@@ -148,8 +149,6 @@ def _outcome(
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int, out: Path) -> None:
-    from plncli.files.tables import counted
-
     data = read.data
     for source in read.sources:
         say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")

@@ -338,6 +338,11 @@ def check(config: FitConfig) -> None:
             f"Both --offsets {config.offsets} and --exposure {config.exposure} are set; give one. "
             "An empty value (--exposure '') unsets what a configuration file sets."
         )
+    if config.optimizer == "vem" and config.model not in PLN:
+        raise UsageError(
+            f"--optimizer vem alternates with a latent layer, which `plncli fit {config.model}` has not. "
+            "Use newton-cg or lbfgs."
+        )
     if config.covariance == "fixed" and not config.precision:
         raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")
     if config.precision and config.covariance != "fixed":

@@ -1,8 +1,6 @@
 """From a formula and a table of covariates to a design matrix, with the encoding kept for new data.
 
-Formulas are Wilkinson notation as formulaic reads it, with `offset(...)` terms added. What stands inside calls is
-Python to formulaic: here every such expression must pass a whitelist first, so that a formula can name columns,
-numbers and the documented functions and nothing else. The encoding (levels, contrasts, means, knots) is kept as JSON.
+The encoding (levels, contrasts, means, knots) is kept as JSON.
 """
 
 from __future__ import annotations
@@ -10,43 +8,16 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import DataError, FormulaError, nearest, some
-from plncli.files.tables import counted
+from plncli.errors import DataError, FormulaError, counted, nearest, some
+from plncli.files.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-MATHS = ("log", "log1p", "log2", "log10", "exp", "expm1", "sqrt", "abs", "sin", "cos")
-TRANSFORMS = ("center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc", "C", "I")
-CONTRASTS = ("treatment", "sum", "helmert", "diff", "poly", "sas")
-PATSY_CONTRASTS = ("Treatment", "Sum", "Helmert", "Diff", "Poly")
-FUNCTIONS = (*MATHS, *TRANSFORMS, *PATSY_CONTRASTS, *(f"contr.{name}" for name in CONTRASTS))
-KNOWN = (
-    f"{', '.join((*MATHS, *TRANSFORMS))}, offset, and the contrasts of C(): {', '.join(FUNCTIONS[-len(CONTRASTS) :])}"
-)
-SYNTAX = (
-    ast.Expression, ast.Load, ast.Constant, ast.List, ast.Tuple, ast.keyword, ast.BinOp, ast.UnaryOp, ast.Compare,
-    ast.operator, ast.unaryop, ast.cmpop,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A formula taken apart: names of responses, terms right of `~` without offsets, expressions of the offsets.
-
-    `columns` are the columns of the table that any of them uses.
-    """
-
-    text: str = "~ 1"
-    lhs: tuple[str, ...] = ()
-    rhs: str = "1"
-    offsets: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +86,7 @@ class Encoding:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Encoding:
         """The inverse of `to_json`; the formula passes the whitelist again."""
-        _check_python(content["formula"], tuple(content["columns"]))
+        names_in(content["formula"], content["formula"], tuple(content["columns"]))
         columns = {name: None if levels is None else tuple(levels) for name, levels in content["columns"].items()}
         return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]))
 
@@ -168,260 +139,10 @@ class Design:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Design:
         """The inverse of `to_json`."""
-        formula = Formula(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in content["formula"].items()}
-        )
+        parts: dict[str, Any] = dict(content["formula"])
+        parts |= {key: tuple(part) for key, part in parts.items() if isinstance(part, list)}
         x, o = (None if content[key] is None else Encoding.from_json(content[key]) for key in ("x", "offset"))
-        return cls(formula, x, o)
-
-
-# Reading a formula
-
-
-def parse(text: str | None, columns: Sequence[str] = (), table: str | None = None) -> Formula:
-    """Take a formula apart. `columns` are those of the covariates, `table` their file; None when there is none.
-
-    FormulaError for bad syntax, names that are not columns, and Python that is not documented notation.
-    """
-    text = (text or "~ 1").strip()
-    if re.fullmatch(r"~?\s*1?", text):
-        return Formula(text)
-    _check_python(text, columns)
-    text = _expand_dot(text, columns)
-    left, right = _sides(text)
-    right, offsets = _take_offsets(right, text)
-    lhs = _responses(left, text)
-    expressions = [response for response in lhs if response not in columns]
-    named = [response for response in lhs if response in columns]
-    parts = (*expressions, right, *(f"{{{inside}}}" for inside in offsets))
-    names = tuple(dict.fromkeys((*named, *(name for part in parts for name in _names(part, text, columns)))))
-    unknown = [name for name in names if name not in set(columns)]
-    if unknown:
-        raise FormulaError(_unknown(unknown[0], text, columns, table))
-    _check_syntax(right, text)
-    return Formula(text, lhs, right, offsets, names)
-
-
-def _check_syntax(right: str, formula: str) -> None:
-    """FormulaError when formulaic cannot make terms of the right side."""
-    from formulaic import Formula as Terms
-    from formulaic.errors import FormulaicError
-
-    try:
-        Terms(right if "offset" in formula else formula)
-    except FormulaicError as error:
-        raise _syntax_error(formula, error) from None
-
-
-def _tokens(text: str, formula: str) -> list[Any]:
-    """Formulaic's tokens of `text`, a part of `formula`."""
-    from formulaic.errors import FormulaicError
-    from formulaic.parser.algos.tokenize import tokenize
-
-    try:
-        return list(tokenize(text))
-    except FormulaicError as error:
-        raise _syntax_error(formula, error) from None
-
-
-def _kind(token: Any) -> str:
-    """operator, name, value, python or context."""
-    return str(token.kind.value)
-
-
-def _syntax_error(formula: str, error: Exception) -> FormulaError:
-    """What formulaic says of a formula, with the place it marks."""
-    words = re.sub(r"\x1b\[[\d;]*m", "", str(error))
-    message, _, context = words.partition("\n\n")
-    message = " ".join(message.split()).replace("insuffient", "insufficient").rstrip(".")
-    place = ""
-    if "⧛" in context:
-        before, _, rest = context.partition("⧛")
-        marked, _, after = rest.partition("⧚")
-        whole = before + marked + after == formula
-        place = f", at character {len(before) + 1} (`{marked}`)" if whole else f", at `{marked}`"
-    return FormulaError(f"The formula `{formula}` cannot be read: {message}{place}.")
-
-
-def _sides(text: str) -> tuple[str, str]:
-    """What stands left and right of `~`; a formula without one is a right side."""
-    tokens = _tokens(text, text)
-    bars = [token for token in tokens if _kind(token) == "operator" and "|" in token.token]
-    if bars:
-        raise FormulaError(
-            f"The formula `{text}` holds `|`: terms with bars (random effects, several parts) are not available."
-        )
-    tildes = [
-        token.source_start + token.token.index("~")
-        for token in tokens
-        if _kind(token) == "operator" and "~" in token.token
-    ]
-    if len(tildes) > 1:
-        raise FormulaError(f"The formula `{text}` holds more than one `~`; write `response ~ terms`.")
-    return (text[: tildes[0]].strip(), text[tildes[0] + 1 :].strip()) if tildes else ("", text)
-
-
-def _expand_dot(text: str, columns: Sequence[str]) -> str:
-    """`.` written out as all columns that the formula does not name otherwise."""
-    dots = [token for token in _tokens(text, text) if token.token == "." and _kind(token) in ("value", "operator")]
-    if not dots:
-        return text
-    named = set(_names(re.sub(r"(?<![\w.`)])\.(?![\w.`(])", "1", text), text, columns))
-    others = [f"`{name}`" for name in columns if name not in named]
-    if not others:
-        raise FormulaError(f"`.` in the formula `{text}` stands for all other columns, and there are none.")
-    for token in reversed(dots):
-        text = f"{text[: token.source_start]}({' + '.join(others)}){text[token.source_end + 1 :]}"
-    return text
-
-
-def _take_offsets(right: str, formula: str) -> tuple[str, tuple[str, ...]]:
-    """The right side without its `offset(...)` terms, and what stood inside them."""
-    offsets: list[str] = []
-    while True:
-        calls = [t for t in _tokens(right, formula) if _kind(t) == "python" and re.match(r"offset\s*\(", t.token)]
-        if not calls:
-            return right, tuple(reversed(offsets))
-        call = calls[-1]
-        before, after = right[: call.source_start].rstrip(), right[call.source_end + 1 :].lstrip()
-        depth = _depth(before, formula)
-        if depth or (before and before[-1] != "+") or (after and after[0] not in "+-"):
-            raise FormulaError(
-                f"In the formula `{formula}`, `{call.token}` must be added on its own: `... + {call.token}`, "
-                f"neither subtracted, nor multiplied, nor inside brackets."
-            )
-        inside = call.token[call.token.index("(") + 1 : call.token.rindex(")")].strip()
-        if not inside or inside in offsets:
-            raise FormulaError(
-                f"In the formula `{formula}`, `{call.token}` is {'empty' if not inside else 'there twice'}."
-            )
-        offsets.append(inside)
-        before = before[:-1].rstrip()
-        right = f"{before} {after}".strip() if before or after.startswith("-") else after.lstrip("+ ")
-        right = right or "1"
-
-
-def _depth(before: str, formula: str) -> int:
-    """How many grouping brackets are open at the end of `before`."""
-    signs = [token.token for token in _tokens(before, formula) if _kind(token) == "context"]
-    return sum(1 if sign in "([" else -1 for sign in signs)
-
-
-def _responses(left: str, formula: str) -> tuple[str, ...]:
-    """The terms left of `~`, each a column or an expression; names keep no backticks."""
-    if not left:
-        return ()
-    pieces: list[str] = []
-    for token in _tokens(left, formula):
-        if _kind(token) in ("name", "python"):
-            pieces.append(token.token)
-        elif not (_kind(token) == "operator" and token.token == "+" and pieces):
-            raise FormulaError(
-                f"Left of `~` in `{formula}` stands `{left}`; write one response, or several as `y1 + y2 ~ ...`."
-            )
-    if len(pieces) != len(set(pieces)):
-        raise FormulaError(f"Left of `~` in `{formula}` a response is named twice.")
-    return tuple(pieces)
-
-
-def _unknown(name: str, formula: str, columns: Sequence[str], table: str | None) -> str:
-    """Message for a name that is no column."""
-    if table is None:
-        return (
-            f"The formula `{formula}` uses `{name}`, but no table of covariates is given. Add --covariates FILE "
-            "with that column."
-        )
-    return (
-        f"The formula `{formula}` uses `{name}`, which is no column of {table}.{nearest(name, columns)} Its "
-        f"columns are: {some(columns, 20)}."
-    )
-
-
-# The whitelist
-
-
-def _names(text: str, formula: str, columns: Sequence[str]) -> Iterator[str]:
-    """Columns named in a part of a formula."""
-    for token in _tokens(text, formula):
-        if _kind(token) == "name":
-            yield token.token
-        elif _kind(token) == "python":
-            yield from _python_names(token.token, formula, columns, offset=True)
-
-
-def _check_python(formula: str, columns: Sequence[str]) -> None:
-    """FormulaError unless every Python expression in a formula is documented notation."""
-    for token in _tokens(formula, formula):
-        if _kind(token) == "python":
-            _python_names(token.token, formula, columns, offset=True)
-
-
-def _syntax_tree(code: str, formula: str) -> tuple[ast.Expression, dict[str, str]]:
-    """The tree that formulaic will evaluate for `code`, and the columns that stand behind made-up names."""
-    from formulaic.utils.code import sanitize_variable_names
-
-    quoted = re.findall(r"`([^`]*)`", code)
-    if any(re.search(r"[\"'\\]", name) or not name for name in quoted) or "_formulaic" in code:
-        raise FormulaError(f"In `{formula}`, `{code}` names a column with quotes or backslashes in it; rename it.")
-    aliases: dict[str, str] = {}
-    try:
-        return ast.parse(sanitize_variable_names(code, {}, aliases), mode="eval"), aliases
-    except (SyntaxError, ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else "it is too long or holds odd characters"
-        raise FormulaError(f"The formula `{formula}` cannot be read: in `{code}`, {reason}.") from None
-
-
-def _python_names(code: str, formula: str, columns: Sequence[str], *, offset: bool = False) -> list[str]:
-    """Columns that an expression such as `log(depth)` uses; FormulaError for anything outside the whitelist.
-
-    With `offset`, the expression may be a call of offset() as a whole.
-    """
-    tree, aliases = _syntax_tree(code, formula)
-    names: list[str] = []
-    todo: list[ast.AST] = [tree.body]
-    while todo:
-        node = todo.pop(0)
-        if isinstance(node, ast.Call):
-            is_offset = offset and node is tree.body and ast.unparse(node.func) == "offset"
-            if not is_offset:
-                _check_call(node, code, formula, columns)
-            todo = [*node.args, *node.keywords, *todo]
-        elif isinstance(node, ast.Attribute):
-            written = ast.unparse(node)
-            if written not in FUNCTIONS:
-                hint = f" Write the name of the column in backticks: `{written}`." if written in columns else ""
-                raise FormulaError(f"In the formula `{formula}`, `{written}` is not available.{hint}")
-        elif isinstance(node, ast.Name):
-            name = aliases.get(node.id, node.id)
-            if name not in PATSY_CONTRASTS or name in columns:
-                names.append(name)
-        elif isinstance(node, SYNTAX):
-            todo = [*ast.iter_child_nodes(node), *todo]
-        else:
-            raise FormulaError(
-                f"In the formula `{formula}`, `{code}` holds Python that formulas do not take ({type(node).__name__}). "
-                f"They take columns, numbers, arithmetic, comparisons, and these functions: {KNOWN}."
-            )
-    return names
-
-
-def _check_call(node: ast.Call, code: str, formula: str, columns: Sequence[str]) -> None:
-    """FormulaError unless a documented function is called with plain arguments."""
-    called = ast.unparse(node.func)
-    short = called.removeprefix("np.")
-    if called == "offset":
-        raise FormulaError(f"In the formula `{formula}`, `offset(...)` must be a term of its own.")
-    if called not in FUNCTIONS and short not in MATHS:
-        hint = " Several responses are written `y1 + y2 ~ ...`." if called == "cbind" else nearest(short, FUNCTIONS)
-        raise FormulaError(
-            f"The formula `{formula}` calls `{called}`, which is not available.{hint} There are: {KNOWN}."
-        )
-    if called.partition(".")[0] in columns:
-        raise FormulaError(
-            f"The formula `{formula}` calls `{called}`, but a column has that name too; rename the column."
-        )
-    if any(keyword.arg is None or keyword.arg.startswith("_") for keyword in node.keywords):
-        raise FormulaError(f"In the formula `{formula}`, `{code}` passes an argument that is not available.")
+        return cls(Formula(**parts), x, o)
 
 
 # Making the matrix
@@ -448,10 +169,10 @@ def make_design(
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
     used = frame[_used([formula.rhs], formula)]
-    _refuse_single({name: _levels(used[name]) for name in used.columns}, len(used), table)
+    _check_levels({name: _levels(used[name]) for name in used.columns}, len(used), table)
     encoding, matrix = Encoding.fit(formula.rhs, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
-    _refuse_single(levels, len(used), table)
+    _check_levels(levels, len(used), table)
     if not encoding.terms:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
     _refuse_infinite(matrix, encoding.terms, samples)
@@ -470,7 +191,7 @@ def expression(text: str, formula: Formula, frame: pd.DataFrame) -> np.ndarray:
 
 def _used(parts: Iterable[str], formula: Formula) -> list[str]:
     """Columns that the parts of a formula use."""
-    return list(dict.fromkeys(name for part in parts for name in _names(part, formula.text, formula.columns)))
+    return list(dict.fromkeys(name for part in parts for name in names_in(part, formula.text, formula.columns)))
 
 
 def _offset_names(formula: Formula) -> tuple[str, ...]:
@@ -488,10 +209,9 @@ def _materialise(
     from formulaic.errors import DataMismatchWarning, FormulaicError
     from formulaic.parser.types import Factor
 
-    names = tuple(map(str, frame.columns))
-    _check_python(formula, names)
+    names_in(formula, formula, tuple(map(str, frame.columns)))
     context = {name: getattr(np, name) for name in MATHS}
-    encoders = {key: (Factor.Kind(kind), _revive(inner)) for key, (kind, inner) in state.get("encoders", {}).items()}
+    encoders = {key: (Factor.Kind(role), _revive(inner)) for key, (role, inner) in state.get("encoders", {}).items()}
     try:
         terms = Terms(formula)
         spec = ModelSpec(
@@ -511,24 +231,14 @@ def _materialise(
     except FormulaicError as error:
         if "Unable to evaluate" in str(error):
             raise FormulaError(_evaluation_error(formula, str(error))) from None
-        raise _syntax_error(formula, error) from None
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        KeyError,
-        NameError,
-        IndexError,
-        np.linalg.LinAlgError,
-    ) as error:
-        raise FormulaError(
-            f"The formula `{formula}` cannot be computed: {str(error).splitlines()[0] if str(error) else error!r}."
-        ) from None
+        raise syntax_error(formula, error) from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, NameError) as error:
+        reason = (str(error) or repr(error)).splitlines()[0].strip(".\"'")
+        raise FormulaError(f"The formula `{formula}` cannot be computed: {reason}.") from None
     learnt = made.model_spec
     kinds = {
-        key: [kind.value, _plain({k: v for k, v in inner.items() if k != "contrasts"})]
-        for key, (kind, inner) in learnt.encoder_state.items()
+        key: [role.value, _plain({k: v for k, v in inner.items() if k != "contrasts"})]
+        for key, (role, inner) in learnt.encoder_state.items()
     }
     matrix = np.ascontiguousarray(made, dtype=np.float64)
     return (
@@ -543,13 +253,10 @@ def _evaluation_error(formula: str, words: str) -> str:
     found = re.search(r"factor `(.*?)`\. \[(\w+): (.*)\]", words, re.DOTALL)
     if not found:
         return f"The formula `{formula}` cannot be computed: {words.splitlines()[0]}."
-    factor, kind, reason = found.groups()
-    textual = kind in ("TypeError", "UFuncTypeError") or "could not convert" in reason
-    advice = " It needs a column of numbers." if textual else ""
-    return (
-        f"The term `{factor}` of the formula `{formula}` cannot be computed: "
-        f"{reason.splitlines()[0].rstrip('.')}.{advice}"
-    )
+    factor, _, reason = found.groups()
+    if "dtype category" in reason or "could not convert string" in reason or "Categorical" in reason:
+        return f"The term `{factor}` needs a column of numbers, and a column in it holds labels."
+    return f"The term `{factor}` cannot be computed: {reason.splitlines()[0].rstrip('.')}."
 
 
 def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -557,9 +264,9 @@ def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
     import numpy as np
 
     levelled = set()
-    for token in _tokens(formula, formula):
-        if _kind(token) == "python":
-            tree, aliases = _syntax_tree(token.token, formula)
+    for token in tokens(formula, formula):
+        if kind(token) == "python":
+            tree, aliases = syntax_tree(token.token, formula)
             for node in ast.walk(tree):
                 if (
                     isinstance(node, ast.Call)
@@ -619,14 +326,27 @@ def _revive(value: Any) -> Any:
 # Faults of a design
 
 
-def _refuse_single(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> None:
-    """DataError for a column, or a C(...), of labels that has one level in the n samples kept: it explains nothing."""
+def _check_levels(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> None:
+    """DataError for a column, or a C(...), of labels that has one level in the n samples kept, or one for each."""
     for name, known in levels.items():
         if known is not None and len(known) == 1:
             raise DataError(
                 f"Column `{name}` of {table} has one level (`{known[0]}`) in {counted(n, 'sample')} kept, "
                 f"so it explains nothing. Take it out of the formula."
             )
+        if known is not None and len(known) == n:
+            odd = words_among_numbers(known)
+            advice = f"mend its entries that are no numbers ({some(odd, 3)})" if odd else "merge its levels"
+            raise DataError(
+                f"Column `{name}` of {table} has a different label ({some(known, 3)}) in each of the {n} samples kept, "
+                f"so it leaves nothing to learn. Take it out of the formula, or {advice}."
+            )
+
+
+def words_among_numbers(levels: Sequence[Any]) -> list[str]:
+    """The levels that are no numbers, where most of them are: a column of numbers with a few texts in it."""
+    words = [str(level) for level in levels if not re.fullmatch(r"[+-]?[\d.,]+([eE][+-]?\d+)?", str(level))]
+    return words if len(words) < len(levels) / 2 else []
 
 
 def _refuse_constant(matrix: np.ndarray, terms: Sequence[str], table: str) -> None:

@@ -5,6 +5,7 @@ Whatever is left out on the way is told: each sentence of `Inputs.notes` goes to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,17 +15,18 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import DataError, FormulaError, UsageError, nearest, some
+from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
-from plncli.files.design import Design, Formula, expression, make_design, parse
-from plncli.files.tables import Table, counted, frame, numbers, read_table, refuse, refuse_missing
-from plncli.linalg import dependent_columns, describe_dependence
+from plncli.files.design import Design, expression, make_design, words_among_numbers
+from plncli.files.formula import Formula, parse
+from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse
 from plncli.offsets import log_exposure, spread
 
 if TYPE_CHECKING:
     import numpy as np
 
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
+FINITE_RULE = "Give finite numbers."
 NUMBERS_RULE = "Give numbers, without units or thousand separators."
 
 
@@ -93,7 +95,8 @@ class Tables:
             return self
         rows = np.flatnonzero(~gone)
         names = tuple(self.samples[i] for i in np.flatnonzero(gone).tolist())
-        reason = f"{counted(len(names), 'sample')} left out, because {why}: {some(names)}."
+        them = "it" if len(names) == 1 else "them"
+        reason = f"{counted(len(names), 'sample')} left out, because {why} for {them}: {some(names)}."
         if not len(rows):
             raise DataError(f"No sample is left: {reason}")
         tables = {option: table.take(rows) for option, table in self.by_option.items()}
@@ -128,7 +131,7 @@ def load(config: FitConfig, *, device: torch.device, dtype: torch.dtype) -> Inpu
     used = tuple(dict.fromkeys((*formula.columns, *weight_column)))
     joined = _without_missing(joined, used, config.missing)
     if joined.get("weights"):
-        joined = joined.without(_weights(joined["weights"]) == 0, "their weight is 0")
+        joined = joined.without(_weights(joined["weights"]) == 0, "the weight is 0")
     return _assemble(config, formula, joined, used, precision, sources, device, dtype)
 
 
@@ -150,7 +153,7 @@ def _assemble(
     if config.model == "pln":
         tables, Y, K, responses = _counts(tables, config.all_zero)
     covariates = tables.get("covariates")
-    columns = frame(covariates, used) if covariates and used else range(len(tables.samples))  # only its length is asked
+    columns = frame(covariates or tables[tables.main], used)
     if config.model != "pln":
         response = _response(tables, formula, columns)
         responses = response.columns
@@ -161,7 +164,6 @@ def _assemble(
             Y = _real(response)
     where = covariates.name if covariates else ""
     design, X, offset = make_design(formula, columns, tables.samples, where)
-    _check_size(X, design, config.model, len(tables.samples))
     O, tables = _offset(tables, responses, offset)
     w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
     if config.model == "pln" and not (tables.get("offsets") or tables.get("exposure") or formula.offsets):
@@ -262,10 +264,14 @@ def _join(tables: Tables, *, named: bool) -> Tables:
     places = {table.option: _places(main, table) for table in others if table.samples != main.samples}
     kept = np.ones(len(main.samples), dtype=bool)
     drops: list[Drop] = []
+    hints: list[str] = []
     for table in others:
         if (at := places.get(table.option)) is not None:
             _check_common(main, table, at)
-            drops += _unmatched(main, table, at)
+            missed = _unmatched(main, table, at)
+            drops += missed
+            if len(missed) == 2:
+                hints.append(_spelt_otherwise(missed[0].names, missed[1].names).strip())
             kept &= at >= 0
     if not kept.any():
         raise DataError(f"No sample of {main.name} is in all of {', '.join(table.name for table in others)}.")
@@ -277,7 +283,9 @@ def _join(tables: Tables, *, named: bool) -> Tables:
     for drop in dict.fromkeys(drops):  # a column of weights repeats what its table said
         tables = tables.telling(drop)
     if drops:
-        tables = tables.noting(f"{counted(int(kept.sum()), 'sample')} of {main.name} can be used.")
+        tables = tables.noting(
+            f"{counted(int(kept.sum()), 'sample')} of {main.name} can be used.", *dict.fromkeys(filter(None, hints))
+        )
     return replace(tables, by_option=joined)
 
 
@@ -304,7 +312,20 @@ def _check_common(main: Table, other: Table, at: np.ndarray) -> None:
     raise DataError(
         f"{main.name} and {other.name} have no sample name in common: {some(main.samples, 3)} against "
         f"{some(other.samples, 3)}. The first column of each must hold the same names."
+        f"{_spelt_otherwise(main.samples, other.samples)}"
     )
+
+
+def _spelt_otherwise(names: Sequence[str], others: Sequence[str]) -> str:
+    """A sentence when names of either side are alike but for case, blanks, signs or leading zeros; else nothing."""
+
+    def plain(name: str) -> str:
+        word = re.sub(r"[\W_]", "", re.sub(r"\.0+$", "", name.casefold()))
+        return re.sub(r"(?<!\d)0+(?=\d)|^x(?=\d)", "", word)  # R puts an X before a number
+
+    known = {plain(other): other for other in others}
+    pairs = [f"`{name}` against `{known[plain(name)]}`" for name in names if plain(name) in known]
+    return f" Are these the same, spelt in two ways: {some(pairs, 3)}?" if pairs else ""
 
 
 def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:
@@ -334,16 +355,14 @@ def _without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables
         table = whole.select(used) if option == "covariates" else whole
         if option == "counts" and policy == "keep":
             continue
-        missing = _missing(table)
+        missing = missing_cells(table)
         if missing is None:
             continue
         if policy != "drop":
-            refuse_missing(table, missing, _missing_rule(option, policy))
+            refuse(table, missing, "missing entry", _missing_rule(option, policy))
         gone |= missing.any(axis=1)
         about.append(table.name)
-    return (
-        tables.without(gone, f"{' and '.join(dict.fromkeys(about))} has missing entries for them") if about else tables
-    )
+    return tables.without(gone, f"{' and '.join(dict.fromkeys(about))} has missing entries") if about else tables
 
 
 def _missing_rule(option: str, policy: str) -> str:
@@ -356,16 +375,6 @@ def _missing_rule(option: str, policy: str) -> str:
     return f"Use --missing drop to leave these samples out{keep} or fill the entries in."
 
 
-def _missing(table: Table) -> np.ndarray | None:
-    """n×columns mask of missing entries; None when there are none."""
-    import numpy as np
-
-    columns = table.cells.columns
-    if not any(column.null_count for column in columns):
-        return None
-    return np.column_stack([column.is_null().to_numpy() for column in columns])
-
-
 # The table to explain
 
 
@@ -375,27 +384,18 @@ def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarr
 
     table = tables["counts"]
     Y, missing = numbers(table, COUNTS_RULE)
-    refuse(table, ~np.isfinite(Y), Y, "infinite count", "infinite counts", COUNTS_RULE)
-    refuse(
-        table, Y < 0, Y, "negative count", "negative counts", f"{COUNTS_RULE} Use the raw counts, not transformed ones."
-    )
-    rule = f"{COUNTS_RULE} Use the raw counts, not rates or rarefied means."
-    refuse(table, np.floor(Y) != Y, Y, "fractional count", "fractional counts", rule)
-    refuse(
-        table,
-        Y >= 2**53,
-        Y,
-        "count too large to be exact",
-        "counts too large to be exact",
-        "Counts must be below 2^53.",
-    )
+    raw = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
+    refuse(table, ~np.isfinite(Y), "infinite count", COUNTS_RULE, Y)
+    refuse(table, Y < 0, "negative count", raw, Y)
+    refuse(table, np.floor(Y) != Y, "fractional count", raw, Y)
+    refuse(table, Y >= 2**53, "oversized count", "Counts must be below 2^53, for larger ones are not exact.", Y)
     empty_rows, empty_columns = (Y == 0).all(axis=1), (Y == 0).all(axis=0)
     if empty_rows.any() or empty_columns.any():
         if all_zero != "drop":
             raise DataError(_all_zero_message(table, empty_rows, empty_columns))
         if empty_rows.all():
             raise DataError(f"{table.name} has no count other than 0 in the {counted(len(Y), 'sample')} kept.")
-        tables = tables.without(empty_rows, f"{table.name} has no counts for them")
+        tables = tables.without(empty_rows, f"{table.name} has no counts")
         if empty_columns.any():
             names = tuple(table.columns[j] for j in np.flatnonzero(empty_columns).tolist())
             reason = (
@@ -409,9 +409,7 @@ def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarr
     K = None if missing is None or not missing.any() else ~missing
     if K is not None:
         many = int((~K).sum())
-        tables = tables.noting(
-            f"{many} missing {'entry' if many == 1 else 'entries'} of {table.name} kept as unobserved."
-        )
+        tables = tables.noting(f"{counted(many, 'missing entry')} of {table.name} kept as unobserved.")
     return tables, Y, K, responses
 
 
@@ -452,14 +450,7 @@ def _real(table: Table) -> np.ndarray:
     import numpy as np
 
     Y, _ = numbers(table, f"A linear model explains numbers. {NUMBERS_RULE}")
-    refuse(
-        table,
-        ~np.isfinite(Y),
-        Y,
-        "response that is not finite",
-        "responses that are not finite",
-        "Give finite numbers.",
-    )
+    refuse(table, ~np.isfinite(Y), "infinite response", FINITE_RULE, Y)
     constant = [table.columns[j] for j in np.flatnonzero((Y[:1] == Y).all(axis=0)).tolist()]
     if constant:
         raise DataError(
@@ -520,21 +511,6 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
 # What goes with it
 
 
-def _check_size(X: np.ndarray, design: Design, model: str, n: int) -> None:
-    """DataError for more coefficients than samples and for terms that depend on each other."""
-    d = X.shape[1]
-    if d > n or (model == "linear" and d == n):
-        raise DataError(
-            f"The formula has {counted(d, 'coefficient')} ({some(design.terms)}) for {counted(n, 'sample')}; "
-            f"{'fewer than' if model == 'linear' else 'at most'} {n} can be estimated. "
-            f"Take terms out of the formula, or add samples."
-        )
-    if d > 1 or not X.any():
-        dependent = dependent_columns(torch.from_numpy(X))
-        if dependent:
-            raise DataError(describe_dependence(dependent, n, design.terms))
-
-
 def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None) -> tuple[np.ndarray, Tables]:
     """n×1 or n×p offset: the table's, plus that of the formula's terms (n,)."""
     import numpy as np
@@ -547,12 +523,9 @@ def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None
         table, tables = _match_features(table, responses, tables)
     values, _ = numbers(table, NUMBERS_RULE)
     if table.option == "exposure":
-        bad, rule = (
-            ~(values > 0),
-            "Exposures are on the natural scale and must be positive (--offsets takes logarithms).",
-        )
-        refuse(table, bad, values, "exposure of zero or less", "exposures of zero or less", rule)
-    refuse(table, ~np.isfinite(values), values, "infinite entry", "infinite entries", "Give finite numbers.")
+        rule = "Exposures are on the natural scale and must be positive (--offsets takes logarithms)."
+        refuse(table, ~(values > 0), "zero or negative exposure", rule, values)
+    refuse(table, ~np.isfinite(values), "infinite entry", FINITE_RULE, values)
     if table.option == "exposure":
         values = log_exposure(torch.from_numpy(values)).numpy()
     return O + values, tables
@@ -586,15 +559,8 @@ def _weights(table: Table) -> np.ndarray:
             f"{some(table.columns)}."
         )
     values, _ = numbers(table, NUMBERS_RULE)
-    rule = "Weights must be finite numbers of 0 or more."
-    refuse(
-        table,
-        ~(np.isfinite(values) & (values >= 0)),
-        values,
-        "weight that cannot be used",
-        "weights that cannot be used",
-        rule,
-    )
+    bad = ~(np.isfinite(values) & (values >= 0))
+    refuse(table, bad, "negative or infinite weight", "Weights must be finite numbers of 0 or more.", values)
     return values[:, 0]
 
 
@@ -612,11 +578,9 @@ def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndar
             raise DataError(
                 f"The {what} of {table.name} must be the {p} features that are fitted, but it {' and '.join(told)}."
             )
-    missing = _missing(table)
-    if missing is not None:
-        refuse_missing(table, missing, "Fill them in.")
-    values, _ = numbers(table, NUMBERS_RULE)
-    refuse(table, ~np.isfinite(values), values, "infinite entry", "infinite entries", "Give finite numbers.")
+    values, missing = numbers(table, NUMBERS_RULE)
+    refuse(table, missing, "missing entry", "Fill it in.")
+    refuse(table, ~np.isfinite(values), "infinite entry", FINITE_RULE, values)
     rows = [table.samples.index(x) for x in responses]
     columns = [table.columns.index(x) for x in responses]
     Omega = values[np.ix_(rows, columns)]
@@ -661,18 +625,16 @@ def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
     import pyarrow.compute as pc
 
     covariates = tables.get("covariates")
+    if not covariates:
+        return []
     notes = []
-    for name in used if covariates else ():
-        assert covariates is not None
+    for name in used:
         column = covariates.cells.column(covariates.columns.index(name))
-        if not pa.types.is_string(column.type):
-            continue
-        levels = pc.unique(column)
-        numeric = pc.match_substring_regex(levels, r"^[+-]?[0-9.,]+([eE][+-]?\d+)?$").to_pylist()
-        words = [level for level, is_number in zip(levels.to_pylist(), numeric, strict=True) if not is_number]
-        if len(levels) > 20 and len(words) < len(levels) / 2:
+        levels = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else []
+        words = words_among_numbers(levels)
+        if words and len(levels) > 20:
             notes.append(
                 f"Column `{name}` of {covariates.name} is taken as {len(levels)} labels, because of entries that are "
-                f"no numbers ({some(words or levels.to_pylist(), 3)}). If it is a number, mend these."
+                f"no numbers ({some(words, 3)}). If it is a number, mend these."
             )
     return notes

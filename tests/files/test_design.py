@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from plncli.errors import DataError, FormulaError
-from plncli.files.design import Design, expression, make_design, parse
+from plncli.files.design import Design, expression, make_design
+from plncli.files.formula import parse
 
 FRAME = pd.DataFrame(
     {
@@ -102,8 +103,8 @@ def test_boolean_levels_are_the_same_whatever_their_type() -> None:
 
 REFUSED = {
     "~ x z": "cannot be read: Missing operator between `x` and `z`, at character 3 (`x z`)",
-    "~ (x": "cannot be read: Could not find matching context marker, at character 3",
-    "~ x +": "cannot be read: Operator `+` has insufficient arguments",
+    "~ (x": "cannot be read: Could not find matching bracket, at character 3",
+    "~ x +": "cannot be read: Operator `+` lacks a term beside it",
     "~ log(x": "cannot be read: Formula ended before quote context was closed",
     "~ log(x,,z)": "cannot be read: in `log(x,,z)`, invalid syntax",
     "~ x ~ z": "more than one `~`",
@@ -114,7 +115,7 @@ REFUSED = {
     "~ lgo(x)": "calls `lgo`, which is not available. Did you mean `log`?",
     "~ log2(x)": "calls `log2`, but a column has that name too",
     "~ log10(my.col)": "Write the name of the column in backticks: `my.col`",
-    "~ log(tree)": "The term `log(tree)` of the formula `log(tree)` cannot be computed",
+    "~ log(tree)": "The term `log(tree)` needs a column of numbers, and a column in it holds labels",
     "cbind(x, z) ~ depth": "Several responses are written `y1 + y2 ~ ...`",
     "x*z ~ depth": "write one response, or several as `y1 + y2 ~ ...`",
     "~ x - offset(depth)": "must be added on its own",

@@ -176,12 +176,12 @@ FAULTS = {
     "no header": ("1,2,3\n4,5,6\n", "has no header: its first line holds numbers"),
     "no header with names": ("s1,0,0,4\ns2,1,2,3\n", "has no header: its first line holds numbers"),
     "one column": ("a\nx\ny\n", "has one column only, `a`"),
-    "ragged": ("id,a,b\ns1,1,2\ns2,3\n\ns3,1,2\ns4,1,2,3,4\n", "2 lines have not the 3 fields of the others, first: "
-               "line 3 with 2, line 6 with 5"),
+    "ragged": ("id,a,b\ns1,1,2\ns2,3\n\ns3,1,2\ns4,1,2,3,4\n", "2 lines of another length than the 3 fields of "
+               "the header: line 3 has 2, line 6 has 5"),
     "duplicate samples": ("id,a\ns1,1\ns1,2\n", "1 sample name used more than once: s1 (2 times). The first column"),
     "data as names": ("x,y\n1,2\n1,3\n", "use --no-sample-names"),
     "duplicate columns": ("id,a,a\ns1,1,2\n", "1 column name used more than once: a"),
-    "nameless column": ("id,a,,b\ns1,1,2,3\n", "1 column without a name (number 2"),
+    "nameless column": ("id,a,,b\ns1,1,2,3\n", "1 column without a name: number 2 after the sample names"),
     "nameless sample": ("id,a\n,1\ns2,3\n", "1 row without a sample name"),
     "binary": (b"\x00\x01\x02\xff" * 50, "it is binary"),
     "Excel": (b"PK\x03\x04 and more", "Excel workbook or a zip archive"),

@@ -1,0 +1,98 @@
+"""The bytes of a file or of standard input, unpacked: content tells what they are, whatever the name of the file."""
+
+from __future__ import annotations
+
+import lzma
+import mmap
+import os
+import stat
+import sys
+import zlib
+from pathlib import Path
+
+from plncli.errors import DataError, nearest
+
+READABLE = "CSV, TSV, Parquet and Feather are read."
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+FOREIGN = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive; save it as CSV, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"\x89HDF": "an HDF5 file (.h5, .h5ad, .biom); export the table as CSV or Parquet",
+    b"%PDF": "a PDF document",
+    b"FEA1": "a Feather file of version 1; write it again with a current pandas or arrow (version 2)",
+}
+
+
+def read_bytes(path: str, option: str) -> bytes | mmap.mmap:
+    """The bytes of a file, mapped into memory rather than read where that is possible; `-` is standard input."""
+    if path == "-":
+        data = sys.stdin.buffer.read()
+        if not data:
+            raise DataError(
+                f"Standard input is empty, but --{option} - reads a table from it. Pipe one in: cat table.csv "
+                "| plncli ..."
+            )
+        return data
+    try:
+        with Path(path).open("rb") as file:
+            info = os.fstat(file.fileno())
+            if stat.S_ISREG(info.st_mode) and info.st_size:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data = file.read()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.{_sibling(path)} Check the path given to --{option}.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, and --{option} needs a file.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}. Check the path given to --{option}.") from None
+    if not data:
+        raise DataError(f"{path} is empty. --{option} needs a table with a header line and a line per sample.")
+    return data
+
+
+def _sibling(path: str) -> str:
+    """A sentence naming the file of the same folder whose name is closest, or nothing."""
+    try:
+        return nearest(Path(path).name, sorted(file.name for file in Path(path).parent.iterdir()))
+    except OSError:
+        return ""
+
+
+def unpack(raw: bytes | mmap.mmap, name: str) -> memoryview:
+    """The content of a compressed file, or the bytes as they are; refuses kinds of file that are no tables."""
+    head = bytes(raw[:8])
+    for magic, what in FOREIGN.items():
+        if head.startswith(magic):
+            raise DataError(f"{name} is not a table that can be read: it is {what}. {READABLE}")
+    kind = next((kind for magic, kind in COMPRESSED.items() if head.startswith(magic)), None)
+    if kind is None:
+        return memoryview(raw)
+    try:
+        data = _decompress(bytes(raw), kind)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(
+            f"{name} is damaged: it cannot be unpacked as {kind} ({error}). It may be cut short; fetch or "
+            "write it again."
+        ) from None
+    if not data:
+        raise DataError(f"{name} is empty once unpacked. A table with a header line and a line per sample is needed.")
+    return memoryview(data)
+
+
+def _decompress(raw: bytes, kind: str) -> bytes:
+    """Whole content of a gzip, bz2, xz or zstd file."""
+    if kind == "gzip":
+        import gzip
+
+        return gzip.decompress(raw)
+    if kind == "bz2":
+        import bz2
+
+        return bz2.decompress(raw)
+    if kind == "xz":
+        return lzma.decompress(raw)
+    import pyarrow as pa
+
+    with pa.CompressedInputStream(pa.BufferReader(raw), "zstd") as stream:
+        return bytes(stream.read())
