@@ -19,7 +19,6 @@ from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis
 from plncli.models.base import Finding, Model
 from plncli.models.latent import Diagonal, Fixed, Full, Layer
 from plncli.models.pln_elbo import (
-    Evaluation,
     LatentTable,
     block_curvature,
     feature_preconditioner,
@@ -174,7 +173,7 @@ class PLN:
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the preconditioner's blocks."""
-        diagonal = {"q": torch.stack(block_curvature(Evaluation(params["q"], prepared.table))[::2])}
+        diagonal = {"q": torch.stack(block_curvature(prepared.table.at(params["q"]))[::2])}
         if "gamma" in params:
             diagonal["gamma"] = prepared.boundary.curvature(params["gamma"])
         return diagonal
@@ -182,7 +181,7 @@ class PLN:
     def conditional(self, params: Params, prepared: Prepared) -> tuple[Model, Prepared]:
         """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
         table = prepared.table
-        layer = Evaluation(params["q"], table).layer
+        layer = table.at(params["q"]).layer
         Omega = layer.inverse()
         factor = cholesky_scaled(Omega)
         assert factor is not None
@@ -199,10 +198,9 @@ class PLN:
     def _suspects(self, params: Params, prepared: Prepared) -> Tensor:
         """(q,) latent features whose variance is almost all S²; with a shared variance, all of them or none."""
         table = prepared.table
-        M, psi = params["q"].detach()
-        R = M - table.fitted(M)
-        own = weigh(table, psi.exp()).sum(0) / table.wbar
-        variance = own + weigh(table, R.square()).sum(0) / table.wbar
+        at = table.at(params["q"])
+        own = weigh(table, at.S2).sum(0) / table.wbar
+        variance = own + weigh(table, at.R.square()).sum(0) / table.wbar
         if self.covariance == "spherical":
             own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
         return (own > POISSON_SHARE * variance) & (variance < RETRY * prepared.tried[prepared.latent])
@@ -228,7 +226,7 @@ class PLN:
             return suspects, prepared.tried
         table = prepared.table
         M, psi = params["q"].detach()
-        at = Evaluation(params["q"].detach(), table)
+        at = table.at(params["q"])
         chosen = suspects.nonzero()[:, 0]
         candidate = PoissonTable.of(table, chosen, prepared.data.w)
         gamma = candidate.fit(table.coefficients(M)[:, chosen])
@@ -252,9 +250,8 @@ class PLN:
         if not len(prepared.poisson):
             return torch.zeros_like(prepared.poisson, dtype=torch.bool)
         table = prepared.table
-        M, psi = params["q"].detach()
-        R, S2 = M - table.fitted(M), psi.exp()
-        score = prepared.boundary.variance_scores(params["gamma"].detach(), R, S2, self.covariance == "full")
+        at = table.at(params["q"])
+        score = prepared.boundary.variance_scores(params["gamma"].detach(), at.R, at.S2, self.covariance == "full")
         if self.covariance == "spherical":
             score = score.sum().expand_as(score)
         return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
@@ -305,7 +302,7 @@ class PLN:
         Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
         M, S = fitted, torch.zeros_like(fitted)
         if len(latent):
-            layer = Evaluation(params["q"], table).layer
+            layer = table.at(params["q"]).layer
             Sigma[latent[:, None], latent] = layer.covariance()
             Omega[latent[:, None], latent] = layer.inverse()
             M[:, latent] = params["q"][0]

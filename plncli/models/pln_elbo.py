@@ -12,7 +12,7 @@ which for a full covariance ends in (wbar/2) log|Sigma^|: the terms −½ tr(Ome
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,7 @@ class LatentTable:
 
     Y counts; O offset, n×p or n×1; K 1 where a cell counts, 0 where it is unobserved, None when all do; w weights or
     None for ones; Q: n×d basis of the design with Q'WQ = wbar·I; `centre`: XB held fixed (n×p) instead of profiled.
-    layer: covariance structure; constant: sum w K log Y!.
+    layer: covariance structure; constant: sum w K log Y!; last: the latest evaluation.
     """
 
     Y: Tensor
@@ -44,6 +44,14 @@ class LatentTable:
     centre: Tensor | None
     layer: Callable[[Tensor, Tensor, Tensor | None, float], Layer]
     constant: float
+    last: dict[str, Evaluation] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def at(self, q: Tensor) -> Evaluation:
+        """The evaluation at q (2×n×p); the objective and the preconditioner ask for the same point in turn."""
+        known = self.last.get("q")
+        if known is None or known.q.data_ptr() != q.data_ptr() or known.version != q._version:
+            known = self.last["q"] = Evaluation(q.detach(), self)
+        return known
 
     def fitted(self, M: Tensor) -> Tensor:
         """XB at the best B for M (or where it is held), n×p."""
@@ -85,6 +93,7 @@ class Evaluation:
     """
 
     def __init__(self, q: Tensor, table: LatentTable) -> None:
+        self.q, self.version = q, q._version  # holding q keeps its address from being given to another tensor
         self.table = table
         M, psi = q
         self.S2 = psi.exp()
@@ -132,7 +141,7 @@ class ProfiledElbo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, table: LatentTable) -> Tensor:
         """The value (scalar)."""
-        ctx.at = Evaluation(q, table)
+        ctx.at = table.at(q)
         ctx.save_for_backward(q)
         return ctx.at.value
 
@@ -188,7 +197,7 @@ def feature_preconditioner(q: Tensor, table: LatentTable) -> Callable[[Tensor], 
     is kept whole among the columns of the design and diagonal among the others. Rare features need it: their D is
     almost all omega, and without F the preconditioner takes the flat directions for steep ones.
     """
-    at = Evaluation(q, table)
+    at = table.at(q)
     MM, Mpsi, psipsi = block_curvature(at)
     ratio = Mpsi / psipsi
     inverse = (MM - ratio * Mpsi).reciprocal_()

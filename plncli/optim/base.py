@@ -134,8 +134,9 @@ class Flat:
         self.sizes = [like[name].numel() for name in self.names]
 
     def join(self, params: Params) -> Tensor:
-        """One vector (a copy) of all parameters, in the order of their names' first appearance."""
-        return torch.cat([params[name].detach().reshape(-1) for name in self.names])
+        """All parameters as one vector, in the order of their names; of a single one, a view."""
+        parts = [params[name].detach().reshape(-1) for name in self.names]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def split(self, x: Tensor) -> Params:
         """The parameters as views of `x`, differentiable."""

@@ -46,7 +46,11 @@ def test_derivatives_are_those_of_the_plain_objective(covariance: str, weighted:
     q = torch.randn(2, n, p, generator=g, dtype=torch.float64)
     q[1] -= 1
     q.requires_grad_()
-    fast, plain = partial(objective, table=table), partial(plain_objective, table=table)
+    plain = partial(plain_objective, table=table)
+
+    def fast(q: torch.Tensor) -> torch.Tensor:
+        return objective(q.clone(), table)  # gradcheck writes into its input behind the version counter
+
     assert torch.autograd.gradcheck(fast, (q,))
     assert torch.autograd.gradgradcheck(fast, (q,))
     torch.testing.assert_close(fast(q), plain(q), rtol=1e-14, atol=0)
