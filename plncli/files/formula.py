@@ -223,14 +223,14 @@ def syntax_tree(code: str, formula: str) -> tuple[ast.Expression, dict[str, str]
     quoted = re.findall(r"`([^`]*)`", code)
     if any(re.search(r"[\"'\\]", name) or not name for name in quoted) or "_formulaic" in code:
         raise FormulaError(f"In `{formula}`, `{code}` names a column with quotes or backslashes in it; rename it.")
+    words = [name for name in quoted if keyword.iskeyword(name)]
+    if words:
+        raise FormulaError(f"In `{formula}`, `{code}` cannot take a column called `{words[0]}`; rename the column.")
     aliases: dict[str, str] = {}
     try:
         return ast.parse(sanitize_variable_names(code, {}, aliases), mode="eval"), aliases
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is too long or holds odd characters"
-        words = [name for name in quoted if keyword.iskeyword(name)]
-        if words:
-            reason = f"a column called `{words[0]}` cannot be used in a call; rename the column"
         hint = OTHERWISE["factor"] if code.startswith("as.") else ""
         raise FormulaError(f"The formula `{formula}` cannot be read: in `{code}`, {reason}.{hint}") from None
 
@@ -267,6 +267,8 @@ def _python_names(code: str, formula: str, columns: Sequence[str]) -> list[str]:
                 f"In the formula `{formula}`, `{code}` holds Python that formulas do not take ({type(node).__name__}). "
                 f"They take columns, numbers, arithmetic, comparisons, and these functions: {KNOWN}."
             )
+    if not names:
+        raise FormulaError(f"In the formula `{formula}`, `{code}` names no column, so it is the same for all samples.")
     return names
 
 
@@ -305,7 +307,8 @@ def _check_arithmetic(node: ast.BinOp, code: str, formula: str) -> None:
 
 def _literal(node: ast.expr) -> bool:
     """Whether an expression is a number that is no danger as a power."""
-    value = ast.literal_eval(node) if isinstance(node, ast.Constant | ast.UnaryOp) and not _has_names(node) else None
+    inner = node.operand if isinstance(node, ast.UnaryOp) else node
+    value = inner.value if isinstance(inner, ast.Constant) else None
     return isinstance(value, int | float) and abs(value) <= HIGHEST_POWER
 
 

@@ -22,6 +22,8 @@ FRAME = pd.DataFrame(
         "a b": [1.0, 2, 3, 1, 2, 9],
         "my.col": [1.0, 2, 3, 4, 5, 9],
         "log2": [1.0, 3, 2, 3, 4, 5],
+        "1": [1.0, 3, 2, 3, 4, 5],
+        "class": [1.0, 3, 2, 3, 4, 5],
         "one": pd.Categorical(["u"] * 6),
         "three": [3.0] * 6,
     }
@@ -112,6 +114,20 @@ REFUSED = {
     "~ 0": "has no terms",
     "~ dept": "uses `dept`, which is no column of covariates.csv. Did you mean `depth`? Its columns are: x, z, tree",
     "~ log(dept)": "Did you mean `depth`?",
+    "~ my.cool": "uses `my.cool`, which is no column of covariates.csv. Did you mean `my.col`?",
+    "~ a b": "Write the name of the column in backticks: `a b`",
+    "~ `1`": "cannot tell the column `1` of covariates.csv from the sign",
+    "~ I(`class` * 2)": "cannot take a column called `class`; rename the column",
+    "~ x > 3": "Comparisons and arithmetic go inside I(...)",
+    "~ factor(block)": "Labels that are numbers are written `C(x)`",
+    "~ as.factor(block)": "Labels that are numbers are written `C(x)`",
+    "~ log(x, z)": "`log(x, z)` must have one argument",
+    "~ log(x, out=z)": "must have one argument: `log(x)`",
+    "~ log(2)": "`log(2)` names no column",
+    "~ x + offset(2)": "names no column",
+    "~ I(x * 'a')": "calculates with what is no number",
+    "offset(x) ~ z": "Left of `~` in `offset(x) ~ z` stands `offset(x)`",
+    "~ poly(x, 1e9)": "The term `poly(x, 1000000000.0)` cannot be computed",
     "~ lgo(x)": "calls `lgo`, which is not available. Did you mean `log`?",
     "~ log2(x)": "calls `log2`, but a column has that name too",
     "~ log10(my.col)": "Write the name of the column in backticks: `my.col`",
@@ -135,6 +151,24 @@ def test_formulas_that_cannot_be_meant(text: str) -> None:
 def test_names_without_a_table() -> None:
     with pytest.raises(FormulaError, match=r"no table of covariates is given. Add --covariates FILE"):
         parse("~ x")
+
+
+@pytest.mark.parametrize(
+    "text", ["I(x * 9**9**9)", "I(x**9**9**9)", "I(x + (9**9)**99)", "poly(x, 9**999)", "I(x**-(9**9))"]
+)
+def test_numbers_too_large_to_calculate_are_refused_at_once(text: str) -> None:
+    with pytest.raises(FormulaError, match="power"):
+        parse(f"~ {text}", COLUMNS, "covariates.csv")
+    assert made("~ I((x + 1)**2) + I(z**-1) + I(10**3 * x**z)")[0].terms[0] == "Intercept"
+
+
+def test_a_label_for_each_sample_is_refused_before_the_matrix_is_made() -> None:
+    n = 300_000  # whose matrix would take 720 GB
+    labels = pd.DataFrame({"id": pd.Categorical.from_codes(range(n), [f"s{i:06d}" for i in range(n)])})
+    with pytest.raises(
+        DataError, match=r"`id` of c has a different label \(s000000, s000001, s000002 and 299997 more\)"
+    ):
+        make_design(parse("~ id", ("id",), "c"), labels, [], "c")
 
 
 ATTACKS = [

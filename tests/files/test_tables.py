@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,12 @@ VARIANTS = {
     "trailing separator in rows": text().replace(b"\n", b",\n").replace(b"tree,\n", b"tree\n"),
     "R": text().removeprefix(b","),
     "R with spaces": text(" ", na_rep="NA", quoting=2).removeprefix(b'"" '),
+    "empty rows and columns": text().replace(b"\n", b",,\n") + b",,,,,,\n,,,,,,\n",
+    "blanks around fields": re.sub(rb",(?=[\d-])", b" , ", text()),
+    "Mac": text(lineterminator="\r"),
+    "accents apart": unicodedata.normalize("NFD", text().decode()).encode(),
+    "n/a": text(na_rep="n/a"),
+    "#N/A": text(na_rep="#N/A"),
     "gzip": gzip.compress(text()),
     "bz2": bz2.compress(text("\t")),
     "xz": lzma.compress(text()),
@@ -112,6 +120,19 @@ def test_row_numbers_name_rows_without_names(tmp_path: Path) -> None:
     pd.DataFrame({"sample": [10, 20], "b": [3, 4]}).to_parquet(tmp_path / "t")
     assert read_table(str(tmp_path / "t"), "counts").samples == ("10", "20")
     assert read(tmp_path, "a,b\n1,2\n1,3\n", sample_names=False).samples == ("1", "2")
+
+
+def test_equal_names_in_parquet_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    pa.parquet.write_table(pa.Table.from_arrays([["s1", "s2"], [1, 2], [3, 4]], names=["id", "x", "x"]), path)
+    with pytest.raises(DataError, match="1 column name used more than once: x"):
+        read_table(str(path), "counts")
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint8", "float32", "Int64", "category", "string", "object"])
+def test_columns_of_any_type_are_numbers(tmp_path: Path, kind: str) -> None:
+    FRAME[["b_OTU_1"]].astype(kind).to_parquet(tmp_path / "t")
+    assert numbers(read_table(str(tmp_path / "t"), "counts"), "")[0].ravel().tolist() == [0, 3, 12]
 
 
 def test_taxon_numbers_are_names(tmp_path: Path) -> None:
@@ -178,6 +199,12 @@ FAULTS = {
     "one column": ("a\nx\ny\n", "has one column only, `a`"),
     "ragged": ("id,a,b\ns1,1,2\ns2,3\n\ns3,1,2\ns4,1,2,3,4\n", "2 lines of another length than the 3 fields of "
                "the header: line 3 has 2, line 6 has 5"),
+    "title": ("My counts, 2021\nid,a,b,c\ns1,1,2,3\ns2,1,2,3\n", "its first line has 2 fields (`My counts, 2021`), the "
+              "lines below it 4. Remove what stands above the header"),
+    "title in a sheet": ("My counts,,\nid,a,b\ns1,1,2\n", "2 columns without a name", "remove any title above it"),
+    "comment": ("# by me\nid\ta\tb\ns1\t1\t2\n", "does not start with its header"),
+    "open quote": ('id,a\ns1,1\n"s2,1\ns3,1\ns4,1\n', "an opening quote (\") in line 3 that is never closed"),
+    "no header, names": ("s1,3,1\ns2,1,2\n", "has no header: its first line holds numbers (3, 1)"),
     "duplicate samples": ("id,a\ns1,1\ns1,2\n", "1 sample name used more than once: s1 (2 times). The first column"),
     "data as names": ("x,y\n1,2\n1,3\n", "use --no-sample-names"),
     "duplicate columns": ("id,a,a\ns1,1,2\n", "1 column name used more than once: a"),
@@ -195,10 +222,10 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_of_files(tmp_path: Path, fault: str) -> None:
-    content, words = FAULTS[fault]
+    content, *words = FAULTS[fault]
     with pytest.raises(DataError) as caught:
         read(tmp_path, content)
-    assert words in str(caught.value)
+    assert all(word in str(caught.value) for word in words)
     assert "table.csv" in str(caught.value)
 
 
