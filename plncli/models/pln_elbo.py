@@ -143,7 +143,7 @@ class ProfiledElbo(torch.autograd.Function):
         """The value (scalar)."""
         ctx.at = table.at(q)
         ctx.save_for_backward(q)
-        return ctx.at.value
+        return ctx.at.value.clone()  # a tensor of its own: autograd ties it to ctx, and ctx holds the evaluation
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:

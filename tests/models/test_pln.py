@@ -433,3 +433,21 @@ def test_a_precision_that_is_not_positive_definite_is_refused() -> None:
 def test_the_dataset_checks_its_shapes() -> None:
     with pytest.raises(DataError, match="shape"):
         Dataset(torch.ones(3, 2), torch.ones(2, 1), torch.ones(3, 1), torch.ones(3))
+
+
+def test_a_fit_keeps_no_evaluation_alive() -> None:
+    """Memory must not grow with the number of steps: what a step computed goes with the step, without the collector."""
+    import gc
+
+    from plncli.models.pln_elbo import Evaluation
+
+    data, _, _ = pln_table(30, 4, seed=23)
+    gc.collect()
+    gc.disable()
+    alive: list[int] = []
+    try:
+        fit(PLN(), data, on_step=lambda _: alive.append(sum(type(o) is Evaluation for o in gc.get_objects())))
+    finally:
+        gc.enable()
+    assert len(alive) > 4
+    assert max(alive) - alive[0] <= 1
