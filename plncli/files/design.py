@@ -168,7 +168,8 @@ def make_design(
         offset = parts.sum(axis=1)
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
-    used = frame[_used([formula.rhs], formula)]
+    names = _used([formula.rhs], formula)
+    used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
     _check_levels({name: _levels(used[name]) for name in used.columns}, len(used), table)
     encoding, matrix = Encoding.fit(formula.rhs, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}

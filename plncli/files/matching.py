@@ -1,0 +1,194 @@
+"""Tables whose rows are made the same samples: matched by name, in any order, everything that is left out told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from plncli.errors import DataError, counted, some
+from plncli.files.tables import Table, missing_cells, refuse
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Samples or features that were left out, and why, as a sentence."""
+
+    kind: str
+    names: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables by option, whose rows are the same samples once `joined`; `main` explains, or is explained."""
+
+    by_option: dict[str, Table]
+    main: str
+    dropped: tuple[Drop, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, option: str) -> Table:
+        return self.by_option[option]
+
+    def get(self, option: str) -> Table | None:
+        """The table, if there is one."""
+        return self.by_option.get(option)
+
+    @property
+    def samples(self) -> tuple[str, ...]:
+        """Names of the n samples."""
+        return self[self.main].samples
+
+    def without(self, gone: np.ndarray, why: str) -> Tables:
+        """Without the samples where the mask `gone` (n,) holds, which `why` explains; refuses to drop all of them."""
+        import numpy as np
+
+        if not gone.any():
+            return self
+        rows = np.flatnonzero(~gone)
+        names = tuple(self.samples[i] for i in np.flatnonzero(gone).tolist())
+        them = "it" if len(names) == 1 else "them"
+        reason = f"{counted(len(names), 'sample')} left out, because {why} for {them}: {some(names)}."
+        if not len(rows):
+            raise DataError(f"No sample is left: {reason}")
+        tables = {option: table.take(rows) for option, table in self.by_option.items()}
+        return self.telling(Drop("sample", names, reason), tables)
+
+    def telling(self, drop: Drop, tables: dict[str, Table] | None = None) -> Tables:
+        """With one more thing that was left out."""
+        by_option = self.by_option if tables is None else tables
+        return replace(self, by_option=by_option, dropped=(*self.dropped, drop), notes=(*self.notes, drop.reason))
+
+    def noting(self, *notes: str) -> Tables:
+        """With more sentences for the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def join(tables: Tables, *, named: bool) -> Tables:
+    """Rows of all tables in the order of the main one, samples that any lacks left out and told."""
+    import numpy as np
+
+    main = tables[tables.main]
+    others = [table for option, table in tables.by_option.items() if option != tables.main]
+    if not named:
+        for other in others:
+            if len(other.samples) != len(main.samples):
+                raise DataError(
+                    f"Rows are matched by their position (--no-sample-names), but {main.name} has {len(main.samples)} "
+                    f"and {other.name} {len(other.samples)}. Give tables with the same rows, or with sample names."
+                )
+        return tables
+    places = {table.option: _places(main, table) for table in others if table.samples != main.samples}
+    kept = np.ones(len(main.samples), dtype=bool)
+    drops: list[Drop] = []
+    hints: list[str] = []
+    for table in others:
+        if (at := places.get(table.option)) is not None:
+            _check_common(main, table, at)
+            missed = _unmatched(main, table, at)
+            drops += missed
+            if len(missed) == 2:
+                hints.append(_spelt_otherwise(missed[0].names, missed[1].names).strip())
+            kept &= at >= 0
+    if not kept.any():
+        raise DataError(f"No sample of {main.name} is in all of {', '.join(table.name for table in others)}.")
+    rows = None if kept.all() else np.flatnonzero(kept)
+    joined = {}
+    for option, table in tables.by_option.items():
+        place = places.get(option)
+        joined[option] = table.take(rows if place is None else place[kept])
+    for drop in dict.fromkeys(drops):  # a column of weights repeats what its table said
+        tables = tables.telling(drop)
+    if drops:
+        tables = tables.noting(
+            f"{counted(int(kept.sum()), 'sample')} of {main.name} can be used.", *dict.fromkeys(filter(None, hints))
+        )
+    return replace(tables, by_option=joined)
+
+
+def _places(main: Table, other: Table) -> np.ndarray:
+    """(n,) row of `other` for each sample of `main`, -1 where it has none."""
+    import numpy as np
+
+    at = {sample: i for i, sample in enumerate(other.samples)}
+    return np.fromiter((at.get(sample, -1) for sample in main.samples), dtype=np.int64, count=len(main.samples))
+
+
+def _check_common(main: Table, other: Table, at: np.ndarray) -> None:
+    """DataError when two tables have no sample in common, with a guess at the reason."""
+    if (at >= 0).any():
+        return
+    for turned, straight in ((main, other), (other, main)):
+        found = set(turned.columns) & set(straight.samples)
+        if found:
+            raise DataError(
+                f"{turned.name} looks transposed: {len(found)} of its columns, and none of its rows, have the names of "
+                f"samples of {straight.name} ({some(sorted(found), 3)}). Samples must be rows. Turn it with: python -c "
+                f"\"import pandas as pd; pd.read_csv('{turned.name}', index_col=0).T.to_csv('turned.csv')\""
+            )
+    raise DataError(
+        f"{main.name} and {other.name} have no sample name in common: {some(main.samples, 3)} against "
+        f"{some(other.samples, 3)}. The first column of each must hold the same names."
+        f"{_spelt_otherwise(main.samples, other.samples)}"
+    )
+
+
+def _spelt_otherwise(names: Sequence[str], others: Sequence[str]) -> str:
+    """A sentence when names of either side are alike but for case, blanks, signs or leading zeros; else nothing."""
+
+    def plain(name: str) -> str:
+        word = re.sub(r"[\W_]", "", re.sub(r"\.0+$", "", name.casefold()))
+        return re.sub(r"(?<!\d)0+(?=\d)|^x(?=\d)", "", word)  # R puts an X before a number
+
+    known = {plain(other): other for other in others}
+    pairs = [f"`{name}` against `{known[plain(name)]}`" for name in names if plain(name) in known]
+    return f" Are these the same, spelt in two ways: {some(pairs, 3)}?" if pairs else ""
+
+
+def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:
+    """What a pair of tables does not share, one sentence for each direction."""
+    known = set(main.samples)
+    pairs = (
+        (main, other, [sample for sample, row in zip(main.samples, at.tolist(), strict=True) if row < 0]),
+        (other, main, [sample for sample in other.samples if sample not in known]),
+    )
+    return [
+        Drop("sample", tuple(names), f"{counted(len(names), 'sample')} of {a.name} not in {b.name}: {some(names)}.")
+        for a, b, names in pairs
+        if names
+    ]
+
+
+def without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables:
+    """Refuse missing entries, or leave out the samples that have any; only counts may keep theirs."""
+    import numpy as np
+
+    gone = np.zeros(len(tables.samples), dtype=bool)
+    about = []
+    for option, whole in tables.by_option.items():
+        table = whole.select(used) if option == "covariates" else whole
+        if option == "counts" and policy == "keep":
+            continue
+        missing = missing_cells(table)
+        if missing is None:
+            continue
+        if policy != "drop":
+            refuse(table, missing, "missing entry", _missing_rule(option, policy))
+        gone |= missing.any(axis=1)
+        about.append(table.name)
+    return tables.without(gone, f"{' and '.join(dict.fromkeys(about))} has missing entries") if about else tables
+
+
+def _missing_rule(option: str, policy: str) -> str:
+    """What to do about missing entries."""
+    if policy == "keep":
+        return (
+            "--missing keep is for counts only: use --missing drop to leave these samples out, or fill the entries in."
+        )
+    keep = ", --missing keep to treat them as unobserved," if option == "counts" else ""
+    return f"Use --missing drop to leave these samples out{keep} or fill the entries in."
