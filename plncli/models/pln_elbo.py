@@ -50,6 +50,7 @@ class LatentTable:
         """The evaluation at q (2×n×p); the objective and the preconditioner ask for the same point in turn."""
         known = self.last.get("q")
         if known is None or known.q.data_ptr() != q.data_ptr() or known.version != q._version:
+            self.last.clear()
             known = self.last["q"] = Evaluation(q.detach(), self)
         return known
 
@@ -149,24 +150,27 @@ class ProfiledElbo(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         """Gradient times the upstream scalar."""
         (q,) = ctx.saved_tensors
-        return upstream * ProfiledElboGradient.apply(q, ctx.at), None
+        return ProfiledElboGradient.apply(q, upstream, ctx.at), None
 
 
 class ProfiledElboGradient(torch.autograd.Function):
-    """Gradient in q of an evaluation."""
+    """Gradient in q of an evaluation, times the upstream scalar."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (q is there for the graph)
+    def forward(ctx: Any, q: Tensor, upstream: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (q is for the graph)
         """The gradient, 2×n×p."""
         ctx.at = at
-        return at.gradient()
+        ctx.save_for_backward(upstream)
+        return at.gradient().mul_(upstream)
 
     @staticmethod
-    def backward(ctx: Any, dq: Tensor) -> tuple[Tensor, None]:
-        """Hessian times dq: the Hessian is symmetric."""
+    def backward(ctx: Any, dq: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """Hessian times dq (the Hessian is symmetric), and the gradient along dq for the upstream scalar."""
         if torch.is_grad_enabled():
             raise NotImplementedError("The profiled ELBO has no third derivatives; use the plain objective for them.")
-        return ctx.at.product(dq), None
+        (upstream,) = ctx.saved_tensors
+        along = (ctx.at.gradient() * dq).sum() if ctx.needs_input_grad[1] else None
+        return ctx.at.product(dq).mul_(upstream), along, None
 
 
 def objective(q: Tensor, table: LatentTable) -> Tensor:

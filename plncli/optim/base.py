@@ -165,6 +165,10 @@ class Point:
             (self._gradient,) = torch.autograd.grad(self._loss, self.x, create_graph=again)
         return self._gradient
 
+    def release(self) -> None:
+        """Give the memory of the graph back; x and the loss stay."""
+        del self._loss, self._gradient
+
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, both (m,): the gradient of g'v.
 
@@ -201,12 +205,14 @@ class Run:
         if self.on_step is not None:
             self.on_step(row)
 
+    def out_of_time(self) -> bool:
+        """Whether the run has been cancelled, or has used up its time."""
+        return self.stop.cancelled() or self.seconds > self.stop.time_limit
+
     def limit(self, default_max_iter: int) -> Status | None:
         """The limit that has been reached, if one has."""
-        if self.stop.cancelled():
-            return Status.INTERRUPTED
-        if self.seconds > self.stop.time_limit:
-            return Status.TIME_LIMIT
+        if self.out_of_time():
+            return Status.INTERRUPTED if self.stop.cancelled() else Status.TIME_LIMIT
         if self.steps >= (default_max_iter if self.stop.max_iter is None else self.stop.max_iter):
             return Status.MAX_ITER
         return None

@@ -53,6 +53,8 @@ def newton_solve(point: Point, precondition: LinearMap, forcing: float, goal: fl
     s = -z
     first, decrement, gains = rz, 0.0, [math.inf] * DELAY
     for k in range(cap):
+        if k and run.out_of_time():
+            break
         Hs = point.product(s)
         run.products += 1
         curvature = float(s @ Hs)

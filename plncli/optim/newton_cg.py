@@ -70,7 +70,10 @@ class NewtonCG:
             if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
                 status = Status.DEGENERATE
                 break
-            trial, size = self._search(problem, flat, point, solve.direction, float(g @ solve.direction), run)
+            direction, slope = solve.direction, float(g @ solve.direction)
+            del g, precondition, solve  # and the point's graph: the search makes graphs of its own
+            point.release()
+            trial, size = self._search(problem, flat, point, direction, slope, run)
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
