@@ -1,0 +1,56 @@
+"""The rivals by name. Adding one is a file with a function `run(problem, settings) -> Outcome`, and a line here.
+
+A rival imports what it needs inside `run`, where the import is timed and counts towards its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.problems import Problem
+from benchmarks.rivals import (
+    by_glum,
+    by_plncli,
+    by_plncli_command,
+    by_pyplnmodels,
+    by_sklearn,
+    by_statsmodels,
+    by_torch,
+)
+from benchmarks.rivals.base import Outcome, Settings
+
+PLN, REGRESSION = ("pln",), ("logistic", "linear")
+
+
+@dataclass(frozen=True)
+class Rival:
+    """run: fits a problem; models: those it knows; max_cells: largest n·p that is given to it, None for any."""
+
+    run: Callable[[Problem, Settings], Outcome]
+    models: tuple[str, ...]
+    max_cells: int | None = None
+
+    def takes(self, problem: Problem) -> bool:
+        """Whether the rival is run on the problem."""
+        small = self.max_cells is None or problem.n * max(problem.p, problem.d) <= self.max_cells
+        return problem.model in self.models and small
+
+
+SMALL = 150_000
+"""n·p up to which slow first-order rivals are run: beyond it they only reach the time limit."""
+
+RIVALS: dict[str, Rival] = {
+    "plncli": Rival(by_plncli.run, PLN + REGRESSION),
+    "plncli-command": Rival(by_plncli_command.run, PLN + REGRESSION, 2_000_000),
+    "plncli-vem": Rival(partial(by_plncli.run, optimizer="vem"), PLN, SMALL),
+    "pyPLNmodels": Rival(by_pyplnmodels.run, PLN),
+    "torch-lbfgs": Rival(by_torch.lbfgs, PLN),
+    "torch-rprop": Rival(by_torch.rprop, PLN, SMALL),
+    "statsmodels": Rival(by_statsmodels.run, REGRESSION),
+    "scikit-learn": Rival(by_sklearn.run, REGRESSION),
+    "glum": Rival(by_glum.run, REGRESSION),
+}
+REFERENCE = Rival(partial(by_plncli.run, tol=1e-9), PLN + REGRESSION)
+"""The optimum that gaps are measured from: a certified fit at a tolerance of 1e-9 nats per sample."""

@@ -1,0 +1,140 @@
+"""The harness of the benchmarks: it runs, scores and tabulates. No timing is asserted."""
+
+import importlib.util
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import problems, report, run, worker
+from benchmarks.launch import launch
+from benchmarks.rivals import RIVALS
+from benchmarks.rivals.base import Settings
+from benchmarks.score import score
+from plncli import fit
+from plncli.dataset import Dataset
+from plncli.models.linear import Linear
+from plncli.models.logistic import Logistic
+from plncli.models.pln import PLN
+
+SETTINGS = Settings(threads=1, time_limit=30.0)
+PACKAGE = {"pyPLNmodels": "pyPLNmodels", "statsmodels": "statsmodels", "scikit-learn": "sklearn", "glum": "glum"}
+
+
+def tiny(name="tiny-49x17"):
+    return problems.load(name)
+
+
+def small(model):
+    return problems._regression("small", model, n=500, d=4)
+
+
+def data(problem):
+    tables = (torch.tensor(table) for table in (problem.Y, problem.X, problem.O))
+    return Dataset(*tables, w=torch.ones(problem.n, dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return worker.execute(tiny(), "reference", SETTINGS)
+
+
+@pytest.mark.parametrize("rival", ["plncli", "torch-lbfgs"])
+def test_a_rival_ends_near_the_reference_and_not_above(reference, rival):
+    row = worker.execute(tiny(), rival, SETTINGS)
+    assert row["status"] == "ok"
+    gap = reference["likelihood"] - row["likelihood"]
+    assert -1e-6 <= gap <= 1e-3 * 49  # the reference is within 1e-9 nats per sample of the optimum
+    times, values = zip(*row["trace"], strict=True)
+    assert list(times) == sorted(times) and list(values) == sorted(values)
+    assert row["peak_mb"] >= row["base_mb"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", sorted(set(RIVALS) - {"plncli", "torch-lbfgs"}))
+def test_every_rival_ends_near_the_optimum(rival):
+    package = PACKAGE.get(rival)
+    if package is not None and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    for problem in (tiny(), small("logistic"), small("linear")):
+        if not RIVALS[rival].takes(problem):
+            continue
+        optimum = worker.execute(problem, "reference", SETTINGS)["likelihood"]
+        row = worker.execute(problem, rival, SETTINGS)
+        assert row["status"] == "ok", row["note"]
+        assert -1e-6 <= optimum - row["likelihood"] <= 1e-3 * problem.n
+
+
+@pytest.mark.parametrize("name", ["tiny-49x17", "rare-groups-of-20", "oaks-tree"])
+def test_the_referee_agrees_with_the_program(name):
+    problem = tiny(name)
+    result = fit(PLN(), data(problem))
+    params = {"M": result.state["M_finite"].numpy(), "S": result.estimates["S"].numpy()}
+    separated = np.isneginf(result.estimates["M"].numpy())
+    assert score(problem, params, separated) == pytest.approx(result.criteria.loglik, rel=1e-11)
+    assert score(problem, params) <= score(problem, params, separated)
+
+
+@pytest.mark.parametrize(("name", "model"), [("logistic", Logistic()), ("linear", Linear())])
+def test_the_referee_agrees_on_regressions(name, model):
+    problem = small(name)
+    result = fit(model, data(problem))
+    assert score(problem, {"B": result.estimates["B"].numpy()}) == pytest.approx(result.criteria.loglik, rel=1e-12)
+
+
+def test_a_rival_that_raises_is_a_row_that_says_so(monkeypatch):
+    broken = RIVALS["plncli"].__class__(lambda problem, settings: 1 / 0, ("pln",))
+    monkeypatch.setitem(RIVALS, "broken", broken)
+    row = worker.execute(tiny(), "broken", SETTINGS)
+    assert row["status"] == "failed" and "ZeroDivisionError" in row["note"]
+
+
+def test_problems_are_the_same_every_time_and_hold_no_empty_row_or_column():
+    for name in ("tiny-49x17", "rare-groups-of-4", "sparse-500x200", "oaks-tree"):
+        once, again = problems.load(name), problems.load(name)
+        assert np.array_equal(once.Y, again.Y) and np.array_equal(once.O, again.O)
+        assert once.Y.sum(0).all() and once.Y.sum(1).all()
+        assert len(once.X) == len(once.O) == once.n and np.linalg.matrix_rank(once.X) == once.d
+    assert problems.load("sparse-500x200").zeros == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_problem_is_stored_and_read_back(tmp_path):
+    problem = tiny()
+    problem.save(tmp_path / "problem.npz")
+    again = problems.read(tmp_path / "problem.npz")
+    assert (again.name, again.model) == (problem.name, problem.model) and np.array_equal(again.Y, problem.Y)
+
+
+def test_time_is_compared_at_the_same_likelihood():
+    reference = report.Reference("x", "pln", 1000, 5, 1, 0.0, 1, -100.0, "")
+    shared = {"status": "ok", "first_seconds": 9.0, "load_seconds": 0.0, "peak_mb": 1.0, "base_mb": 1.0}
+    shared |= {"threads": 1, "version": "1", "note": "", "problem": "x"}
+    ours = shared | {"rival": "plncli", "seconds": 4.0, "likelihood": -100.0, "trace": [[1.0, -105.0], [2.0, -100.5]]}
+    blind = shared | {"rival": "blind", "seconds": 8.0, "likelihood": -103.0, "trace": []}
+    early = shared | {"rival": "early", "seconds": 8.0, "likelihood": -100.1, "trace": [[6.0, -100.9], [7.0, -100.1]]}
+    gone = {"rival": "gone", "problem": "x", "status": "timeout", "note": "no end after 1 s"}
+    found = {row["rival"]: row for row in report.summarise(reference, [ours, blind, early, gone])}
+    assert found["blind"]["ratio"] == 8.0 / 2.0 and found["blind"]["compared_at"] == 3.0
+    assert found["early"]["ratio"] == 6.0 / 2.0 and found["early"]["compared_at"] == 1.0
+    assert found["gone"]["status"] == "timeout"
+    assert "| x | gone | timeout |" in report.markdown([reference], list(found.values()), [])
+
+
+def test_the_command_line_writes_table_and_csv(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    arguments = ["--problems", "tiny-49x17", "--rivals", "plncli", "--repeats", "1", "--threads", "1", "--name", "one"]
+    run.main(arguments)
+    assert "| tiny-49x17 | plncli |" in (tmp_path / "one.md").read_text(encoding="utf-8")
+    assert "| tiny-49x17 | plncli |" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"one.md", "one.csv", "one-runs.csv"}
+
+
+def test_a_launched_command_is_measured_apart_and_ended_at_its_limit():
+    figures = launch([sys.executable, "-c", "x = bytearray(100_000_000); raise SystemExit(3)"], 60.0)
+    assert figures["exit_code"] == 3 and 100 < figures["peak_mb"] < 200 and math.isfinite(figures["seconds"])
+    json.dumps(figures)
+    with pytest.raises(TimeoutError):
+        launch([sys.executable, "-c", "import time; time.sleep(60)"], 1.0)
