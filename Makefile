@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+DEVICE ?= cpu
+BENCH ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -32,9 +35,9 @@ check: $(VENV)/.developer ## Lint, check formatting and types, run the tests: wh
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto
 
-bench: $(VENV)/.developer ## Run the benchmarks; results go to benchmarks/results.
-	$(PIP) -e '.[bench]'
-	$(BIN)/python -m benchmarks.run
+bench: $(BENCH_VENV)/.bench ## Time plncli beside other programs (DEVICE=cuda for a GPU, BENCH=--quick for two minutes).
+	$(BENCH_VENV)/bin/python -m benchmarks.run --device $(DEVICE) $(BENCH)
+	$(BENCH_VENV)/bin/python -m benchmarks.startup
 
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
@@ -45,7 +48,7 @@ build: $(VENV)/.developer ## Build the wheel and the source archive into dist.
 	$(BIN)/python -m build
 
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # A target below is made again only when what it depends on has changed.
 
@@ -59,4 +62,10 @@ $(VENV)/.program: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.developer: pyproject.toml constraints.txt $(VENV)/.program | $(BIN)/python
 	$(PIP) -e '.[test,lint]'
+	@touch $@
+
+$(BENCH_VENV)/.bench: pyproject.toml constraints.txt
+	@echo "Installing plncli and what it is compared with into $(BENCH_VENV) ..."
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	@touch $@
