@@ -12,9 +12,10 @@ from typer.core import TyperGroup
 import plncli
 from plncli import console
 from plncli.cli import fit, graph, info, sample_data
-from plncli.cli.options import HELP_FLAGS
+from plncli.cli.options import HELP_FLAGS, takers
 from plncli.cli.signals import Interrupted, cancellation
-from plncli.errors import PlncliError
+from plncli.errors import PlncliError, nearest
+from plncli.names import MODEL_NAMES
 
 EXIT_CODES = (
     "Exit codes: 0 done and converged, 1 a bug, 2 usage, 3 data, formula or configuration, 4 ended without converging, "
@@ -91,13 +92,30 @@ def _run() -> int:
 def _usage(error: Exception) -> int:
     """Say what typer found wrong with the command line; a verb without arguments is answered with its help."""
     message: str = error.format_message()  # type: ignore[attr-defined]
-    if type(error).__name__ == "NoArgsIsHelpError":
+    kind, context = type(error).__name__, getattr(error, "ctx", None)
+    if kind == "NoArgsIsHelpError":
         console.hint(message)
         return 2
-    context = getattr(error, "ctx", None)
+    if kind == "NoSuchOption" and context:
+        message = _no_such_option(error.option_name, context.command)  # type: ignore[attr-defined]
+    elif message.startswith("No such command") and context and not message.endswith("?"):
+        message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
     console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
     return 2
+
+
+def _no_such_option(name: str, command: Any) -> str:
+    """What an unknown option was meant to be: one of another command, or the nearest of this one."""
+    known = [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+    models = takers(name)
+    if not models:
+        return f"No such option: {name}.{nearest(name, known)}"
+    if command.name in models:
+        models = [command.name]
+    with_all = len(models) == len(MODEL_NAMES)
+    fits = "`plncli fit`" if with_all else " and ".join(f"`plncli fit {model}`" for model in models)
+    return f"No such option: {name}. It goes with {fits}."
 
 
 def _bug() -> int:

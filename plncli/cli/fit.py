@@ -66,6 +66,8 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
     configuration.check(config)
     out = configuration.output_folder(config)
     say = Console(quiet, verbose, not no_progress)
+    for sentence in configuration.ignored(os.environ):
+        say.note(f"note: {sentence}")
     with cancellation() as state:
         from plncli import optim, runtime
         from plncli.files import artifacts, inputs
@@ -170,7 +172,7 @@ def _report(say: Console, outcome: Outcome) -> None:
 
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
     rows = [
-        (likelihood_name(result), f"{criteria.loglik:.4f}"),
+        (likelihood_name(result), f"{criteria.loglik:z.4f}"),
         ("parameters", str(criteria.n_parameters)),
         ("aic", f"{criteria.aic:.2f}"),
         ("bic", f"{criteria.bic:.2f}"),

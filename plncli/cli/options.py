@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from plncli.files.config import INPUT, MODEL, Setting, option, settings, value_type
+from plncli.files.config import INPUT, MODEL, Setting, choices, option, settings, value_type
+from plncli.names import MODEL_NAMES
 
 COMMAND = "Command line"
 
@@ -97,7 +98,7 @@ def with_settings(
         flags = {name: given.pop(name) for name in names}
         return command(flags, **given)
 
-    parameters = [_parameter(name, None, _annotation(*pair)) for name, pair in _chosen(model, panels)]
+    parameters = [_parameter(name, None, _annotation(*pair, model)) for name, pair in _chosen(model, panels)]
     parameters += [
         _parameter(name, None if annotation is ConfigFile else False, annotation)
         for name, annotation in switches.items()
@@ -118,19 +119,27 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _annotation(f: Field[Any], setting: Setting) -> Any:
-    """A setting as typer wants it. Its default there is None, which means: not given here."""
+def takers(flag: str) -> list[str]:
+    """The models that take the option `flag`."""
+    return [model for model in MODEL_NAMES if flag in {option(name) for name in settings(model)}]
+
+
+def _annotation(f: Field[Any], setting: Setting, model: str) -> Any:
+    """A setting as typer wants it. Its default there is None, which means: not given here.
+
+    Numbers come as text: `FitConfig` reads them, and refuses a bad one with its own words.
+    """
     kind, flag = value_type(f), option(f.name)
     default = "" if f.default is None or kind is bool else f" [default: {f.default}]"
-    choices = setting.choices
+    offered = choices(setting, model)
     return Annotated[
-        kind | None,
+        (bool if kind is bool else str) | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-            metavar=setting.metavar or "|".join(choices) or {int: "N", float: "X"}.get(kind),
+            metavar=setting.metavar or "|".join(offered) or {int: "N", float: "X"}.get(kind),
             help=setting.help + default,
             show_default=False,
             rich_help_panel=setting.panel,
-            autocompletion=(lambda incomplete: [c for c in choices if c.startswith(incomplete)]) if choices else None,
+            autocompletion=(lambda incomplete: [c for c in offered if c.startswith(incomplete)]) if offered else None,
         ),
     ]

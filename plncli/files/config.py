@@ -31,6 +31,7 @@ class Setting(NamedTuple):
     panel: str
     metavar: str = ""
     choices: tuple[str, ...] = ()
+    latent: tuple[str, ...] = ()  # those of the choices that only models with a latent layer have
     path: str = ""  # "file", "folder", or "maybe" (a file if there is one of that name)
     models: tuple[str, ...] = MODEL_NAMES
     check: Callable[[Any], bool] | None = None
@@ -109,6 +110,7 @@ class FitConfig:
         "Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
         INPUT,
         choices=("error", "drop", "keep"),
+        latent=("keep",),
     )
     all_zero: str = _setting(
         "error",
@@ -129,7 +131,9 @@ class FitConfig:
         path="file",
         models=PLN,
     )
-    optimizer: str = _setting("newton-cg", "How the objective is minimised.", OPTIMIZER, choices=OPTIMIZER_NAMES)
+    optimizer: str = _setting(
+        "newton-cg", "How the objective is minimised.", OPTIMIZER, choices=OPTIMIZER_NAMES, latent=("vem",)
+    )
     learning_rate: float | None = _setting(
         None,
         "Step of a first-order optimizer; each has its own default.",
@@ -199,6 +203,11 @@ def settings(model: str | None = None) -> dict[str, tuple[Field[Any], Setting]]:
     return {name: pair for name, pair in known.items() if model is None or model in pair[1].models}
 
 
+def choices(setting: Setting, model: str) -> tuple[str, ...]:
+    """The values of a setting that can be chosen for `model`; none where it is free."""
+    return tuple(c for c in setting.choices if model in PLN or c not in setting.latent)
+
+
 def option(name: str) -> str:
     """The long option of a setting: `max_iter` -> `--max-iter`."""
     return "--" + name.replace("_", "-")
@@ -220,9 +229,23 @@ def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment:
     """
     given = _from_file(model, Path(file)) if file else {}
     given |= _from_environment(model, environment)
-    given |= {name: _Given(value, option(name), UsageError) for name, value in flags.items() if value is not None}
+    given |= {
+        name: _Given(value, option(name), UsageError, text=isinstance(value, str))
+        for name, value in flags.items()
+        if value is not None
+    }
     known = settings(model)
-    return FitConfig(model, **{name: _checked(*known[name], value) for name, value in given.items()})
+    return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
+
+
+def ignored(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none: a misspelt one must not go unnoticed."""
+    known = [name.upper() for name in settings()]
+    unknown = sorted({v.removeprefix("PLNCLI_") for v in environment if v.startswith("PLNCLI_")} - set(known))
+    return [
+        f"The environment variable PLNCLI_{name} sets nothing.{nearest(name, known).replace('`', '`PLNCLI_', 1)}"
+        for name in unknown
+    ]
 
 
 def _from_file(model: str, path: Path) -> dict[str, _Given]:
@@ -232,7 +255,9 @@ def _from_file(model: str, path: Path) -> dict[str, _Given]:
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration `{path}`: {error.strerror or error}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"`{path}` is not a TOML file: {error}.") from None
+        raise ConfigError(
+            f'`{path}` is not a TOML file: {error}. Texts and paths stand in quotes: formula = "~ 1".'
+        ) from None
     content = {key.replace("-", "_"): value for key, value in content.items()}
     meant = content.pop("model", model)
     if meant != model:
@@ -273,7 +298,7 @@ def value_type(f: Field[Any]) -> type:
     return types[str(f.type).removesuffix(" | None")]
 
 
-def _checked(f: Field[Any], setting: Setting, given: _Given) -> Any:
+def _checked(f: Field[Any], setting: Setting, given: _Given, model: str) -> Any:
     """The value in its type, or an error that names where it came from, what it is and what is expected."""
     wanted = value_type(f)
     if given.value == "" and f.default is None:
@@ -282,10 +307,10 @@ def _checked(f: Field[Any], setting: Setting, given: _Given) -> Any:
     if value is None:
         kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects or kinds[wanted]}.")
-    if setting.choices and value not in setting.choices:
-        choices = ", ".join(setting.choices)
+    if setting.choices and value not in setting.choices:  # one of another model is refused by `check`, with the reason
+        offered = choices(setting, model)
         raise given.error(
-            f"{given.where} is {_shown(value)}, but must be one of {choices}.{nearest(value, setting.choices)}"
+            f"{given.where} is {_shown(value)}, but must be one of {', '.join(offered)}.{nearest(value, offered)}"
         )
     if setting.check and not setting.check(value):
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects}.")
@@ -324,6 +349,11 @@ def _shown(value: Any) -> str:
 
 def check(config: FitConfig) -> None:
     """Refuse settings that exclude each other, and a fit without a table to explain."""
+    for name in settings(config.model):
+        if re.search(r"[\ud800-\udfff]", str(getattr(config, name))):  # how Python passes bytes that are no text
+            raise UsageError(
+                f"{option(name)} holds bytes that are not UTF-8, which no file can record. Rename the file."
+            )
     if config.model in PLN and not config.counts:
         raise UsageError(
             f"`plncli fit {config.model}` needs a table of counts: --counts FILE, or --counts - for standard input."
@@ -387,9 +417,10 @@ def to_toml(config: FitConfig) -> str:
             panel = setting.panel
             lines += ["", f"# --- {panel} ---"]
         value = getattr(config, name)
-        choices = f" One of: {', '.join(setting.choices)}." if setting.choices else ""
+        offered = choices(setting, config.model)
+        one_of = f" One of: {', '.join(offered)}." if offered else ""
         unset = f"# {name} = {_toml('') if value_type(f) is str else '...'}"
-        lines += ["", f"# {setting.help}{choices}", unset if value is None else f"{name} = {_toml(value)}"]
+        lines += ["", f"# {setting.help}{one_of}", unset if value is None else f"{name} = {_toml(value)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -149,6 +149,12 @@ def test_quiet_says_nothing_but_errors(cli: Cli, small: str) -> None:
     assert "exists" in cli("fit", "pln", "--counts", small, "-q").err
 
 
+def test_a_misspelt_variable_is_noted(cli: Cli, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLNCLI_TOOL", "1")
+    ran = cli("fit", "pln", "--counts", small, "--dry-run")
+    assert ran.err.startswith("note: The environment variable PLNCLI_TOOL sets nothing. Did you mean `PLNCLI_TOL`?\n")
+
+
 def test_verbose_says_every_step(cli: Cli, small: str) -> None:
     err = cli("fit", "pln", "--counts", small, "-v").err
     assert "read counts from small.csv: 6 × 2" in err

@@ -87,6 +87,7 @@ def test_booleans_in_the_environment(text: str) -> None:
             "`{file}` is for the model 'linear', and the command is `fit pln`. Use `plncli fit linear`.",
         ),
         ("tol = ", "`{file}` is not a TOML file: Invalid value"),
+        ("counts = a.csv", "Texts and paths stand in quotes: "),
         ("[fit]\ntol = 1.0", "has an unknown key `fit`"),
     ],
 )
@@ -115,6 +116,26 @@ def test_a_bad_variable_is_named() -> None:
 
 def test_a_variable_for_another_model_is_left_alone() -> None:
     assert resolved(PLNCLI_RESPONSE="y.csv") == FitConfig("pln")
+
+
+def test_a_misspelt_variable_is_told() -> None:
+    environment = {"PLNCLI_TOOL": "1", "PLNCLI_RESPONSE": "y.csv", "PLNCLI_SHOES": "1", "_PLNCLI_COMPLETE": "x"}
+    assert config.ignored(environment) == [
+        "The environment variable PLNCLI_SHOES sets nothing.",
+        "The environment variable PLNCLI_TOOL sets nothing. Did you mean `PLNCLI_TOL`?",
+    ]
+
+
+def test_numbers_may_come_as_the_text_of_a_flag() -> None:
+    found = resolved(flags={"tol": "1e-8", "max_iter": "7", "seed": "3", "threads": "2"})
+    assert (found.tol, found.max_iter, found.seed, found.threads) == (1e-8, 7, 3, "2")
+
+
+def test_a_regression_is_not_offered_what_only_a_latent_layer_has() -> None:
+    for name, value in (("optimizer", "vem"), ("missing", "keep")):
+        setting = config.settings()[name][1]
+        assert value in config.choices(setting, "pln")
+        assert value not in config.choices(setting, "linear")
 
 
 def test_a_bad_flag_is_a_usage_error() -> None:
