@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
-LARGE = 1_000_000  # numbers
+LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
+HUGE = 1e100  # beyond it, sums of squares overflow
+MOST_OFFSET = 500.0  # beyond it, so does exp
 FINITE_RULE = "Give finite numbers."
 NUMBERS_RULE = "Give numbers, without units or thousand separators."
 
@@ -130,13 +132,18 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     where = covariates.name if covariates else ""
     design, X, offset = make_design(formula, columns, tables.samples, where)
     O, tables = _offset(tables, responses, offset)
+    if config.model != "linear":
+        _check_offsets(O, tables)
     w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
     if config.model == "pln" and not (tables.get("offsets") or tables.get("exposure") or formula.offsets):
         tables = tables.noting(*_depth_note(Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
 
     def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype=dtype).to(device=device)
+        converted = torch.from_numpy(np.ascontiguousarray(array)).to(dtype=dtype)
+        if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
+            raise DataError(f"The tables hold numbers up to {np.abs(array).max():.3g}, too large for --dtype float32.")
+        return converted.to(device=device)
 
     data = Dataset(
         Y=tensor(Y),
@@ -284,7 +291,8 @@ def _real(table: Table) -> np.ndarray:
     import numpy as np
 
     Y, _ = numbers(table, f"A linear model explains numbers. {NUMBERS_RULE}")
-    refuse(table, ~np.isfinite(Y), "infinite response", FINITE_RULE, Y)
+    rule = f"Responses must be numbers within ±{HUGE:g}; rescale larger ones."
+    refuse(table, ~(np.abs(Y) <= HUGE), "infinite or huge response", rule, Y)
     constant = [table.columns[j] for j in np.flatnonzero((Y[:1] == Y).all(axis=0)).tolist()]
     if constant:
         raise DataError(
@@ -365,6 +373,19 @@ def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None
     return O + values, tables
 
 
+def _check_offsets(O: np.ndarray, tables: Tables) -> None:
+    """DataError for offsets (n×1 or n×p) that can be no logarithms."""
+    import numpy as np
+
+    rows = np.flatnonzero((np.abs(O) > MOST_OFFSET).any(axis=1)).tolist()
+    if rows:
+        raise DataError(
+            f"Offsets are logarithms, but go up to {np.abs(O).max():.3g} in {counted(len(rows), 'sample')} "
+            f"({some(tables.samples[i] for i in rows)}). Give what is on the natural scale by --exposure, or as "
+            "`offset(log(column))` in the formula."
+        )
+
+
 def _match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> tuple[Table, Tables]:
     """The table's columns in the order of the responses; DataError names those it lacks."""
     known = set(table.columns)
@@ -385,16 +406,14 @@ def _match_features(table: Table, responses: tuple[str, ...], tables: Tables) ->
 
 def _weights(table: Table) -> np.ndarray:
     """(n,) finite weights of 0 or more."""
-    import numpy as np
-
     if len(table.columns) != 1:
         raise DataError(
             f"{table.name} has {len(table.columns)} columns besides the sample names; weights are one: "
             f"{some(table.columns)}."
         )
     values, _ = numbers(table, NUMBERS_RULE)
-    bad = ~(np.isfinite(values) & (values >= 0))
-    refuse(table, bad, "negative or infinite weight", "Weights must be finite numbers of 0 or more.", values)
+    bad = ~((values >= 0) & (values <= HUGE))
+    refuse(table, bad, "unusable weight", f"Weights must be numbers from 0 to {HUGE:g}.", values)
     return values[:, 0]
 
 

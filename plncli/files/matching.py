@@ -13,6 +13,8 @@ from plncli.files.tables import Table, missing_cells, refuse
 if TYPE_CHECKING:
     import numpy as np
 
+ENOUGH = 10_000  # names that are looked at for a hint
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -145,8 +147,8 @@ def _spelt_otherwise(names: Sequence[str], others: Sequence[str]) -> str:
         word = re.sub(r"[\W_]", "", re.sub(r"\.0+$", "", name.casefold()))
         return re.sub(r"(?<!\d)0+(?=\d)|^x(?=\d)", "", word)  # R puts an X before a number
 
-    known = {plain(other): other for other in others}
-    pairs = [f"`{name}` against `{known[plain(name)]}`" for name in names if plain(name) in known]
+    known = {plain(other): other for other in others[:ENOUGH]}
+    pairs = [f"`{name}` against `{known[plain(name)]}`" for name in names[:ENOUGH] if plain(name) in known]
     return f" Are these the same, spelt in two ways: {some(pairs, 3)}?" if pairs else ""
 
 

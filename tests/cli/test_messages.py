@@ -151,6 +151,7 @@ FAULTS = {
                                             ("Standard input can be read once, but --counts and --exposure",), 2),
     "alternating steps": Fault("linear --covariates covariates.csv --formula 'height ~ light' --optimizer vem",
                                ("--optimizer vem alternates with a latent layer", "Use newton-cg"), 2),
+    "name of other bytes": Fault("pln --counts caf\udce9.csv", ("--counts holds bytes that are not UTF-8",), 2),
     "learning rate without use": Fault("pln --counts counts.csv --learning-rate 0.1",
                                        ("newton-cg", "leave out --learning-rate"), 2),
     "fixed covariance without precision": Fault("pln --counts counts.csv --covariance fixed",

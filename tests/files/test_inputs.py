@@ -234,6 +234,25 @@ def test_exposure_must_be_positive(here: Path) -> None:
     refused(UsageError, "Both --offsets", exposure="exposure.csv", offsets="exposure.csv")
 
 
+def test_offsets_that_are_no_logarithms(here: Path) -> None:
+    pd.DataFrame({"depth": [12_000.0] * N}, index=SAMPLES).to_csv("depth.csv")
+    words = ("Offsets are logarithms, but go up to 1.2e+04 in 12 samples (s00, ", "by --exposure")
+    refused(DataError, *words, offsets="depth.csv")
+    refused(DataError, "Offsets are logarithms", covariates="covariates.csv", formula="~ offset(1000 * depth)")
+    got = read("linear", covariates="covariates.csv", formula="z ~ x", offsets="depth.csv")
+    assert got.data.O[0, 0] == 12_000
+
+
+def test_numbers_beyond_reach(here: Path) -> None:
+    given = {"covariates": "covariates.csv", "formula": "~ huge"}
+    covariates().assign(huge=np.linspace(-1, 1, N) * 1e200).to_csv("covariates.csv")
+    assert read(**given).data.X[0, 1] == -1e200
+    refused(DataError, "up to 1e+200, too large for --dtype float32", dtype=torch.float32, **given)
+    refused(
+        DataError, "12 infinite or huge responses", "rescale", **(given | {"model": "linear", "formula": "huge ~ x"})
+    )
+
+
 def test_depth_note(here: Path) -> None:
     frame = counts()
     frame.loc["s03"] *= 100
@@ -254,6 +273,8 @@ def test_weights(here: Path) -> None:
     )
     edit("weights.csv", "s01", "weight", -1)
     refused(DataError, "sample s01, column weight (-1). Weights must be", weights="weights.csv")
+    edit("weights.csv", "s01", "weight", 1e308)
+    refused(DataError, "1 unusable weight: sample s01", weights="weights.csv")
 
 
 def test_logistic_labels(here: Path) -> None:
