@@ -149,6 +149,16 @@ def test_quiet_says_nothing_but_errors(cli: Cli, small: str) -> None:
     assert "exists" in cli("fit", "pln", "--counts", small, "-q").err
 
 
+def test_a_variance_of_zero_is_zero_in_sigma_and_empty_in_omega(cli: Cli, tmp_path: Path) -> None:
+    rows = ["sample,even,odd", *(f"s{i},{3 + i % 2},{(i * 7) % 19}" for i in range(12))]
+    (tmp_path / "y.csv").write_text("\n".join(rows) + "\n")
+    ran = cli("fit", "pln", "--counts", "y.csv", "--out", "run")
+    assert ran.code == 0, ran.err
+    assert "warning: 1 feature no more variable than Poisson given the covariates" in ran.err
+    assert (tmp_path / "run" / "sigma.csv").read_text().splitlines()[:2] == ["response,even,odd", "even,0,0"]
+    assert (tmp_path / "run" / "omega.csv").read_text().splitlines()[:2] == ["response,even,odd", "even,,"]
+
+
 def test_a_misspelt_variable_is_noted(cli: Cli, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLNCLI_TOOL", "1")
     ran = cli("fit", "pln", "--counts", small, "--dry-run")

@@ -1,0 +1,52 @@
+"""What the README says exists, does, and what exists is in the README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from plncli import cli as command_line
+from plncli.files import artifacts
+from plncli.files.config import option, settings
+from plncli.names import COVARIANCES, OPTIMIZER_NAMES
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def flags(command: Any) -> Iterator[str]:
+    """Every option of a command and of those below it."""
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    for inner in getattr(command, "commands", {}).values():
+        yield from flags(inner)
+
+
+KNOWN = set(flags(typer.main.get_command(command_line.app)))
+
+
+def test_every_option_of_the_readme_exists() -> None:
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= KNOWN
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    negative = {"sample_names": "--no-sample-names", "latent": "--no-latent"}
+    assert [name for name in settings() if f"`{negative.get(name, option(name))}" not in README] == []
+
+
+def test_every_choice_is_in_the_readme() -> None:
+    assert [name for name in (*OPTIMIZER_NAMES, *COVARIANCES) if f"`{name}`" not in README] == []
+
+
+def test_every_file_of_a_fit_is_in_the_readme() -> None:
+    written = {*(f"{table}.csv" for table in artifacts.TABLES), *artifacts.OTHERS}
+    assert [name for name in sorted(written) if f"`{name}`" not in README] == []
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    codes = re.findall(r"\b(\d+) ", command_line.EXIT_CODES)
+    assert len(codes) == 8
+    assert [code for code in codes if not re.search(rf"^\| ({code}\b|.*, {code} \|)", README, re.MULTILINE)] == []
