@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,31 +24,42 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("plncli", "torch", "numpy", "scipy", "pyPLNmodels", "statsmodels", "scikit-learn", "glum")
 SLOW = 10.0
-"""A run that takes longer than this, in seconds, is not repeated."""
-GRACE = 90.0
+"""A fit that takes longer than this, in seconds, is not repeated."""
+REFERENCE_TIME = 2.5
+"""The reference fit has this many times the time limit."""
+GRACE = 60.0
 """Seconds beyond twice the time limit after which a process is ended: for starting, reading and scoring."""
 
 
+@dataclass(frozen=True)
+class Study:
+    """A problem under way: where it is stored, who fits it, and the rows so far."""
+
+    reference: Reference
+    settings: Settings
+    folder: Path
+    rivals: list[str]
+    rows: list[Row] = field(default_factory=list)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Every problem with every rival that takes it; a CSV and a Markdown table in benchmarks/results."""
+    """Every problem with every rival that takes it; a CSV and a Markdown table in benchmarks/results.
+
+    The first turn goes through everything; further turns go on for as long as the budget lasts.
+    """
     args = _arguments(arguments)
     began = time.perf_counter()
-    references: list[Reference] = []
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.problems:
-            try:
-                problem = load(name)
-            except NotHere as error:
-                print(f"{name}: left out, {error}", flush=True)
-                continue
-            measured = _measure(problem, args, Path(folder))
-            if measured is not None:
-                references.append(measured[0])
-                rows += measured[1]
-    summaries = [row for reference in references for row in _of(reference, rows)]
+        prepared = [_prepared(name, args, Path(folder)) for name in args.problems]
+        studies = [study for study in prepared if study is not None]
+        for turn in range(args.repeats):
+            for study in studies:
+                if turn == 0 or time.perf_counter() - began < 60.0 * args.budget:
+                    _turn(study, turn + 1)
+    rows = [row for study in studies for row in study.rows]
+    summaries = [row for study in studies for row in report.summarise(study.reference, study.rows)]
     heading = _heading(args, time.perf_counter() - began, rows)
-    table = report.markdown(references, summaries, heading)
+    table = report.markdown([study.reference for study in studies], summaries, heading)
     RESULTS.mkdir(exist_ok=True)
     report.write_csv(RESULTS / f"{args.name}.csv", [row | _facts(args) for row in summaries])
     report.write_csv(RESULTS / f"{args.name}-runs.csv", rows)
@@ -64,6 +75,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rivals", nargs="+", choices=list(RIVALS), metavar="NAME", help=", ".join(RIVALS))
     parser.add_argument("--threads", type=int, help="CPU threads of everyone; by default plncli's choice by size")
     parser.add_argument("--repeats", type=int, help="runs of each rival, in turn (default: 3; 1 with --quick)")
+    parser.add_argument("--budget", type=float, default=15.0, help="minutes after which no run is repeated (15)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds a rival may take (default: 60)")
     parser.add_argument("--name", help="name of the files in benchmarks/results (default: table, quick or cuda)")
     args = parser.parse_args(arguments)
@@ -75,27 +87,36 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _measure(problem: Problem, args: argparse.Namespace, folder: Path) -> tuple[Reference, list[Row]] | None:
-    """The reference fit, then all rivals in turn, as many times as asked."""
+def _prepared(name: str, args: argparse.Namespace, folder: Path) -> Study | None:
+    """The problem, stored for everyone, and its reference fit; None, with a line that says why, when it has none."""
+    try:
+        problem = load(name)
+    except NotHere as error:
+        print(f"{name}: left out, {error}", flush=True)
+        return None
+    own = folder / name
+    own.mkdir()
+    problem.save(own / "problem.npz")
     settings = Settings(args.threads or _threads(problem), args.device, args.time_limit)
-    problem.save(folder / "problem.npz")
-    (folder / "separated.npy").unlink(missing_ok=True)
-    best = run_apart("reference", problem.name, replace(settings, time_limit=5 * args.time_limit), folder)
+    best = run_apart("reference", name, replace(settings, time_limit=REFERENCE_TIME * args.time_limit), own)
     if best["status"] != "ok":
-        print(f"{problem.name}: left out, the reference fit {best['status']}: {best['note']}", flush=True)
+        print(f"{name}: left out, the reference fit {best['status']}: {best['note']}", flush=True)
         return None
     sizes = (problem.n, problem.p, problem.d, problem.zeros, settings.threads)
-    reference = Reference(problem.name, problem.model, *sizes, best["likelihood"], best["note"])
-    rivals = [name for name in args.rivals if RIVALS[name].takes(problem)]
-    rows: list[Row] = []
-    for turn in range(args.repeats):
-        for rival in rivals:
-            before = [row for row in rows if row["rival"] == rival]
-            if any(row["status"] != "ok" or row["seconds"] > SLOW for row in before):
-                continue
-            rows.append(run_apart(rival, problem.name, settings, folder) | {"turn": turn + 1})
-            _show(reference, rows[-1])
-    return reference, rows
+    reference = Reference(name, problem.model, *sizes, best["likelihood"], best["note"])
+    _show(reference, best)
+    return Study(reference, settings, own, [rival for rival in args.rivals if RIVALS[rival].takes(problem)])
+
+
+def _turn(study: Study, turn: int) -> None:
+    """One run of each rival, but for those that were slow or ended badly before."""
+    for rival in study.rivals:
+        before = [row for row in study.rows if row["rival"] == rival]
+        if any(row["status"] != "ok" or row["seconds"] > SLOW for row in before):
+            continue
+        row = run_apart(rival, study.reference.problem, study.settings, study.folder)
+        study.rows.append(row | {"turn": turn})
+        _show(study.reference, row)
 
 
 def run_apart(rival: str, problem: str, settings: Settings, folder: Path) -> Row:
@@ -133,10 +154,6 @@ def _threads(problem: Problem) -> int:
     return threads_for(problem.n, problem.p, problem.d, "auto")
 
 
-def _of(reference: Reference, rows: list[Row]) -> list[Row]:
-    return report.summarise(reference, [row for row in rows if row["problem"] == reference.problem])
-
-
 def _show(reference: Reference, row: Row) -> None:
     """A line on each run as it ends."""
     if row["status"] != "ok":
@@ -161,7 +178,7 @@ def _heading(args: argparse.Namespace, seconds: float, rows: list[Row]) -> list[
     device = "" if args.device == "cpu" else f" GPU: {_gpu()}."
     return [
         f"Made by `python -m benchmarks.run` on {datetime.now(UTC):%Y-%m-%d} in {seconds / 60:.0f} minutes: medians of "
-        f"up to {args.repeats} processes in turn{load}.",
+        f"up to {args.repeats} processes, in turn{load}.",
         f"Machine: {machine.describe()}.{device}",
         f"Versions: {', '.join(_versions())}.",
         "",

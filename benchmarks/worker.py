@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ AGAIN_BELOW, AGAIN_FOR, AGAIN = 3.0, 4.0, 2
 
 def execute(problem: Problem, rival: str, settings: Settings, separated: Array | None = None) -> dict[str, Any]:
     """Run and score; a row of results. A rival that raises is a row too, and says what it raised."""
-    run = (REFERENCE if rival == "reference" else RIVALS[rival]).run
+    chosen = REFERENCE if rival == "reference" else RIVALS[rival]
+    settings = replace(settings, time_limit=min(settings.time_limit, chosen.patience))
     base = machine.resident_mb()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     row: dict[str, Any] = {"problem": problem.name, "rival": rival, "device": settings.device, "load": load}
     try:
-        outcomes = _repeated(lambda: run(problem, settings))
+        outcomes = _repeated(lambda: chosen.run(problem, settings))
     except TimeoutError as error:
         return row | {"status": "timeout", "note": str(error)}
     except Exception as error:  # noqa: BLE001 (whatever a rival raises is its result)

@@ -5,6 +5,7 @@ A rival imports what it needs inside `run`, where the import is timed and counts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +27,16 @@ PLN, REGRESSION = ("pln",), ("logistic", "linear")
 
 @dataclass(frozen=True)
 class Rival:
-    """run: fits a problem; models: those it knows; max_cells: largest n·p that is given to it, None for any."""
+    """run: fits a problem; models: those it knows.
+
+    max_cells: largest n·max(p, d) that it is given, None for any. patience: seconds after which a slow rival is
+    stopped, where that is less than the time limit of the run.
+    """
 
     run: Callable[[Problem, Settings], Outcome]
     models: tuple[str, ...]
     max_cells: int | None = None
+    patience: float = math.inf
 
     def takes(self, problem: Problem) -> bool:
         """Whether the rival is run on the problem."""
@@ -38,16 +44,16 @@ class Rival:
         return problem.model in self.models and small
 
 
-SMALL = 150_000
-"""n·p up to which slow first-order rivals are run: beyond it they only reach the time limit."""
+SMALL = 15_000
+"""Cells up to which the slowest are run: beyond, they only reach the time limit."""
 
 RIVALS: dict[str, Rival] = {
     "plncli": Rival(by_plncli.run, PLN + REGRESSION),
     "plncli-command": Rival(by_plncli_command.run, PLN + REGRESSION, 2_000_000),
-    "plncli-vem": Rival(partial(by_plncli.run, optimizer="vem"), PLN, SMALL),
+    "plncli-vem": Rival(partial(by_plncli.run, optimizer="vem"), PLN, SMALL, patience=10.0),
     "pyPLNmodels": Rival(by_pyplnmodels.run, PLN),
-    "torch-lbfgs": Rival(by_torch.lbfgs, PLN),
-    "torch-rprop": Rival(by_torch.rprop, PLN, SMALL),
+    "torch-lbfgs": Rival(by_torch.lbfgs, PLN, 250_000, patience=20.0),
+    "torch-rprop": Rival(by_torch.rprop, PLN, SMALL, patience=10.0),
     "statsmodels": Rival(by_statsmodels.run, REGRESSION),
     "scikit-learn": Rival(by_sklearn.run, REGRESSION),
     "glum": Rival(by_glum.run, REGRESSION),

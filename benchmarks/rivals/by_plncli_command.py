@@ -23,7 +23,7 @@ def run(problem: Problem, settings: Settings) -> Outcome:
         command += ["--threads", str(settings.threads), "--device", settings.device, "--no-progress", "--quiet"]
         finished = launch(command, settings.time_limit)
         if finished["exit_code"] not in (0, 4):
-            raise RuntimeError(f"exit code {finished['exit_code']}: {finished['stderr'][-500:]}")
+            raise RuntimeError(f"exit code {finished['exit_code']}: {_last_line(finished['stderr'])}")
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         params = _estimates(out, problem)
     import plncli
@@ -38,6 +38,10 @@ def run(problem: Problem, settings: Settings) -> Outcome:
         peak_mb=finished["peak_mb"],
         note=note,
     )
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["nothing said"])[-1]
 
 
 def _write(problem: Problem, folder: Path) -> list[str]:
