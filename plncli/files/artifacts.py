@@ -66,7 +66,7 @@ class Run:
 
 def check_target(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is in the way or cannot be written, before any work is done."""
-    if out.is_file():
+    if out.exists() and not out.is_dir():  # also a device: /dev/null must stay what it is
         raise UsageError(f"--out {out} is a file; the results need a folder. Choose another --out.")
     if out.is_dir():
         _check_replaceable(out, overwrite)

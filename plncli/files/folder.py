@@ -38,9 +38,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def _take_place(partial: Path, target: Path) -> None:
-    """Rename `partial` to `target`; what was there is first moved aside, and moved back if that fails."""
-    if not target.exists():
-        partial.rename(target)
+    """Rename `partial` to `target`; a folder that was there is first moved aside, and moved back if that fails."""
+    if not target.is_dir():
+        partial.rename(target)  # fails where anything but a folder is in the way
         return
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     target.rename(old)

@@ -20,6 +20,7 @@ from plncli.errors import DataError, UsageError
 from plncli.files import artifacts, config
 from plncli.files.artifacts import Outcome, check_target, read_run, summary, to_json, write
 from plncli.files.config import FitConfig
+from plncli.files.folder import whole_folder
 from plncli.models import MODELS
 from plncli.models.base import Finding
 from plncli.optim.base import Optimum, Status, Step
@@ -205,6 +206,18 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
         check_target(tmp_path / "a", overwrite=True)
     with pytest.raises(UsageError, match=r"cannot be made, since .* is a file"):
         check_target(tmp_path / "a" / "b", overwrite=True)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused_and_kept(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="is a file; the results need a folder"):
+            check_target(pipe, overwrite=overwrite)
+    with pytest.raises(DataError, match="Cannot write the results"), whole_folder(pipe):
+        pass
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_overwriting_removes_nothing_that_plncli_did_not_write(tmp_path: Path) -> None:
