@@ -95,7 +95,11 @@ def describe_dependence(dependent: Sequence[tuple[int, Sequence[int]]], n: int, 
         for k, others in dependent[:3]
     )
     more = f"; and {len(dependent) - 3} more" if len(dependent) > 3 else ""
-    return f"Terms of the design depend on each other: {told}{more}. Take the redundant ones out of the formula."
+    spare = any(terms[c] == "Intercept" for _, others in dependent for c in others)
+    advice = ", or the intercept with `~ 0 + ...`" if spare else ""
+    return (
+        f"Terms of the design depend on each other: {told}{more}. Take the redundant ones out of the formula{advice}."
+    )
 
 
 class Factor(NamedTuple):

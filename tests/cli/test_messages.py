@@ -124,6 +124,8 @@ FAULTS = {
                          "Take it out of the formula"),
     "collinear": formula("~ height + I(2 * height)", "`I(2 * height)` is a linear combination of `height`",
                          "Take the redundant ones out"),
+    "collinear with the intercept": formula("~ cr(height, df=3)", "of `Intercept`, `cr(height, df=3)[1]`, ",
+                                            "or the intercept with `~ 0 + ...`."),
     "too many coefficients": formula("~ poly(height, 3) + poly(light, 3)", "more coefficients (7: Intercept, poly(",
                                      "than samples (6)", "Take terms out of the formula, or add samples."),
     "a label a sample": formula("~ C(depth)", "`C(depth)` of covariates.csv has a different label (100, 200, 300 "
