@@ -382,6 +382,21 @@ def check(config: FitConfig) -> None:
     standard_input = [option(name) for name in settings(config.model) if getattr(config, name) == "-"]
     if len(standard_input) > 1:
         raise UsageError(f"Standard input can be read once, but {' and '.join(standard_input)} ask for it.")
+    if config.overwrite:
+        _check_inputs_stay(config)
+
+
+def _check_inputs_stay(config: FitConfig) -> None:
+    """Refuse to replace a folder that holds a table of this very fit, such as the precision of an earlier one."""
+    folder = output_folder(config).resolve()
+    for name, (_, setting) in settings(config.model).items():
+        value = getattr(config, name)
+        table = setting.path in ("file", "maybe") and value not in (None, "-") and Path(value).is_file()
+        if table and folder in Path(value).resolve().parents:
+            raise UsageError(
+                f"--overwrite would remove {option(name)} {value}, which this fit reads. "
+                "Choose another folder with --out."
+            )
 
 
 def output_folder(config: FitConfig) -> Path:

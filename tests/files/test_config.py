@@ -118,6 +118,18 @@ def test_a_variable_for_another_model_is_left_alone() -> None:
     assert resolved(PLNCLI_RESPONSE="y.csv") == FitConfig("pln")
 
 
+def test_overwriting_spares_what_the_fit_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "omega.csv").touch()
+    (tmp_path / "y.csv").touch()
+    fixed = FitConfig("pln", counts="y.csv", covariance="fixed", precision="run/omega.csv", overwrite=True)
+    with pytest.raises(UsageError, match=r"--overwrite would remove --precision run/omega\.csv, which this fit reads"):
+        check(replace(fixed, out=str(tmp_path / "run")))
+    check(replace(fixed, out="run2"))
+    check(replace(fixed, out="run", overwrite=False))  # refused as any folder that exists
+
+
 def test_a_misspelt_variable_is_told() -> None:
     environment = {"PLNCLI_TOOL": "1", "PLNCLI_RESPONSE": "y.csv", "PLNCLI_SHOES": "1", "_PLNCLI_COMPLETE": "x"}
     assert config.ignored(environment) == [
