@@ -14,7 +14,7 @@ from plncli.arrays import Params
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import FitError
-from plncli.models.base import Alternating, Latent, Model, Preconditioned, Revisable
+from plncli.models.base import Alternating, Elementary, Latent, Model, Preconditioned, Revisable
 from plncli.optim.base import OnStep, Optimizer, Optimum, Problem, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.results import FitResult
@@ -154,6 +154,9 @@ def graph(model: Model, data: Dataset, *, fused: bool = False) -> tuple[Tensor, 
     In elementary operations; `fused`: as a fit evaluates it, where the model has an objective with its own derivatives.
     """
     prepared = model.prepare(data)
-    params = {name: tensor.detach().requires_grad_(True) for name, tensor in model.start(prepared).items()}
-    objective = model.objective if fused else getattr(model, "plain_objective", model.objective)
+    if isinstance(model, Elementary) and not fused:
+        start, objective = model.plain_start(prepared), model.plain_objective
+    else:
+        start, objective = model.start(prepared), model.objective
+    params = {name: tensor.detach().clone().requires_grad_(True) for name, tensor in start.items()}
     return objective(params, prepared), params

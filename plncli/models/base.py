@@ -85,6 +85,19 @@ class Preconditioned(Protocol):
 
 
 @runtime_checkable
+class Elementary(Protocol):
+    """A model that fits by an objective with derivatives of its own, and can also show it in elementary operations."""
+
+    def plain_start(self, prepared: Any) -> Params:
+        """Where an optimizer begins, in the parameters of `plain_objective`."""
+        ...
+
+    def plain_objective(self, params: Params, prepared: Any) -> Tensor:
+        """The objective in ordinary tensor operations, differentiated by autograd alone."""
+        ...
+
+
+@runtime_checkable
 class Alternating(Protocol):
     """A model part of whose parameters has a closed form given the rest (an exact M-step)."""
 

@@ -158,10 +158,14 @@ class PLN:
         loss = objective(params["q"], prepared.table)
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
 
+    def plain_start(self, prepared: Prepared) -> Params:
+        """The start of `plain_objective`: M and psi by their own names."""
+        M, psi = self.start(prepared)["q"]
+        return {"M": M, "psi": psi}
+
     def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
-        """The same number in ordinary tensor operations, differentiated by autograd alone."""
-        loss = plain_objective(params["q"], prepared.table)
-        return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
+        """The same objective in ordinary tensor operations, differentiated by autograd alone."""
+        return plain_objective((params["M"], params["psi"]), prepared.table)
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Approximate inverse of each latent feature's block, and exact inverse of each boundary feature's Hessian."""
@@ -345,7 +349,8 @@ class PLN:
         exposure = data.O.exp().expand_as(data.Y)
         null = exposure * (weight * data.Y).sum(0) / (weight * exposure).sum(0)
         deviance = (weight * poisson_deviance(data.Y, fitted)).sum()
-        return float(1.0 - deviance / (weight * poisson_deviance(data.Y, null)).sum())
+        null_deviance = (weight * poisson_deviance(data.Y, null)).sum()
+        return float(1.0 - deviance / null_deviance) if float(null_deviance) > 0 else math.nan
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary."""
@@ -422,6 +427,6 @@ def _without_variance(prepared: Prepared) -> Finding | None:
     names = tuple(prepared.data.responses[j] for j in prepared.poisson.tolist())
     message = (
         f"{_count(len(names), 'feature')} no more variable than Poisson given the covariates, so with a variance of "
-        f"exactly 0 in Sigma and no row in Omega: {some(names, 12)}."
+        f"exactly 0 in Sigma and an empty row in Omega: {some(names, 12)}."
     )
     return Finding("no-extra-poisson-variance", message, names)

@@ -75,8 +75,8 @@ def weigh(table: LatentTable, cells: Tensor) -> Tensor:
     return cells if table.w is None else cells * table.w[:, None]
 
 
-def plain_objective(q: Tensor, table: LatentTable) -> Tensor:
-    """Minus the ELBO (scalar, nats) in ordinary tensor operations: what the fast path is held against."""
+def plain_objective(q: Tensor | tuple[Tensor, Tensor], table: LatentTable) -> Tensor:
+    """Minus the ELBO (scalar, nats) of q = (M, psi) in elementary operations: what the fast path is held against."""
     M, psi = q
     S2 = psi.exp()
     eta = table.O + M

@@ -124,6 +124,8 @@ def descend(
             with torch.no_grad():
                 closure.u.copy_(best_u)
             optimizer = stepper(closure.u, rate)
+    if status is Status.MAX_ITER:
+        gap = certify(problem, closure.point(best_u), closure.flat, run).gap
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 

@@ -32,7 +32,11 @@ class NewtonCG:
     certify_products: int = 1000
 
     def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
-        """Minimise; each row of the trace carries the gap estimated at its point."""
+        """Minimise; each row of the trace carries the gap estimated at its point.
+
+        Far from the optimum the Newton system is solved loosely: there, and where a limit ends the run, the gap is a
+        lower estimate. A run is only called converged on a tight one.
+        """
         run = Run(stop, on_step)
         flat = Flat(problem.start)
         goal = stop.tol * problem.scale
@@ -57,9 +61,10 @@ class NewtonCG:
             solve = newton_solve(point, precondition, forcing, goal, self.products, run)
             if solve.decrement <= goal and not (solve.solved or solve.curved):
                 solve = newton_solve(point, precondition, forcing, goal, self.certify_products, run)
-            gap = solve.decrement if solve.solved else math.nan
-            run.record(point.loss, grad_norm, solve.decrement, size)
-            certified = solve.solved and solve.decrement <= goal
+            small = solve.decrement <= goal
+            certified = small and solve.solved
+            gap = math.nan if solve.curved or (small and not certified) else solve.decrement
+            run.record(point.loss, grad_norm, gap, size)
             if certified and not (problem.exact and polished < POLISH):
                 status = Status.CONVERGED
                 break

@@ -65,6 +65,8 @@ class VEM:
             elif gained <= 1e-4 * goal:
                 status = Status.STALLED
             threshold *= 0.1
+        if status is Status.MAX_ITER:
+            gap = certify(problem, point, flat, run).gap
         return run.end(point.params, point.loss, gap, float(point.gradient().detach().norm()), status)
 
     @staticmethod
