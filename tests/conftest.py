@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import plncli.cli
 
@@ -21,6 +22,11 @@ for variable in [name for name in os.environ if name.startswith("PLNCLI_")]:
     del os.environ[variable]  # settings of whoever runs the tests must not change them
 os.environ |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
 torch.set_num_threads(1)
+
+# Where a change is judged, the examples are the same each time; where it is made, new ones are tried.
+settings.register_profile("judge", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("judge")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
