@@ -9,6 +9,7 @@ import lzma
 import re
 import sys
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import numpy as np
