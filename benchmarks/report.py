@@ -62,7 +62,7 @@ def _summary(reference: Reference, runs: list[Row], ours: list[Row]) -> Row:
     at = stated if not math.isnan(to_stated) else max(gap, EQUAL * reference.n)
     seconds = _median(done, lambda row: row["seconds"])
     compared = seconds if math.isnan(to_stated) else to_stated
-    plncli = _median(ours, lambda row: time_to(row, reference.likelihood - at) or row["seconds"])
+    plncli = _median(ours, lambda row: _our_time(row, reference.likelihood - at, EQUAL * reference.n))
     return shared | {
         "status": "ok",
         "seconds": seconds,
@@ -82,6 +82,14 @@ def _summary(reference: Reference, runs: list[Row], ours: list[Row]) -> Row:
         "version": done[-1]["version"],
         "note": done[-1]["note"],
     }
+
+
+def _our_time(row: Row, value: float, equal: float) -> float | None:
+    """Seconds that a run of plncli took to `value`, or in all when it ended within `equal` nats of it; else None."""
+    reached = time_to(row, value)
+    if reached is None and row["likelihood"] >= value - equal:
+        return row["seconds"]
+    return reached
 
 
 def _median(rows: Iterable[Row], value: Callable[[Row], float | None]) -> float:

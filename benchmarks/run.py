@@ -75,7 +75,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rivals", nargs="+", choices=list(RIVALS), metavar="NAME", help=", ".join(RIVALS))
     parser.add_argument("--threads", type=int, help="CPU threads of everyone; by default plncli's choice by size")
     parser.add_argument("--repeats", type=int, help="runs of each rival, in turn (default: 3; 1 with --quick)")
-    parser.add_argument("--budget", type=float, default=15.0, help="minutes after which no run is repeated (15)")
+    parser.add_argument("--budget", type=float, default=14.0, help="minutes after which no run is repeated (14)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds a rival may take (default: 60)")
     parser.add_argument("--name", help="name of the files in benchmarks/results (default: table, quick or cuda)")
     args = parser.parse_args(arguments)

@@ -120,6 +120,8 @@ def test_time_is_compared_at_the_same_likelihood():
     assert found["blind"]["ratio"] == 8.0 / 2.0 and found["blind"]["compared_at"] == 3.0
     assert found["early"]["ratio"] == 6.0 / 2.0 and found["early"]["compared_at"] == 1.0
     assert found["gone"]["status"] == "timeout"
+    stopped = ours | {"likelihood": -105.0, "trace": [[1.0, -105.0]]}
+    assert math.isnan(report.summarise(reference, [stopped, blind])[1]["ratio"])  # plncli never got there
     assert "| x | gone | timeout |" in report.markdown([reference], list(found.values()), [])
 
 
