@@ -12,10 +12,13 @@ from typing import Any
 
 Row = dict[str, Any]
 
-STATED_GAP = 1e-3
-"""Nats per sample. At 1e-3·n no digit of a criterion that is reported changes: AIC moves by 2e-3 per sample."""
-EQUAL = 1e-6
-"""Nats per sample, plncli's default tolerance: likelihoods closer than this to the optimum count as equal to it."""
+STATED_GAP = {"pln": 1e-3, "logistic": 1e-6, "linear": 1e-6}
+"""Nats per sample, by model, at which programs with a trace are compared: no digit that anyone reports changes there.
+
+Regressions have far more samples per parameter, and every program solves them more closely.
+"""
+EQUAL = {"pln": 1e-6, "logistic": 1e-9, "linear": 1e-9}
+"""Nats per sample, by model: closer than this to the optimum counts as equal to it (pln: plncli's tolerance)."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,12 @@ def _summary(reference: Reference, runs: list[Row], ours: list[Row]) -> Row:
     if not done:
         return shared | {"status": runs[-1]["status"], "note": runs[-1]["note"]}
     gap = _median(done, lambda row: reference.likelihood - row["likelihood"])
-    stated = STATED_GAP * reference.n
+    stated, equal = (table[reference.model] * reference.n for table in (STATED_GAP, EQUAL))
     to_stated = _median(done, lambda row: time_to(row, reference.likelihood - stated))
-    at = stated if not math.isnan(to_stated) else max(gap, EQUAL * reference.n)
+    at = stated if not math.isnan(to_stated) else max(gap, equal)
     seconds = _median(done, lambda row: row["seconds"])
     compared = seconds if math.isnan(to_stated) else to_stated
-    plncli = _median(ours, lambda row: _our_time(row, reference.likelihood - at, EQUAL * reference.n))
+    plncli = _median(ours, lambda row: _our_time(row, reference.likelihood - at, equal))
     return shared | {
         "status": "ok",
         "seconds": seconds,

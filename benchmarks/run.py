@@ -184,8 +184,9 @@ def _heading(args: argparse.Namespace, seconds: float, rows: list[Row]) -> list[
         "",
         "*seconds*: the whole fit, warm (plncli-command: the whole process, files to files). *gap*: nats between the "
         "result and the optimum, scored alike for everyone. *compared at*: the gap at which times are compared, namely "
-        f"{report.STATED_GAP:g} nats per sample where a program's trace passes it, else its own final gap; *its "
-        "seconds* and *plncli*: the time either takes to get there; *ratio*: the one over the other.",
+        f"{report.STATED_GAP['pln']:g} nats per sample (regressions: {report.STATED_GAP['logistic']:g}) where a "
+        "program's trace passes it, else its own final gap; *its seconds* and *plncli*: the time either takes to get "
+        "there; *ratio*: the one over the other.",
     ]
 
 
