@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plncli.errors import DataError, some
+from plncli.files.content import Content
 from plncli.files.text import looks_like_id
 
 if TYPE_CHECKING:
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
 MAGIC = (b"PAR1", b"ARROW1")
 
 
-def read_columnar(data: memoryview, name: str, named: bool) -> tuple[list[str], pa.Table, list[str]]:
-    """Header, columns and notes; when `named`, the column of sample names comes first and is text."""
+def read_columnar(data: memoryview, name: str, named: bool) -> Content:
+    """The content; when `named`, the column of sample names comes first and is text."""
     import pyarrow as pa
 
     cells, index = _read(data, name)
+    opener = f"pd.{'read_parquet' if bytes(data[:4]) == b'PAR1' else 'read_feather'}({name!r})"
     if len(index) > 1:
         raise DataError(
             f"{name} has an index of {len(index)} levels ({some(index)}); one column of sample names is "
@@ -27,18 +29,20 @@ def read_columnar(data: memoryview, name: str, named: bool) -> tuple[list[str], 
     first = header.index(index[0]) if index else 0
     others = [i for i in range(len(header)) if i != first]
     if not named:
-        return ([header[i] for i in others], cells.select(others), []) if index else (header, cells, [])
+        shown = others if index else range(len(header))
+        return Content([header[i] for i in shown], cells.select(list(shown)), [], opener)
     if not header or not cells.num_rows:
-        return header, cells, []
+        return Content(header, cells, [], opener)
     if not index and not _is_text(cells.column(0).type) and not looks_like_id(header[0]):
         note = (
             f"{name} has no sample names (no index, and its first column `{header[0]}` is not text): its rows "
             "are numbered from 1."
         )
         numbers = pa.array(map(str, range(1, cells.num_rows + 1)))
-        return ["", *header], cells.add_column(0, "", numbers), [note]
+        return Content(["", *header], cells.add_column(0, "", numbers), [note], opener)
     header, cells = [header[i] for i in (first, *others)], cells.select([first, *others])
-    return header, cells.set_column(0, header[0], cells.column(0).cast(pa.string())), []
+    cells = cells.set_column(0, header[0], cells.column(0).cast(pa.string()))
+    return Content(header, cells, [], opener if index else f"{opener}.set_index({header[0]!r})")
 
 
 def _read(data: memoryview, name: str) -> tuple[pa.Table, list[str]]:

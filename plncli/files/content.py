@@ -9,8 +9,12 @@ import stat
 import sys
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from plncli.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 READABLE = "CSV, TSV, Parquet and Feather are read."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -21,6 +25,15 @@ FOREIGN = {
     b"%PDF": "a PDF document",
     b"FEA1": "a Feather file of version 1; write it again with a current pandas or arrow (version 2)",
 }
+
+
+class Content(NamedTuple):
+    """A table as its file holds it. `names` are those of all columns; `opener` is the pandas call that reads it too."""
+
+    names: list[str]
+    cells: pa.Table
+    notes: list[str]
+    opener: str
 
 
 def read_bytes(path: str, option: str) -> bytes | mmap.mmap:
@@ -52,11 +65,13 @@ def read_bytes(path: str, option: str) -> bytes | mmap.mmap:
 
 
 def _sibling(path: str) -> str:
-    """A sentence naming the file of the same folder whose name is closest, or nothing."""
+    """A sentence naming the file of the same folder whose name is closest, its endings left aside; or nothing."""
+    stem = Path(path).name.partition(".")[0]
     try:
-        return nearest(Path(path).name, sorted(file.name for file in Path(path).parent.iterdir()))
+        names = sorted(file.name for file in Path(path).parent.iterdir())
     except OSError:
         return ""
+    return nearest(Path(path).name, [name for name in names if nearest(stem, [name.partition(".")[0]])])
 
 
 def unpack(raw: bytes | mmap.mmap, name: str) -> memoryview:

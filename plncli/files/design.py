@@ -370,10 +370,10 @@ def _refuse_infinite(matrix: np.ndarray, terms: Sequence[str], samples: Sequence
     if finite.all():
         return
     j = int(np.flatnonzero(~finite.all(axis=0))[0])
-    rows = np.flatnonzero(~finite[:, j])
+    rows = np.flatnonzero(~finite[:, j]).tolist()
     raise DataError(
         f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} "
-        f"({some(samples[i] for i in rows[:6])}): "
+        f"({some(samples[i] for i in rows)}): "
         "infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out "
         "these samples."
     )

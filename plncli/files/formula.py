@@ -50,10 +50,17 @@ class Formula:
     columns: tuple[str, ...] = ()
 
 
-def parse(text: str | None, columns: Sequence[str] = (), table: str | None = None) -> Formula:
+def left_side(text: str | None) -> str:
+    """What stands left of `~`, whatever it is; nothing where nothing does."""
+    text = unicodedata.normalize("NFC", (text or "").strip())
+    return "" if "~" not in text[1:] else _sides(text)[0]
+
+
+def parse(text: str | None, columns: Sequence[str] = (), table: str | None = None, corner: str = "") -> Formula:
     """Take a formula apart. `columns` are those of the covariates, `table` their file; None when there is none.
 
-    FormulaError for bad syntax, names that are not columns, and Python that is not documented notation.
+    `corner` is the header of the sample names. FormulaError for bad syntax, names that are not columns, and Python
+    that is not documented notation.
     """
     text = unicodedata.normalize("NFC", (text or "~ 1").strip())
     if re.fullmatch(r"~?\s*1?", text):
@@ -67,7 +74,7 @@ def parse(text: str | None, columns: Sequence[str] = (), table: str | None = Non
     names = tuple(dict.fromkeys(name for part in parts for name in names_in(part, text, columns)))
     for name in names:
         if name not in columns:
-            raise FormulaError(_unknown(name, text, columns, table))
+            raise FormulaError(_unknown(name, text, columns, table, corner))
         if name in ("1", "~"):
             raise FormulaError(
                 f"A formula cannot tell the column `{name}` of {table} from the sign; rename the column."
@@ -187,12 +194,17 @@ def _responses(left: str, formula: str) -> tuple[str, ...]:
     return tuple(pieces)
 
 
-def _unknown(name: str, formula: str, columns: Sequence[str], table: str | None) -> str:
+def _unknown(name: str, formula: str, columns: Sequence[str], table: str | None, corner: str) -> str:
     """Message for a name that is no column."""
     if table is None:
         return (
             f"The formula `{formula}` uses `{name}`, but no table of covariates is given. Add --covariates FILE "
             "with that column."
+        )
+    if name == corner:
+        return (
+            f"The formula `{formula}` uses `{name}`, which is the column of sample names of {table}: each sample has "
+            "its own, so it explains nothing. Take it out of the formula, or use --no-sample-names if it is data."
         )
     whole = [column for column in columns if name in column and column in formula]
     hint = f" Write the name of the column in backticks: `{whole[0]}`." if whole else nearest(name, columns)
@@ -299,10 +311,22 @@ def _check_arithmetic(node: ast.BinOp, code: str, formula: str) -> None:
         value = operand.value if isinstance(operand, ast.Constant) else 0.0
         if isinstance(operand, ast.List | ast.Tuple) or not isinstance(value, int | float):
             raise FormulaError(f"In the formula `{formula}`, `{code}` calculates with what is no number.")
+    if isinstance(node.op, ast.BitXor) and not (_logical(node.left) and _logical(node.right)):
+        raise FormulaError(
+            f"In the formula `{formula}`, `{code}` holds `^`, which is no power inside brackets: write "
+            f"`{code.replace('^', '**')}`."
+        )
     if isinstance(node.op, ast.Pow) and not _literal(node.right) and not _has_names(node.right):
         raise FormulaError(f"In the formula `{formula}`, a power in `{code}` is no number of at most {HIGHEST_POWER}.")
     if isinstance(node.op, ast.Pow) and not _literal(node.left) and not _has_names(node.left):
         raise FormulaError(f"In the formula `{formula}`, `{code}` takes a power of what is neither column nor number.")
+
+
+def _logical(node: ast.expr) -> bool:
+    """Whether an expression is true or false by its form: a comparison, or several joined."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitAnd | ast.BitOr | ast.BitXor) and _logical(node.left) and _logical(node.right)
+    return _logical(node.operand) if isinstance(node, ast.UnaryOp) else isinstance(node, ast.Compare)
 
 
 def _literal(node: ast.expr) -> bool:

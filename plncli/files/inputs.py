@@ -17,8 +17,8 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
 from plncli.files.design import Design, expression, make_design, words_among_numbers
-from plncli.files.formula import Formula, parse
-from plncli.files.matching import Drop, Tables, join, without_missing
+from plncli.files.formula import Formula, left_side, parse
+from plncli.files.matching import Drop, Tables, check_orientation, join, without_missing
 from plncli.files.tables import Table, frame, numbers, read_table, refuse
 from plncli.offsets import log_exposure, spread
 
@@ -94,15 +94,16 @@ def _match(config: FitConfig) -> Matched:
     tables = _read(config)
     sources = tuple(Source(t.option, t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values())
     covariates = tables.get("covariates")
-    formula = parse(config.formula, *((covariates.columns, covariates.name) if covariates else ()))
-    _check_response(config, formula, tables)
+    _check_response(config, tables)
+    known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
+    formula = parse(config.formula, *known)
     weight_column = _add_weights(config, tables)
     main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
     precision = tables.pop("precision", None)
     notes = [note for table in tables.values() for note in table.notes]
     if covariates and not formula.columns and not weight_column:
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
-    joined = join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names)
+    joined = check_orientation(join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names))
     used = tuple(dict.fromkeys((*formula.columns, *weight_column)))
     joined = without_missing(joined, used, config.missing)
     if joined.get("weights"):
@@ -196,22 +197,28 @@ def _add_weights(config: FitConfig, tables: dict[str, Table]) -> tuple[str, ...]
     return (config.weights,)
 
 
-def _check_response(config: FitConfig, formula: Formula, tables: dict[str, Table]) -> None:
+def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
     """FormulaError or UsageError unless exactly one place says what is explained."""
+    text, left = config.formula or "~ 1", left_side(config.formula).strip("`")
+    right = f"~ {text.partition('~')[2].strip()}"
     if config.model == "pln":
-        if formula.lhs:
+        if left:
             raise FormulaError(
-                f"The formula `{formula.text}` has `{formula.lhs[0]}` left of `~`, but the counts come from --counts. "
-                f"Write what explains them alone: `~ ...`."
+                f"The formula `{text}` has `{left}` left of `~`, but the counts come from --counts. "
+                f"Write what explains them alone: `{right}`."
             )
-    elif formula.lhs and "response" in tables:
+    elif left and "response" in tables:
+        covariates = tables.get("covariates")
+        other = f", or leave out --response to explain that column of {covariates.name}" if covariates else ""
+        if covariates and left not in covariates.columns:
+            other = ""
         raise FormulaError(
-            f"The response is given twice: by --response {config.response} and left of `~` in `{formula.text}`. "
-            f"Drop one of the two."
+            f"The response is given twice: by --response {config.response}, all columns of which are fitted, and left "
+            f"of `~` in `{text}`. Write `{right}`{other}."
         )
-    elif not formula.lhs and "response" not in tables:
+    elif not left and "response" not in tables:
         raise UsageError(
-            f"The formula `{formula.text}` has no response left of `~`, and there is no --response FILE. "
+            f"The formula `{text}` has no response left of `~`, and there is no --response FILE. "
             f"Write `name ~ ...` with a column of {tables['covariates'].name}, or give --response."
         )
 

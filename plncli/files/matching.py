@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 ENOUGH = 10_000  # names that are looked at for a hint
+FEATURE_WORD = r"z?(otu|asv|taxon|taxa|feature|gene|species|transcript)s?(id|name|symbol)?s?"  # of the first column
+LINEAGES = ("taxonomy", "lineage", "consensuslineage")  # columns of text that tables of features end with
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Samples or features that were left out, and why, as a sentence."""
+    """What was left out, and why, as a sentence. `kind` is sample, feature, or row (of a table beside the main one)."""
 
     kind: str
     names: tuple[str, ...]
@@ -130,13 +132,61 @@ def _check_common(main: Table, other: Table, at: np.ndarray) -> None:
         if found:
             raise DataError(
                 f"{turned.name} looks transposed: {len(found)} of its columns, and none of its rows, have the names of "
-                f"samples of {straight.name} ({some(sorted(found), 3)}). Samples must be rows. Turn it with: python -c "
-                f"\"import pandas as pd; pd.read_csv('{turned.name}', index_col=0).T.to_csv('turned.csv')\""
+                f"samples of {straight.name} ({some(sorted(found), 3)}). {_turning(turned)}"
             )
     raise DataError(
         f"{main.name} and {other.name} have no sample name in common: {some(main.samples, 3)} against "
         f"{some(other.samples, 3)}. The first column of each must hold the same names."
         f"{_spelt_otherwise(main.samples, other.samples)}"
+    )
+
+
+def check_orientation(tables: Tables) -> Tables:
+    """Refuse counts that hold features in rows, or a note where only the name of their first column says so.
+
+    Covariates settle it: samples in rows have their names.
+    """
+    import pyarrow as pa
+
+    counts = tables.get("counts")
+    if counts is None:
+        return tables
+    lineage = _lineage(counts)
+    if lineage and pa.types.is_string(counts.cells.columns[-1].type):
+        raise DataError(
+            f"{counts.name} has features in rows: its last column, `{lineage}`, describes them. {_turning(counts)}"
+        )
+    word = re.sub(r"[\W_]", "", counts.corner.casefold())
+    about_features = re.fullmatch(FEATURE_WORD, word) or counts.corner.casefold() == "#name"
+    if not about_features or tables.get("covariates"):
+        return tables
+    if counts.corner.startswith("#"):
+        raise DataError(
+            f"{counts.name} has features in rows: its header begins with `{counts.corner}`, as tables exported for "
+            f"QIIME do. {_turning(counts)} If its rows are samples, call its first column `sample`."
+        )
+    n, p = len(counts.samples), len(counts.columns)
+    if p > n:
+        return tables
+    return tables.noting(
+        f"{counts.name} may have features in rows: its first column is called `{counts.corner}`, and "
+        f"it has only {counted(p, 'column')} beside {counted(n, 'row')}. {_turning(counts)}"
+    )
+
+
+def _lineage(table: Table) -> str:
+    """Name of the last column where it is one that describes the features in rows, else nothing."""
+    last = table.columns[-1]
+    return last if re.sub(r"[\W_]", "", last.casefold()) in LINEAGES else ""
+
+
+def _turning(table: Table) -> str:
+    """What to do about a table whose samples are columns."""
+    lineage = _lineage(table)
+    without = f".drop(columns={lineage!r})" if lineage else ""
+    return (
+        f'Samples must be rows. Turn it with: python -c "import pandas as pd; {table.opener}{without}.T'
+        ".to_csv('turned.csv')\""
     )
 
 
@@ -156,12 +206,12 @@ def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:
     """What a pair of tables does not share, one sentence for each direction."""
     known = set(main.samples)
     pairs = (
-        (main, other, [sample for sample, row in zip(main.samples, at.tolist(), strict=True) if row < 0]),
-        (other, main, [sample for sample in other.samples if sample not in known]),
+        ("sample", main, other, [sample for sample, row in zip(main.samples, at.tolist(), strict=True) if row < 0]),
+        ("row", other, main, [sample for sample in other.samples if sample not in known]),
     )
     return [
-        Drop("sample", tuple(names), f"{counted(len(names), 'sample')} of {a.name} not in {b.name}: {some(names)}.")
-        for a, b, names in pairs
+        Drop(kind, tuple(names), f"{counted(len(names), 'sample')} of {a.name} not in {b.name}: {some(names)}.")
+        for kind, a, b, names in pairs
         if names
     ]
 
@@ -183,7 +233,8 @@ def without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables:
             refuse(table, missing, "missing entry", _missing_rule(option, policy))
         gone |= missing.any(axis=1)
         about.append(table.name)
-    return tables.without(gone, f"{' and '.join(dict.fromkeys(about))} has missing entries") if about else tables
+    files = list(dict.fromkeys(about))
+    return tables.without(gone, f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'} missing entries")
 
 
 def _missing_rule(option: str, policy: str) -> str:

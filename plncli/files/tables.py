@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Table:
     """n samples × columns. `cells` has one pyarrow column per name, of type int64, float64, bool or string.
 
-    `name` is how messages call the file, `option` the flag that gave it.
+    `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names,
+    `opener` the pandas call that reads the file.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Table:
     cells: pa.Table = field(repr=False)
     sha256: str = ""
     notes: tuple[str, ...] = ()
+    corner: str = ""
+    opener: str = field(default="", repr=False)
 
     def take(self, rows: np.ndarray | None) -> Table:
         """The given rows in the given order; all of them for None."""
@@ -66,15 +69,16 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
     raw = read_bytes(path, option)
     data = unpack(raw, name)
     if bytes(data[:8]).startswith(MAGIC):
-        header, cells, notes = read_columnar(data, name, sample_names)
+        header, cells, notes, opener = read_columnar(data, name, sample_names)
     else:
-        header, cells, notes = read_text(data, name, option, sample_names)
+        header, cells, notes, opener = read_text(data, name, option, sample_names)
     header = [unicodedata.normalize("NFC", label) for label in header]
+    corner = header[0] if sample_names and header else ""
     samples, header, cells, more = _split_names(header, cells, name, sample_names)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
     sha256 = hashlib.sha256(raw).hexdigest()
-    return Table(name, option, samples, tuple(header), cells, sha256, (*notes, *more))
+    return Table(name, option, samples, tuple(header), cells, sha256, (*notes, *more), corner, opener)
 
 
 # Names and types, whatever the format

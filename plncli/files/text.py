@@ -6,11 +6,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
-from plncli.files.content import READABLE
+from plncli.files.content import READABLE, Content
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,24 +21,30 @@ SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": 
 ID_WORDS = ("id", "ids", "sample", "samples", "sampleid", "samplename", "name", "names", "index", "site", "row")
 
 
-def read_text(data: memoryview, name: str, option: str, named: bool) -> tuple[list[str], pa.Table, list[str]]:
-    """Header, columns and notes of a text table; its first column is read as text when `named`."""
+def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
+    """The content of a text table; its first column is read as text when `named`."""
     data = _as_utf8(data, name)
     lines = _head(data)
     if b"\x00" in b"".join(lines):
         raise DataError(f"{name} is not a table that can be read: it is binary. {READABLE}")
-    separator = _sniff(lines)
-    header, start = _header(lines, separator, name)
-    rows = [row for row in csv.reader(_decoded(lines[start:]), delimiter=separator) if row]
+    above, remarks = _above(lines)
+    separator = _sniff(lines[above:])
+    header, start = _header(lines, above, separator, name)
+    rows = [row for row in _fields(_decoded(lines[start:]), separator) if row]
     if not rows:
         raise DataError(f"{name} has a header line but no rows. Check that --{option} names the right file.")
     header = _fit_header(header, rows, name)
     notes = _check_header(header, rows[0][0], name, option, named)
+    if remarks:
+        found = "1 line is a comment" if len(remarks) == 1 else f"{len(remarks)} lines are comments"
+        notes.append(f"{found} above the header of {name}: `{remarks[0]}`.")
     comma = separator == ";" and option != "counts" and _has_decimal_commas(rows)
     if comma:
         notes.append(f"{name} is read with commas as decimal marks (1,5 is one and a half).")
     body = data[sum(map(len, lines[:start])) :]
-    return header, _parse(body, separator, len(header), named, comma, name, start), notes
+    differs = f", sep={separator!r}" * (separator != ",") + f", skiprows={above}" * bool(above)
+    opener = f"pd.read_csv({name!r}{differs}, index_col=0)"
+    return Content(header, _parse(body, separator, len(header), named, comma, name, start), notes, opener)
 
 
 def looks_like_id(header: str) -> bool:
@@ -60,16 +66,41 @@ def _as_utf8(data: memoryview, name: str) -> memoryview:
 
 
 def _head(data: memoryview, enough: int = 1 << 16) -> list[bytes]:
-    """First lines with their ends: at least three where there are so many, and then up to `enough` bytes."""
+    """First lines with their ends: at least three besides comments where there are so many, and `enough` bytes."""
     size = enough
-    while len(lines := bytes(data[:size]).splitlines(keepends=True)) < 5 and size < len(data):
+    while True:
+        lines = bytes(data[:size]).splitlines(keepends=True)
+        if size >= len(data):
+            return lines
+        if sum(not line.startswith(b"#") for line in lines) >= 5:
+            return lines[:-1]
         size *= 4
-    return lines if size >= len(data) else lines[:-1]
 
 
 def _decoded(lines: Sequence[bytes]) -> Iterator[str]:
     """Lines as text; bytes that are not UTF-8 are replaced here and refused later, where their place is known."""
     return (line.decode("utf-8", errors="replace") for line in lines)
+
+
+def _fields(lines: Iterable[str], separator: str) -> Any:
+    """Reader of lines as rows of fields, blanks before a field, or before its quote, left out."""
+    return csv.reader(lines, delimiter=separator, skipinitialspace=separator != " ")
+
+
+def _above(lines: Sequence[bytes]) -> tuple[int, list[str]]:
+    """How many of the first lines stand above the header, and the comments (`# ...`) among them.
+
+    A line with `#` is the header itself where it has as many fields as the line below.
+    """
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), len(lines))
+    marked = [i for i in range(first) if lines[i].startswith(b"#")]
+    if not marked:
+        return 0, []
+    below = [line for line in lines[marked[-1] :] if line.strip()]
+    sizes = [len(row) for row in _fields(_decoded(below[:2]), _sniff(below))]
+    if len(sizes) < 2 or sizes[0] == sizes[1] > 1:
+        first = marked.pop()
+    return first, [line.strip() for line in _decoded([lines[i] for i in marked])]
 
 
 def _sniff(lines: Sequence[bytes]) -> str:
@@ -78,7 +109,7 @@ def _sniff(lines: Sequence[bytes]) -> str:
     def agreement(separator: str) -> tuple[bool, float, bool, int]:
         """Whether the header fits the rows (give or take one), share of rows that agree, whether all do, fields."""
         try:
-            sizes = [len(row) for row in csv.reader(_decoded(lines), delimiter=separator) if row]
+            sizes = [len(row) for row in _fields(_decoded(lines), separator) if row]
         except csv.Error:  # the line as one field is too long a field
             sizes = []
         rows = sizes[1:] or sizes
@@ -95,16 +126,16 @@ def _sniff(lines: Sequence[bytes]) -> str:
     return best if agreement(best)[1] else max(signs, key=first.count)
 
 
-def _header(lines: Sequence[bytes], separator: str, name: str) -> tuple[list[str], int]:
-    """Fields of the first line that is not blank, and how many physical lines come before the first row."""
+def _header(lines: Sequence[bytes], above: int, separator: str, name: str) -> tuple[list[str], int]:
+    """Fields of the first line from `above` on that is not blank, and how many lines come before the first row."""
     try:
-        b"".join(lines[:1]).decode()
+        b"".join(lines[above : above + 1]).decode()
     except UnicodeDecodeError as error:
-        raise _not_utf8(name, error.object[error.start], 1) from None
-    reader = csv.reader(_decoded(lines), delimiter=separator)
+        raise _not_utf8(name, error.object[error.start], above + 1) from None
+    reader = _fields(_decoded(lines[above:]), separator)
     for row in reader:
         if any(cell.strip() for cell in row):
-            return [cell.strip() for cell in row], reader.line_num
+            return [cell.strip() for cell in row], above + reader.line_num
     raise DataError(f"{name} holds nothing but blank lines. A header line and a line per sample are needed.")
 
 
@@ -152,14 +183,39 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
 def _parse(body: memoryview, separator: str, width: int, named: bool, comma: bool, name: str, start: int) -> pa.Table:
     """Columns of the rows below the header, their types inferred from all rows; columns are called "0", "1", ..."""
     import pyarrow as pa
+    import pyarrow.compute as pc
+
+    quoted, hexadecimal = _holds(body, b'"'), _holds(body, b"0x", b"0X")
+    plain = _without_blanks_before_quotes(body, separator) if quoted else body
+    text = {"0"} if named else set()
+    while True:
+        try:
+            cells = _read_csv(plain, separator, width, text, comma, quoted)
+        except pa.ArrowInvalid as error:
+            raise _unreadable(body, separator, width, name, start, str(error)) from None
+        if any(pa.types.is_binary(column.type) for column in cells.schema):
+            raise _unreadable(body, separator, width, name, start, "bytes that are no text")
+        labels = {column.name for column in cells.schema if pa.types.is_temporal(column.type)}
+        whole = {column.name for column in cells.schema if pa.types.is_int64(column.type)}
+        if hexadecimal and whole:
+            written = _read_csv(plain, separator, width, text | whole, comma, quoted)
+            labels |= {
+                i for i in whole if pc.any(pc.match_substring(written.column(i), "0x", ignore_case=True)).as_py()
+            }
+        if not labels:
+            return cells
+        text |= labels  # dates, times and 0x1F are labels here: read them again as they are written
+
+
+def _read_csv(body: memoryview, separator: str, width: int, text: Iterable[str], comma: bool, quoted: bool) -> pa.Table:
+    """Columns "0", "1", ... of the rows, those in `text` as they are written, the others by what all their rows are."""
+    import pyarrow as pa
     import pyarrow.csv as pc
 
-    text = {"0"} if named else set()
-    quoted = any(b'"' in bytes(body[i : i + (1 << 24)]) for i in range(0, len(body), 1 << 24))
     block = max(1 << 20, 64 * width)
     while True:
         try:
-            cells = pc.read_csv(
+            return pc.read_csv(
                 pa.BufferReader(body),
                 pc.ReadOptions(column_names=[str(i) for i in range(width)], block_size=min(block, 2**31 - 1)),
                 pc.ParseOptions(delimiter=separator, newlines_in_values=quoted),
@@ -173,16 +229,29 @@ def _parse(body: memoryview, separator: str, width: int, named: bool, comma: boo
                 ),
             )
         except pa.ArrowInvalid as error:
-            if "straddling" in str(error) and block < len(body):
-                block = len(body) + 1
-                continue
-            raise _unreadable(body, separator, width, name, start, str(error)) from None
-        if any(pa.types.is_binary(column.type) for column in cells.schema):
-            raise _unreadable(body, separator, width, name, start, "bytes that are no text")
-        dates = {column.name for column in cells.schema if pa.types.is_temporal(column.type)}
-        if not dates:
-            return cells
-        text |= dates  # dates and times are labels here: read them again as they are written
+            if "straddling" not in str(error) or block >= len(body):
+                raise
+            block = len(body) + 1
+
+
+def _holds(body: memoryview, *signs: bytes, step: int = 1 << 24) -> bool:
+    """Whether any of the signs, of two bytes at most, occurs."""
+    parts = (bytes(body[i : i + step + 1]) for i in range(0, len(body), step))
+    return any(sign in part for part in parts for sign in signs)
+
+
+def _without_blanks_before_quotes(body: memoryview, separator: str) -> memoryview:
+    """The same rows, written anew where a field has blanks before its quote: arrow takes such a quote for text."""
+    if separator == " " or not re.search(rb"(?:^|[\r\n" + re.escape(separator.encode()) + rb'])\x20+"', body):
+        return body
+    rows = io.StringIO(str(body, "utf-8", "surrogateescape"), newline="")
+    anew = io.StringIO(newline="")
+    try:
+        reader = csv.reader(rows, delimiter=separator, skipinitialspace=True, strict=True)
+        csv.writer(anew, delimiter=separator, lineterminator="\n").writerows(reader)
+    except csv.Error:
+        return body  # no table as it is: refused when it is parsed, where its lines are known
+    return memoryview(anew.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _unreadable(body: memoryview, separator: str, width: int, name: str, start: int, reason: str) -> DataError:
@@ -191,7 +260,7 @@ def _unreadable(body: memoryview, separator: str, width: int, name: str, start: 
         content = str(body, "utf-8")
     except UnicodeDecodeError as error:
         return _not_utf8(name, body[error.start], start + 1 + bytes(body[: error.start]).count(b"\n"))
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
+    reader = _fields(io.StringIO(content, newline=""), separator)
     ragged: list[tuple[int, int]] = []
     begin = end = start
     try:

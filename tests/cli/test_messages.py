@@ -95,6 +95,7 @@ FAULTS = {
     "negative count": cell("-5", "1 negative count", "(-5)", "Counts must be whole numbers of 0 or more."),
     "fractional count": cell("0.25", "1 fractional count", "(0.25)", "Use the raw counts"),
     "infinite count": cell("inf", "1 infinite count", "(inf)"),
+    "hexadecimal count": cell("0x1F", "1 non-numeric entry", "(`0x1F`)"),
     "textual count": cell("many", "1 non-numeric entry", "(`many`)", "Counts must be whole numbers", "write NA"),
     "missing count": cell("NA", "1 missing entry", "--missing drop", "--missing keep"),
     "many faults": bad(COUNTS.replace(",", ",-").replace("-ash,-elm,-oak", "ash,elm,oak"), "18 negative counts",
@@ -134,6 +135,14 @@ FAULTS = {
                             "Did you mean `height`?", "Its columns are: height, light, site"),
     "no covariates": Fault("pln --counts counts.csv --formula '~ height'",
                            ("uses `height`, but no table of covariates is given. Add --covariates FILE",)),
+    "column of names": formula("~ sample", "`sample`, which is the column of sample names of covariates.csv"),
+    "power of R": formula("~ I(height^2)", "`I(height^2)` holds `^`, which is no power", "write `I(height**2)`."),
+    "response left of the counts": formula("ash ~ height", "has `ash` left of `~`, but the counts come from --counts"),
+    "response twice": Fault("linear --response counts.csv --covariates covariates.csv --formula 'ash ~ height'",
+                            ("given twice: by --response counts.csv, ", "left of `~` in `ash ~ height`",
+                             "Write `~ height`.")),
+    "features in rows": bad("# Constructed from biom file\n#OTU ID\ts1\ts2\nash\t1\t2\nelm\t2\t3\n", "has features in "
+                            "rows: its header begins with `#OTU ID`", "skiprows=1, index_col=0).T.to_csv("),
     "bad syntax": formula("~ height +", "`~ height +` cannot be read", "Operator `+` lacks a term beside it"),
     "unknown function": formula("~ lgo(height)", "calls `lgo`, which is not available. Did you mean `log`?"),
     "logarithm of zero": formula("~ log(height - 1.5)", "The term `log(height - 1.5)` is not a finite number in "

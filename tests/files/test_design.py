@@ -60,6 +60,7 @@ TERMS = {
     "~ cr(x, df=3)": ("Intercept", *(f"cr(x, df=3)[{k}]" for k in range(1, 4))),
     "~ x*tree": ("Intercept", "x", "tree[T.v]", "tree[T.w]", "x:tree[T.v]", "x:tree[T.w]"),
     "~ I(x > 3)": ("Intercept", "I(x > 3)"),
+    "~ I((x > 3) ^ (z > 3))": ("Intercept", "I((x > 3) ^ (z > 3))"),
     "~ my.col + log10(`my.col`)": ("Intercept", "my.col", "log10(`my.col`)"),
     "~ offset(log(depth)) - 1 + x": ("x",),
 }  # fmt: skip
@@ -129,6 +130,8 @@ REFUSED = {
     "offset(x) ~ z": "Left of `~` in `offset(x) ~ z` stands `offset(x)`",
     "~ poly(x, 1e9)": "The term `poly(x, 1000000000.0)` cannot be computed",
     "~ lgo(x)": "calls `lgo`, which is not available. Did you mean `log`?",
+    "~ I(x^2)": "`I(x^2)` holds `^`, which is no power inside brackets: write `I(x**2)`",
+    "~ log(1 + x^0.5)": "write `log(1 + x**0.5)`",
     "~ log2(x)": "calls `log2`, but a column has that name too",
     "~ log10(my.col)": "Write the name of the column in backticks: `my.col`",
     "~ log(tree)": "The term `log(tree)` needs a column of numbers, and a column in it holds labels",
@@ -214,6 +217,7 @@ COLUMN_FAULTS = {
     "~ C(three)": "Column `C(three)` of covariates.csv has one level (`3`)",
     "~ three": "The term `three` (from covariates.csv) is 3 in all 6 samples, as constant as the intercept",
     "~ log(x - 1)": "The term `log(x - 1)` is not a finite number in 1 sample (s0)",
+    "~ log(x - 9)": "is not a finite number in 6 samples (s0, s1, s2, s3, s4 and 1 more)",
     "~ offset(log(x - 1))": "The term `offset(log(x - 1))` is not a finite number in 1 sample (s0)",
 }
 

@@ -107,7 +107,8 @@ def test_samples_that_tables_do_not_share_are_told(here: Path) -> None:
     assert "4 samples of counts.csv not in covariates.csv: s00, s01, s02, s11." in got.notes
     assert "1 sample of covariates.csv not in counts.csv: extra." in got.notes
     assert "8 samples of counts.csv can be used." in got.notes
-    assert [drop.names for drop in got.dropped] == [("s00", "s01", "s02", "s11"), ("extra",)]
+    told = [(drop.kind, drop.names) for drop in got.dropped]
+    assert told == [("sample", ("s00", "s01", "s02", "s11")), ("row", ("extra",))]  # `extra` was never a sample
 
 
 def test_tables_without_common_samples(here: Path) -> None:
@@ -118,6 +119,29 @@ def test_tables_without_common_samples(here: Path) -> None:
         DataError, "turned.csv looks transposed: 12 of its columns",
         counts="turned.csv", covariates="covariates.csv", formula="~ x",
     )  # fmt: skip
+
+
+BIOM = "# Constructed from biom file\n#OTU ID\ts00\ts01\ttaxonomy\n" + "".join(
+    f"{otu}\t{i}.0\t1.0\tBacteria; x\n" for i, otu in enumerate(("o1", "o2", "o3"))
+)
+
+
+def test_features_in_rows(here: Path) -> None:
+    Path("biom.tsv").write_text(BIOM)
+    call = r"pd.read_csv('biom.tsv', sep='\t', skiprows=1, index_col=0)"
+    turn = (
+        f"Samples must be rows. Turn it with: python -c \"import pandas as pd; {call}.drop(columns='taxonomy').T.to_csv"
+    )
+    refused(DataError, "biom.tsv looks transposed", turn, counts="biom.tsv", covariates="covariates.csv")
+    refused(DataError, "its last column, `taxonomy`, describes them", turn, counts="biom.tsv")
+    turned = eval(f"{call}.drop(columns='taxonomy').T", {"pd": pd})
+    assert turned.loc["s00"].to_dict() == {"o1": 0, "o2": 1, "o3": 2}
+    counts().rename_axis("#OTU ID").to_csv("counts.csv")
+    refused(DataError, "its header begins with `#OTU ID`", "If its rows are samples, call its first column `sample`")
+    assert read(covariates="covariates.csv", formula="~ x").data.n == N  # the covariates know the names
+    counts().rename_axis("taxon").to_csv("counts.csv")
+    assert any("may have features in rows: its first column is called `taxon`" in note for note in read().notes)
+    assert not any("features in rows" in note for note in read(covariates="covariates.csv").notes)
 
 
 SPELT = {"capitals": str.upper, "blanks": lambda s: f"{s[0]} {s[1:]}", "zeros": lambda s: s.replace("s0", "s"),
@@ -253,6 +277,13 @@ def test_numbers_beyond_reach(here: Path) -> None:
     )
 
 
+def test_missing_entries_of_two_tables(here: Path) -> None:
+    edit("counts.csv", "s02", "b", "NA")
+    edit("exposure.csv", "s03", "exposure", "NA")
+    told = "2 samples left out, because counts.csv and exposure.csv have missing entries for them: s02, s03."
+    assert told in read(missing="drop", exposure="exposure.csv").notes
+
+
 def test_depth_note(here: Path) -> None:
     frame = counts()
     frame.loc["s03"] *= 100
@@ -304,8 +335,14 @@ def test_responses_that_cannot_be_fitted(here: Path) -> None:
     refused(DataError, "12 non-numeric entries", model="linear", formula="tree ~ x", **given)
     refused(DataError, "1 response with the same value", "fixed", model="linear", formula="fixed ~ x", **given)
     refused(UsageError, "has no response left of `~`", model="linear", formula="~ x", **given)
-    refused(FormulaError, "given twice", model="linear", response="counts.csv", formula="z ~ x", **given)
-    refused(FormulaError, "the counts come from --counts", formula="z ~ x", **given)
+    twice = "given twice: by --response counts.csv, all columns of which are fitted, and left of `~`"
+    y = {"model": "linear", "response": "counts.csv", **given}
+    refused(FormulaError, twice, "Write `~ x`, or leave out --response to explain", formula="z ~ x", **y)
+    refused(FormulaError, twice, "Write `~ x`.", formula="a ~ x", **y)
+    refused(
+        FormulaError, "the counts come from --counts. Write what explains them alone: `~ x`", formula="z ~ x", **given
+    )
+    refused(FormulaError, "`a` left of `~`", formula="a ~ x", **given)
     refused(UsageError, "--missing keep is for counts", model="linear", formula="z ~ x", missing="keep", **given)
 
 

@@ -61,11 +61,14 @@ VARIANTS = {
     "R": text().removeprefix(b","),
     "R with spaces": text(" ", na_rep="NA", quoting=2).removeprefix(b'"" '),
     "empty rows and columns": text().replace(b"\n", b",,\n") + b",,,,,,\n,,,,,,\n",
+    "blanks before quotes": re.sub(rb'(?m)(^|,)"', rb'\1  "', text(quoting=1)),
     "blanks around fields": re.sub(rb",(?=[\d-])", b" , ", text()),
     "Mac": text(lineterminator="\r"),
     "accents apart": unicodedata.normalize("NFD", text().decode()).encode(),
     "n/a": text(na_rep="n/a"),
     "#N/A": text(na_rep="#N/A"),
+    "comments": b"# Constructed by hand, 2021\n# with, more, commas\n" + text(),
+    "comments and blank lines": b"\n#\n\n# by me\n\n" + text("\t"),
     "gzip": gzip.compress(text()),
     "bz2": bz2.compress(text("\t")),
     "xz": lzma.compress(text()),
@@ -160,6 +163,29 @@ def test_quoted_separators_and_newlines_stay_in_their_field(tmp_path: Path) -> N
     assert table.samples == ("s\n1", "s,2", 'say "hi"')
 
 
+def test_a_header_with_a_hash_is_no_comment(tmp_path: Path) -> None:
+    table = read(tmp_path, "# Constructed from biom file\n#OTU ID\ts1\ts2\nO1\t1.0\t2.0\n")
+    assert (table.corner, table.columns, table.samples) == ("#OTU ID", ("s1", "s2"), ("O1",))
+    assert table.notes[0].endswith("table.csv: `# Constructed from biom file`.")
+    assert read(tmp_path, "#id\ta\ns1\t1\n").notes == ()
+    semicolons = "".join(f"O{i}\t1\ta; b; c; d\n" for i in range(9))
+    assert read(tmp_path, f"# by me\n#OTU ID\ts1\ttaxonomy\n{semicolons}").columns == ("s1", "taxonomy")
+
+
+def test_lines_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    for content in ("# by me\n#\nid,a\ns1,1\ns2,1,2\n", b"# \xe9\n#\nid,a\ns1,1\ncaf\xe9,1\n"):
+        with pytest.raises(DataError, match="line 5"):
+            read(tmp_path, content)
+
+
+def test_hexadecimal_is_no_number(tmp_path: Path) -> None:
+    content = "id,a,b\n0x1,0x1F,2\ns2,4,1\n"
+    with pytest.raises(DataError, match=r"1 non-numeric entry: sample 0x1, feature a \(`0x1F`\)"):
+        numbers(read(tmp_path, content), "")
+    table = read(tmp_path, content, "covariates")
+    assert [column.to_pylist() for column in table.cells.columns] == [["0x1F", "4"], [2, 1]]
+
+
 def test_wide_rows(tmp_path: Path) -> None:
     p = 40_000  # a row is longer than the first block that is looked at
     header = ",".join(["id", *(f"feature_{j:08d}" for j in range(p))])
@@ -207,7 +233,7 @@ FAULTS = {
     "title": ("My counts, 2021\nid,a,b,c\ns1,1,2,3\ns2,1,2,3\n", "its first line has 2 fields (`My counts, 2021`), the "
               "lines below it 4. Remove what stands above the header"),
     "title in a sheet": ("My counts,,\nid,a,b\ns1,1,2\n", "2 columns without a name", "remove any title above it"),
-    "comment": ("# by me\nid\ta\tb\ns1\t1\t2\n", "does not start with its header"),
+    "comment alone": ("# by me\n", "has a header line but no rows"),
     "open quote": ('id,a\ns1,1\n"s2,1\ns3,1\ns4,1\n', "an opening quote (\") in line 3 that is never closed"),
     "no header, names": ("s1,3,1\ns2,1,2\n", "has no header: its first line holds numbers (3, 1)"),
     "duplicate samples": ("id,a\ns1,1\ns1,2\n", "1 sample name used more than once: s1 (2 times). The first column"),
@@ -240,6 +266,8 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         DataError, match=r"does not exist. Did you mean `counts.csv`\? Check the path given to --counts"
     ):
         read_table(str(tmp_path / "count.csv"), "counts")
+    with pytest.raises(DataError, match=r"does not exist\. Check"):  # near by its ending alone
+        read_table(str(tmp_path / "x.csv"), "counts")
     with pytest.raises(DataError, match="is a folder"):
         read_table(str(tmp_path), "counts")
 
