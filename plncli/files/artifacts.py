@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import csv as pa_csv
@@ -135,15 +136,30 @@ def _values(tensor: Tensor) -> Any:
 
 
 def _column(values: Any) -> pa.Array:
-    """A column of numbers in which nan, which is no number, is left empty; ±inf stays."""
-    return pa.array(values, from_pandas=True)
+    """A column of numbers (n,) in which nan, which is no number, is left empty; ±inf stays.
+
+    Made of its buffer, as texts are below: arrow imports pandas, which takes long, to look at a value of numpy.
+    """
+    values = np.ascontiguousarray(values)
+    column = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
+    if values.dtype.kind != "f":
+        return column
+    return pc.if_else(pc.is_nan(column), pa.nulls(len(values), column.type), column)
+
+
+def _texts(words: Sequence[str]) -> pa.Array:
+    """A column of texts (n,)."""
+    encoded = [word.encode() for word in words]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(words), buffers)
 
 
 def _matrix(result: FitResult, symbol: str, row: str, column: str) -> pa.Table:
     """A matrix with the names of its rows in the first column, and those of its columns in the header."""
     values = _values(result.estimates[symbol])
     rows, columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in (row, column))
-    arrays = [pa.array(rows, pa.string()), *(_column(values[:, j].copy()) for j in range(len(columns)))]
+    arrays = [_texts(rows), *(_column(values[:, j]) for j in range(len(columns)))]
     return pa.Table.from_arrays(arrays, names=[row, *columns])
 
 
@@ -155,8 +171,8 @@ def _coefficients(result: FitResult) -> pa.Table:
     inference = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
     return pa.table(
         {
-            "response": pa.array([response for response in responses for _ in terms], pa.string()),
-            "term": pa.array(list(terms) * len(responses), pa.string()),
+            "response": _texts([response for response in responses for _ in terms]),
+            "term": _texts(list(terms) * len(responses)),
             "estimate": estimate,
             **dict.fromkeys(inference, empty),
         }
@@ -174,8 +190,8 @@ def _trace(result: FitResult) -> pa.Table:
     columns[likelihood_name(result)] = [-step.loss for step in steps]
     columns |= {name: [getattr(step, name) for step in steps] for name in ("grad_norm", "gap", "step_size")}
     integers = ("step", "evaluations")
-    types = {name: pa.int64() if name in integers else pa.float64() for name in columns}
-    return pa.table({name: pa.array(column, types[name], from_pandas=True) for name, column in columns.items()})
+    types = {name: np.int64 if name in integers else np.float64 for name in columns}
+    return pa.table({name: _column(np.array(column, types[name])) for name, column in columns.items()})
 
 
 def _table_bytes(table: pa.Table, suffix: str) -> bytes:

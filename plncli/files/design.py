@@ -149,16 +149,18 @@ class Design:
 
 
 def make_design(
-    formula: Formula, frame: pd.DataFrame, samples: Sequence[str], table: str
+    formula: Formula, frame: pd.DataFrame | None, samples: Sequence[str], table: str
 ) -> tuple[Design, np.ndarray, np.ndarray | None]:
     """The design, its n×d matrix and the (n,) offset of the formula's offset terms (None without any).
 
-    `frame` holds the n samples that are kept, without missing entries. DataError names columns with a single level
-    or value, and terms that are not finite.
+    `frame` holds the columns that the formula uses of the n samples that are kept, without missing entries; None for
+    `~ 1`. DataError names columns with a single level or value, and terms that are not finite.
     """
     import numpy as np
 
     offset, offset_encoding = None, None
+    if frame is None:
+        return Design(formula), np.ones((len(samples), 1)), None
     if formula.offsets:
         text = "0 + " + " + ".join(f"{{{expression}}}" for expression in formula.offsets)
         offset_encoding, parts = Encoding.fit(text, frame[_used([text], formula)])

@@ -121,7 +121,8 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     if config.model == "pln":
         tables, Y, K, responses = _counts(tables, config.all_zero)
     covariates = tables.get("covariates")
-    columns = frame(covariates or tables[tables.main], used)
+    bare = formula.rhs == "1" and not used
+    columns = None if bare else frame(covariates or tables[tables.main], used)
     if config.model != "pln":
         response = _response(tables, formula, columns)
         responses = response.columns

@@ -1,6 +1,7 @@
 """Read a table from a file or standard input: text with any separator, Parquet or Feather, told apart by content.
 
 A table is rows of named samples by named columns. Numbers stay numbers, labels stay text, names are always text.
+Arrow imports pandas, which takes long, to convert a value of Python or numpy: names and numbers do without.
 Every fault of a file is a DataError that says what is wrong, where, and what to do.
 """
 
@@ -95,8 +96,8 @@ def _split_names(
     if not named:
         return tuple(map(str, range(1, cells.num_rows + 1))), header, cells, []
     labels = _trimmed(cells.column(0))
-    nameless = pc.fill_null(pc.equal(labels, ""), True)
-    if pc.any(nameless).as_py():
+    if not all(labels.to_pylist()):
+        nameless = pc.fill_null(pc.equal(labels, ""), True)
         for column in cells.columns[1:]:
             nameless = pc.and_(nameless, pc.is_null(column))
         cells, labels = (column.filter(pc.invert(nameless)) for column in (cells, labels))  # rows without any content
@@ -214,8 +215,18 @@ def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
     missing = missing_cells(table)
     values = np.empty((len(table.samples), len(table.columns)))
     for j, column in enumerate(table.cells.columns):
-        values[:, j] = column.fill_null(pa.scalar(0, column.type)) if column.null_count else column
+        filled = column.fill_null(pa.scalar(0, column.type)) if column.null_count else column
+        values[:, j] = filled if pa.types.is_string(filled.type) else _floats(filled)
     return values, missing
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    """(n,) float64 of a column of numbers without missing ones."""
+    import numpy as np
+    import pyarrow as pa
+
+    chunks = [chunk for chunk in column.cast(pa.float64(), safe=False).chunks if len(chunk)]
+    return np.concatenate([np.frombuffer(c.buffers()[1], count=c.offset + len(c))[c.offset :] for c in chunks])
 
 
 def missing_cells(table: Table) -> np.ndarray | None:

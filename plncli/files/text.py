@@ -118,12 +118,12 @@ def _sniff(lines: Sequence[bytes]) -> str:
             return False, 0.0, False, 0
         return abs(sizes[0] - common) < 2, votes / len(rows), sizes[0] == common, common
 
-    signs = [separator for separator in SEPARATORS if separator != " "]
-    best = max(signs, key=agreement)
-    if agreement(best)[:2] < (True, 1.0) and agreement(" ")[:2] == (True, 1.0):
+    signs = {separator: agreement(separator) for separator in SEPARATORS if separator != " "}
+    best = max(signs, key=signs.__getitem__)
+    if signs[best][:2] < (True, 1.0) and agreement(" ")[:2] == (True, 1.0):
         return " "
     first = next(_decoded(lines), "")
-    return best if agreement(best)[1] else max(signs, key=first.count)
+    return best if signs[best][1] else max(signs, key=first.count)
 
 
 def _header(lines: Sequence[bytes], above: int, separator: str, name: str) -> tuple[list[str], int]:

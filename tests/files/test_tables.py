@@ -139,6 +139,16 @@ def test_columns_of_any_type_are_numbers(tmp_path: Path, kind: str) -> None:
     assert numbers(read_table(str(tmp_path / "t"), "counts"), "")[0].ravel().tolist() == [0, 3, 12]
 
 
+def test_numbers_in_several_pieces(tmp_path: Path) -> None:
+    whole = pa.table({"id": list("abcdef"), "x": [1, 2, 3, 4, 5, 6], "y": [0.5, 1.5, 2.5, 3.5, 4.5, 2.0**60]})
+    pieces = pa.concat_tables([whole.slice(1, 2), whole.slice(0, 0), whole.slice(3)])
+    with pa.OSFile(str(tmp_path / "t"), "wb") as sink, pa.ipc.new_file(sink, pieces.schema) as file:
+        file.write_table(pieces)
+    table = read_table(str(tmp_path / "t"), "counts")
+    assert numbers(table, "")[0].T.tolist() == [[2, 3, 4, 5, 6], [1.5, 2.5, 3.5, 4.5, 2.0**60]]
+    assert numbers(table.take(np.array([4, 0])), "")[0].tolist() == [[6, 2.0**60], [2, 1.5]]
+
+
 def test_taxon_numbers_are_names(tmp_path: Path) -> None:
     table = read(tmp_path, ",4353,8921\ns1,1,1\n")
     assert table.columns == ("4353", "8921")
