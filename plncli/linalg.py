@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, some
+from plncli.streaming import over_rows
+
+WIDE = 32
+"""Columns above which the products of all pairs of columns cost more than weighting the table for each response."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,68 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     scale = w.sum().sqrt()
     Q.mul_(scale).div_(root.unsqueeze(1))
     return Basis(Q, R * norms / scale)
+
+
+@dataclass(frozen=True)
+class ImplicitBasis:
+    """X = QT with Q = AU and Q'WQ = (sum of w) I, Q never formed: its products go through d×d matrices.
+
+    A: n×d, the design itself; or Q, and U the identity, where the design is too ill-conditioned for that.
+    U, T: d×d upper triangular. total: A'w (d,). formed: whether A is Q.
+    """
+
+    A: Tensor
+    U: Tensor
+    T: Tensor
+    total: Tensor
+    formed: bool
+
+    def coefficients(self, G: Tensor) -> Tensor:
+        """Coefficients of X's own columns from those of Q (d×p)."""
+        return torch.linalg.solve_triangular(self.T, G, upper=True)
+
+    def inner(self, G: Tensor) -> Tensor:
+        """Coefficients of A from those of Q (d×p): QG = A (UG)."""
+        return self.U @ G
+
+    def whole(self) -> Basis:
+        """The same basis with Q (n×d) in memory."""
+        return Basis(self.A if self.formed else self.A @ self.U, self.T)
+
+
+def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitBasis:
+    """Basis of the columns of X (n×d) by the Cholesky factor of the Gram matrix: one pass, no copy of the table.
+
+    The Gram matrix is scaled to a unit diagonal first, so units do no harm. It squares the condition number kappa of
+    the scaled columns: T is good to eps kappa², which only turns the coordinates a little; what counts, X (U gamma),
+    is good to eps kappa. Where kappa² exceeds eps^-½ (kappa 8e3, in float32 50), or numbers overflow, Householder QR.
+    """
+    if X.numel() == 0:
+        return explicit_basis(X, w, terms)
+    d, even = X.shape[1], bool((w == 1).all())
+
+    def add(rows: slice) -> tuple[Tensor, Tensor]:
+        x = X[rows]
+        weighted = x if even else x * w[rows].unsqueeze(1)
+        return x.mT @ weighted, weighted.sum(0)
+
+    G, total = over_rows(add, X, d)
+    norms = G.diagonal().sqrt()
+    if bool(torch.isfinite(G).all()) and bool((norms > torch.finfo(X.dtype).tiny ** 0.4).all()):
+        C = G / norms / norms.unsqueeze(1)
+        values = torch.linalg.eigvalsh(C)
+        if float(values[0]) > torch.finfo(X.dtype).eps ** 0.5 * float(values[-1]):
+            R, scale = torch.linalg.cholesky(C, upper=True), w.sum().sqrt()
+            inverse = torch.linalg.solve_triangular(R, torch.eye(d, dtype=X.dtype, device=X.device), upper=True)
+            return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), total, formed=False)
+    return explicit_basis(X, w, terms)
+
+
+def explicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitBasis:
+    """The same from `orthonormal_basis`, with Q in place of the design."""
+    basis = orthonormal_basis(X, w, terms)
+    eye = torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
+    return ImplicitBasis(basis.Q, eye, basis.T, basis.Q.mT @ w, formed=True)
 
 
 def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tuple[int, ...]]]:
@@ -133,21 +199,26 @@ def cholesky_scaled(Sigma: Tensor) -> Factor | None:
     return Factor(L * sd.unsqueeze(1), 2.0 * L.diagonal().log().sum() + variance.log().sum())
 
 
-def weighted_grams(Q: Tensor, V: Tensor, block: int = 1 << 22) -> Tensor:
+def weighted_grams(Q: Tensor, V: Tensor, block: int | None = None) -> Tensor:
     """Q' diag(V_j) Q for each column of V: p×d×d from Q (n×d) and V (n×p).
 
     Rows go through in blocks of about `block` numbers: the temporary memory does not grow with n.
     """
     (n, d), p = Q.shape, V.shape[1]
-    out = Q.new_zeros((p, d * d))
-    rows = max(1, block // max(1, d * d))
-    for i in range(0, n, rows):
-        q, v = Q[i : i + rows], V[i : i + rows].to(Q.dtype)
-        if 0 < p < d:
-            out += torch.stack([(q.T @ (q * v[:, j : j + 1])).flatten() for j in range(p)])
-        else:
-            out += v.T @ (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)
-    return out.view(p, d, d)
+    if n == 0:
+        return Q.new_zeros((p, d, d))
+    single = p < d or d > WIDE
+
+    def add(rows: slice) -> tuple[Tensor]:
+        q, v = Q[rows], V[rows].to(Q.dtype)
+        if not single:
+            return ((v.mT @ (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)).view(p, d, d),)
+        out, scaled = q.new_empty((p, d, d)), torch.empty_like(q)
+        for j in range(p):
+            torch.mm(q.mT, torch.mul(q, v[:, j : j + 1], out=scaled), out=out[j])
+        return (out,)
+
+    return over_rows(add, Q, d if single else d * d, block or (None if single else 1 << 22))[0]
 
 
 def _unit_columns(X: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:

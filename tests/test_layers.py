@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "plncli"
 LAYERS = (
     ("errors", "arrays", "names"),
-    ("dataset", "offsets", "linalg", "likelihoods", "separation"),
+    ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming"),
     ("optim", "models"),
     ("criteria", "inference", "results"),
     ("fitting",),

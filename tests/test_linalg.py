@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plncli.errors import DataError
-from plncli.linalg import cholesky_scaled, dependent_columns, orthonormal_basis, weighted_grams
+from plncli.linalg import cholesky_scaled, dependent_columns, implicit_basis, orthonormal_basis, weighted_grams
 
 F = torch.float64
 
@@ -66,9 +66,35 @@ def test_more_columns_than_samples_is_said_as_such():
         orthonormal_basis(X, w)
 
 
+@pytest.mark.parametrize(
+    ("units", "formed"), [([1, 1, 1, 1], False), ([1, 1e12, 1e-12, 1e3], False), ([1e-150, 1e150, 1, 1e200], True)]
+)
+def test_implicit_basis_is_the_same_without_a_copy_of_the_table(units, formed):
+    X, w = design(n=500)
+    X = X * torch.tensor(units, dtype=F)
+    basis, other = implicit_basis(X, w), orthonormal_basis(X, w)
+    sign = (basis.T.diagonal() * other.T.diagonal()).sign()
+    assert basis.formed == formed
+    assert formed or basis.A is X
+    assert torch.allclose(basis.whole().Q, other.Q * sign, atol=1e-12)
+    assert torch.allclose(basis.T / other.T.abs().amax(0), other.T * sign[:, None] / other.T.abs().amax(0), atol=1e-12)
+    assert torch.allclose(basis.total @ basis.U, w @ basis.whole().Q, atol=1e-11)
+    G = torch.arange(8, dtype=F).reshape(4, 2)
+    assert torch.allclose(X @ basis.coefficients(G), basis.A @ basis.inner(G), atol=1e-11)
+
+
+@pytest.mark.parametrize(("dtype", "origin"), [(torch.float64, 1e6), (torch.float32, 1e3)])
+def test_an_ill_conditioned_design_gets_a_basis_in_memory(dtype, origin):
+    counted = origin + torch.arange(40, dtype=dtype)
+    basis = implicit_basis(torch.stack([torch.ones(40, dtype=dtype), counted], 1), torch.ones(40, dtype=dtype))
+    assert basis.formed
+    assert torch.allclose(basis.A.mT @ basis.A / 40, torch.eye(2, dtype=dtype), atol=10 * torch.finfo(dtype).eps)
+
+
 def test_empty_design_has_an_empty_basis():
     basis = orthonormal_basis(torch.zeros(5, 0), torch.ones(5))
     assert basis.Q.shape == (5, 0)
+    assert implicit_basis(torch.zeros(5, 0), torch.ones(5)).A.shape == (5, 0)
     assert basis.coefficients(torch.zeros(0, 2)).shape == (0, 2)
 
 

@@ -13,17 +13,25 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
-from plncli.linalg import Basis, cholesky_scaled, dependent_columns, orthonormal_basis
+from plncli.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
 from plncli.models.base import Finding
+from plncli.streaming import over_rows
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data, an orthonormal basis of the design, and Y − O (n×p)."""
+    """Data, an orthonormal basis of the design, and all that the likelihood asks of the n samples, from two passes.
+
+    best: least squares coefficients d×p in the basis. squares: R'WR (p×p) of their residuals R.
+    mean: of Y − O, weighted (p,). total: sum of w (Y − O − mean)² (p,).
+    """
 
     data: Dataset
-    basis: Basis
-    table: Tensor
+    basis: ImplicitBasis
+    best: Tensor
+    squares: Tensor
+    mean: Tensor
+    total: Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,9 @@ class Linear:
     a function of the coefficients gamma (d×p) in an orthonormal basis of the design. It is least at least squares,
     for each response, whatever Sigma is (Mardia, Kent & Bibby 1979, section 6.2). Weights are frequencies: a sample of
     weight 2 is two samples.
+
+    Since residuals are orthogonal to the design, R'WR at gamma is that of least squares plus wbar D'D, D = gamma −
+    least squares: no evaluation goes through the samples, and none squares a table whose residuals are small beside it.
     """
 
     name: ClassVar[str] = "linear"
@@ -51,25 +62,40 @@ class Linear:
         if not bool(finite.all()):
             names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
             raise DataError(f"Responses must be finite numbers; {names} holds others.")
-        prepared = Prepared(data, orthonormal_basis(data.X, data.w, data.terms), data.Y - data.O)
-        _check_residuals(prepared)
+        left = data.n - data.d
+        basis = implicit_basis(data.X, data.w, data.terms)
+        if left <= 0:
+            raise DataError(
+                f"{data.n} samples and {data.d} coefficients leave no residual to estimate a variance from. "
+                "Take terms out of the formula, or add samples."
+            )
+        prepared = _least_squares(data, basis)
+        if data.p > left or _suspicious(prepared):
+            # Residuals at the edge of rounding are judged, and fitted, in a basis that rounds least.
+            prepared = _least_squares(data, basis if basis.formed else explicit_basis(data.X, data.w, data.terms))
+            _check_residuals(prepared)
         return prepared
 
     def start(self, prepared: Prepared) -> Params:
-        """The mean of each response, as far as the design can express it.
+        """Least squares."""
+        return {"gamma": prepared.best}
 
-        Where responses are so close to each other that only their residuals tell them apart, least squares itself.
-        """
-        Q, w = prepared.basis.Q, prepared.data.w / prepared.data.w.sum()
-        gamma = torch.outer(Q.mT @ w, w @ prepared.table)
-        if math.isinf(float(self.objective({"gamma": gamma}, prepared))):
-            gamma = _least_squares(prepared)
-        return {"gamma": gamma}
+    def plain_start(self, prepared: Prepared) -> Params:
+        """Zero: at least squares there is nothing to see."""
+        return {"gamma": torch.zeros_like(prepared.best)}
+
+    def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """The objective from the residuals of all samples: what the fast path is held against."""
+        data, basis = prepared.data, prepared.basis
+        R = data.Y - data.O - basis.A @ basis.inner(params["gamma"])
+        return self._loss(R.mT @ (data.w.unsqueeze(1) * R) / data.w.sum(), data)
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood in nats, at the best Sigma; inf where that is not positive definite."""
-        data = prepared.data
-        factor = cholesky_scaled(self._sigma(params, prepared))
+        return self._loss(self._sigma(params, prepared), prepared.data)
+
+    def _loss(self, Sigma: Tensor, data: Dataset) -> Tensor:
+        factor = cholesky_scaled(Sigma)
         if factor is None:
             return torch.full_like(data.w[0], math.inf)
         return 0.5 * data.w.sum() * (factor.logdet + data.p * (math.log(2.0 * math.pi) + 1.0))
@@ -102,10 +128,8 @@ class Linear:
         Both sums are deviances, of the fit and of an intercept beside the offset. A design that cannot express an
         intercept may do worse than it: then the value is negative.
         """
-        w = prepared.data.w
-        centred = prepared.table - w @ prepared.table / w.sum()
-        residual = self._sigma(params, prepared).diagonal() * w.sum()
-        return 1.0 - float((residual / (w @ centred.square())).mean())
+        residual = self._sigma(params, prepared).diagonal() * prepared.data.w.sum()
+        return 1.0 - float((residual / prepared.total).mean())
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Sigma_unbiased (p×p): R'WR / (wbar − d), nan where the weights do not exceed d."""
@@ -118,29 +142,51 @@ class Linear:
         return ()
 
     def _sigma(self, params: Params, prepared: Prepared) -> Tensor:
-        R = prepared.table - prepared.basis.Q @ params["gamma"]
-        w = prepared.data.w
-        return R.mT @ (w.unsqueeze(1) * R) / w.sum()
+        D = params["gamma"] - prepared.best
+        return prepared.squares / prepared.data.w.sum() + D.mT @ D
 
 
-def _least_squares(prepared: Prepared) -> Tensor:
-    """Coefficients d×p in the orthonormal basis, Q'W(Y − O)/wbar, with one correction for rounding."""
-    Q, w = prepared.basis.Q, prepared.data.w.unsqueeze(1)
-    gamma = Q.mT @ (w * prepared.table) / w.sum()
-    return gamma + Q.mT @ (w * (prepared.table - Q @ gamma)) / w.sum()
+def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:
+    """Least squares from the normal equations of an orthonormal basis, with one correction from the residuals."""
+    X, w, wbar = basis.A, data.w, data.w.sum()
+    width = max(data.d, data.p)
+
+    def project(rows: slice) -> tuple[Tensor, Tensor]:
+        weighted = (data.Y[rows] - data.O[rows]).mul_(w[rows].unsqueeze(1))
+        return X[rows].mT @ weighted, weighted.sum(0)
+
+    products, sums = over_rows(project, X, width)
+    first, mean = basis.U.mT @ products / wbar, sums / wbar
+    B = basis.inner(first)
+
+    def residuals(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        table = data.Y[rows] - data.O[rows]
+        R = torch.addmm(table, X[rows], B, alpha=-1.0)
+        weighted = w[rows].unsqueeze(1) * R
+        return X[rows].mT @ weighted, R.mT @ weighted, w[rows] @ table.sub_(mean).square_()
+
+    products, squares, total = over_rows(residuals, X, width)
+    change = basis.U.mT @ products / wbar
+    return Prepared(data, basis, first + change, squares - wbar * change.mT @ change, mean, total)
+
+
+def _suspicious(prepared: Prepared) -> bool:
+    """Whether residuals are small beside their table, or nearly dependent, so that rounding may have a part in them."""
+    variance = prepared.squares.diagonal()
+    edge = torch.finfo(variance.dtype).eps ** 0.5
+    size = prepared.total + prepared.data.w.sum() * prepared.mean.square()
+    if not bool((variance > 100.0 * edge**2 * size).all()):
+        return True
+    sd = variance.sqrt()
+    return bool(torch.linalg.eigvalsh(prepared.squares / sd / sd.unsqueeze(1))[0] <= edge)
 
 
 def _check_residuals(prepared: Prepared) -> None:
     """DataError, with names, when least squares leaves a response, or a combination of responses, no residual."""
     data = prepared.data
-    left = data.n - data.d
-    if left <= 0:
-        raise DataError(
-            f"{data.n} samples and {data.d} coefficients leave no residual to estimate a variance from. "
-            "Take terms out of the formula, or add samples."
-        )
-    R = prepared.table - prepared.basis.Q @ _least_squares(prepared)
-    size = prepared.table.abs().amax(0)
+    table, left = data.Y - data.O, data.n - data.d
+    R = table - prepared.basis.A @ prepared.basis.inner(prepared.best)
+    size = table.abs().amax(0)
     exact = R.abs().amax(0) <= 100.0 * torch.finfo(R.dtype).eps * size
     if bool(exact.any()):
         names = some(f"`{data.responses[j]}`" for j in exact.nonzero()[:, 0].tolist())

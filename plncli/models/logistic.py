@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,19 +14,104 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
-from plncli.likelihoods import bernoulli_loglik
-from plncli.linalg import Basis, orthonormal_basis, weighted_grams
+from plncli.likelihoods import bernoulli_cells, bernoulli_loglik
+from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
 from plncli.models.base import Finding
 from plncli.separation import Recession, bernoulli_separation
+from plncli.streaming import over_rows
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data, an orthonormal basis of the design, and sign = 2Y − 1 (n×p)."""
+    """Data, and an orthonormal basis of the design. The latest evaluation is kept, since several methods ask for it."""
 
     data: Dataset
-    basis: Basis
-    sign: Tensor
+    basis: ImplicitBasis
+    last: dict[str, Evaluation] = field(default_factory=dict, repr=False, compare=False)
+
+    def at(self, gamma: Tensor) -> Evaluation:
+        """The evaluation at gamma (d×p)."""
+        known = self.last.get("gamma")
+        if known is None or not torch.equal(known.gamma, gamma):
+            self.last.clear()
+            known = self.last["gamma"] = Evaluation(gamma.detach().clone(), self)
+        return known
+
+
+class Evaluation:
+    """Value (scalar) and gradient (d×p) at gamma, from one pass over blocks of rows; the Hessian when asked for.
+
+    Only the margins (2Y − 1)·eta (n×p) stay; what else has a row for each sample lives as long as its block.
+    """
+
+    def __init__(self, gamma: Tensor, prepared: Prepared) -> None:
+        self.gamma, self.prepared = gamma, prepared
+        data, basis = prepared.data, prepared.basis
+        A, B = basis.A, basis.inner(gamma)
+        self.margin = torch.empty_like(data.Y)
+
+        def add(rows: slice) -> tuple[Tensor, Tensor]:
+            sign, w = 2.0 * data.Y[rows] - 1.0, data.w[rows]
+            margin = torch.mm(A[rows], B, out=self.margin[rows])
+            margin.add_(data.O[rows]).mul_(sign)
+            cells = bernoulli_cells(margin)
+            return (w @ cells.loss).sum(), A[rows].mT @ sign.mul_(cells.miss).mul_(w.unsqueeze(1))
+
+        self.value, slope = over_rows(add, A, max(data.d, data.p))
+        self.gradient = basis.U.mT @ slope.neg_()
+
+    @cached_property
+    def hessians(self) -> Tensor:
+        """Hessian Q' diag(w mu (1 − mu)) Q of each response, p×d×d."""
+        data, basis = self.prepared.data, self.prepared.basis
+
+        def add(rows: slice) -> tuple[Tensor]:
+            weights = bernoulli_cells(self.margin[rows]).curvature.mul_(data.w[rows].unsqueeze(1))
+            return (weighted_grams(basis.A[rows], weights),)
+
+        (G,) = over_rows(add, basis.A, max(data.d, data.p))
+        return basis.U.mT @ G @ basis.U
+
+    def product(self, dgamma: Tensor) -> Tensor:
+        """Hessian times dgamma, d×p."""
+        return (self.hessians @ dgamma.mT.unsqueeze(2)).squeeze(2).mT
+
+
+class Loss(torch.autograd.Function):
+    """Minus the log-likelihood of gamma; its backward is a function too, whose backward is the Hessian product."""
+
+    @staticmethod
+    def forward(ctx: Any, gamma: Tensor, prepared: Prepared) -> Tensor:
+        """The value (scalar)."""
+        ctx.at = prepared.at(gamma)
+        ctx.save_for_backward(gamma)
+        return ctx.at.value.clone()  # a tensor of its own: autograd ties it to ctx, and ctx holds the evaluation
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        """Gradient times the upstream scalar."""
+        (gamma,) = ctx.saved_tensors
+        return LossGradient.apply(gamma, upstream, ctx.at), None
+
+
+class LossGradient(torch.autograd.Function):
+    """Gradient in gamma of an evaluation, times the upstream scalar."""
+
+    @staticmethod
+    def forward(ctx: Any, gamma: Tensor, upstream: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (for the graph)
+        """The gradient, d×p."""
+        ctx.at = at
+        ctx.save_for_backward(upstream)
+        return at.gradient * upstream
+
+    @staticmethod
+    def backward(ctx: Any, dgamma: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """Hessian times dgamma (the Hessian is symmetric), and the gradient along dgamma for the upstream scalar."""
+        if torch.is_grad_enabled():
+            raise NotImplementedError("This loss has no third derivatives; use the plain objective for them.")
+        (upstream,) = ctx.saved_tensors
+        along = (ctx.at.gradient * dgamma).sum() if ctx.needs_input_grad[1] else None
+        return ctx.at.product(dgamma) * upstream, along, None
 
 
 @dataclass(frozen=True)
@@ -55,17 +141,27 @@ class Logistic:
                 for j in single.nonzero()[:, 0].tolist()
             )
             raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
-        return Prepared(data, orthonormal_basis(data.X, data.w, data.terms), 2.0 * data.Y - 1.0)
+        return Prepared(data, implicit_basis(data.X, data.w, data.terms))
 
     def start(self, prepared: Prepared) -> Params:
         """The constant log-odds of each response, as far as the design can express them."""
-        data, Q = prepared.data, prepared.basis.Q
+        data, basis = prepared.data, prepared.basis
         odds = torch.logit(data.w @ data.Y / data.w.sum())
-        return {"gamma": torch.outer(Q.mT @ data.w / data.w.sum(), odds)}
+        return {"gamma": torch.outer(basis.U.mT @ basis.total / data.w.sum(), odds)}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij)."""
-        return -(prepared.data.w @ self._loglik(params, prepared)).sum()
+        return Loss.apply(params["gamma"], prepared)
+
+    def plain_start(self, prepared: Prepared) -> Params:
+        """The same start."""
+        return self.start(prepared)
+
+    def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """The objective in ordinary tensor operations: what the fast path is held against."""
+        data, basis = prepared.data, prepared.basis
+        eta = data.O + basis.A @ basis.inner(params["gamma"])
+        return -(data.w @ bernoulli_loglik(2.0 * data.Y - 1.0, eta)).sum()
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Inverse of the Hessian Q' diag(w mu (1 − mu)) Q of each response, d×d.
@@ -73,9 +169,7 @@ class Logistic:
         Under separation curvature vanishes along some directions. There the inverse is cut off at 1e12 times that of
         the stiffest direction, which bounds the search direction and leaves the objective, and its optimum, alone.
         """
-        eta = self._eta(params, prepared)
-        curvature = torch.sigmoid(eta) * torch.sigmoid(-eta) * prepared.data.w.unsqueeze(1)
-        values, V = torch.linalg.eigh(weighted_grams(prepared.basis.Q, curvature))
+        values, V = torch.linalg.eigh(prepared.at(params["gamma"]).hessians)
         tiny = torch.finfo(values.dtype).tiny
         inverse = 1.0 / torch.maximum(values, (1e-12 * values[:, -1:]).clamp(min=tiny))
 
@@ -87,9 +181,8 @@ class Logistic:
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the Hessian, d×p, kept off zero where separation has flattened it."""
-        eta = self._eta(params, prepared)
-        weights = torch.sigmoid(eta) * torch.sigmoid(-eta) * prepared.data.w.unsqueeze(1)
-        return {"gamma": (prepared.basis.Q.square().mT @ weights).clamp_min(1e-6)}
+        hessians = prepared.at(params["gamma"]).hessians
+        return {"gamma": hessians.diagonal(dim1=1, dim2=2).mT.clamp_min(1e-6)}
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), log odds ratios per unit of X's own columns."""
@@ -101,7 +194,7 @@ class Logistic:
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
-        return 1.0 - float(self.objective(params, prepared)) / float(_null_loss(prepared))
+        return 1.0 - float(prepared.at(params["gamma"]).value) / float(_null_loss(prepared.data))
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Nothing beyond the estimates."""
@@ -115,7 +208,7 @@ class Logistic:
         """
         data = prepared.data
         margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
-        candidates = -data.w.unsqueeze(1) * self._loglik(params, prepared) <= margin
+        candidates = data.w.unsqueeze(1) * bernoulli_cells(prepared.at(params["gamma"]).margin).loss <= margin
         cells: list[tuple[str, str]] = []
         told = []
         for j, response in enumerate(data.responses):
@@ -133,12 +226,6 @@ class Logistic:
             "use a penalised (Firth) regression."
         )
         return (Finding("separation", message, tuple(dict.fromkeys(r for r, _ in cells)), tuple(cells)),)
-
-    def _eta(self, params: Params, prepared: Prepared) -> Tensor:
-        return prepared.data.O + prepared.basis.Q @ params["gamma"]
-
-    def _loglik(self, params: Params, prepared: Prepared) -> Tensor:
-        return bernoulli_loglik(prepared.sign, self._eta(params, prepared))
 
 
 def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
@@ -160,14 +247,16 @@ def _dividing(data: Dataset, j: int) -> list[str]:
     return [data.terms[k] for k in (apart & varied).nonzero()[:, 0].tolist()]
 
 
-def _null_loss(prepared: Prepared) -> Tensor:
+def _null_loss(data: Dataset) -> Tensor:
     """Minus the log-likelihood of an intercept a_j per response beside the offset, maximised over a.
 
     Newton's method within a bracket, on sum_i w_i (sigmoid(a_j + O_ij) − Y_ij) = 0, which increases in a.
     """
-    data = prepared.data
     w = data.w
     a = torch.logit(w @ data.Y / w.sum())
+    if bool(data.O.amin() == data.O.amax()):
+        ones, zeros = w @ data.Y, w @ (1.0 - data.Y)
+        return -(ones @ bernoulli_loglik(torch.ones_like(a), a) + zeros @ bernoulli_loglik(-torch.ones_like(a), a))
     reach = float(data.O.abs().max())
     low, high = a - reach, a + reach  # the root without an offset, moved by no more than the offset
     a = (a - (w @ data.O.expand_as(data.Y)) / w.sum()).clamp(low, high)
@@ -182,4 +271,4 @@ def _null_loss(prepared: Prepared) -> Tensor:
         a = after
         if done:
             break
-    return -(w @ bernoulli_loglik(prepared.sign, a + data.O)).sum()
+    return -(w @ bernoulli_loglik(2.0 * data.Y - 1.0, a + data.O)).sum()

@@ -130,6 +130,23 @@ def test_derivatives():
     assert torch.autograd.gradgradcheck(objective, gamma)
 
 
+def test_value_from_sums_over_blocks_is_that_of_all_residuals(monkeypatch):
+    monkeypatch.setattr("plncli.streaming.CACHED", 100)
+    Y, X = simulated(n=501)
+    g = torch.Generator().manual_seed(5)
+    data = table(Y, X, O=torch.randn(501, 1, dtype=F, generator=g), w=torch.rand(501, dtype=F, generator=g) + 0.5)
+    model, prepared = Linear(), Linear().prepare(data)
+    for gamma in (prepared.best, torch.randn(3, 3, dtype=F, generator=g)):
+        at = {"gamma": gamma}
+        assert float(model.objective(at, prepared)) == pytest.approx(float(model.plain_objective(at, prepared)), 1e-12)
+
+
+@pytest.mark.parametrize("origin", [1e3, 1e7])
+def test_where_a_covariate_starts_counting_changes_the_intercept_only(origin):
+    Y, X = simulated()
+    close(fitted(Y, X).estimates["B"][1:], fitted(Y, X + torch.tensor([0.0, origin, 0.0])).estimates["B"][1:], 1e-8)
+
+
 def test_preconditioner_lands_on_least_squares_and_is_the_inverse_hessian_there():
     Y, X = simulated()
     data = table(Y, X, w=torch.rand(60, dtype=F) + 0.5)

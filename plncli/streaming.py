@@ -1,0 +1,67 @@
+"""Sums over samples: a table goes through in blocks of rows that fit the cache, so temporaries do not grow with it.
+
+Threads each take a run of blocks and work with single-threaded operations. Splitting every operation over the threads
+instead makes them wait for each other thousands of times a pass: on a busy machine that costs more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+from torch import Tensor
+
+CACHED = 1 << 18
+"""Numbers in a block on a processor: 2 MB of float64."""
+LAUNCHED = 1 << 24
+"""Numbers in a block elsewhere, where starting an operation costs more than memory."""
+
+Part = tuple[Tensor, ...]
+
+
+def over_rows(work: Callable[[slice], Part], like: Tensor, width: int, block: int | None = None) -> Part:
+    """Sum of `work(rows)` over slices of the rows of `like` (n×anything), a block of about block/width rows each.
+
+    width: numbers that a row takes in the work. `work` may also write to its own rows of a table. Blocks are added in
+    an order that depends on the number of threads alone. There must be a row.
+    """
+    n = like.shape[0]
+    on_cpu = like.device.type == "cpu"
+    rows = max(1, (block or (CACHED if on_cpu else LAUNCHED)) // max(1, width))
+    slices = [slice(i, min(n, i + rows)) for i in range(0, n, rows)]
+    threads = min(torch.get_num_threads(), len(slices)) if on_cpu else 1
+    if threads == 1:
+        return _sum(work, slices)
+    runs = [slices[i * len(slices) // threads : (i + 1) * len(slices) // threads] for i in range(threads)]
+    total = _added(_pool().map(lambda run: _sum(work, run), runs))
+    torch.set_num_threads(torch.get_num_threads())  # what threads yet to be born start with, too
+    return total
+
+
+def _sum(work: Callable[[slice], Part], slices: Iterable[slice]) -> Part:
+    with torch.no_grad():
+        return _added(work(rows) for rows in slices)
+
+
+def _added(parts: Iterable[Part]) -> Part:
+    """Sum of the parts, in place of the first."""
+    iterator = iter(parts)
+    total = next(iterator)
+    for part in iterator:
+        for sum_, term in zip(total, part, strict=True):
+            sum_.add_(term)
+    return total
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads whose operations are single-threaded; those of the calling thread stay as they are."""
+    return ThreadPoolExecutor(os.cpu_count(), "plncli-rows", initializer=_alone)
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # torch sets a thread up when it is first asked, and then forgets what was set before
