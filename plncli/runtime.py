@@ -91,6 +91,70 @@ def threads_for(n: int, p: int, d: int, requested: str) -> int:
     return 1 if n * max(p, d) ** 2 < SMALL else ALL_THREADS
 
 
+def free_memory(device: torch.device) -> float | None:
+    """Bytes that a fit can still take on the device without anything being killed; None where nobody says."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    limits = [_available(), _under_ulimit(), *_under_cgroups()]
+    known = [limit for limit in limits if limit is not None]
+    return max(0.0, min(known)) if known else None
+
+
+def _available(root: str = "/proc") -> float | None:
+    """What the kernel can hand out without swapping: MemAvailable."""
+    found = _fields(Path(root) / "meminfo").get("MemAvailable:")
+    return None if found is None else found * 1024
+
+
+def _under_ulimit() -> float | None:
+    """What `ulimit -v` leaves of the address space."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = _fields(Path("/proc/self/status")).get("VmSize:")
+    return None if limit == resource.RLIM_INFINITY or used is None else limit - used * 1024
+
+
+def _under_cgroups(membership: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> list[float]:
+    """What each control group of this process, and each around it, leaves: its limit less what cannot be freed."""
+    try:
+        lines = Path(membership).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    left: list[float] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        top = Path(root, controllers)
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        limit, usage, reclaimable = names if controllers else ("memory.max", "memory.current", "inactive_file")
+        folder = top / path.strip("/")
+        for group in (folder, *folder.parents):
+            if top not in (group, *group.parents):
+                break
+            try:
+                most, used = int((group / limit).read_text()), int((group / usage).read_text())
+            except (OSError, ValueError):  # no such file, or `max`: no limit
+                continue
+            left.append(most - used + _fields(group / "memory.stat").get(reclaimable, 0.0))
+    return left
+
+
+def _fields(path: Path) -> dict[str, float]:
+    """The numbers of a file of `name number` lines; none of a file that cannot be read."""
+    try:
+        words = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return {}
+    return {line[0]: float(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}
+
+
 @contextmanager
 def memory_guard() -> Iterator[None]:
     """Turn running out of memory, on any device, into a DeviceError that says what to do."""

@@ -17,7 +17,7 @@ LAYERS = (
     ("optim", "models"),
     ("criteria", "inference", "results"),
     ("fitting",),
-    ("runtime", "files"),
+    ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

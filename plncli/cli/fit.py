@@ -79,8 +79,10 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             read = inputs.load(config, device=where.device, dtype=where.dtype)
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
+            memory_told = _check_memory(config, read, where)
             if dry_run:
                 model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
+                say.note(memory_told)
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
             result = _fitted(config, read, optimizer, say, state)
@@ -101,6 +103,19 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     model = MODELS[config.model]
     known = {"covariance": config.covariance, "precision": read.precision if read else None}
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
+
+
+def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> str:
+    """How much memory the fit takes, as a sentence; refused where that is not there."""
+    from plncli import memory, runtime
+
+    data = read.data
+    covariance = config.covariance if config.model == "pln" else None
+    planned = memory.Fit(config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name)
+    free = runtime.free_memory(where.device)
+    memory.check(planned, free, where.device_name)
+    known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
+    return f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
 
 
 def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation) -> FitResult:

@@ -1,0 +1,84 @@
+"""How much memory a fit takes beside its data, and whether that much is free: asked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from plncli.errors import DeviceError, counted
+
+TABLES = {"newton-cg": 52, "vem": 102, "lbfgs": 260}
+"""Tables of n×p numbers at the peak of a pln fit, by optimizer: measured, two for each latent cell and vector kept."""
+OTHER_TABLES = 65
+"""The same for optimizers that keep a few vectors beside those of the certificate."""
+BLOCKS = 1 << 23
+"""Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the memory of a fit depends on; `digits` is its dtype."""
+
+    model: str
+    optimizer: str
+    covariance: str | None
+    n: int
+    p: int
+    d: int
+    digits: str
+
+    def needs(self) -> float:
+        """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
+
+        pln: 52 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
+        nothing that grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
+        """
+        n, p, d = self.n, self.p, self.d
+        hessians, blocks = 6 * p * d * d, min(BLOCKS, 20 * n * max(p, d))
+        if self.model == "pln":
+            cells = TABLES.get(self.optimizer, OTHER_TABLES) * n * p
+            square = 12 * p * p if self.covariance in ("full", "fixed") else 2 * p * p
+            numbers = cells + square + hessians + 8 * n * d + blocks
+        elif self.model == "logistic":
+            numbers = 7 * n * p + hessians + blocks
+        else:
+            numbers = n * p + 6 * p * p + blocks
+        return float(numbers * (4 if self.digits == "float32" else 8))
+
+    def alternatives(self) -> Iterator[tuple[str, Fit]]:
+        """Changes that may make it fit, as words and as what it would be."""
+        if self.digits == "float64":
+            yield "--dtype float32", replace(self, digits="float32")
+        if self.model == "pln" and self.optimizer != "newton-cg":
+            yield "--optimizer newton-cg", replace(self, optimizer="newton-cg")
+        if self.model == "pln" and self.covariance == "full":
+            yield "--covariance diagonal", replace(self, covariance="diagonal")
+
+
+def check(fit: Fit, free: float | None, device: str) -> None:
+    """DeviceError, with the estimate, what is free and what to change, when a fit will not fit; None: nobody knows."""
+    needs = fit.needs()
+    if free is None or needs <= free:
+        return
+    ways = [f"{words} ({size(other.needs())})" for words, other in fit.alternatives() if other.needs() <= free]
+    p = _most(fit, free)
+    noun = "feature" if fit.model == "pln" else "response"
+    ways += ["a --device with more memory", f"at most {counted(p, noun)}" if p else "fewer samples"]
+    raise DeviceError(
+        f"This fit needs about {size(needs)} beside its data ({fit.n} samples × {counted(fit.p, noun)}, {fit.digits}), "
+        f"and {size(free)} are free on {device}. Use {', '.join(ways[:-1])}, or {ways[-1]}."
+    )
+
+
+def _most(fit: Fit, free: float) -> int:
+    """The most features that fit; 0 when not even one does."""
+    low, high = 0, fit.p
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if replace(fit, p=middle).needs() <= free else (low, middle - 1)
+    return low
+
+
+def size(number: float) -> str:
+    """Bytes in words: 640 MB, 12.3 GB."""
+    return f"{number / 1e9:.3g} GB" if number >= 1e9 else f"{max(1.0, number / 1e6):.0f} MB"
