@@ -46,6 +46,14 @@ class Layer(Protocol):
         """
         ...
 
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Second derivatives of `value` among p directions, the j-th of which changes feature j alone.
+
+        dR: n×p, column j the change of R's; dS2: (p,) weighted means of the change of S2. As a difference of two p×p
+        matrices: with Omega held, and what the profile bends. None where Sigma is not profiled.
+        """
+        ...
+
     def covariance(self) -> Tensor:
         """Sigma (p×p)."""
         ...
@@ -103,6 +111,15 @@ class Full:
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
         return dpull, dprecision
 
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        Omega = self.inverse()
+        held = (dR.mT @ _weigh(self._w, dR)) * Omega
+        # dSigma of direction j is e_j b' + b e_j', b the j-th column of:
+        B = (_weigh(self._w, self._R).mT @ dR).div_(self._wbar)
+        B.diagonal().add_(dS2, alpha=0.5)
+        C = Omega @ B
+        return held, self._wbar * (C * C.mT + (B.mT @ C) * Omega)
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         root = None if self._w is None else self._w.sqrt()
         factor = torch.linalg.cholesky_ex(self.inverse()).L
@@ -138,6 +155,13 @@ class Diagonal:
         dprecision = -self.precision.square() * self._pool(2.0 * self._R * dR + dS2)
         return dR * self.precision + self._R * dprecision, dprecision
 
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        held = torch.diag(_weigh(self._w, dR.square()).sum(0) * self.precision)
+        change = (2.0 * _weigh(self._w, self._R * dR).sum(0) / self._wbar + dS2) * self.precision
+        if self._shared:
+            return held, (0.5 * self._wbar / len(change)) * torch.outer(change, change)
+        return held, torch.diag(0.5 * self._wbar * change.square())
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None
 
@@ -160,6 +184,9 @@ class Fixed:
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         return dR @ self._Omega, torch.zeros_like(self.precision)
+
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None

@@ -30,7 +30,7 @@ from plncli.models.poisson import PoissonTable
 from plncli.names import COVARIANCES
 from plncli.separation import poisson_separation
 
-POISSON_SHARE = 0.995
+POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
 RETRY = 0.1
 """A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""

@@ -24,6 +24,10 @@ from plncli.models.latent import Layer
 
 BENT = 0.95
 """Leverage above which a principal direction of the residuals is worth its place in the preconditioner."""
+FLAT = 0.1
+"""Curvature, as a share of what the features' blocks have, below which a direction of variances counts as flat."""
+FLATTEST = 1e-3
+"""Share below which no smaller one is believed."""
 
 
 @dataclass(frozen=True)
@@ -220,18 +224,55 @@ def feature_preconditioner(q: Tensor, table: LatentTable) -> Callable[[Tensor], 
 
     own = psipsi.reciprocal_()
 
-    def apply(v: Tensor) -> Tensor:
-        z = torch.empty_like(v)
-        first = torch.addcmul(v[0], ratio, v[1], value=-1.0).mul_(inverse)
+    def features(v_M: Tensor, v_psi: Tensor) -> tuple[Tensor, Tensor]:
+        first = torch.addcmul(v_M, ratio, v_psi, value=-1.0).mul_(inverse)
         z_M = first
         for F, solve in bends:
             z_M = torch.addcmul(z_M, F @ solve(F.mT @ first), inverse)
-        z[0] = z_M
-        torch.mul(v[1], own, out=z[1])
-        z[1].addcmul_(ratio, z_M, value=-1.0)
-        return z
+        return z_M, (v_psi * own).addcmul_(ratio, z_M, value=-1.0)
+
+    flat = _flat_directions(at, features)
+
+    def apply(v: Tensor) -> Tensor:
+        z_M, z_psi = features(v[0], v[1])
+        if flat is not None:
+            W_M, W_psi, inner = flat
+            c = inner @ ((W_M * v[0]).sum(0) + (W_psi * v[1]).sum(0))
+            z_M, z_psi = torch.addcmul(z_M, W_M, c), torch.addcmul(z_psi, W_psi, c)
+        return torch.stack([z_M, z_psi])
 
     return apply
+
+
+def _flat_directions(
+    at: Evaluation, features: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Directions in which the variances of features hardly change the bound: W (n×p twice) and the inverse of W'HW.
+
+    Column j of W is what the features' blocks make of the derivative of log Sigma_jj: all S² of the feature grow, and
+    its mean falls. For a rare feature, or one with hardly any variance, the gain and the loss cancel almost exactly,
+    and conjugate gradients alone take hundreds of products to find such a valley. W'HW is p×p and exact, in three
+    products; directions steeper than `FLAT` are left to the blocks. None where there are none, and far from the
+    optimum, where the bound bends down in some of them.
+    """
+    table = at.table
+    if not at.A.numel():
+        return None
+    W_M, W_psi = features(weigh(table, at.R), weigh(table, 0.5 * at.S2))
+    coupled = at.layer.couple(table.project(W_M), weigh(table, at.S2 * W_psi).sum(0) / table.wbar)
+    if coupled is None:
+        return None
+    blocks, bend = coupled
+    half = 0.5 * at.S2 * at.A
+    cells = at.A * W_M.square() + 2.0 * half * W_M * W_psi + 0.5 * at.S2 * (at.rate + half) * W_psi.square()
+    blocks = blocks + torch.diag(cells.sum(0))
+    scale = blocks.diagonal().rsqrt()
+    values, V = torch.linalg.eigh(scale[:, None] * (blocks - bend) * scale)
+    keep = values.abs() < FLAT
+    if float(values[0]) < -FLAT or not bool(keep.any()):
+        return None
+    V = scale[:, None] * V[:, keep]
+    return W_M, W_psi, (V / values[keep].abs().clamp_min(FLATTEST)) @ V.mT
 
 
 def _pseudo_inverse(G: Tensor) -> Tensor:

@@ -198,9 +198,17 @@ class Run:
         """Number of steps recorded, the start not counted."""
         return max(len(self.trace) - 1, 0)
 
-    def record(self, loss: float, grad_norm: float, gap: float = math.nan, step_size: float = math.nan) -> None:
-        """Add a row to the trace and show it."""
-        row = Step(len(self.trace), self.seconds, self.evaluations, loss, grad_norm, gap, step_size)
+    def record(
+        self,
+        loss: float,
+        grad_norm: float,
+        gap: float = math.nan,
+        step_size: float = math.nan,
+        seconds: float | None = None,
+    ) -> None:
+        """Add a row to the trace and show it; `seconds`: when the point was reached, if that was some time ago."""
+        reached = self.seconds if seconds is None else seconds
+        row = Step(len(self.trace), reached, self.evaluations, loss, grad_norm, gap, step_size)
         self.trace.append(row)
         if self.on_step is not None:
             self.on_step(row)

@@ -26,31 +26,44 @@ LinearMap = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class NewtonSolve:
-    """Solution of H d = −g by conjugate gradients.
+    """Solution of H d = −g by conjugate gradients, within a trust region.
 
-    direction: (m,). decrement: −½ g'd, in nats. solved: tight enough to certify. curved: negative curvature was met.
+    direction: (m,). length: its norm in the preconditioner's metric. decrement: nats that the quadratic model promises
+    for it. solved: tight enough to certify. cut: ended by the radius, or by negative curvature (`curved`).
     """
 
     direction: Tensor
+    length: float
     decrement: float
     solved: bool
+    cut: bool
     curved: bool
 
 
-def newton_solve(point: Point, precondition: LinearMap, forcing: float, goal: float, cap: int, run: Run) -> NewtonSolve:
-    """Truncated preconditioned conjugate gradients (Steihaug 1983; Dembo & Steihaug 1983) on H d = −g.
+def newton_solve(
+    point: Point,
+    precondition: LinearMap,
+    forcing: float,
+    goal: float,
+    cap: int,
+    run: Run,
+    radius: float = math.inf,
+) -> NewtonSolve:
+    """Truncated preconditioned conjugate gradients (Steihaug 1983; Toint 1981) on H d = −g.
 
     Ends at a residual below `forcing` (relative, in the preconditioner's norm) — or, where the decrement found so far
-    is at most `goal` nats, only once it is tight, so that a small number is not mistaken for a small gap —, on negative
-    curvature, or after `cap` products. A gradient that is zero to rounding is a solution as it stands.
+    is at most `goal` nats, only once it is tight, so that a small number is not mistaken for a small gap —, at the
+    radius, on negative curvature (then at the radius too, if there is one), or after `cap` products. A gradient that is
+    zero to rounding is a solution as it stands.
     """
     r = point.gradient().detach().clone()
     d = torch.zeros_like(r)
     z = precondition(r)
     rz = float(r @ z)
     if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
-        return NewtonSolve(-z, 0.5 * rz, solved=True, curved=False)
+        return NewtonSolve(-z, math.sqrt(max(rz, 0.0)), 0.5 * rz, solved=True, cut=False, curved=False)
     s = -z
+    dd, ds, ss = 0.0, 0.0, rz  # inner products of d and s in the preconditioner's metric
     first, decrement, gains = rz, 0.0, [math.inf] * DELAY
     for k in range(cap):
         if k and run.out_of_time():
@@ -58,12 +71,20 @@ def newton_solve(point: Point, precondition: LinearMap, forcing: float, goal: fl
         Hs = point.product(s)
         run.products += 1
         curvature = float(s @ Hs)
-        if not curvature > 1e-14 * rz:
-            direction = d if k else -z
-            return NewtonSolve(direction, decrement if k else 0.5 * rz, solved=False, curved=True)
-        step = rz / curvature
+        curved = not curvature > 1e-14 * ss
+        step = math.inf if curved else rz / curvature
+        if dd + 2.0 * step * ds + step * step * ss >= radius * radius or curved:
+            if math.isfinite(radius):
+                step = (math.sqrt(ds * ds + ss * (radius * radius - dd)) - ds) / ss
+            else:
+                step = 1.0 if k == 0 else 0.0
+            d.add_(s, alpha=step)
+            decrement += step * rz - 0.5 * step * step * curvature
+            length = math.sqrt(max(dd + 2.0 * step * ds + step * step * ss, 0.0))
+            return NewtonSolve(d, length, decrement, solved=False, cut=True, curved=curved)
         d.add_(s, alpha=step)
         r.add_(Hs, alpha=step)
+        dd, ds = dd + 2.0 * step * ds + step * step * ss, ds + step * ss
         gain = 0.5 * step * rz
         decrement += gain
         gains = [*gains[1:], gain]
@@ -73,9 +94,11 @@ def newton_solve(point: Point, precondition: LinearMap, forcing: float, goal: fl
         tight = residual <= TIGHT and (sum(gains) <= TIGHT * decrement or residual <= TIGHT**3)
         enough = max(forcing, 0.3 * math.sqrt(goal / decrement)) if decrement > goal else 1.0
         if residual <= enough and (tight or decrement > goal):
-            return NewtonSolve(d, decrement, solved=tight, curved=False)
-        s.mul_(rz / previous).sub_(z)
-    return NewtonSolve(d, decrement, solved=False, curved=False)
+            return NewtonSolve(d, math.sqrt(dd), decrement, solved=tight, cut=False, curved=False)
+        beta = rz / previous
+        s.mul_(beta).sub_(z)
+        ds, ss = beta * ds, rz + beta * beta * ss
+    return NewtonSolve(d, math.sqrt(dd), decrement, solved=False, cut=False, curved=False)
 
 
 def preconditioner_at(problem: Problem, point: Point, flat: Flat) -> LinearMap:

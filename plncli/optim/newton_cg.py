@@ -15,6 +15,8 @@ from plncli.optim.certificate import newton_solve, preconditioner_at
 ARMIJO = 1e-4
 """Share of the promised decrease that a step must keep (Nocedal & Wright 2006, section 3.1)."""
 HALVINGS = 40
+FAR = 50.0
+"""Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
 POLISH = 3
 """Further steps after the tolerance is met where a Newton step is direct, and so costs one product: to rounding."""
 
@@ -42,8 +44,9 @@ class NewtonCG:
         goal = stop.tol * problem.scale
         point = Point(problem, flat, flat.join(problem.start))
         run.evaluations += 1
-        size, polished, first_norm, gap, status = math.nan, 0, None, math.nan, None
+        size, polished, radius, gap, status = math.nan, 0, math.inf, math.nan, None
         while True:
+            reached = run.seconds
             g = point.gradient().detach()
             grad_norm = float(g.norm())
             if not (math.isfinite(point.loss) and math.isfinite(grad_norm)):
@@ -55,16 +58,15 @@ class NewtonCG:
                 run.record(point.loss, grad_norm, gap, size)
                 break
             precondition = preconditioner_at(problem, point, flat)
-            norm = math.sqrt(max(float(g @ precondition(g)), 0.0))
-            first_norm = first_norm or norm
-            forcing = min(0.5, math.sqrt(norm / first_norm))
-            solve = newton_solve(point, precondition, forcing, goal, self.products, run)
+            nats = 0.5 * max(float(g @ precondition(g)), 0.0) / problem.scale
+            forcing = min(0.5, (nats / FAR) ** 0.25)
+            solve = newton_solve(point, precondition, forcing, goal, self.products, run, radius)
             if solve.decrement <= goal and not (solve.solved or solve.curved):
                 solve = newton_solve(point, precondition, forcing, goal, self.certify_products, run)
             small = solve.decrement <= goal
             certified = small and solve.solved
             gap = math.nan if solve.curved or (small and not certified) else solve.decrement
-            run.record(point.loss, grad_norm, gap, size)
+            run.record(point.loss, grad_norm, gap, size, reached)
             if certified and not (problem.exact and polished < POLISH):
                 status = Status.CONVERGED
                 break
@@ -75,10 +77,13 @@ class NewtonCG:
             if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
                 status = Status.DEGENERATE
                 break
-            direction, slope = solve.direction, float(g @ solve.direction)
+            direction, slope, promised = solve.direction, float(g @ solve.direction), solve.decrement
+            length, cut = solve.length, solve.cut
             del g, precondition, solve  # and the point's graph: the search makes graphs of its own
             point.release()
             trial, size = self._search(problem, flat, point, direction, slope, run)
+            if trial is not None:
+                radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
@@ -102,3 +107,10 @@ class NewtonCG:
                 return (trial, size) if size == 1.0 or trial.loss < point.loss else (None, math.nan)
             size *= 0.5
         return None, math.nan
+
+
+def _next_radius(radius: float, size: float, length: float, cut: bool, kept: float) -> float:
+    """The trust radius after a step: `size` of a direction of that length, which kept a share of what was promised."""
+    if size < 1.0 or kept < 0.25:
+        return 2.0 * size * length if size < 1.0 else 0.5 * length
+    return 4.0 * radius if cut and kept > 0.5 else radius

@@ -89,6 +89,29 @@ def test_preconditioner_inverts_the_hessian_of_a_feature_alone_with_its_variance
     torch.testing.assert_close(PH, torch.eye(24, dtype=torch.float64), rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("covariance", FREE)
+def test_coupling_of_features_is_the_second_derivative_of_the_layer(covariance: str) -> None:
+    """Among directions that each change one feature, against autograd on the layer's own value."""
+    data, _, _ = pln_table(15, 3, seed=24)
+    data = replace(data, w=torch.linspace(0.5, 2, 15, dtype=torch.float64))
+    chosen = PLN(covariance)
+    prepared = chosen.prepare(data)
+    table = prepared.table
+    g = torch.Generator().manual_seed(0)
+    R = table.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
+    S2 = torch.rand(15, 3, generator=g, dtype=torch.float64) + 0.1
+    dR = table.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
+    dS2 = torch.randn(15, 3, generator=g, dtype=torch.float64)
+
+    def value(t: torch.Tensor) -> torch.Tensor:
+        return table.layer(R + dR * t, S2 + dS2 * t, table.w, table.wbar).value
+
+    H = torch.autograd.functional.hessian(value, torch.zeros(3, dtype=torch.float64))
+    coupled = table.layer(R, S2, table.w, table.wbar).couple(dR, (data.w[:, None] * dS2).sum(0) / table.wbar)
+    assert coupled is not None
+    torch.testing.assert_close(coupled[0] - coupled[1], H, rtol=1e-9, atol=1e-9)
+
+
 def test_third_derivatives_are_refused_rather_than_wrong() -> None:
     data, _, _ = pln_table(5, 2, seed=22)
     table = PLN().prepare(data).table
@@ -449,5 +472,5 @@ def test_a_fit_keeps_no_evaluation_alive() -> None:
         fit(PLN(), data, on_step=lambda _: alive.append(sum(type(o) is Evaluation for o in gc.get_objects())))
     finally:
         gc.enable()
-    assert len(alive) > 4
+    assert len(alive) > 2
     assert max(alive) - alive[0] <= 1
