@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,11 +15,25 @@ from plncli.arrays import Params
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import FitError
-from plncli.models.base import Alternating, Elementary, Latent, Model, Preconditioned, Revisable
+from plncli.inference import Inference, InferenceRule, infer
+from plncli.models.base import (
+    Alternating,
+    Elementary,
+    Finding,
+    Latent,
+    Model,
+    Preconditioned,
+    Revisable,
+    Uncertain,
+)
+from plncli.models.uncertainty import Interrupted
 from plncli.optim.base import OnStep, Optimizer, Optimum, Problem, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.results import FitResult
 
+NEAR = 0.01
+"""Nats left at which a fit that did not converge still has standard errors: no estimate is further off than
+sqrt(2 · 0.01) = 0.14 of them."""
 MAX_REVISIONS = 1000
 """Bound on how often a problem is changed on its way; each change moves a feature, and few move more than once."""
 
@@ -29,21 +44,26 @@ def fit(
     optimizer: Optimizer | None = None,
     stop: StopRule | None = None,
     on_step: OnStep | None = None,
+    inference: InferenceRule | None = None,
 ) -> FitResult:
     """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
 
-    optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made.
+    optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made. inference: which
+    standard errors are wanted; none unless given.
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
     prepared = model.prepare(data)
-    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop or StopRule(), on_step)
+    stop = stop or StopRule()
+    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step)
     with torch.no_grad():
         entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
+        estimates = model.estimates(params, prepared)
+        inferred, told = _inferred(model, params, prepared, optimum, estimates["B"], inference, stop.cancelled)
         return FitResult(
             model=model,
             data=data,
-            estimates=model.estimates(params, prepared),
+            estimates=estimates,
             optimum=optimum,
             criteria=criteria(
                 -optimum.value,
@@ -52,9 +72,40 @@ def fit(
                 model.r2(params, prepared),
                 entropy,
             ),
-            findings=model.findings(params, prepared, optimum.gap),
+            findings=(*model.findings(params, prepared, optimum.gap), *told),
             state=model.state(params, prepared),
+            inference=inferred,
         )
+
+
+def _inferred(
+    model: Model,
+    params: Params,
+    prepared: Any,
+    optimum: Optimum,
+    B: Tensor,
+    rule: InferenceRule | None,
+    cancelled: Callable[[], bool],
+) -> tuple[Inference | None, tuple[Finding, ...]]:
+    """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
+    if rule is None or rule.method == "none" or not isinstance(model, Uncertain):
+        return None, ()
+    if optimum.status is not Status.CONVERGED and not optimum.gap <= NEAR:
+        return None, (Finding("no-standard-errors", "No standard errors, for they describe the optimum only."),)
+    began = time.perf_counter()
+    method = model.default_se(prepared) if rule.method == "auto" else rule.method
+    try:
+        found = (
+            method
+            if isinstance(method, Finding)
+            else model.uncertainty(params, prepared, method, optimum.gap, cancelled)
+        )
+    except Interrupted:
+        found = Finding("no-standard-errors", "Interrupted before the standard errors were done: there are none.")
+    if isinstance(found, Finding):
+        return None, (found,)
+    inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)
+    return inferred, inferred.findings
 
 
 def problem_of(model: Model, prepared: Any, start: Params) -> Problem:

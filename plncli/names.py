@@ -15,3 +15,9 @@ OPTIMIZER_NAMES = (
     "sgd",
 )
 COVARIANCES = ("full", "diagonal", "spherical", "fixed")
+SE_METHODS = {
+    "pln": ("auto", "sandwich", "fisher", "none"),
+    "logistic": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "none"),
+    "linear": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "none"),
+}
+"""Methods of standard errors that can be chosen for each model."""

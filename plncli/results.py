@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plncli.criteria import Criteria
 from plncli.dataset import Dataset
+from plncli.inference import Inference
 from plncli.models.base import Finding, Model
 from plncli.optim.base import Optimum
 
@@ -26,6 +27,7 @@ class FitResult:
 
     estimates: by symbol; B is d×p and may hold ±inf (no finite estimate) or nan (not determined).
     state: further tensors that prediction and a warm start need, saved with the model.
+    inference: standard errors and what rests on them; None where there are none, which a finding explains.
     """
 
     model: Model
@@ -35,6 +37,7 @@ class FitResult:
     criteria: Criteria
     findings: tuple[Finding, ...] = ()
     state: dict[str, Tensor] = field(repr=False, default_factory=dict)
+    inference: Inference | None = field(repr=False, default=None)
 
     @property
     def converged(self) -> bool:

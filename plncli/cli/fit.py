@@ -120,18 +120,26 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> str:
 
 def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation) -> FitResult:
     from plncli.fitting import fit as run
+    from plncli.inference import InferenceRule
     from plncli.optim.base import StopRule
 
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit
     stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
     state.savable = True
-    result = run(model_of(config, read), read.data, optimizer, stop, say.step)
+    result = run(
+        model_of(config, read),
+        read.data,
+        optimizer,
+        stop,
+        say.step,
+        InferenceRule(config.se, config.level, config.vcov),
+    )
     say.clear()
     return result
 
 
 def _exit_code(config: FitConfig, result: FitResult, state: Cancellation) -> int:
-    if result.optimum.status.name == "INTERRUPTED":
+    if result.optimum.status.name == "INTERRUPTED" or state.cancelled():
         return 128 + state.signum
     return 0 if result.converged or config.allow_unconverged else 4
 
@@ -181,6 +189,12 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
     say.detail(f"results go to {out}")
 
 
+def _errors(result: FitResult) -> list[tuple[str, str]]:
+    """The row about standard errors, if there are any."""
+    found = result.inference
+    return [] if found is None else [("se", f"{found.method} in {found.seconds:.2f} s")]
+
+
 def _report(say: Console, outcome: Outcome) -> None:
     """The short table that ends every fit."""
     from plncli.files.artifacts import likelihood_name, warnings
@@ -196,6 +210,7 @@ def _report(say: Console, outcome: Outcome) -> None:
         ("status", optimum.status.name.lower()),
         ("gap", f"{optimum.gap:.2g} nats"),
         ("steps", f"{optimum.steps} in {optimum.seconds:.2f} s"),
+        *_errors(result),
     ]
     say.table([(name, value) for name, value in rows if not value.startswith("nan")])
     for sentence in warnings(result):

@@ -29,7 +29,7 @@ from plncli.results import AXES, FitResult
 
 SCHEMA_VERSION = 1
 FORMATS = ("csv", "tsv", "parquet", "feather")
-TABLES = ("coefficients", "loss_trace", *(name for name, _, _ in AXES.values()))
+TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))
 OTHERS = ("summary.json", "manifest.json", "model.safetensors", "config.toml", "run.log")
 WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
 AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a Dataset
@@ -107,6 +107,8 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         "coefficients": lambda: _coefficients(result),
         "loss_trace": lambda: _trace(result),
     }
+    if result.inference is not None and result.inference.covariance is not None:
+        tables["vcov"] = lambda: _vcov(result)
     for symbol, (name, row, column) in AXES.items():
         wanted = config.latent or "sample" not in (row, column)
         if symbol in result.estimates and wanted:
@@ -168,15 +170,29 @@ def _coefficients(result: FitResult) -> pa.Table:
     terms, responses = result.data.terms, result.data.responses
     estimate = _column(_values(result.estimates["B"]).T.reshape(-1))
     empty = pa.nulls(len(estimate), pa.float64())
-    inference = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+    found = result.inference
+    columns = {
+        name: empty if found is None else _column(_values(getattr(found, name)).T.reshape(-1))
+        for name in ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+    }
     return pa.table(
         {
             "response": _texts([response for response in responses for _ in terms]),
             "term": _texts(list(terms) * len(responses)),
             "estimate": estimate,
-            **dict.fromkeys(inference, empty),
+            **columns,
         }
     )
+
+
+def _vcov(result: FitResult) -> pa.Table:
+    """The covariance of all coefficients: rows as in the table of coefficients, a column `response:term` for each."""
+    assert result.inference is not None and result.inference.covariance is not None
+    V, data = _values(result.inference.covariance), result.data
+    pairs = [(response, term) for response in data.responses for term in data.terms]
+    columns = [_column(V[:, i].copy()) for i in range(len(pairs))]
+    names = [pa.array(part, pa.string()) for part in zip(*pairs, strict=True)]
+    return pa.Table.from_arrays([*names, *columns], names=["response", "term", *(f"{r}:{t}" for r, t in pairs)])
 
 
 def likelihood_name(result: FitResult) -> str:
@@ -244,6 +260,9 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "steps": optimum.steps,
         "evaluations": optimum.evaluations,
         "fit_seconds": optimum.seconds,
+        "se": "none" if result.inference is None else result.inference.method,
+        "level": None if result.inference is None else result.inference.level,
+        "se_seconds": None if result.inference is None else result.inference.seconds,
         "total_seconds": outcome.total_seconds,
         "device": outcome.device,
         "dtype": outcome.config.dtype,

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plncli.errors import ConfigError, PlncliError, UsageError, nearest
-from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES
+from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES, SE_METHODS
 
 PLN = ("pln",)
 REGRESSIONS = ("logistic", "linear")
 
 INPUT, MODEL, OPTIMIZER, RUNTIME, OUTPUT = "Input", "Model", "Optimizer", "Where it runs", "Output"
+INFERENCE = "Standard errors"
+ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
 
 
 class Setting(NamedTuple):
@@ -32,6 +34,7 @@ class Setting(NamedTuple):
     metavar: str = ""
     choices: tuple[str, ...] = ()
     latent: tuple[str, ...] = ()  # those of the choices that only models with a latent layer have
+    regression: tuple[str, ...] = ()  # those that only the others have
     path: str = ""  # "file", "folder", or "maybe" (a file if there is one of that name)
     models: tuple[str, ...] = MODEL_NAMES
     check: Callable[[Any], bool] | None = None
@@ -158,6 +161,22 @@ class FitConfig:
     time_limit: float | None = _setting(
         None, "Most seconds spent fitting.", OPTIMIZER, check=_positive, expects="a positive number of seconds"
     )
+    se: str = _setting(
+        "auto",
+        "Standard errors of the coefficients; auto: sandwich for pln, fisher (model-based) for the others.",
+        INFERENCE,
+        choices=("auto", "sandwich", "fisher", *ROBUST, "none"),
+        latent=("sandwich",),
+        regression=ROBUST,
+    )
+    level: float = _setting(
+        0.95,
+        "Level of the confidence intervals.",
+        INFERENCE,
+        check=lambda v: 0.0 < v < 1.0,
+        expects="a number between 0 and 1",
+    )
+    vcov: bool = _setting(False, "Write the covariance matrix of all coefficients too.", INFERENCE)
     device: str = _setting(
         "auto",
         "Device: auto takes a GPU when there is one.",
@@ -205,7 +224,7 @@ def settings(model: str | None = None) -> dict[str, tuple[Field[Any], Setting]]:
 
 def choices(setting: Setting, model: str) -> tuple[str, ...]:
     """The values of a setting that can be chosen for `model`; none where it is free."""
-    return tuple(c for c in setting.choices if model in PLN or c not in setting.latent)
+    return tuple(c for c in setting.choices if c not in (setting.regression if model in PLN else setting.latent))
 
 
 def option(name: str) -> str:
@@ -373,6 +392,11 @@ def check(config: FitConfig) -> None:
             f"--optimizer vem alternates with a latent layer, which `plncli fit {config.model}` has not. "
             "Use newton-cg or lbfgs."
         )
+    if config.se not in SE_METHODS[config.model]:
+        offered = ", ".join(SE_METHODS[config.model])
+        raise UsageError(f"--se {config.se} is not for `plncli fit {config.model}`; choose one of {offered}.")
+    if config.vcov and config.se == "none":
+        raise UsageError("--vcov needs standard errors, but --se is none.")
     if config.covariance == "fixed" and not config.precision:
         raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")
     if config.precision and config.covariance != "fixed":

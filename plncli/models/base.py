@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.dataset import Dataset
+
+if TYPE_CHECKING:
+    from plncli.models.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -128,4 +131,22 @@ class Latent(Protocol):
 
     def entropy(self, params: Params, prepared: Any) -> float:
         """Entropy of q in nats."""
+        ...
+
+
+@runtime_checkable
+class Uncertain(Protocol):
+    """A model that knows how uncertain its coefficients are."""
+
+    def default_se(self, prepared: Any) -> str | Finding:
+        """Method of the standard errors where none was asked for, or why there should be none by default."""
+        ...
+
+    def uncertainty(
+        self, params: Params, prepared: Any, method: str, gap: float, cancelled: Callable[[], bool]
+    ) -> Uncertainty | Finding:
+        """Covariance of B at the optimum by a method of `names.SE_METHODS`, or why there is none.
+
+        gap: nats left at `params`; `cancelled` is asked now and then, and answered by raising Interrupted.
+        """
         ...

@@ -15,6 +15,8 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
 from plncli.models.base import Finding
+from plncli.models.regression_se import linear_uncertainty
+from plncli.models.uncertainty import Uncertainty
 from plncli.streaming import over_rows
 
 
@@ -136,6 +138,16 @@ class Linear:
         wbar, d = prepared.data.total_weight, prepared.data.d
         factor = wbar / (wbar - d) if wbar > d else math.nan
         return {"Sigma_unbiased": self._sigma(params, prepared) * factor}
+
+    def default_se(self, prepared: Prepared) -> str:
+        """Model-based standard errors: they cost next to nothing."""
+        return "fisher"
+
+    def uncertainty(
+        self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
+    ) -> Uncertainty:
+        """Covariance of B."""
+        return linear_uncertainty(prepared.data, self.estimates(params, prepared)["B"], method)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """None: what would make the estimates doubtful is refused in `prepare`."""

@@ -17,6 +17,8 @@ from plncli.errors import DataError, some
 from plncli.likelihoods import bernoulli_cells, bernoulli_loglik
 from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
 from plncli.models.base import Finding
+from plncli.models.regression_se import logistic_uncertainty
+from plncli.models.uncertainty import Uncertainty
 from plncli.separation import Recession, bernoulli_separation
 from plncli.streaming import over_rows
 
@@ -199,6 +201,16 @@ class Logistic:
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """Nothing beyond the estimates."""
         return {}
+
+    def default_se(self, prepared: Prepared) -> str:
+        """Model-based standard errors: they cost next to nothing."""
+        return "fisher"
+
+    def uncertainty(
+        self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
+    ) -> Uncertainty:
+        """Covariance of B."""
+        return logistic_uncertainty(prepared.data, self.estimates(params, prepared)["B"], method, gap)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Separated responses, with every term that has no finite coefficient.

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.dataset import Dataset
-from plncli.errors import DataError, some
+from plncli.errors import DataError, counted, some
 from plncli.likelihoods import log_factorial, poisson_deviance
-from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis
+from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis, weighted_grams
 from plncli.models.base import Finding, Model
 from plncli.models.latent import Diagonal, Fixed, Full, Layer
 from plncli.models.pln_elbo import (
@@ -26,7 +26,9 @@ from plncli.models.pln_elbo import (
     plain_objective,
     weigh,
 )
+from plncli.models.pln_sandwich import Cells, sandwich, work
 from plncli.models.poisson import PoissonTable
+from plncli.models.uncertainty import Determined, Uncertainty, alone_finding, from_inverses, resting_on_one
 from plncli.names import COVARIANCES
 from plncli.separation import poisson_separation
 
@@ -36,6 +38,18 @@ RETRY = 0.1
 """A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
 MAX_RETURNS = 2
 """How often a feature may come back from the boundary."""
+MOST_WORK = 1e12
+"""Multiplications that the sandwich may take by default: about a minute on one core."""
+MOST_NUMBERS = 2e8
+"""Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
+NAIVE = (
+    "Standard errors `fisher` of a Poisson log-normal model take the latent layer as known: they are far too small "
+    "(intervals of 95 % cover about 20 %). Use --se sandwich."
+)
+FEW = (
+    "{n} samples are few for {d} coefficients a feature: the standard errors rest on large samples and come out "
+    "somewhat small below 10 samples a coefficient."
+)
 
 
 @dataclass(frozen=True)
@@ -358,6 +372,66 @@ class PLN:
         M[:, prepared.latent] = params["q"][0]
         B = self._finite_coefficients(params, prepared)
         return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson}
+
+    def default_se(self, prepared: Prepared) -> str | Finding:
+        """`sandwich`, unless that would take much longer than the fit."""
+        joint, d = len(self._joint(prepared)), prepared.data.d
+        if work(prepared.data.n, joint, d) <= MOST_WORK and (joint * d) ** 2 <= MOST_NUMBERS:
+            return "sandwich"
+        message = (
+            f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more; ask "
+            "for them with --se sandwich, or fit with --covariance diagonal."
+        )
+        return Finding("no-standard-errors", message)
+
+    def uncertainty(
+        self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
+    ) -> Uncertainty | Finding:
+        """Covariance of B: `sandwich` (see `pln_sandwich`), or `fisher`, as if the latent layer had been observed.
+
+        Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
+        """
+        data, basis = prepared.data, prepared.basis
+        cells = self._cells(params, prepared)
+        missing = torch.zeros(data.d, data.p, dtype=torch.bool, device=data.Y.device)
+        if prepared.limits is not None:
+            missing |= prepared.limits != 0
+        if method == "fisher":
+            weighted = data.w[:, None] * self._means(params, prepared)
+            found = from_inverses(method, basis, cells.at.inverse(weighted_grams(basis.Q, weighted)), missing)
+            return replace(found, findings=(Finding("naive-standard-errors", NAIVE),))
+        alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p) & ~missing
+        answer = sandwich(cells, missing | alone, cancelled)
+        if answer is None:
+            return Finding("no-standard-errors", "No standard errors: the curvature of the bound is not positive.")
+        few = (Finding("few-samples", FEW.format(n=data.n, d=data.d)),) if data.n < 10 * data.d else ()
+        return replace(answer, findings=(*few, *alone_finding(alone, data)))
+
+    def _joint(self, prepared: Prepared) -> Tensor:
+        """Features that Sigma correlates with others."""
+        return prepared.latent if self.covariance in ("full", "fixed") else prepared.latent[:0]
+
+    def _means(self, params: Params, prepared: Prepared) -> Tensor:
+        """Expected counts A, n×p, 0 in cells that don't count."""
+        A = torch.zeros_like(prepared.data.Y)
+        M, psi = params["q"]
+        A[:, prepared.latent] = (prepared.table.O + M + 0.5 * psi.exp()).exp()
+        if "gamma" in params:
+            A[:, prepared.poisson] = prepared.boundary.means(params["gamma"])
+        return A if prepared.counted is None else A * prepared.counted
+
+    def _cells(self, params: Params, prepared: Prepared) -> Cells:
+        """What the sandwich needs of the fit."""
+        data, latent = prepared.data, prepared.latent
+        A = self._means(params, prepared)
+        S4 = torch.zeros_like(A)
+        S4[:, latent] = (2.0 * params["q"][1]).exp()
+        Sigma = A.new_zeros((data.p, data.p))
+        if len(latent):
+            Sigma[latent[:, None], latent] = prepared.table.at(params["q"]).layer.covariance()
+        Y = data.Y if prepared.counted is None else data.Y * prepared.counted
+        at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
+        return Cells(prepared.basis, data.w, Y - A, A / (1.0 + 0.5 * A * S4), Sigma, self._joint(prepared), at)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Coefficients without a finite estimate, and features without extra-Poisson variance."""

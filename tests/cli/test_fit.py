@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from plncli.files import artifacts
@@ -95,6 +97,31 @@ def test_the_saved_configuration_gives_the_same_fit(cli: Cli, tmp_path: Path, sm
     assert "a exists. Add --overwrite to replace it, or choose another folder with --out." in ran.err
     assert cli("fit", "pln", "--config", "again.toml", "--out", "b").code == 0
     assert (tmp_path / "b" / "coefficients.csv").read_bytes() == first
+
+
+def test_coefficients_come_with_standard_errors(cli: Cli, tmp_path: Path, oaks: Any) -> None:
+    tables = ("--counts", oaks.counts, "--exposure", oaks.exposure, "--covariates", oaks.covariates)
+    tree = ("fit", "pln", *tables, "--formula", "~ 0 + tree", "--threads", "1", "--no-latent")
+    assert cli(*tree, "--out", "a", "--vcov", "--level", "0.9").code == 0
+    found = pd.read_csv(tmp_path / "a" / "coefficients.csv")
+    finite = np.isfinite(found["estimate"])
+    columns = ["std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high"]
+    assert (found[columns].notna().all(axis=1) == finite).all()
+    assert found[columns].isna().all(axis=1).sum() == 13
+    assert np.allclose(
+        found["conf_high"] - found["conf_low"], 2 * 1.6448536269514722 * found["std_error"], equal_nan=True
+    )
+    assert (found["q_value"] >= found["p_value"])[finite].all()
+    V = pd.read_csv(tmp_path / "a" / "vcov.csv")
+    assert list(V.columns[:3]) == ["response", "term", f"{V.response[0]}:{V.term[0]}"]
+    assert np.allclose(np.diag(V.iloc[:, 2:]) ** 0.5, found["std_error"], equal_nan=True)
+    told = summary(tmp_path / "a")
+    assert (told["se"], told["level"]) == ("sandwich", 0.9)
+    assert cli(*tree, "--out", "b", "--se", "none").code == 0
+    assert summary(tmp_path / "b")["se"] == "none"
+    without = pd.read_csv(tmp_path / "b" / "coefficients.csv")
+    assert without[columns].isna().all(axis=None)
+    assert without["estimate"].equals(found["estimate"])
 
 
 def test_overwriting_has_to_be_asked_for(cli: Cli, small: str) -> None:

@@ -133,8 +133,8 @@ def test_the_summary_has_the_promised_keys() -> None:
     found = summary(outcome())
     keys = (
         "schema_version model n_samples n_features n_covariates covariance elbo n_parameters aic bic icl r2 "
-        "converged status gap grad_norm steps evaluations fit_seconds total_seconds device dtype optimizer "
-        "findings warnings"
+        "converged status gap grad_norm steps evaluations fit_seconds "
+        "se level se_seconds total_seconds device dtype optimizer findings warnings"
     )
     assert list(found) == keys.split()
     assert found["elbo"] == -10.25

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plncli.errors import ConfigError, PlncliError, UsageError
 from plncli.files import config
 from plncli.files.config import FitConfig, absolute, check, output_folder, resolve, to_toml
-from plncli.names import MODEL_NAMES
+from plncli.names import MODEL_NAMES, SE_METHODS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -144,10 +144,15 @@ def test_numbers_may_come_as_the_text_of_a_flag() -> None:
 
 
 def test_a_regression_is_not_offered_what_only_a_latent_layer_has() -> None:
-    for name, value in (("optimizer", "vem"), ("missing", "keep")):
+    for name, value in (("optimizer", "vem"), ("missing", "keep"), ("se", "sandwich")):
         setting = config.settings()[name][1]
         assert value in config.choices(setting, "pln")
         assert value not in config.choices(setting, "linear")
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_the_methods_of_standard_errors_are_those_of_the_model(model: str) -> None:
+    assert config.choices(config.settings()["se"][1], model) == SE_METHODS[model]
 
 
 def test_a_bad_flag_is_a_usage_error() -> None:
@@ -162,6 +167,8 @@ def test_a_bad_flag_is_a_usage_error() -> None:
         ({"model": "linear"}, "needs a response: --response FILE, or --covariates FILE"),
         ({"offsets": "o.csv", "exposure": "e.csv"}, "Both --offsets o.csv and --exposure e.csv are set; give one."),
         ({"covariance": "fixed"}, "--covariance fixed needs the precision matrix: --precision FILE."),
+        ({"se": "hc3"}, "--se hc3 is not for `plncli fit pln`; choose one of auto, sandwich, fisher, none."),
+        ({"se": "none", "vcov": True}, "--vcov needs standard errors, but --se is none."),
         ({"precision": "q.csv"}, "--precision goes with --covariance fixed, but --covariance is full."),
         ({"model": "linear", "response": "y.csv", "missing": "keep"}, "--missing keep is for counts"),
         (

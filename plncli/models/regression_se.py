@@ -1,0 +1,78 @@
+"""Standard errors of logistic and linear regressions, from the data and the estimates alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.likelihoods import bernoulli_loglik
+from plncli.linalg import orthonormal_basis, weighted_grams
+from plncli.models.uncertainty import Determined, Uncertainty, from_inverses, robust, to_units
+from plncli.separation import Recession, bernoulli_separation
+
+
+def linear_uncertainty(data: Dataset, B: Tensor, method: str) -> Uncertainty:
+    """Covariance of least squares coefficients B (d×p).
+
+    `fisher`: Sigma ⊗ (X'WX)^-1 with the unbiased Sigma = R'WR/(wbar − d), and t statistics of wbar − d degrees of
+    freedom; or HC0 to HC3. wbar is the sum of the weights, which count samples.
+    """
+    basis, wbar = orthonormal_basis(data.X, data.w, data.terms), data.total_weight
+    R = data.Y - data.O - data.X @ B
+    eye = torch.eye(data.d, dtype=B.dtype, device=B.device)
+    if method != "fisher":
+        none = torch.zeros_like(B, dtype=torch.bool)
+
+        def leverage(rows: slice) -> Tensor:
+            return basis.Q[rows].square().sum(1, keepdim=True) / wbar
+
+        return robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
+    df = wbar - data.d
+    Sigma = R.mT @ (data.w[:, None] * R) / (df if df > 0 else math.nan)
+    half = to_units(basis, eye).mT / wbar**0.5
+    variance = torch.outer(half.square().sum(1), Sigma.diagonal())
+    return Uncertainty("fisher", variance, lambda: torch.kron(Sigma, half @ half.mT), df=df)
+
+
+def logistic_uncertainty(data: Dataset, B: Tensor, method: str, gap: float) -> Uncertainty:
+    """Covariance of logistic coefficients B (d×p): `fisher`, (X' diag(w mu (1 − mu)) X)^-1, or HC0 to HC3.
+
+    Separated samples, whose mu is 0 or 1 at the supremum, count no longer: the finite coefficients are those of the
+    samples left. gap: nats between B and the optimum.
+    """
+    basis, eta = orthonormal_basis(data.X, data.w, data.terms), data.O + data.X @ B
+    missing = torch.zeros_like(B, dtype=torch.bool)
+    kept: Tensor | None = None
+    for j, cone in separated_responses(data, eta, gap).items():
+        kept = torch.ones_like(data.Y) if kept is None else kept
+        kept[:, j] = (~cone.cells).to(kept)
+        missing[:, j] = cone.infinite().to(missing.device)
+    spread = torch.sigmoid(eta) * torch.sigmoid(-eta)
+    residuals = data.Y - torch.sigmoid(eta)
+    if kept is not None:
+        spread, residuals = spread * kept, residuals * kept
+    at = Determined.by(basis.Q, data.w, kept)
+    inverses = at.inverse(weighted_grams(basis.Q, data.w[:, None] * spread))
+    if method == "fisher":
+        return from_inverses(method, basis, inverses, missing)
+
+    def leverage(rows: slice) -> Tensor:
+        Q = basis.Q[rows]
+        return spread[rows] * torch.einsum("ik,jkl,il->ij", Q, inverses, Q)
+
+    return robust(method, data, basis, residuals, inverses, leverage, missing, kept, at)
+
+
+def separated_responses(data: Dataset, eta: Tensor, gap: float) -> dict[int, Recession]:
+    """The cone of each separated response, by its index; eta (n×p) are log-odds `gap` nats below the supremum.
+
+    Moving a separated sample to the supremum gains its whole loss, so no separated sample loses more than about
+    the gap: those that do, by a wide margin, need no further test.
+    """
+    margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
+    losses = -data.w[:, None] * bernoulli_loglik(2.0 * data.Y - 1.0, eta)
+    cones = ((j, bernoulli_separation(data.X, data.Y[:, j], losses[:, j] <= margin)) for j in range(data.p))
+    return {j: cone for j, cone in cones if cone is not None}

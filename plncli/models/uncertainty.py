@@ -1,0 +1,223 @@
+"""Covariance of estimated coefficients: from the curvature of the likelihood, or from how its scores spread.
+
+With H the Hessian of minus the log-likelihood (or the bound) in the coefficients and s_i the score of sample i,
+
+    model-based: V = H^-1,     sandwich: V = H^-1 (sum_i w_i s_i s_i') H^-1 = sum_i w_i u_i u_i',   u_i = H^-1 s_i
+
+(Huber 1967; White 1982). u_i, the *influence* of sample i, is n×p×d. Weights count samples: weight 2 is two samples.
+All is computed in an orthonormal basis of the design, and turned into the units of X at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import counted, some
+from plncli.linalg import Basis, weighted_grams
+from plncli.models.base import Finding
+
+BLOCK = 1 << 20
+"""Numbers in a temporary: samples go through in blocks, so that memory does not grow with n."""
+ALONE = 1.0 - 1e-8
+"""Leverage from which a sample fits itself exactly: it says nothing of how far it is off."""
+_FLAT = 1e-10  # share of the largest eigenvalue below which a direction carries no information
+
+
+class Interrupted(Exception):
+    """Someone asked to stop while standard errors were computed."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How well coefficients are known.
+
+    variance: d×p, nan where there is none; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside
+    and terms inside (entry j·d + k is term k of response j); df: degrees of freedom of the t statistics, inf for z.
+    """
+
+    method: str
+    variance: Tensor
+    covariance: Callable[[], Tensor] = field(repr=False)
+    df: float = math.inf
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Determined:
+    """The directions in which each response's coefficients are determined by the cells that count.
+
+    vectors: p×d×d (1×d×d when every cell counts), orthonormal columns; free: p×d (1×d), True for a column along which
+    nothing is known. Gram: p×d (1×d) eigenvalues of Q'WK_jQ, to which the columns belong.
+    """
+
+    vectors: Tensor
+    free: Tensor
+    gram: Tensor
+
+    @staticmethod
+    def by(Q: Tensor, w: Tensor, kept: Tensor | None) -> Determined:
+        """From the basis Q (n×d), the weights and the cells that count, n×p (None: all)."""
+        cells = w[:, None] if kept is None else w[:, None] * kept
+        values, vectors = torch.linalg.eigh(weighted_grams(Q, cells))
+        return Determined(vectors, values <= _FLAT * w.sum(), values)
+
+    def inverse(self, H: Tensor) -> Tensor:
+        """Inverse of each H_j (p×d×d) within the directions that are determined, 0 along the others."""
+        U, open_ = self.vectors.expand_as(H), self.free.expand(len(H), -1)
+        inner = _unit_diagonal(U.mT @ H @ U, open_)
+        return U @ _symmetric_inverse(inner, open_) @ U.mT
+
+
+def _unit_diagonal(H: Tensor, open_: Tensor) -> Tensor:
+    """H (p×d×d) with the rows and columns of open directions replaced by those of the identity."""
+    closed = (~open_).to(H.dtype)
+    return H * closed[:, :, None] * closed[:, None, :] + torch.diag_embed(open_.to(H.dtype))
+
+
+def _symmetric_inverse(H: Tensor, open_: Tensor) -> Tensor:
+    """Inverse of positive definite matrices (p×d×d), 0 in open directions; nan where one is not positive definite."""
+    scale = H.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(H.dtype).tiny).rsqrt()
+    L, info = torch.linalg.cholesky_ex(H * scale[:, :, None] * scale[:, None, :])
+    inverse = torch.cholesky_inverse(L) * scale[:, :, None] * scale[:, None, :]
+    inverse[info != 0] = math.nan
+    closed = (~open_).to(H.dtype)
+    return inverse * closed[:, :, None] * closed[:, None, :]
+
+
+def blocks(n: int, numbers: int) -> Iterator[slice]:
+    """Slices of n samples, each of about BLOCK numbers when a sample takes `numbers`."""
+    rows = max(1, BLOCK // max(1, numbers))
+    return (slice(i, min(i + rows, n)) for i in range(0, n, rows))
+
+
+def to_units(basis: Basis, rows: Tensor) -> Tensor:
+    """Coefficients in the orthonormal basis (... × d) in the units of X: T^-1 times each."""
+    return torch.linalg.solve_triangular(basis.T, rows.reshape(-1, rows.shape[-1]).mT, upper=True).mT.reshape(
+        rows.shape
+    )
+
+
+def from_influence(
+    method: str, influence: Callable[[slice], Tensor], w: Tensor, shape: tuple[int, int], missing: Tensor
+) -> Uncertainty:
+    """The sandwich from influences: `influence(rows)` is b×p×d in the units of X; shape = (d, p); missing: d×p."""
+    (d, p), n = shape, len(w)
+    variance = w.new_zeros((p, d))
+    for rows in blocks(n, p * d):
+        variance += torch.einsum("i,ijk->jk", w[rows], influence(rows).square())
+
+    def covariance() -> Tensor:
+        V = w.new_zeros((p * d, p * d))
+        for rows in blocks(n, p * d):
+            u = influence(rows).flatten(1) * w[rows, None].sqrt()
+            V.addmm_(u.mT, u)
+        return without(V, missing)
+
+    return Uncertainty(method, variance.mT.masked_fill(missing, math.nan), covariance)
+
+
+def from_inverses(method: str, basis: Basis, inverses: Tensor, missing: Tensor) -> Uncertainty:
+    """The model-based covariance of responses that are independent: H_j^-1 (p×d×d) in the orthonormal basis."""
+    p, d, _ = inverses.shape
+
+    def block() -> Tensor:
+        half = to_units(
+            basis, inverses
+        )  # rows of H^-1 in X's units: H^-1 T^-T, which is symmetric after the other side
+        return to_units(basis, half.mT)
+
+    def covariance() -> Tensor:
+        V = inverses.new_zeros((p, d, p, d))
+        index = torch.arange(p, device=V.device)
+        V[index, :, index, :] = block()
+        return without(V.view(p * d, p * d), missing)
+
+    variance = block().diagonal(dim1=1, dim2=2).mT
+    return Uncertainty(method, variance.masked_fill(missing, math.nan), covariance)
+
+
+def without(V: Tensor, missing: Tensor) -> Tensor:
+    """V ((p·d)×(p·d)) with nan in the rows and columns of coefficients that have no variance; missing: d×p."""
+    gone = missing.mT.flatten()
+    V[gone, :] = math.nan
+    V[:, gone] = math.nan
+    return V
+
+
+def resting_on_one(basis: Basis, w: Tensor, kept: Tensor | None, at: Determined, p: int) -> Tensor:
+    """Coefficients (d×p) that rest on a sample which alone determines some direction of the design.
+
+    Such a sample has leverage 1: it is fitted exactly, whatever it is, and its score is 0, so a sandwich would give the
+    coefficient a variance that leaves it out. kept: n×p cells that count (None: all).
+    """
+    Q = basis.Q
+    root = torch.where(at.free, 0.0, at.gram.clamp_min(torch.finfo(w.dtype).tiny).rsqrt())
+    half = at.vectors * root[:, None, :]  # G^-½, p×d×d
+    out = torch.zeros((basis.T.shape[0], len(half)), dtype=torch.bool, device=w.device)
+    units = to_units(basis, half.mT).mT  # T^-1 G^-½
+    size = torch.linalg.vector_norm(units, dim=2)
+    for rows in blocks(len(Q), len(half) * Q.shape[1]):
+        z = torch.einsum("il,jlk->ijk", Q[rows] * w[rows, None].sqrt(), half)
+        alone = (z.square().sum(2) > ALONE) & (True if kept is None else kept[rows] > 0)
+        for i, j in alone.nonzero().tolist():
+            out[:, j] |= (units[j] @ z[i, j]).abs() > 1e-6 * size[j]
+    return out.expand(-1, p)
+
+
+def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
+    """The sentence about coefficients (d×p, True) without a robust standard error because of `resting_on_one`."""
+    cells = tuple((data.responses[j], data.terms[k]) for j, k in missing.mT.nonzero().tolist())
+    if not cells:
+        return ()
+    told = some((f"{response} ({term})" for response, term in cells), 6)
+    message = (
+        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single sample, whose own "
+        f"error nothing tells: {told}."
+    )
+    return (Finding("single-sample", message, tuple(dict.fromkeys(r for r, _ in cells)), cells),)
+
+
+def robust(
+    method: str,
+    data: Dataset,
+    basis: Basis,
+    residuals: Tensor,
+    inverses: Tensor,
+    leverage: Callable[[slice], Tensor],
+    missing: Tensor,
+    kept: Tensor | None = None,
+    at: Determined | None = None,
+) -> Uncertainty:
+    """Heteroskedasticity-consistent covariance of regressions, HC0 to HC3 (MacKinnon & White 1985).
+
+    residuals: y − mu, n×p; inverses: H_j^-1 in the orthonormal basis, p×d×d; leverage(rows): h, b×p (or b×1), of one
+    sample of weight 1. hc0: scores as they are; hc1: times n/(n − d), n the sum of the weights; hc2, hc3: residuals
+    divided by sqrt(1 − h), 1 − h. They are those of R's sandwich::vcovHC for lm and glm. `robust` is hc3, whose tests
+    keep their size best in small samples (Long & Ervin 2000).
+    """
+    method = "hc3" if method == "robust" else method
+    d, p = basis.T.shape[0], residuals.shape[1]
+    w = data.w
+    at = at or Determined.by(basis.Q, w, kept)
+    alone = resting_on_one(basis, w, kept, at, p) & ~missing
+    total = float(w.sum())
+    half = to_units(basis, inverses).mT  # T^-1 H^-1, p×d×d
+    correction = math.sqrt(total / (total - d)) if total > d else math.nan
+
+    def influence(rows: slice) -> Tensor:
+        e = residuals[rows]
+        if method == "hc1":
+            e = e * correction
+        elif method in ("hc2", "hc3"):
+            left = (1.0 - leverage(rows)).clamp_min(1.0 - ALONE)
+            e = e / (left.sqrt() if method == "hc2" else left)
+        return torch.einsum("jkl,il,ij->ijk", half, basis.Q[rows], e)
+
+    found = from_influence(method, influence, w, (d, p), missing | alone)
+    return replace(found, findings=alone_finding(alone, data))

@@ -1,0 +1,361 @@
+"""Standard errors against statsmodels, dense formulas, numerical integration, laws and simulation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import torch
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from tables import dataset, oaks, pln_table
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.fitting import fit
+from plncli.inference import Inference, InferenceRule, benjamini_hochberg, quantile, two_sided
+from plncli.models import MODELS
+from plncli.optim.base import StopRule
+from plncli.results import FitResult
+
+F = torch.float64
+ROBUST = ("hc0", "hc1", "hc2", "hc3")
+
+
+def fitted(model: str, data: Dataset, method: str = "auto", *, vcov: bool = True, **settings: Any) -> FitResult:
+    return fit(MODELS[model](**settings), data, None, StopRule(1e-10), None, InferenceRule(method, vcov=vcov))
+
+
+def inferred(*args: Any, **more: Any) -> Inference:
+    result = fitted(*args, **more).inference
+    assert result is not None
+    return result
+
+
+def same(a: Any, b: Any, rtol: float = 1e-8) -> None:
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rtol, atol=0)
+
+
+def table(n: int = 80, p: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Responses whose variance grows with a covariate, and covariates on unequal scales."""
+    g = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, 4, generator=g).double() * torch.tensor([1.0, 1.0, 100.0, 0.01])
+    X[:, 0] = 1.0
+    noise = torch.randn(n, p, generator=g).double() * (1.0 + X[:, 1:2].abs())
+    return 0.5 + X[:, 1:2] + noise, X.double()
+
+
+# -- distributions -----------------------------------------------------------------------------------------------------
+
+
+def test_tails_keep_their_digits() -> None:
+    z = torch.tensor([0.0, 0.5, 1.959963984540054, 8.0, 37.0, -37.0], dtype=F)
+    same(two_sided(z), 2.0 * stats.norm.sf(z.abs()), 1e-12)
+    assert 1e-300 < float(two_sided(z)[-1]) < 1e-298
+    t = torch.tensor([0.3, 2.0, 40.0, 1e6], dtype=F)
+    for df in (1.0, 7.0, 300.0):
+        same(two_sided(t, df)[:3], 2.0 * stats.t.sf(t, df)[:3], 1e-10)
+        assert quantile(0.975, df) == pytest.approx(stats.t.ppf(0.975, df), rel=1e-12)
+    assert quantile(0.975) == pytest.approx(stats.norm.ppf(0.975), rel=1e-14)
+
+
+def test_q_values_are_those_of_benjamini_and_hochberg_within_each_term() -> None:
+    p = torch.rand(3, 40, generator=torch.Generator().manual_seed(1), dtype=F) ** 4
+    p[1, ::3] = math.nan
+    q = benjamini_hochberg(p)
+    for row, found in zip(p, q, strict=True):
+        there = ~row.isnan()
+        same(found[there], multipletests(row[there].numpy(), method="fdr_bh")[1], 1e-13)
+        assert bool(found[~there].isnan().all())
+
+
+# -- regressions against statsmodels 0.14 ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fisher", *ROBUST])
+def test_linear_equals_statsmodels(method: str) -> None:
+    Y, X = table()
+    found = inferred("linear", dataset(Y, X), method)
+    for j in range(2):
+        kind = "nonrobust" if method == "fisher" else method.upper()
+        expected = sm.OLS(Y[:, j].numpy(), X.numpy()).fit(cov_type=kind)
+        same(found.std_error[:, j], expected.bse)
+        same(found.statistic[:, j], expected.tvalues)
+        same(found.p_value[:, j], expected.pvalues)
+        same(torch.stack([found.conf_low[:, j], found.conf_high[:, j]], 1), expected.conf_int())
+        assert found.covariance is not None
+        same(found.covariance[4 * j : 4 * j + 4, 4 * j : 4 * j + 4], expected.cov_params(), 1e-7)
+
+
+@pytest.mark.parametrize("method", ["fisher", *ROBUST])
+def test_logistic_equals_statsmodels(method: str) -> None:
+    """statsmodels calls HC0 by all four names for a GLM: the others follow from its scores and leverages."""
+    Y, X = table()
+    Y = (Y > 0.5).double()
+    found = inferred("logistic", dataset(Y, X), method)
+    for j in range(2):
+        model = sm.GLM(Y[:, j].numpy(), X.numpy(), family=sm.families.Binomial())
+        plain = model.fit(tol=1e-14)
+        if method in ("fisher", "hc0"):
+            kind = "nonrobust" if method == "fisher" else "HC0"
+            expected = model.fit(tol=1e-14, cov_type=kind)
+            same(found.std_error[:, j], expected.bse)
+            same(found.p_value[:, j], expected.pvalues)
+            continue
+        h = plain.get_influence(observed=False).hat_matrix_diag
+        power = {"hc1": 0.0, "hc2": 0.5, "hc3": 1.0}[method]
+        scores = (plain.resid_response / (1.0 - h) ** power)[:, None] * X.numpy()
+        bread = plain.normalized_cov_params
+        V = bread @ scores.T @ scores @ bread * (80 / 76 if method == "hc1" else 1.0)
+        same(found.std_error[:, j], np.sqrt(np.diag(V)))
+
+
+def test_robust_is_hc3() -> None:
+    Y, X = table()
+    assert inferred("linear", dataset(Y, X), "robust").method == "hc3"
+
+
+def test_responses_covary() -> None:
+    """The blocks between responses: Sigma ⊗ (X'X)^-1, and from the scores of both."""
+    Y, X = table()
+    V = inferred("linear", dataset(Y, X), "fisher").covariance
+    XX = torch.linalg.inv(X.mT @ X)
+    R = Y - X @ XX @ X.mT @ Y
+    assert V is not None
+    same(V, torch.kron(R.mT @ R / 76, XX.contiguous()), 1e-7)
+    V = inferred("linear", dataset(Y, X), "hc0").covariance
+    u = (X @ XX)[:, None, :] * R[:, :, None]
+    assert V is not None
+    same(V, u.flatten(1).mT @ u.flatten(1), 1e-7)
+
+
+@pytest.mark.parametrize("model", ["linear", "logistic"])
+@pytest.mark.parametrize("method", ["fisher", *ROBUST])
+def test_a_weight_repeats_a_sample(model: str, method: str) -> None:
+    Y, X = table()
+    Y = Y if model == "linear" else (Y > 0.5).double()
+    times = torch.arange(80) % 3 + 1
+    once = inferred(model, dataset(Y, X, w=times.double()), method)
+    repeated = inferred(model, dataset(Y.repeat_interleave(times, 0), X.repeat_interleave(times, 0)), method)
+    same(once.std_error, repeated.std_error)
+    same(once.p_value, repeated.p_value, 1e-6)
+
+
+def test_finite_coefficients_beside_separated_ones_are_those_of_the_samples_left() -> None:
+    g = torch.Generator().manual_seed(3)
+    group = torch.arange(90) % 3
+    X = torch.stack([(group == k).double() for k in range(3)] + [torch.randn(90, generator=g).double()], 1)
+    Y = (torch.rand(90, 1, generator=g) < 0.5).double()
+    Y[group == 2] = 1.0
+    result = fitted("logistic", dataset(Y, X), "fisher")
+    found = result.inference
+    assert found is not None
+    left = inferred("logistic", dataset(Y[group != 2], X[group != 2][:, [0, 1, 3]]), "fisher")
+    assert bool(found.std_error[2].isnan().all())
+    assert bool(found.conf_low[2].isnan().all())
+    same(found.std_error[[0, 1, 3]], left.std_error, 1e-6)  # the separated samples are all but at the supremum
+    assert found.covariance is not None
+    assert bool(found.covariance[2].isnan().all())
+
+
+def test_a_coefficient_that_rests_on_one_sample_has_no_robust_error() -> None:
+    Y, X = table()
+    X = torch.cat([X, torch.eye(80, 1, dtype=F)], 1)
+    result = fitted("linear", dataset(Y, X), "hc3")
+    assert result.inference is not None
+    assert bool(result.inference.std_error[4].isnan().all())
+    same(result.inference.std_error[:4], inferred("linear", dataset(Y[1:], X[1:, :4]), "hc3").std_error)
+    assert [finding.code for finding in result.findings] == ["single-sample"]
+
+
+# -- Poisson log-normal ------------------------------------------------------------------------------------------------
+
+
+def profiled(eta: Tensor, y: Tensor, m: Tensor, psi: Tensor, Omega: Tensor) -> Tensor:
+    """The bound of one sample as a function of eta, (m, psi) and Omega, without constants."""
+    r, s2 = m - eta, psi.exp()
+    return y @ m - (m + 0.5 * s2).exp().sum() + 0.5 * psi.sum() - 0.5 * r @ Omega @ r - 0.5 * Omega.diagonal() @ s2
+
+
+def dense_sandwich(data: Dataset, result: FitResult) -> Tensor:
+    """V with the blocks of each sample by autograd, in X's own units, from Kronecker products written out."""
+    E = result.estimates
+    B, Omega, M, psi = E["B"], E["Omega"], E["M"], 2.0 * E["S"].log()
+    p = data.p
+    C, D = torch.zeros(2, p * data.d, p * data.d, dtype=F)
+    for i in range(data.n):
+        eta, q = B.mT @ data.X[i], torch.cat([M[i], psi[i]])
+        y, o = data.Y[i], data.O.expand_as(data.Y)[i]
+
+        def bound(eta: Tensor, q: Tensor, y: Tensor = y, o: Tensor = o) -> Tensor:
+            return profiled(eta + o, y, q[:p] + o, q[p:], Omega)
+
+        (ee, eq), (_, qq) = torch.func.hessian(bound, argnums=(0, 1))(eta, q)
+        W = -(ee - eq @ torch.linalg.solve(qq, eq.mT))
+        xx = torch.outer(data.X[i], data.X[i])
+        e = y - (o + M[i] + 0.5 * psi[i].exp()).exp()
+        C += data.w[i] * torch.kron(W.contiguous(), xx)
+        D += data.w[i] * torch.kron(torch.outer(e, e), xx)
+    return torch.linalg.solve(C, torch.linalg.solve(C, D).mT)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical", "fixed"])
+def test_sandwich_equals_its_definition(covariance: str) -> None:
+    """By autograd's Hessian of the bound. The covariates' scales differ, or the order of the product would not show."""
+    data, _, Sigma = pln_table(40, 4, 3)
+    data = Dataset(
+        data.Y, data.X * torch.tensor([1.0, 0.1, 3.0], dtype=F), data.O, 1.0 + data.w * torch.rand(40).double()
+    )
+    settings = {"precision": torch.linalg.inv(Sigma)} if covariance == "fixed" else {}
+    result = fitted("pln", data, "sandwich", covariance=covariance, **settings)
+    assert result.inference is not None and result.inference.covariance is not None
+    V = dense_sandwich(data, result)
+    same(result.inference.covariance, V, 1e-5)  # autograd's inner Hessian is at an optimum known to about 1e-6
+    same(result.inference.std_error, V.diagonal().view(4, 3).mT.sqrt(), 1e-6)
+
+
+def test_units_and_order_do_not_matter() -> None:
+    data, _, _ = pln_table(60, 4, 3)
+    plain = inferred("pln", data)
+    units = torch.tensor([1.0, 1e-6, 1e7], dtype=F)
+    scaled = inferred("pln", dataset(data.Y, data.X * units))
+    same(scaled.std_error * units[:, None], plain.std_error, 1e-5)
+    samples, features = torch.randperm(60), torch.tensor([2, 0, 3, 1])
+    shuffled = inferred("pln", dataset(data.Y[samples][:, features], data.X[samples]))
+    same(shuffled.std_error, plain.std_error[:, features], 1e-5)
+    same(shuffled.q_value, plain.q_value[:, features], 1e-3)
+
+
+def test_a_weight_repeats_a_count() -> None:
+    data, _, _ = pln_table(60, 3, 2)
+    times = torch.arange(60) % 3 + 1
+    once = inferred("pln", dataset(data.Y, data.X, w=times.double()))
+    twice = inferred("pln", dataset(data.Y.repeat_interleave(times, 0), data.X.repeat_interleave(times, 0)))
+    same(once.std_error, twice.std_error, 1e-5)
+
+
+def test_unobserved_cells_carry_nothing() -> None:
+    """A feature that no other correlates with has the standard errors of the samples where it is observed."""
+    data, _, _ = pln_table(60, 2, 2)
+    K = torch.ones(60, 2, dtype=torch.bool)
+    K[40:, 1] = False
+    masked = inferred(
+        "pln", Dataset(data.Y, data.X, data.O, data.w, K), covariance="fixed", precision=torch.eye(2, dtype=F)
+    )
+    part = Dataset(data.Y[:40], data.X[:40], data.O[:40], data.w[:40])
+    left = inferred("pln", part, covariance="fixed", precision=torch.eye(2, dtype=F))
+    same(masked.std_error[:, 1], left.std_error[:, 1], 1e-5)
+
+
+def test_separated_features_have_the_errors_of_the_cells_left() -> None:
+    """The last group never sees the second feature: its coefficient has none, the others those of the other groups."""
+    data, _, _ = pln_table(90, 2, 1)
+    group = torch.arange(90) % 3
+    X = torch.stack([(group == k).double() for k in range(3)], 1)
+    Y = data.Y.clone()
+    Y[group == 2, 1] = 0.0
+    fixed = {"covariance": "fixed", "precision": torch.eye(2, dtype=F)}
+    found = inferred("pln", dataset(Y, X), **fixed)
+    left = inferred("pln", dataset(Y[group != 2], X[group != 2][:, :2]), **fixed)
+    assert found.std_error.isnan().tolist() == [[False, False], [False, False], [False, True]]
+    same(found.std_error[:2], left.std_error, 1e-5)
+    # In other coordinates the same: the finite coefficients are the first level and the difference of the first two.
+    T = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 0, 1]], dtype=F)
+    turned = inferred("pln", dataset(Y, X @ T), **fixed)
+    assert left.covariance is not None
+    V = left.covariance[2:, 2:]
+    same(turned.std_error[:2, 1], torch.stack([V[0, 0], V[0, 0] + V[1, 1] - 2 * V[0, 1]]).sqrt(), 1e-5)
+    assert bool(turned.std_error[2, 1].isnan())
+
+
+def test_a_feature_without_extra_variance_has_the_robust_errors_of_poisson_regression() -> None:
+    data, _, _ = pln_table(80, 3, 2, seed=5)
+    g = torch.Generator().manual_seed(1)
+    Y = data.Y.clone()
+    mean = (2.0 + 0.3 * data.X[:, 1]).exp()
+    Y[:, 1] = (mean + torch.rand(80, generator=g).double()).floor()
+    result = fitted("pln", dataset(Y, data.X))
+    assert result.inference is not None
+    assert result.state["poisson_features"].tolist() == [1]
+    expected = sm.GLM(Y[:, 1].numpy(), data.X.numpy(), family=sm.families.Poisson()).fit(tol=1e-14, cov_type="HC0")
+    same(result.inference.std_error[:, 1], expected.bse)
+
+
+def log_likelihood(B: Tensor, sd: Tensor, y: Tensor, X: Tensor) -> Tensor:
+    """Of each sample under the true model with one feature, by Gauss-Hermite quadrature of 80 nodes."""
+    nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(80))
+    z = (X @ B)[:, None] + sd * nodes
+    cells = y[:, None] * z - z.exp() - torch.lgamma(y + 1.0)[:, None]
+    return torch.logsumexp(cells + (weights / math.sqrt(2.0 * math.pi)).log(), 1)
+
+
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 1.0])
+def test_one_feature_agrees_with_the_true_likelihood(mean: float) -> None:
+    """Against the robust standard errors of the likelihood itself at the same Sigma.
+
+    5 %: the bound's estimates differ from maximum likelihood, by less than a standard error.
+    """
+    data, _, _ = pln_table(300, 1, 2, mean=mean)
+    result = fitted("pln", data)
+    y, X, sd = data.Y[:, 0], data.X, result.estimates["Sigma"][0, 0].sqrt()
+    B = result.estimates["B"][:, 0].clone()
+    for _ in range(8):
+        hessian = torch.func.hessian(lambda b: log_likelihood(b, sd, y, X).sum())(B)
+        scores = torch.func.jacrev(lambda b: log_likelihood(b, sd, y, X))(B)
+        B = B - torch.linalg.solve(hessian, scores.sum(0))
+    V = torch.linalg.solve(hessian, torch.linalg.solve(hessian, scores.mT @ scores).mT)
+    assert result.inference is not None
+    same(result.inference.std_error[:, 0], V.diagonal().sqrt(), 0.05)
+
+
+def test_the_naive_errors_are_smaller_and_say_so() -> None:
+    data, _, _ = pln_table(100, 4, 2)
+    result = fitted("pln", data, "fisher")
+    assert result.inference is not None
+    assert bool((result.inference.std_error < 0.7 * inferred("pln", data).std_error).all())
+    assert "naive-standard-errors" in [finding.code for finding in result.findings]
+
+
+def test_oaks_have_an_error_wherever_a_coefficient_is_finite() -> None:
+    result = fitted("pln", oaks(tree=True))
+    assert result.inference is not None
+    assert torch.equal(result.inference.std_error.isnan(), ~torch.isfinite(result.estimates["B"]))
+    assert int(result.inference.std_error.isnan().sum()) == 13
+
+
+def test_none_away_from_the_optimum_and_none_unless_wanted() -> None:
+    data, _, _ = pln_table(50, 3, 2)
+    ended = fit(MODELS["pln"](), data, stop=StopRule(max_iter=1), inference=InferenceRule())
+    assert ended.inference is None
+    assert "no-standard-errors" in [finding.code for finding in ended.findings]
+    assert fit(MODELS["pln"](), data).inference is None
+    assert fit(MODELS["pln"](), data, inference=InferenceRule("none")).inference is None
+
+
+def test_an_interrupt_leaves_the_fit_without_errors() -> None:
+    data, _, _ = pln_table(50, 3, 2)
+    result = fit(MODELS["pln"](), data)
+    model, asked = result.model, []
+    prepared = model.prepare(data)
+    found = model.uncertainty(result.optimum.params, prepared, "sandwich", 0.0, lambda: bool(asked.append(1)))
+    assert asked and found.variance.shape == (2, 3)
+
+
+@pytest.mark.slow
+def test_intervals_cover() -> None:
+    """60 data sets of n = 100, p = 5: 95 % intervals, coverage by term within four binomial errors of it."""
+    hits = torch.zeros(3, 5, dtype=F)
+    for seed in range(60):
+        data, _, Sigma = pln_table(100, 5, 3, seed=seed, mean=2.0)
+        units = torch.tensor([1.0, 0.1, 3.0], dtype=F)
+        B = torch.tensor([2.0, 3.0, 0.1], dtype=F)[:, None].expand(3, 5)
+        g = torch.Generator().manual_seed(seed)
+        Z = data.X * units @ B + torch.randn(100, 5, generator=g, dtype=F) @ torch.linalg.cholesky(Sigma).mT
+        found = inferred("pln", dataset(torch.poisson(Z.exp(), generator=g), data.X * units), vcov=False)
+        hits += (found.conf_low < B) & (found.conf_high > B)
+    coverage = hits.mean(1) / 60
+    # 300 intervals a term, correlated between features: a binomial error of 60 to 300 draws is 1.3 to 2.8 %.
+    assert bool(((coverage > 0.89) & (coverage < 0.99)).all()), coverage
