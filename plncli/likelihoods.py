@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,23 +40,6 @@ def bernoulli_loglik(sign: Tensor, eta: Tensor) -> Tensor:
     The sign form −log(1 + exp(−sign·eta)) keeps its relative accuracy where y·eta − log(1 + exp(eta)) cancels.
     """
     return -softplus(-sign * eta)
-
-
-class BernoulliCells(NamedTuple):
-    """Loss log(1 + e^−m), its slope's size 1/(1 + e^m) and its curvature, cell by cell, at margins m = sign·eta."""
-
-    loss: Tensor
-    miss: Tensor
-    curvature: Tensor
-
-
-def bernoulli_cells(margin: Tensor) -> BernoulliCells:
-    """All three from one exponential, e = exp(−|m|), without cancellation in either tail."""
-    e = margin.abs().neg_().exp_()
-    inverse = (1.0 + e).reciprocal_()
-    miss = torch.where(margin > 0, e, 1.0).mul_(inverse)
-    curvature = (e * inverse).mul_(inverse)
-    return BernoulliCells(e.log1p_().sub_(margin.clamp(max=0.0)), miss, curvature)
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ def over_rows(work: Callable[[slice], Part], like: Tensor, width: int, block: in
     n = like.shape[0]
     on_cpu = like.device.type == "cpu"
     rows = max(1, (block or (CACHED if on_cpu else LAUNCHED)) // max(1, width))
+    if n <= rows:
+        return _sum(work, (slice(0, n),))
     slices = [slice(i, min(n, i + rows)) for i in range(0, n, rows)]
     threads = min(torch.get_num_threads(), len(slices)) if on_cpu else 1
     if threads == 1:

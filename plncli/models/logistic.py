@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
-from plncli.likelihoods import bernoulli_cells, bernoulli_loglik
+from plncli.likelihoods import bernoulli_loglik
 from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
 from plncli.models.base import Finding
 from plncli.models.regression_se import logistic_uncertainty
@@ -56,11 +57,11 @@ class Evaluation:
             sign, w = 2.0 * data.Y[rows] - 1.0, data.w[rows]
             margin = torch.mm(A[rows], B, out=self.margin[rows])
             margin.add_(data.O[rows]).mul_(sign)
-            cells = bernoulli_cells(margin)
-            return (w @ cells.loss).sum(), A[rows].mT @ sign.mul_(cells.miss).mul_(w.unsqueeze(1))
+            sign.mul_(torch.sigmoid(-margin)).mul_(w.unsqueeze(1))
+            return (w @ logsigmoid(margin)).sum(), A[rows].mT @ sign
 
-        self.value, slope = over_rows(add, A, max(data.d, data.p))
-        self.gradient = basis.U.mT @ slope.neg_()
+        loglik, slope = over_rows(add, A, max(data.d, data.p))
+        self.value, self.gradient = -loglik, basis.U.mT @ slope.neg_()
 
     @cached_property
     def hessians(self) -> Tensor:
@@ -68,7 +69,8 @@ class Evaluation:
         data, basis = self.prepared.data, self.prepared.basis
 
         def add(rows: slice) -> tuple[Tensor]:
-            weights = bernoulli_cells(self.margin[rows]).curvature.mul_(data.w[rows].unsqueeze(1))
+            margin = self.margin[rows]
+            weights = torch.sigmoid(margin).mul_(torch.sigmoid(-margin)).mul_(data.w[rows].unsqueeze(1))
             return (weighted_grams(basis.A[rows], weights),)
 
         (G,) = over_rows(add, basis.A, max(data.d, data.p))
@@ -220,7 +222,7 @@ class Logistic:
         """
         data = prepared.data
         margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
-        candidates = data.w.unsqueeze(1) * bernoulli_cells(prepared.at(params["gamma"]).margin).loss <= margin
+        candidates = -data.w.unsqueeze(1) * logsigmoid(prepared.at(params["gamma"]).margin) <= margin
         cells: list[tuple[str, str]] = []
         told = []
         for j, response in enumerate(data.responses):
