@@ -147,7 +147,13 @@ class Linear:
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty:
         """Covariance of B."""
-        return linear_uncertainty(prepared.data, self.estimates(params, prepared)["B"], method)
+        return linear_uncertainty(
+            prepared.data,
+            prepared.basis,
+            prepared.basis.coefficients(params["gamma"]),
+            self.state(params, prepared)["Sigma_unbiased"],
+            method,
+        )
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """None: what would make the estimates doubtful is refused in `prepare`."""

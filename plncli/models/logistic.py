@@ -212,7 +212,14 @@ class Logistic:
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty:
         """Covariance of B."""
-        return logistic_uncertainty(prepared.data, self.estimates(params, prepared)["B"], method, gap)
+        return logistic_uncertainty(
+            prepared.data,
+            prepared.basis,
+            prepared.basis.coefficients(params["gamma"]),
+            prepared.at(params["gamma"]).hessians,
+            method,
+            gap,
+        )
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Separated responses, with every term that has no finite coefficient.

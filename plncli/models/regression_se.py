@@ -9,48 +9,50 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.likelihoods import bernoulli_loglik
-from plncli.linalg import orthonormal_basis, weighted_grams
+from plncli.linalg import ImplicitBasis, weighted_grams
 from plncli.models.uncertainty import Determined, Uncertainty, from_inverses, robust, to_units
 from plncli.separation import Recession, bernoulli_separation
 
 
-def linear_uncertainty(data: Dataset, B: Tensor, method: str) -> Uncertainty:
+def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: Tensor, method: str) -> Uncertainty:
     """Covariance of least squares coefficients B (d×p).
 
-    `fisher`: Sigma ⊗ (X'WX)^-1 with the unbiased Sigma = R'WR/(wbar − d), and t statistics of wbar − d degrees of
+    `fisher`: Sigma ⊗ (X'WX)^-1 with the unbiased Sigma = R'WR/(wbar − d) (p×p), and t statistics of wbar − d degrees of
     freedom; or HC0 to HC3. wbar is the sum of the weights, which count samples.
     """
-    basis, wbar = orthonormal_basis(data.X, data.w, data.terms), data.total_weight
-    R = data.Y - data.O - data.X @ B
+    wbar = data.total_weight
     eye = torch.eye(data.d, dtype=B.dtype, device=B.device)
     if method != "fisher":
         none = torch.zeros_like(B, dtype=torch.bool)
+        basis, R = design.whole(), data.Y - data.O - data.X @ B
 
         def leverage(rows: slice) -> Tensor:
             return basis.Q[rows].square().sum(1, keepdim=True) / wbar
 
         return robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
-    df = wbar - data.d
-    Sigma = R.mT @ (data.w[:, None] * R) / (df if df > 0 else math.nan)
-    half = to_units(basis, eye).mT / wbar**0.5
+    half = to_units(design, eye).mT / wbar**0.5
     variance = torch.outer(half.square().sum(1), Sigma.diagonal())
-    return Uncertainty("fisher", variance, lambda: torch.kron(Sigma, half @ half.mT), df=df)
+    return Uncertainty("fisher", variance, lambda: torch.kron(Sigma, half @ half.mT), df=wbar - data.d)
 
 
-def logistic_uncertainty(data: Dataset, B: Tensor, method: str, gap: float) -> Uncertainty:
+def logistic_uncertainty(
+    data: Dataset, design: ImplicitBasis, B: Tensor, hessians: Tensor, method: str, gap: float
+) -> Uncertainty:
     """Covariance of logistic coefficients B (d×p): `fisher`, (X' diag(w mu (1 − mu)) X)^-1, or HC0 to HC3.
 
     Separated samples, whose mu is 0 or 1 at the supremum, count no longer: the finite coefficients are those of the
-    samples left. gap: nats between B and the optimum.
+    samples left. hessians: Q' diag(w mu (1 − mu)) Q of all samples, p×d×d; gap: nats between B and the optimum.
     """
-    basis, eta = orthonormal_basis(data.X, data.w, data.terms), data.O + data.X @ B
+    eta = data.O + data.X @ B
     missing = torch.zeros_like(B, dtype=torch.bool)
     kept: Tensor | None = None
     for j, cone in separated_responses(data, eta, gap).items():
         kept = torch.ones_like(data.Y) if kept is None else kept
         kept[:, j] = (~cone.cells).to(kept)
         missing[:, j] = cone.infinite().to(missing.device)
-    spread = torch.sigmoid(eta) * torch.sigmoid(-eta)
+    if method == "fisher" and kept is None:
+        return from_inverses(method, design, Determined.wholly(data.w, data.d).inverse(hessians), missing)
+    basis, spread = design.whole(), torch.sigmoid(eta) * torch.sigmoid(-eta)
     residuals = data.Y - torch.sigmoid(eta)
     if kept is not None:
         spread, residuals = spread * kept, residuals * kept

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import counted, some
-from plncli.linalg import Basis, weighted_grams
+from plncli.linalg import Basis, ImplicitBasis, weighted_grams
 from plncli.models.base import Finding
 
 BLOCK = 1 << 20
@@ -63,9 +63,18 @@ class Determined:
     @staticmethod
     def by(Q: Tensor, w: Tensor, kept: Tensor | None) -> Determined:
         """From the basis Q (n×d), the weights and the cells that count, n×p (None: all)."""
-        cells = w[:, None] if kept is None else w[:, None] * kept
-        values, vectors = torch.linalg.eigh(weighted_grams(Q, cells))
+        if kept is None:
+            return Determined.wholly(w, Q.shape[1])
+        values, vectors = torch.linalg.eigh(weighted_grams(Q, w[:, None] * kept))
         return Determined(vectors, values <= _FLAT * w.sum(), values)
+
+    @staticmethod
+    def wholly(w: Tensor, d: int) -> Determined:
+        """Where every cell counts: Q'WQ is the identity times the sum of w."""
+        gram = w.sum().expand(1, d)
+        return Determined(
+            torch.eye(d, dtype=w.dtype, device=w.device)[None], torch.zeros_like(gram, dtype=torch.bool), gram
+        )
 
     def inverse(self, H: Tensor) -> Tensor:
         """Inverse of each H_j (p×d×d) within the directions that are determined, 0 along the others."""
@@ -96,7 +105,7 @@ def blocks(n: int, numbers: int) -> Iterator[slice]:
     return (slice(i, min(i + rows, n)) for i in range(0, n, rows))
 
 
-def to_units(basis: Basis, rows: Tensor) -> Tensor:
+def to_units(basis: Basis | ImplicitBasis, rows: Tensor) -> Tensor:
     """Coefficients in the orthonormal basis (... × d) in the units of X: T^-1 times each."""
     return torch.linalg.solve_triangular(basis.T, rows.reshape(-1, rows.shape[-1]).mT, upper=True).mT.reshape(
         rows.shape
@@ -122,7 +131,7 @@ def from_influence(
     return Uncertainty(method, variance.mT.masked_fill(missing, math.nan), covariance)
 
 
-def from_inverses(method: str, basis: Basis, inverses: Tensor, missing: Tensor) -> Uncertainty:
+def from_inverses(method: str, basis: Basis | ImplicitBasis, inverses: Tensor, missing: Tensor) -> Uncertainty:
     """The model-based covariance of responses that are independent: H_j^-1 (p×d×d) in the orthonormal basis."""
     p, d, _ = inverses.shape
 
