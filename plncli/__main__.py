@@ -1,5 +1,5 @@
 """`python -m plncli` is `plncli`."""
 
-from plncli.cli import main
+from plncli.cli import program
 
-main()
+program()
