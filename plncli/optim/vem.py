@@ -19,12 +19,14 @@ class VEM:
     """Neal & Hinton 1998; for the Poisson log-normal model Chiquet, Mariadassou & Robin 2021.
 
     A step is one variational step (a few Newton steps with the closed-form part held) followed by the exact M-step,
-    which the profiled objective makes by itself. inner: Newton steps in a variational step.
+    which the profiled objective makes by itself. inner: Newton steps in a variational step; products: Hessian products in
+    each, few, since solving it further than the M-step lets it stand gains nothing.
     """
 
     name: ClassVar[str] = "vem"
     max_iter: int = 1000
     inner: int = 2
+    products: int = 3
     window: int = 5
 
     def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
@@ -48,7 +50,7 @@ class VEM:
                 break
             with torch.no_grad():
                 step = problem.alternate(flat.split(point.x.detach()))
-            inner = NewtonCG(products=20, certify_products=20).minimise(
+            inner = NewtonCG(products=self.products, certify_products=self.products).minimise(
                 replace(step, degenerate=None), StopRule(tol=0.0, max_iter=self.inner, cancelled=stop.cancelled)
             )
             run.evaluations += inner.evaluations - 1
