@@ -19,8 +19,8 @@ class VEM:
     """Neal & Hinton 1998; for the Poisson log-normal model Chiquet, Mariadassou & Robin 2021.
 
     A step is one variational step (a few Newton steps with the closed-form part held) followed by the exact M-step,
-    which the profiled objective makes by itself. inner: Newton steps in a variational step; products: Hessian products in
-    each, few, since solving it further than the M-step lets it stand gains nothing.
+    which the profiled objective makes by itself. inner: Newton steps in a variational step; products: Hessian products
+    in each, few, since solving it further than the M-step lets it stand gains nothing.
     """
 
     name: ClassVar[str] = "vem"
