@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from plncli.errors import DataError, some
 from plncli.likelihoods import bernoulli_loglik
 from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
 from plncli.models.base import Finding
+from plncli.models.fused import Fused
 from plncli.models.regression_se import logistic_uncertainty
 from plncli.models.uncertainty import Uncertainty
 from plncli.separation import Recession, bernoulli_separation
@@ -61,7 +62,11 @@ class Evaluation:
             return (w @ logsigmoid(margin)).sum(), A[rows].mT @ sign
 
         loglik, slope = over_rows(add, A, max(data.d, data.p))
-        self.value, self.gradient = -loglik, basis.U.mT @ slope.neg_()
+        self.value, self._gradient = -loglik, basis.U.mT @ slope.neg_()
+
+    def gradient(self) -> Tensor:
+        """Gradient in gamma, d×p."""
+        return self._gradient.clone()
 
     @cached_property
     def hessians(self) -> Tensor:
@@ -81,41 +86,8 @@ class Evaluation:
         return (self.hessians @ dgamma.mT.unsqueeze(2)).squeeze(2).mT
 
 
-class Loss(torch.autograd.Function):
-    """Minus the log-likelihood of gamma; its backward is a function too, whose backward is the Hessian product."""
-
-    @staticmethod
-    def forward(ctx: Any, gamma: Tensor, prepared: Prepared) -> Tensor:
-        """The value (scalar)."""
-        ctx.at = prepared.at(gamma)
-        ctx.save_for_backward(gamma)
-        return ctx.at.value.clone()  # a tensor of its own: autograd ties it to ctx, and ctx holds the evaluation
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        """Gradient times the upstream scalar."""
-        (gamma,) = ctx.saved_tensors
-        return LossGradient.apply(gamma, upstream, ctx.at), None
-
-
-class LossGradient(torch.autograd.Function):
-    """Gradient in gamma of an evaluation, times the upstream scalar."""
-
-    @staticmethod
-    def forward(ctx: Any, gamma: Tensor, upstream: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (for the graph)
-        """The gradient, d×p."""
-        ctx.at = at
-        ctx.save_for_backward(upstream)
-        return at.gradient * upstream
-
-    @staticmethod
-    def backward(ctx: Any, dgamma: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        """Hessian times dgamma (the Hessian is symmetric), and the gradient along dgamma for the upstream scalar."""
-        if torch.is_grad_enabled():
-            raise NotImplementedError("This loss has no third derivatives; use the plain objective for them.")
-        (upstream,) = ctx.saved_tensors
-        along = (ctx.at.gradient * dgamma).sum() if ctx.needs_input_grad[1] else None
-        return ctx.at.product(dgamma) * upstream, along, None
+class Loss(Fused):
+    """Minus the log-likelihood of gamma."""
 
 
 @dataclass(frozen=True)

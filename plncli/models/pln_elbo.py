@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from plncli.linalg import weighted_grams
+from plncli.models.fused import Fused
 from plncli.models.latent import Layer
 
 BENT = 0.95
@@ -140,41 +140,8 @@ class Evaluation:
         return H
 
 
-class ProfiledElbo(torch.autograd.Function):
-    """Minus the ELBO of q; its backward is a function too, whose backward is the Hessian product."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, table: LatentTable) -> Tensor:
-        """The value (scalar)."""
-        ctx.at = table.at(q)
-        ctx.save_for_backward(q)
-        return ctx.at.value.clone()  # a tensor of its own: autograd ties it to ctx, and ctx holds the evaluation
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        """Gradient times the upstream scalar."""
-        (q,) = ctx.saved_tensors
-        return ProfiledElboGradient.apply(q, upstream, ctx.at), None
-
-
-class ProfiledElboGradient(torch.autograd.Function):
-    """Gradient in q of an evaluation, times the upstream scalar."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, upstream: Tensor, at: Evaluation) -> Tensor:  # noqa: ARG004 (q is for the graph)
-        """The gradient, 2×n×p."""
-        ctx.at = at
-        ctx.save_for_backward(upstream)
-        return at.gradient().mul_(upstream)
-
-    @staticmethod
-    def backward(ctx: Any, dq: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        """Hessian times dq (the Hessian is symmetric), and the gradient along dq for the upstream scalar."""
-        if torch.is_grad_enabled():
-            raise NotImplementedError("The profiled ELBO has no third derivatives; use the plain objective for them.")
-        (upstream,) = ctx.saved_tensors
-        along = (ctx.at.gradient() * dq).sum() if ctx.needs_input_grad[1] else None
-        return ctx.at.product(dq).mul_(upstream), along, None
+class ProfiledElbo(Fused):
+    """Minus the ELBO of q."""
 
 
 def objective(q: Tensor, table: LatentTable) -> Tensor:
