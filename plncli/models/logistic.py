@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,9 +18,9 @@ from plncli.likelihoods import bernoulli_loglik
 from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
 from plncli.models.base import Finding
 from plncli.models.fused import Fused
-from plncli.models.regression_se import logistic_uncertainty
+from plncli.models.regression_se import logistic_uncertainty, separated_responses
 from plncli.models.uncertainty import Uncertainty
-from plncli.separation import Recession, bernoulli_separation
+from plncli.separation import Recession
 from plncli.streaming import over_rows
 
 
@@ -194,22 +193,14 @@ class Logistic:
         )
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
-        """Separated responses, with every term that has no finite coefficient.
-
-        Moving a separated sample to the supremum gains its whole loss, so no separated sample loses more than about
-        the gap: those that do, by a wide margin, need no further test.
-        """
+        """Separated responses, with every term that has no finite coefficient."""
         data = prepared.data
-        margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
-        candidates = -data.w.unsqueeze(1) * logsigmoid(prepared.at(params["gamma"]).margin) <= margin
         cells: list[tuple[str, str]] = []
         told = []
-        for j, response in enumerate(data.responses):
-            cone = bernoulli_separation(data.X, data.Y[:, j], candidates[:, j])
-            if cone is not None:
-                terms = [data.terms[k] for k in cone.infinite().nonzero()[:, 0].tolist()]
-                cells += [(response, term) for term in terms]
-                told.append(_told(response, cone, terms, _dividing(data, j)))
+        for j, cone in separated_responses(data, prepared.at(params["gamma"]).margin, gap).items():
+            response, terms = data.responses[j], [data.terms[k] for k in cone.infinite().nonzero()[:, 0].tolist()]
+            cells += [(response, term) for term in terms]
+            told.append(_told(response, cone, terms, _dividing(data, j)))
         if not told:
             return ()
         message = (

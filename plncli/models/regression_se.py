@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from plncli.dataset import Dataset
-from plncli.likelihoods import bernoulli_loglik
 from plncli.linalg import ImplicitBasis, weighted_grams
 from plncli.models.uncertainty import Determined, Uncertainty, from_inverses, robust, to_units
 from plncli.separation import Recession, bernoulli_separation
@@ -46,7 +46,7 @@ def logistic_uncertainty(
     eta = data.O + data.X @ B
     missing = torch.zeros_like(B, dtype=torch.bool)
     kept: Tensor | None = None
-    for j, cone in separated_responses(data, eta, gap).items():
+    for j, cone in separated_responses(data, (2.0 * data.Y - 1.0) * eta, gap).items():
         kept = torch.ones_like(data.Y) if kept is None else kept
         kept[:, j] = (~cone.cells).to(kept)
         missing[:, j] = cone.infinite().to(missing.device)
@@ -68,13 +68,15 @@ def logistic_uncertainty(
     return robust(method, data, basis, residuals, inverses, leverage, missing, kept, at)
 
 
-def separated_responses(data: Dataset, eta: Tensor, gap: float) -> dict[int, Recession]:
-    """The cone of each separated response, by its index; eta (n×p) are log-odds `gap` nats below the supremum.
+def separated_responses(data: Dataset, margins: Tensor, gap: float) -> dict[int, Recession]:
+    """The cone of each separated response, by its index.
+
+    margins: n×p, log-odds of what was observed, (2Y − 1)·eta, at a fit `gap` nats below the supremum.
 
     Moving a separated sample to the supremum gains its whole loss, so no separated sample loses more than about
     the gap: those that do, by a wide margin, need no further test.
     """
     margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
-    losses = -data.w[:, None] * bernoulli_loglik(2.0 * data.Y - 1.0, eta)
+    losses = -data.w[:, None] * logsigmoid(margins)
     cones = ((j, bernoulli_separation(data.X, data.Y[:, j], losses[:, j] <= margin)) for j in range(data.p))
     return {j: cone for j, cone in cones if cone is not None}
