@@ -71,11 +71,8 @@ class NewtonCG:
                 status = Status.CONVERGED
                 break
             polished += certified
-            status = run.limit(self.max_iter)
+            status = run.stopped(problem, point.params, self.max_iter)
             if status is not None:
-                break
-            if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
-                status = Status.DEGENERATE
                 break
             direction, slope, promised = solve.direction, float(g @ solve.direction), solve.decrement
             length, cut = solve.length, solve.cut

@@ -42,11 +42,8 @@ class VEM:
         point = self._evaluated(problem, flat, flat.join(problem.start), run)
         threshold, mark, gap, status = goal, point.loss, math.nan, None
         while status is None:
-            status = run.limit(self.max_iter)
+            status = run.stopped(problem, point.params, self.max_iter)
             if status is not None:
-                break
-            if problem.degenerate is not None and run.steps and problem.degenerate(point.params):
-                status = Status.DEGENERATE
                 break
             with torch.no_grad():
                 step = problem.alternate(flat.split(point.x.detach()))
