@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from plncli.models.base import Finding
-from plncli.models.uncertainty import Uncertainty
+from plncli.models.uncertainty import Uncertainty, own_without
+
+COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+"""What a table of estimates says of each, in this order."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class InferenceRule:
 class Inference:
     """Tests and intervals of coefficients, d×p each, in float64 on the CPU; nan where there is none.
 
+    blocks: p×d×d, the covariance of each response's own coefficients, nan where a coefficient has no standard error.
     covariance: (p·d)×(p·d), entry j·d + k being term k of response j; None unless it was asked for.
     df: degrees of freedom of the t statistics, inf for normal ones.
     """
@@ -41,10 +45,16 @@ class Inference:
     q_value: Tensor = field(repr=False)
     conf_low: Tensor = field(repr=False)
     conf_high: Tensor = field(repr=False)
+    blocks: Tensor = field(repr=False)
     covariance: Tensor | None = field(repr=False, default=None)
     df: float = math.inf
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+
+
+def tensors_of(found: Inference) -> dict[str, Tensor]:
+    """What is worth keeping, by name: the tests and intervals, `blocks` and `df`."""
+    return {name: getattr(found, name) for name in (*COLUMNS, "blocks")} | {"df": torch.tensor(found.df).double()}
 
 
 def infer(
@@ -54,7 +64,8 @@ def infer(
 
     began: when `found` was begun, by time.perf_counter, for `seconds`.
     """
-    B, variance = _plain(B), _plain(found.variance)
+    B, blocks = _plain(B), _plain(found.blocks)
+    variance = blocks.diagonal(dim1=1, dim2=2).mT
     known = torch.isfinite(B) & torch.isfinite(variance) & (variance > 0)
     se = torch.where(known, variance.sqrt(), math.nan)
     statistic = B / se
@@ -70,6 +81,7 @@ def infer(
         benjamini_hochberg(p_value),
         B - reach,
         B + reach,
+        own_without(blocks, ~known),
         covariance,
         found.df,
         found.findings,

@@ -31,6 +31,7 @@ class Fit:
         """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
 
         pln: 52 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
+        p×d×d for the standard errors, and
         nothing that grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
         """
         n, p, d = self.n, self.p, self.d
@@ -42,7 +43,7 @@ class Fit:
         elif self.model == "logistic":
             numbers = 7 * n * p + hessians + blocks
         else:
-            numbers = n * p + 6 * p * p + blocks
+            numbers = n * p + 6 * p * p + 3 * p * d * d + blocks
         return float(numbers * (4 if self.digits == "float32" else 8))
 
     def alternatives(self) -> Iterator[tuple[str, Fit]]:

@@ -18,6 +18,7 @@ from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.inference import Inference, InferenceRule, benjamini_hochberg, quantile, two_sided
 from plncli.models import MODELS
+from plncli.names import SE_METHODS
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
 
@@ -342,6 +343,30 @@ def test_an_interrupt_leaves_the_fit_without_errors() -> None:
     prepared = model.prepare(data)
     found = model.uncertainty(result.optimum.params, prepared, "sandwich", 0.0, lambda: bool(asked.append(1)))
     assert asked and found.variance.shape == (2, 3)
+
+
+METHODS = [(model, method) for model, methods in SE_METHODS.items() for method in methods if method != "none"]
+
+
+@pytest.mark.parametrize(("model", "method"), METHODS, ids="-".join)
+def test_blocks_are_those_of_the_whole_covariance(model: str, method: str) -> None:
+    """One feature has a coefficient at -inf (pln), or is separated (logistic): its rows and columns are empty."""
+    if model == "pln":
+        data = oaks(tree=True)
+    else:
+        Y, X = table()
+        X = torch.cat([X, (torch.arange(80) < 5).double()[:, None]], 1)
+        Y = Y if model == "linear" else torch.where(X[:, 4:] > 0, 1.0, (Y > 0.5).double())
+        data = dataset(Y, X)
+    found = inferred(model, data, method)
+    assert found.covariance is not None
+    p, d = data.p, data.d
+    V = found.covariance.view(p, d, p, d).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    gone = found.std_error.mT.isnan()
+    assert bool(gone.any()) == (model != "linear")
+    np.testing.assert_allclose(found.blocks, V, rtol=1e-9, atol=1e-12 * float(V.nan_to_num().abs().max()))
+    assert torch.equal(found.blocks.isnan(), gone[:, :, None] | gone[:, None, :])
+    np.testing.assert_array_equal(found.blocks.diagonal(dim1=1, dim2=2).sqrt().mT, found.std_error)
 
 
 @pytest.mark.slow

@@ -1,9 +1,7 @@
-"""The folder of a fit: written whole or not at all, and read back."""
+"""The folder of a fit: written whole or not at all."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -14,23 +12,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import compute as pc
-from pyarrow import csv as pa_csv
-from pyarrow import feather, parquet
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from plncli.errors import DataError, UsageError, some
+from plncli.errors import UsageError, some
 from plncli.files.config import FitConfig, absolute, applying, to_toml
 from plncli.files.folder import whole_folder, write_file
+from plncli.files.output import FORMATS, number_column, table_bytes, text_column
+from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, fingerprint, pack, sketch
+from plncli.inference import COLUMNS, tensors_of
 from plncli.models.base import Latent
 from plncli.results import AXES, FitResult
 
-SCHEMA_VERSION = 1
-FORMATS = ("csv", "tsv", "parquet", "feather")
 TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))
-OTHERS = ("summary.json", "manifest.json", "model.safetensors", "config.toml", "run.log")
+OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
 AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a Dataset
 
@@ -47,22 +41,6 @@ class Outcome:
     total_seconds: float
     manifest: Mapping[str, Any] = field(repr=False)
     log: Sequence[str] = field(repr=False, default=())
-
-
-@dataclass(frozen=True)
-class Run:
-    """A fit read back from its folder."""
-
-    model: str
-    settings: dict[str, Any]
-    estimates: dict[str, Tensor]
-    state: dict[str, Tensor]
-    design: dict[str, Any]
-    classes: Any
-    samples: tuple[str, ...]
-    terms: tuple[str, ...]
-    responses: tuple[str, ...]
-    versions: dict[str, str]
 
 
 def check_target(out: Path, overwrite: bool) -> None:
@@ -115,14 +93,14 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
             tables[name] = lambda s=symbol, r=row, c=column: _matrix(result, s, r, c)  # type: ignore[misc]
     suffix = config.format
     files: list[tuple[str, Callable[[], bytes]]] = [
-        (f"{name}.{suffix}", lambda table=table: _table_bytes(table(), suffix))  # type: ignore[misc]
+        (f"{name}.{suffix}", lambda table=table: table_bytes(table(), suffix))  # type: ignore[misc]
         for name, table in tables.items()
     ]
     # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
     again = replace(absolute(config), overwrite=False)
     return [
         *files,
-        ("model.safetensors", lambda: _model_bytes(outcome)),
+        (MODEL_FILE, lambda: _model_bytes(outcome)),
         ("summary.json", lambda: to_json(summary(outcome)).encode()),
         ("manifest.json", lambda: to_json(outcome.manifest).encode()),
         ("config.toml", lambda: to_toml(again).encode()),
@@ -137,48 +115,27 @@ def _values(tensor: Tensor) -> Any:
     return tensor.detach().cpu().numpy()
 
 
-def _column(values: Any) -> pa.Array:
-    """A column of numbers (n,) in which nan, which is no number, is left empty; ±inf stays.
-
-    Made of its buffer, as texts are below: arrow imports pandas, which takes long, to look at a value of numpy.
-    """
-    values = np.ascontiguousarray(values)
-    column = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
-    if values.dtype.kind != "f":
-        return column
-    return pc.if_else(pc.is_nan(column), pa.nulls(len(values), column.type), column)
-
-
-def _texts(words: Sequence[str]) -> pa.Array:
-    """A column of texts (n,)."""
-    encoded = [word.encode() for word in words]
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(words), buffers)
-
-
 def _matrix(result: FitResult, symbol: str, row: str, column: str) -> pa.Table:
     """A matrix with the names of its rows in the first column, and those of its columns in the header."""
     values = _values(result.estimates[symbol])
     rows, columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in (row, column))
-    arrays = [_texts(rows), *(_column(values[:, j]) for j in range(len(columns)))]
+    arrays = [text_column(rows), *(number_column(values[:, j]) for j in range(len(columns)))]
     return pa.Table.from_arrays(arrays, names=[row, *columns])
 
 
 def _coefficients(result: FitResult) -> pa.Table:
     """One row a response and term; what rests on standard errors is empty where there are none."""
     terms, responses = result.data.terms, result.data.responses
-    estimate = _column(_values(result.estimates["B"]).T.reshape(-1))
+    estimate = number_column(_values(result.estimates["B"]).T.reshape(-1))
     empty = pa.nulls(len(estimate), pa.float64())
     found = result.inference
     columns = {
-        name: empty if found is None else _column(_values(getattr(found, name)).T.reshape(-1))
-        for name in ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+        name: empty if found is None else number_column(_values(getattr(found, name)).T.reshape(-1)) for name in COLUMNS
     }
     return pa.table(
         {
-            "response": _texts([response for response in responses for _ in terms]),
-            "term": _texts(list(terms) * len(responses)),
+            "response": text_column([response for response in responses for _ in terms]),
+            "term": text_column(list(terms) * len(responses)),
             "estimate": estimate,
             **columns,
         }
@@ -190,7 +147,7 @@ def _vcov(result: FitResult) -> pa.Table:
     assert result.inference is not None and result.inference.covariance is not None
     V, data = _values(result.inference.covariance), result.data
     pairs = [(response, term) for response in data.responses for term in data.terms]
-    columns = [_column(V[:, i].copy()) for i in range(len(pairs))]
+    columns = [number_column(V[:, i].copy()) for i in range(len(pairs))]
     names = [pa.array(part, pa.string()) for part in zip(*pairs, strict=True)]
     return pa.Table.from_arrays([*names, *columns], names=["response", "term", *(f"{r}:{t}" for r, t in pairs)])
 
@@ -207,31 +164,7 @@ def _trace(result: FitResult) -> pa.Table:
     columns |= {name: [getattr(step, name) for step in steps] for name in ("grad_norm", "gap", "step_size")}
     integers = ("step", "evaluations")
     types = {name: np.int64 if name in integers else np.float64 for name in columns}
-    return pa.table({name: _column(np.array(column, types[name])) for name, column in columns.items()})
-
-
-def _table_bytes(table: pa.Table, suffix: str) -> bytes:
-    """A table in a format; text formats hold the shortest digits that read back as the same number."""
-    sink = io.BytesIO()
-    if suffix == "parquet":
-        parquet.write_table(table, sink)
-    elif suffix == "feather":
-        feather.write_feather(table, sink, compression="lz4")
-    else:
-        delimiter = "," if suffix == "csv" else "\t"
-        header = io.StringIO()
-        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
-        sink.write(header.getvalue().encode())
-        quoting = "needed" if _has_separators(table) else "none"  # "needed" alone quotes every text
-        options = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
-        pa_csv.write_csv(table, sink, options)
-    return sink.getvalue()
-
-
-def _has_separators(table: pa.Table) -> bool:
-    """Whether a text of the table holds what a delimited file must put in quotes."""
-    texts = [column for column in table.columns if pa.types.is_string(column.type)]
-    return any(pc.any(pc.match_substring_regex(column, r'[,\t"\r\n]')).as_py() for column in texts)
+    return pa.table({name: number_column(np.array(column, types[name])) for name, column in columns.items()})
 
 
 # --- summary and model ---
@@ -287,31 +220,25 @@ def warnings(result: FitResult) -> list[str]:
 
 def to_json(content: Any) -> str:
     """JSON, in which what is not a finite number is null."""
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """The same, with None for what is not a finite number."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return content
 
 
 def _model_bytes(outcome: Outcome) -> bytes:
-    """Tensors by `estimates.SYMBOL` and `state.NAME`; names, settings and the design's encoding as JSON beside them."""
+    """The run as later verbs read it back (`files.runs`)."""
     result = outcome.result
-    groups = {"estimates": result.estimates, "state": result.state}
-    tensors = {
-        f"{group}.{name}": tensor.detach().cpu().contiguous().clone()
-        for group, members in groups.items()
-        for name, tensor in members.items()
-    }
     latent = any("sample" in AXES[symbol][1:] for symbol in result.estimates if symbol in AXES)
     facts = {
-        "schema_version": SCHEMA_VERSION,
         "model": result.model.name,
         "settings": applying(outcome.config),
         "design": outcome.design,
@@ -320,27 +247,10 @@ def _model_bytes(outcome: Outcome) -> bytes:
         "terms": result.data.terms,
         "responses": result.data.responses,
         "versions": outcome.manifest.get("versions", {}),
+        "summary": finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
+        "fingerprint": fingerprint(result.data),
     }
-    return save(tensors, {key: json.dumps(value) for key, value in facts.items()})
-
-
-def read_run(folder: Path) -> Run:
-    """Read back what `write` wrote, from model.safetensors alone."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise DataError(f"`{folder}` is not the folder of a fit: it has no model.safetensors.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = {key: json.loads(value) for key, value in file.metadata().items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except Exception as error:  # safetensors raises its own class, and json and attributes theirs
-        raise DataError(f"`{path}` is damaged, or was not written by plncli: {error}.") from error
-    if facts.pop("schema_version", None) != SCHEMA_VERSION:
-        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
-    facts |= {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
-    return Run(**facts, estimates=_group(tensors, "estimates"), state=_group(tensors, "state"))
-
-
-def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    prefix = f"{group}."
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    groups = {"estimates": result.estimates, "state": result.state, "sketch": {"X": sketch(result.data.X)}}
+    if result.inference is not None:
+        groups["inference"] = tensors_of(result.inference)
+    return pack(facts, groups)

@@ -25,7 +25,8 @@ class Encoding:
     """How a one-sided formula turns columns into numbers, as it was when it was fitted.
 
     `columns` maps a column to its sorted levels, or to None for numbers; `state` is what transforms and contrasts
-    learnt from the data, as JSON; `terms` are the names of the matrix's columns.
+    learnt from the data, and which columns of the matrix each term of the formula has, as JSON; `terms` are the names
+    of the matrix's columns.
     """
 
     formula: str
@@ -247,7 +248,11 @@ def _materialise(
     return (
         matrix,
         tuple(map(str, learnt.column_names)),
-        {"transforms": _plain(learnt.transform_state), "encoders": kinds},
+        {
+            "transforms": _plain(learnt.transform_state),
+            "encoders": kinds,
+            "columns": {str(term): list(columns) for term, columns in learnt.term_indices.items()},
+        },
     )
 
 

@@ -31,8 +31,10 @@ def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: T
 
         return robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
     half = to_units(design, eye).mT / wbar**0.5
-    variance = torch.outer(half.square().sum(1), Sigma.diagonal())
-    return Uncertainty("fisher", variance, lambda: torch.kron(Sigma, half @ half.mT), df=wbar - data.d)
+    one = half @ half.mT
+    return Uncertainty(
+        "fisher", Sigma.diagonal()[:, None, None] * one, lambda: torch.kron(Sigma, one), df=wbar - data.d
+    )
 
 
 def logistic_uncertainty(

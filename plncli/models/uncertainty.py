@@ -37,15 +37,21 @@ class Interrupted(Exception):
 class Uncertainty:
     """How well coefficients are known.
 
-    variance: d×p, nan where there is none; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside
-    and terms inside (entry j·d + k is term k of response j); df: degrees of freedom of the t statistics, inf for z.
+    blocks: p×d×d, the covariance of each response's own coefficients, nan in the rows and columns of those without
+    one; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside and terms inside (entry j·d + k is
+    term k of response j); df: degrees of freedom of the t statistics, inf for z.
     """
 
     method: str
-    variance: Tensor
+    blocks: Tensor
     covariance: Callable[[], Tensor] = field(repr=False)
     df: float = math.inf
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def variance(self) -> Tensor:
+        """d×p, nan where there is none."""
+        return self.blocks.diagonal(dim1=1, dim2=2).mT
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,10 @@ def from_influence(
 ) -> Uncertainty:
     """The sandwich from influences: `influence(rows)` is b×p×d in the units of X; shape = (d, p); missing: d×p."""
     (d, p), n = shape, len(w)
-    variance = w.new_zeros((p, d))
+    own = w.new_zeros((p, d, d))
     for rows in blocks(n, p * d):
-        variance += torch.einsum("i,ijk->jk", w[rows], influence(rows).square())
+        u = (influence(rows) * w[rows, None, None].sqrt()).transpose(0, 1)
+        own.baddbmm_(u.mT, u)
 
     def covariance() -> Tensor:
         V = w.new_zeros((p * d, p * d))
@@ -128,27 +135,29 @@ def from_influence(
             V.addmm_(u.mT, u)
         return without(V, missing)
 
-    return Uncertainty(method, variance.mT.masked_fill(missing, math.nan), covariance)
+    return Uncertainty(method, own_without(own, missing), covariance)
 
 
 def from_inverses(method: str, basis: Basis | ImplicitBasis, inverses: Tensor, missing: Tensor) -> Uncertainty:
     """The model-based covariance of responses that are independent: H_j^-1 (p×d×d) in the orthonormal basis."""
     p, d, _ = inverses.shape
 
-    def block() -> Tensor:
-        half = to_units(
-            basis, inverses
-        )  # rows of H^-1 in X's units: H^-1 T^-T, which is symmetric after the other side
-        return to_units(basis, half.mT)
+    half = to_units(basis, inverses)  # rows of H^-1 in X's units: H^-1 T^-T, which is symmetric after the other side
+    own = to_units(basis, half.mT)
 
     def covariance() -> Tensor:
         V = inverses.new_zeros((p, d, p, d))
         index = torch.arange(p, device=V.device)
-        V[index, :, index, :] = block()
+        V[index, :, index, :] = own
         return without(V.view(p * d, p * d), missing)
 
-    variance = block().diagonal(dim1=1, dim2=2).mT
-    return Uncertainty(method, variance.masked_fill(missing, math.nan), covariance)
+    return Uncertainty(method, own_without(own, missing), covariance)
+
+
+def own_without(own: Tensor, missing: Tensor) -> Tensor:
+    """Blocks (p×d×d) with nan in the rows and columns of coefficients that have no variance; missing: d×p."""
+    gone = missing.mT
+    return own.masked_fill(gone[:, :, None] | gone[:, None, :], math.nan)
 
 
 def without(V: Tensor, missing: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError
 from plncli.files import artifacts, config
-from plncli.files.artifacts import Outcome, check_target, read_run, summary, to_json, write
+from plncli.files.artifacts import Outcome, check_target, summary, to_json, write
 from plncli.files.config import FitConfig
 from plncli.files.folder import whole_folder
+from plncli.files.runs import read_run
 from plncli.models import MODELS
 from plncli.models.base import Finding
 from plncli.optim.base import Optimum, Status, Step
@@ -167,7 +168,7 @@ def test_a_run_reads_back(tmp_path: Path) -> None:
     write(tmp_path / "a", made)
     run = read_run(tmp_path / "a")
     for name, tensor in made.result.estimates.items():
-        torch.testing.assert_close(run.estimates[name], tensor, rtol=0, atol=0, equal_nan=True)
+        np.testing.assert_array_equal(run.estimates[name], tensor)
     assert (run.model, run.design, run.samples) == ("pln", {"terms": ["x1"]}, made.result.data.samples)
     assert FitConfig(**run.settings) == made.config
     assert run.state["scale"].tolist() == [1, 1]
@@ -180,14 +181,6 @@ def test_the_saved_configuration_runs_again_but_never_overwrites(
     write(tmp_path / "a", outcome(out="a", overwrite=True))
     again = config.resolve("pln", {}, str(tmp_path / "a" / "config.toml"), {})
     assert again == FitConfig("pln", counts=str(tmp_path / "y.csv"), out=str(tmp_path / "a"))
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a model at all"])
-def test_a_damaged_run_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(DataError, match="is not the folder of a fit" if content is None else "is damaged"):
-        read_run(tmp_path)
 
 
 # --- whole or not at all ---

@@ -1,0 +1,156 @@
+"""A finished fit as `model.safetensors` holds it: data only, no code, and all that verbs after `fit` ask of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from plncli.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plncli.dataset import Dataset
+
+MODEL_FILE = "model.safetensors"
+SCHEMA_VERSION = 1
+SKETCH = 1024
+"""Rows of what is kept of a design matrix."""
+
+
+class Group(Mapping[str, np.ndarray]):
+    """The tensors `PREFIX.NAME` of a model file by name, each read when it is asked for."""
+
+    def __init__(self, path: Path, prefix: str, names: Iterable[str]) -> None:
+        self._path, self._prefix = path, f"{prefix}."
+        self._names = tuple(name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        with safe_open(self._path, framework="numpy") as file:
+            return file.get_tensor(self._prefix + name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished fit, read from `folder`.
+
+    summary: as in summary.json, without p×p tables; empty in files of earlier versions, as are inference and
+    fingerprint. design: the encoding of the formula (see `files.design.Design.from_json`); classes: (zero, one) labels
+    of each response of a logistic model; fingerprint: see `fingerprint`.
+    estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
+    besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance
+    of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
+    """
+
+    folder: Path
+    model: str
+    settings: dict[str, Any] = field(repr=False)
+    design: dict[str, Any] = field(repr=False)
+    classes: Any = field(repr=False)
+    samples: tuple[str, ...] = field(repr=False)
+    terms: tuple[str, ...]
+    responses: tuple[str, ...] = field(repr=False)
+    versions: dict[str, str] = field(repr=False)
+    estimates: Group = field(repr=False)
+    state: Group = field(repr=False)
+    inference: Group = field(repr=False)
+    sketch: Group = field(repr=False)
+    summary: dict[str, Any] = field(repr=False, default_factory=dict)
+    fingerprint: dict[str, str] = field(repr=False, default_factory=dict)
+
+
+GROUPS = ("estimates", "state", "inference", "sketch")
+
+
+def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    """A model file: tensors as `GROUP.NAME` (`GROUPS`), and facts, by field of a `Run`, as JSON beside them."""
+    tensors = {
+        f"{group}.{name}": np.ascontiguousarray(tensor.detach().cpu().numpy())
+        for group, members in groups.items()
+        for name, tensor in members.items()
+    }
+    return save(tensors, {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()})
+
+
+def read_run(place: Path) -> Run:
+    """The run of a folder, or of the model file in it. DataError when it is none, or damaged."""
+    path = place / MODEL_FILE if place.is_dir() else place
+    if not path.is_file():
+        if not place.exists():
+            raise DataError(f"`{place}` does not exist. Give the folder that `plncli fit` wrote.")
+        raise DataError(f"`{place}` is not the folder of a fit: it has no {MODEL_FILE}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = {key: json.loads(value) for key, value in file.metadata().items()}
+            names = tuple(file.keys())
+        version = facts.pop("schema_version")
+        facts |= {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
+        groups: dict[str, Any] = {group: Group(path, group, names) for group in GROUPS}
+        run = Run(folder=path.parent, **facts, **groups)
+    except Exception as error:  # safetensors raises its own class, and json and attributes theirs
+        reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
+        raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
+    if version != SCHEMA_VERSION:
+        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
+    return run
+
+
+def fingerprint(data: Dataset) -> dict[str, str]:
+    """SHA-256 of what was fitted, by part: names of samples and responses, table (with its mask), weights, offset.
+
+    Numbers are taken in single precision, so that a fit in float32 and one in float64 of the same tables agree.
+    """
+    mask = () if data.K is None else (data.K,)
+    return {
+        "samples": _names_hash(data.samples),
+        "responses": _names_hash(data.responses),
+        "table": _hash(data.Y.float(), *mask),
+        "weights": _hash(data.w.float()),
+        "offset": _hash(data.O.float()),
+    }
+
+
+def _names_hash(names: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()
+
+
+def _hash(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return digest.hexdigest()
+
+
+def sketch(X: Tensor) -> Tensor:
+    """At most SKETCH × d numbers that span what the columns of X (n×d) span, as far as other designs can tell.
+
+    Row i is the sum of the samples i, i + SKETCH, ..., each times a random number that depends on its place alone, so
+    two designs of the same samples are sketched alike: columns that combine to another's do so in the sketch, and
+    while there are fewer of them than rows, those that don't do not (with probability 1; Clarkson & Woodruff 2013).
+    """
+    n, d = X.shape
+    # numpy promises that this old generator's numbers never change.
+    draws = X.new_tensor(np.random.RandomState(0).uniform(-1.0, 1.0, n))
+    scale = (draws + draws.sign())[:, None]
+    out = X.new_zeros((min(n, SKETCH), d))
+    for i in range(0, n, SKETCH):
+        rows = slice(i, min(i + SKETCH, n))
+        out[: rows.stop - i] += X[rows] * scale[rows]
+    return out
