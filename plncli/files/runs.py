@@ -145,12 +145,14 @@ def sketch(X: Tensor) -> Tensor:
     two designs of the same samples are sketched alike: columns that combine to another's do so in the sketch, and
     while there are fewer of them than rows, those that don't do not (with probability 1; Clarkson & Woodruff 2013).
     """
+    import torch
+
     n, d = X.shape
     # numpy promises that this old generator's numbers never change.
     draws = X.new_tensor(np.random.RandomState(0).uniform(-1.0, 1.0, n))
-    scale = (draws + draws.sign())[:, None]
-    out = X.new_zeros((min(n, SKETCH), d))
-    for i in range(0, n, SKETCH):
-        rows = slice(i, min(i + SKETCH, n))
-        out[: rows.stop - i] += X[rows] * scale[rows]
+    scale = draws + draws.sign()
+    rows, whole = min(n, SKETCH), n // min(n, SKETCH)
+    out = torch.einsum("kid,ki->id", X[: whole * rows].view(whole, rows, d), scale[: whole * rows].view(whole, rows))
+    rest = n - whole * rows
+    out[:rest] += X[whole * rows :] * scale[whole * rows :, None]
     return out
