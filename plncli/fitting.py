@@ -20,6 +20,7 @@ from plncli.models.base import (
     Alternating,
     Elementary,
     Finding,
+    Init,
     Latent,
     Model,
     Preconditioned,
@@ -45,17 +46,19 @@ def fit(
     stop: StopRule | None = None,
     on_step: OnStep | None = None,
     inference: InferenceRule | None = None,
+    init: Init | None = None,
 ) -> FitResult:
     """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
 
     optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made. inference: which
-    standard errors are wanted; none unless given.
+    standard errors are wanted; none unless given. init: estimates of an earlier fit to start from, matched to the rows
+    and columns of `data` (`models.base.INIT`); the optimum is the same, and nearer.
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
     prepared = model.prepare(data)
     stop = stop or StopRule()
-    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step)
+    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init)
     with torch.no_grad():
         entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
         estimates = model.estimates(params, prepared)
@@ -136,11 +139,22 @@ def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
     )
 
 
+def _begin(model: Model, prepared: Any, init: Init | None) -> tuple[Params, Any]:
+    """Where the optimizer begins: at the earlier fit, unless the data alone give a better start."""
+    params = model.start(prepared)
+    if init is None:
+        return params, prepared
+    warm = model.resume(prepared, init) if isinstance(model, Revisable) else (model.start(prepared, init), prepared)
+    with torch.no_grad():
+        better = model.objective(*warm) <= model.objective(params, prepared)
+    return warm if bool(better) else (params, prepared)
+
+
 def _minimise(
-    model: Model, prepared: Any, optimizer: Optimizer, stop: StopRule, on_step: OnStep | None
+    model: Model, prepared: Any, optimizer: Optimizer, stop: StopRule, on_step: OnStep | None, init: Init | None
 ) -> tuple[Params, Any, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
-    params = model.start(prepared)
+    params, prepared = _begin(model, prepared, init)
     parts: list[Optimum] = []
     for _ in range(MAX_REVISIONS):
         rest, show = _continued(stop, on_step, parts)

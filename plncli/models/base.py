@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -13,6 +13,12 @@ from plncli.dataset import Dataset
 
 if TYPE_CHECKING:
     from plncli.models.uncertainty import Uncertainty
+
+
+Init = Mapping[str, Tensor]
+"""Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
+INIT = {"B": ("term", "response"), "M_finite": ("sample", "response"), "S": ("sample", "response")}
+"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Model(Protocol):
         """Check `data` (DataError says what is wrong) and precompute; a frozen record with `.data`."""
         ...
 
-    def start(self, prepared: Any) -> Params:
-        """Where an optimizer begins."""
+    def start(self, prepared: Any, init: Init | None = None) -> Params:
+        """Where an optimizer begins: from the data alone, or from an earlier fit as far as `init` knows it."""
         ...
 
     def objective(self, params: Params, prepared: Any) -> Tensor:
@@ -113,6 +119,10 @@ class Alternating(Protocol):
 class Revisable(Protocol):
     """A model whose optimum may lie on a boundary that is solved by changing the problem."""
 
+    def resume(self, prepared: Any, init: Init) -> tuple[Params, Any]:
+        """Start and prepared data of the problem as an earlier fit left it, its boundary included."""
+        ...
+
     def degenerate(self, params: Params, prepared: Any) -> bool:
         """Cheap sign, looked at after each step, that `revise` may have something to change."""
         ...
@@ -131,6 +141,15 @@ class Latent(Protocol):
 
     def entropy(self, params: Params, prepared: Any) -> float:
         """Entropy of q in nats."""
+        ...
+
+
+@runtime_checkable
+class Marginal(Protocol):
+    """A model whose settings depend on which responses there are."""
+
+    def among(self, responses: Tensor) -> Model:
+        """The same model of some responses alone, given by index."""
         ...
 
 

@@ -14,7 +14,7 @@ from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
-from plncli.models.base import Finding
+from plncli.models.base import Finding, Init
 from plncli.models.regression_se import linear_uncertainty
 from plncli.models.uncertainty import Uncertainty
 from plncli.streaming import over_rows
@@ -78,8 +78,8 @@ class Linear:
             _check_residuals(prepared)
         return prepared
 
-    def start(self, prepared: Prepared) -> Params:
-        """Least squares."""
+    def start(self, prepared: Prepared, init: Init | None = None) -> Params:
+        """Least squares, which no earlier fit can better."""
         return {"gamma": prepared.best}
 
     def plain_start(self, prepared: Prepared) -> Params:

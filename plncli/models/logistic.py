@@ -16,7 +16,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.likelihoods import bernoulli_loglik
 from plncli.linalg import ImplicitBasis, implicit_basis, weighted_grams
-from plncli.models.base import Finding
+from plncli.models.base import Finding, Init
 from plncli.models.fused import Fused
 from plncli.models.regression_se import logistic_uncertainty, separated_responses
 from plncli.models.uncertainty import Uncertainty
@@ -118,11 +118,18 @@ class Logistic:
             raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
         return Prepared(data, implicit_basis(data.X, data.w, data.terms))
 
-    def start(self, prepared: Prepared) -> Params:
-        """The constant log-odds of each response, as far as the design can express them."""
+    def start(self, prepared: Prepared, init: Init | None = None) -> Params:
+        """The constant log-odds of each response, as far as the design can express them.
+
+        init: B of an earlier fit, for the responses of which all coefficients are known.
+        """
         data, basis = prepared.data, prepared.basis
         odds = torch.logit(data.w @ data.Y / data.w.sum())
-        return {"gamma": torch.outer(basis.U.mT @ basis.total / data.w.sum(), odds)}
+        gamma = torch.outer(basis.U.mT @ basis.total / data.w.sum(), odds)
+        if init is not None:
+            earlier = basis.T @ init["B"].to(gamma)
+            gamma = torch.where(torch.isfinite(earlier).all(0), earlier, gamma)
+        return {"gamma": gamma}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij)."""

@@ -16,7 +16,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, counted, some
 from plncli.likelihoods import log_factorial, poisson_deviance
 from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis, weighted_grams
-from plncli.models.base import Finding, Model
+from plncli.models.base import Finding, Init, Model
 from plncli.models.latent import Diagonal, Fixed, Full, Layer
 from plncli.models.pln_elbo import (
     LatentTable,
@@ -155,16 +155,31 @@ class PLN:
             raise DataError("The precision matrix is not positive definite; give one that is symmetric and invertible.")
         return partial(Fixed, Omega=Omega, factor=factor)
 
+    def among(self, responses: Tensor) -> PLN:
+        """The model of some features alone: a precision that is given becomes that of their marginal distribution."""
+        if self.precision is None:
+            return self
+        Sigma = torch.linalg.inv(self.precision)[responses][:, responses]
+        return replace(self, precision=torch.linalg.inv(Sigma))
+
     # -- the model, as optimizers see it --------------------------------------------------------------------------
 
-    def start(self, prepared: Prepared) -> Params:
-        """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature, S² = ½."""
+    def start(self, prepared: Prepared, init: Init | None = None) -> Params:
+        """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature, S² = ½.
+
+        init: M_finite and S of an earlier fit, each in the cells where it is known; S = 0, of features that were on the
+        boundary, is no start.
+        """
         table = prepared.table
         M = table.Y.log1p() - table.O
         psi = -(2.0 + (table.Y if table.K is None else table.Y * table.K)).log()
         if table.K is not None:
             mean = (M * table.K).sum(0) / table.K.sum(0)
             M = torch.where(table.K > 0, M, mean)
+        if init is not None:
+            earlier, S = (init[symbol][:, prepared.latent].to(M) for symbol in ("M_finite", "S"))
+            M = torch.where(torch.isfinite(earlier), earlier, M)
+            psi = torch.where(torch.isfinite(S) & (S > 0), 2.0 * S.log(), psi)
         return {"q": torch.stack([M, psi])}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
@@ -222,6 +237,20 @@ class PLN:
         if self.covariance == "spherical":
             own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
         return (own > POISSON_SHARE * variance) & (variance < RETRY * prepared.tried[prepared.latent])
+
+    def resume(self, prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
+        """Begin where an earlier fit ended: features that it left on the boundary start there; `revise` judges them.
+
+        Beside the boundary they would take steps to come back to it, and might end in another of its minima.
+        """
+        params = self.start(prepared, init)
+        S = init["S"].to(prepared.tried)
+        stay = (S == 0).any(0) & ((S == 0) | S.isnan()).all(0) & (self.covariance != "fixed")
+        if self.covariance == "spherical":
+            stay = stay.all().expand_as(stay)
+        if not bool(stay.any()):
+            return params, prepared
+        return self._move(params, prepared, stay, stay[:0], prepared.tried.clone())
 
     def revise(self, params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
         """Move features to the boundary Sigma_jj = 0, or, once `settled`, back; None when nothing changes.
