@@ -129,3 +129,105 @@ def benjamini_hochberg(p_value: Tensor) -> Tensor:
         best = scaled.flip(0).cummin(0).values.flip(0).clamp(max=1.0)
         q[k, there[order]] = best
     return q
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A test of each response, (p,) each; nan where there is none, which `reasons` (p) explains, "" where there is.
+
+    kind: z or t for a contrast, chi2 or F for several at once, `df` of them; df_residual: of t and F. estimate,
+    std_error, conf_low and conf_high are those of a contrast, nan otherwise; an estimate of ±inf stays.
+    """
+
+    kind: str
+    estimate: Tensor
+    std_error: Tensor
+    statistic: Tensor
+    df: Tensor
+    df_residual: Tensor
+    p_value: Tensor
+    q_value: Tensor
+    conf_low: Tensor
+    conf_high: Tensor
+    reasons: tuple[str, ...]
+
+
+NO_ESTIMATE = "a coefficient without finite estimate"
+NO_ERROR = "a coefficient without standard error"
+NO_VARIANCE = "no variance left in what is tested"
+CANCELLED = 1e-12
+"""Share of a variance that rounding leaves of one that is 0."""
+
+
+def contrast_test(B: Tensor, blocks: Tensor, weights: Tensor, value: float, df: float, level: float) -> Wald:
+    """Test of weights'b = value for each response: B d×p, blocks p×d×d, weights (d,), all float64."""
+    used = weights != 0
+    c, B, V = weights[used], B[used], blocks[:, used][:, :, used]
+    estimate = (c[:, None] * B).sum(0)
+    variance = torch.einsum("k,jkl,l->j", c, V, c)
+    size = (V.diagonal(dim1=1, dim2=2).sqrt() @ c.abs()).square()
+    reasons = _reasons(B, V, variance > CANCELLED * size)
+    known = torch.tensor([not reason for reason in reasons])
+    se = torch.where(known, variance.sqrt(), math.nan)
+    estimate = torch.where(known | estimate.isinf(), estimate, math.nan)
+    statistic = (estimate - value) / se
+    p_value = two_sided(statistic, df)
+    reach = quantile(0.5 + 0.5 * level, df) * se
+    q_value = benjamini_hochberg(p_value[None])[0]
+    ones = torch.where(known, 1.0, math.nan).double()
+    kind = "z" if math.isinf(df) else "t"
+    low, high = estimate - reach, estimate + reach
+    return Wald(kind, estimate, se, statistic, ones, _residual(ones, df), p_value, q_value, low, high, reasons)
+
+
+def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: float) -> Wald:
+    """Test of rows b = values for each response: B d×p, blocks p×d×d, rows r×d, values (r,), all float64.
+
+    delta'V^+ delta with V = rows block rows' is chi2 with as many degrees of freedom as V has rank; divided by them it
+    is F where df is finite.
+    """
+    used = (rows != 0).any(0)
+    L, B, V = rows[:, used], B[used], blocks[:, used][:, :, used]
+    delta = L @ B - values[:, None]
+    own = L @ V @ L.mT
+    variance = own.diagonal(dim1=1, dim2=2)
+    size = (V.diagonal(dim1=1, dim2=2).sqrt() @ L.abs().mT).square()
+    scale = torch.where(variance > CANCELLED * size, variance.rsqrt(), 0.0)
+    eigenvalues, U = torch.linalg.eigh((own * scale[:, :, None] * scale[:, None, :]).nan_to_num(0.0))
+    counted = eigenvalues > CANCELLED * len(L)
+    reasons = _reasons(B, V, counted.any(1))
+    turned = (U.mT @ (scale * delta.mT)[:, :, None])[:, :, 0]
+    known = torch.tensor([not reason for reason in reasons])
+    total = torch.where(counted, turned.square() / eigenvalues, 0.0).sum(1)
+    rank = torch.where(known, counted.sum(1).double(), math.nan)
+    statistic = torch.where(known, total, math.nan) / (1.0 if math.isinf(df) else rank)
+    p_value = _upper_tail(statistic, rank, df)
+    nothing = torch.full_like(statistic, math.nan)
+    kind = "chi2" if math.isinf(df) else "F"
+    q_value = benjamini_hochberg(p_value[None])[0]
+    return Wald(
+        kind, nothing, nothing, statistic, rank, _residual(rank, df), p_value, q_value, nothing, nothing, reasons
+    )
+
+
+def _residual(df: Tensor, of_residuals: float) -> Tensor:
+    """Degrees of freedom of residuals where there is a test that has any, nan elsewhere; (p,)."""
+    known = ~df.isnan() & math.isfinite(of_residuals)
+    return torch.where(known, of_residuals, math.nan).to(df)
+
+
+def _reasons(B: Tensor, V: Tensor, varies: Tensor) -> tuple[str, ...]:
+    """Why each response has no test; B: k×p, V: p×k×k, varies: (p,)."""
+    finite, known = torch.isfinite(B).all(0), torch.isfinite(V).all(2).all(1)
+    return tuple(
+        NO_ESTIMATE if not f else NO_ERROR if not k else "" if v else NO_VARIANCE
+        for f, k, v in zip(finite.tolist(), known.tolist(), varies.tolist(), strict=True)
+    )
+
+
+def _upper_tail(statistic: Tensor, rank: Tensor, df: float) -> Tensor:
+    """P(chi2 with `rank` degrees of freedom ≥ statistic), or of F with `rank` and df; (p,) each."""
+    from scipy.special import chdtrc, fdtrc
+
+    k, x = rank.numpy(), statistic.numpy()
+    return torch.as_tensor(chdtrc(k, x) if math.isinf(df) else fdtrc(k, df, x))

@@ -16,7 +16,18 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
-from plncli.inference import Inference, InferenceRule, benjamini_hochberg, quantile, two_sided
+from plncli.inference import (
+    NO_ERROR,
+    NO_ESTIMATE,
+    NO_VARIANCE,
+    Inference,
+    InferenceRule,
+    benjamini_hochberg,
+    contrast_test,
+    joint_test,
+    quantile,
+    two_sided,
+)
 from plncli.models import MODELS
 from plncli.names import SE_METHODS
 from plncli.optim.base import StopRule
@@ -343,6 +354,100 @@ def test_an_interrupt_leaves_the_fit_without_errors() -> None:
     prepared = model.prepare(data)
     found = model.uncertainty(result.optimum.params, prepared, "sandwich", 0.0, lambda: bool(asked.append(1)))
     assert asked and found.variance.shape == (2, 3)
+
+
+# -- contrasts and joint tests -----------------------------------------------------------------------------------------
+
+C, VALUE = torch.tensor([0.5, -1.0, 0.01, 0.0], dtype=F), 0.25
+ROWS, VALUES = torch.tensor([[0.0, 1, 0, 0], [0, 1, 100, -1], [0, 2, 100, -1]], dtype=F), torch.tensor([0.1, 0, 0.1])
+NAMES = ("std_error", "statistic", "p_value", "conf_low", "conf_high")
+
+
+@pytest.mark.parametrize("method", ["fisher", "hc0"])
+@pytest.mark.parametrize("model", ["linear", "logistic"])
+def test_contrasts_and_joint_tests_equal_statsmodels(model: str, method: str) -> None:
+    """The third row of the joint test is the sum of the first two."""
+    Y, X = table()
+    Y = Y if model == "linear" else (Y > 0.5).double()
+    result = fitted(model, dataset(Y, X), method)
+    found, B = result.inference, result.estimates["B"]
+    assert found is not None
+    for j in range(2):
+        kind = "nonrobust" if method == "fisher" else "HC0"
+        if model == "linear":
+            expected = sm.OLS(Y[:, j].numpy(), X.numpy()).fit(cov_type=kind)
+        else:
+            expected = sm.GLM(Y[:, j].numpy(), X.numpy(), family=sm.families.Binomial()).fit(tol=1e-14, cov_type=kind)
+        one = contrast_test(B, found.blocks, C, VALUE, found.df, 0.9)
+        referee = expected.t_test((C.numpy(), VALUE))
+        low, high = referee.conf_int(0.1)[0]
+        wanted = (referee.sd.item(), referee.tvalue.item(), referee.pvalue.item(), low, high)
+        same([getattr(one, name)[j] for name in NAMES], wanted)
+        same(one.estimate[j], referee.effect[0])
+        several = joint_test(B, found.blocks, ROWS[:2], VALUES[:2].double(), found.df)
+        referee = expected.wald_test((ROWS[:2].numpy(), VALUES[:2].numpy()), scalar=True, use_f=math.isfinite(found.df))
+        same([several.statistic[j], several.p_value[j]], [referee.statistic, referee.pvalue])
+        assert several.df.tolist() == [2.0, 2.0]
+        again = joint_test(B, found.blocks, ROWS, VALUES.double(), found.df)
+        same(again.statistic, several.statistic)
+        assert again.df.tolist() == [2.0, 2.0]
+    assert one.kind + several.kind == ("tF" if math.isfinite(found.df) else "zchi2")
+
+
+def test_a_joint_test_of_one_row_is_the_square_of_its_contrast() -> None:
+    data, _, _ = pln_table(60, 4, 3)
+    result = fitted("pln", data)
+    found, B = result.inference, result.estimates["B"]
+    assert found is not None
+    one = contrast_test(B, found.blocks, C[:3], VALUE, math.inf, 0.95)
+    joint = joint_test(B, found.blocks, C[None, :3], torch.tensor([VALUE], dtype=F), math.inf)
+    same(joint.statistic, one.statistic.square())
+    same(joint.p_value, one.p_value, 1e-9)
+    same(joint.q_value, one.q_value, 1e-9)
+
+
+def test_pln_contrasts_follow_from_the_whole_covariance() -> None:
+    """All features at once: L V L' with V (p·d)×(p·d), read off by feature."""
+    result = fitted("pln", oaks(tree=True))
+    found, B = result.inference, result.estimates["B"]
+    assert found is not None and found.covariance is not None
+    weights = torch.tensor([0.0, 1.0, -1.0], dtype=F)
+    one = contrast_test(B, found.blocks, weights, 0.0, math.inf, 0.95)
+    p = B.shape[1]
+    V = found.covariance.nan_to_num(0.0)
+    L = torch.kron(torch.eye(p, dtype=F), weights[None])
+    known = torch.isfinite(B[1:]).all(0)
+    same(one.std_error[known], (L @ V @ L.mT).diagonal().sqrt()[known])
+    same(one.estimate[known], (B[1] - B[2])[known])
+    assert torch.equal(one.std_error.isnan(), ~known)
+    levels = torch.tensor([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]], dtype=F)
+    joint = joint_test(B, found.blocks, levels, torch.zeros(2, dtype=F), math.inf)
+    for j in (3, 17):
+        own = found.covariance[3 * j : 3 * j + 3, 3 * j : 3 * j + 3]
+        delta = levels @ B[:, j]
+        same(joint.statistic[j], delta @ torch.linalg.solve(levels @ own @ levels.mT, delta))
+
+
+def test_what_has_no_test_says_why_and_gets_no_number() -> None:
+    inf = math.inf
+    B = torch.tensor([[-inf, 1.0, 1.0, -inf, 1.0], [0.0, 1.0, 2.0, -inf, 2.0]], dtype=F)
+    blocks = torch.eye(2, dtype=F).repeat(5, 1, 1)
+    blocks[0, 0] = blocks[0, :, 0] = math.nan
+    blocks[3] = math.nan
+    blocks[1, 1] = blocks[1, :, 1] = math.nan
+    blocks[4] = 1.0  # both estimates rest on the same chance: their difference has none
+    difference = torch.tensor([1.0, -1.0], dtype=F)
+    found = contrast_test(B, blocks, difference, 0.0, inf, 0.95)
+    assert found.reasons == (NO_ESTIMATE, NO_ERROR, "", NO_ESTIMATE, NO_VARIANCE)
+    assert found.estimate[[0, 2]].tolist() == [-inf, -1.0]
+    assert bool(found.estimate[[1, 3, 4]].isnan().all())
+    for name in (*NAMES, "q_value", "df"):
+        assert getattr(found, name).isnan().tolist() == [True, True, False, True, True]
+    joint = joint_test(B, blocks, difference[None], torch.zeros(1, dtype=F), inf)
+    assert joint.reasons == found.reasons
+    assert joint.p_value.isnan().tolist() == [True, True, False, True, True]
+    untouched = contrast_test(B, blocks, torch.tensor([0.0, 1.0], dtype=F), 0.0, inf, 0.95)
+    assert untouched.reasons == ("", NO_ERROR, "", NO_ESTIMATE, "")
 
 
 METHODS = [(model, method) for model, methods in SE_METHODS.items() for method in methods if method != "none"]

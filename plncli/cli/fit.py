@@ -70,7 +70,7 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
         say.note(f"note: {sentence}")
     with cancellation() as state:
         from plncli import optim, runtime
-        from plncli.files import artifacts, inputs
+        from plncli.files import artifacts, inputs, output
 
         artifacts.check_target(out, config.overwrite)
         optimizer = optim.build(config.optimizer, config.learning_rate)
@@ -92,7 +92,7 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             artifacts.write(out, replace(outcome, log=tuple(say.log)))
     say.note(f"The results are in {out}.")
     if json:
-        console.out(artifacts.to_json(artifacts.summary(outcome)))
+        console.out(output.to_json(artifacts.summary(outcome)))
     return code
 
 

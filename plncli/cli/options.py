@@ -46,6 +46,24 @@ Verbose = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Say more: inputs, device, every step.", rich_help_panel=COMMAND),
 ]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder that `plncli fit` wrote, or the model file in it.")
+]
+TableFile = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write the table there: .csv, .tsv, .parquet or .feather. Without it, on standard output.",
+        show_default=False,
+    ),
+]
+TextFormat = Annotated[
+    str | None,
+    typer.Option("--format", metavar="csv|tsv", help="Of standard output [default: csv].", show_default=False),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if there is one.")]
+TableJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,9 +13,10 @@ import pyarrow as pa
 from torch import Tensor
 
 from plncli.errors import UsageError, some
+from plncli.files import output
 from plncli.files.config import FitConfig, absolute, applying, to_toml
 from plncli.files.folder import whole_folder, write_file
-from plncli.files.output import FORMATS, number_column, table_bytes, text_column
+from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, fingerprint, pack, sketch
 from plncli.inference import COLUMNS, tensors_of
 from plncli.models.base import Latent
@@ -93,7 +92,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
             tables[name] = lambda s=symbol, r=row, c=column: _matrix(result, s, r, c)  # type: ignore[misc]
     suffix = config.format
     files: list[tuple[str, Callable[[], bytes]]] = [
-        (f"{name}.{suffix}", lambda table=table: table_bytes(table(), suffix))  # type: ignore[misc]
+        (f"{name}.{suffix}", lambda table=table: output.table_bytes(table(), suffix))  # type: ignore[misc]
         for name, table in tables.items()
     ]
     # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
@@ -101,8 +100,8 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     return [
         *files,
         (MODEL_FILE, lambda: _model_bytes(outcome)),
-        ("summary.json", lambda: to_json(summary(outcome)).encode()),
-        ("manifest.json", lambda: to_json(outcome.manifest).encode()),
+        ("summary.json", lambda: output.to_json(summary(outcome)).encode()),
+        ("manifest.json", lambda: output.to_json(outcome.manifest).encode()),
         ("config.toml", lambda: to_toml(again).encode()),
         ("run.log", lambda: "".join(f"{line}\n" for line in outcome.log).encode()),
     ]
@@ -119,23 +118,24 @@ def _matrix(result: FitResult, symbol: str, row: str, column: str) -> pa.Table:
     """A matrix with the names of its rows in the first column, and those of its columns in the header."""
     values = _values(result.estimates[symbol])
     rows, columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in (row, column))
-    arrays = [text_column(rows), *(number_column(values[:, j]) for j in range(len(columns)))]
+    arrays = [output.text_column(rows), *(output.number_column(values[:, j]) for j in range(len(columns)))]
     return pa.Table.from_arrays(arrays, names=[row, *columns])
 
 
 def _coefficients(result: FitResult) -> pa.Table:
     """One row a response and term; what rests on standard errors is empty where there are none."""
     terms, responses = result.data.terms, result.data.responses
-    estimate = number_column(_values(result.estimates["B"]).T.reshape(-1))
+    estimate = output.number_column(_values(result.estimates["B"]).T.reshape(-1))
     empty = pa.nulls(len(estimate), pa.float64())
     found = result.inference
     columns = {
-        name: empty if found is None else number_column(_values(getattr(found, name)).T.reshape(-1)) for name in COLUMNS
+        name: empty if found is None else output.number_column(_values(getattr(found, name)).T.reshape(-1))
+        for name in COLUMNS
     }
     return pa.table(
         {
-            "response": text_column([response for response in responses for _ in terms]),
-            "term": text_column(list(terms) * len(responses)),
+            "response": output.text_column([response for response in responses for _ in terms]),
+            "term": output.text_column(list(terms) * len(responses)),
             "estimate": estimate,
             **columns,
         }
@@ -147,7 +147,7 @@ def _vcov(result: FitResult) -> pa.Table:
     assert result.inference is not None and result.inference.covariance is not None
     V, data = _values(result.inference.covariance), result.data
     pairs = [(response, term) for response in data.responses for term in data.terms]
-    columns = [number_column(V[:, i].copy()) for i in range(len(pairs))]
+    columns = [output.number_column(V[:, i].copy()) for i in range(len(pairs))]
     names = [pa.array(part, pa.string()) for part in zip(*pairs, strict=True)]
     return pa.Table.from_arrays([*names, *columns], names=["response", "term", *(f"{r}:{t}" for r, t in pairs)])
 
@@ -164,7 +164,7 @@ def _trace(result: FitResult) -> pa.Table:
     columns |= {name: [getattr(step, name) for step in steps] for name in ("grad_norm", "gap", "step_size")}
     integers = ("step", "evaluations")
     types = {name: np.int64 if name in integers else np.float64 for name in columns}
-    return pa.table({name: number_column(np.array(column, types[name])) for name, column in columns.items()})
+    return pa.table({name: output.number_column(np.array(column, types[name])) for name, column in columns.items()})
 
 
 # --- summary and model ---
@@ -218,22 +218,6 @@ def warnings(result: FitResult) -> list[str]:
     return ending + [finding.message for finding in result.findings]
 
 
-def to_json(content: Any) -> str:
-    """JSON, in which what is not a finite number is null."""
-    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def finite(content: Any) -> Any:
-    """The same, with None for what is not a finite number."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {key: finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [finite(value) for value in content]
-    return content
-
-
 def _model_bytes(outcome: Outcome) -> bytes:
     """The run as later verbs read it back (`files.runs`)."""
     result = outcome.result
@@ -247,7 +231,7 @@ def _model_bytes(outcome: Outcome) -> bytes:
         "terms": result.data.terms,
         "responses": result.data.responses,
         "versions": outcome.manifest.get("versions", {}),
-        "summary": finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
+        "summary": output.finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
         "fingerprint": fingerprint(result.data),
     }
     groups = {"estimates": result.estimates, "state": result.state, "sketch": {"X": sketch(result.data.X)}}

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, under one name, with everything in it on the disk."""
+"""A folder or a file that appears whole or not at all, under one name, with everything in it on the disk."""
 
 from __future__ import annotations
 
@@ -60,6 +60,20 @@ def _discard(partial: Path, made: Sequence[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def whole_file(out: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all under its name."""
+    target = Path(os.path.realpath(out))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        write_file(partial, content)
+        partial.replace(target)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise DataError(f"Cannot write {out}: {error.strerror or error}. Choose another --out.") from error
 
 
 def write_file(path: Path, content: bytes) -> None:

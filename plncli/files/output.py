@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,23 @@ from pyarrow import compute as pc
 from pyarrow import csv as pa_csv
 from pyarrow import feather, parquet
 
+from plncli.errors import UsageError
+
 FORMATS = ("csv", "tsv", "parquet", "feather")
+
+
+def check_file(out: Path, overwrite: bool) -> str:
+    """The format of a table to be written into the file `out`, told by its suffix; refuses what is in the way."""
+    suffix = out.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}, for that tells its format.")
+    if out.is_dir() or (out.exists() and not out.is_file()):  # also a device: /dev/null must stay what it is
+        raise UsageError(f"--out {out} is no file that could be replaced. Choose another --out.")
+    if out.exists() and not overwrite:
+        raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another --out.")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out} cannot be written, since there is no folder {out.parent}.")
+    return suffix
 
 
 def number_column(values: Any) -> pa.Array:
@@ -58,3 +77,31 @@ def _has_separators(table: pa.Table) -> bool:
     """Whether a text of the table holds what a delimited file must put in quotes."""
     columns = [column for column in table.columns if pa.types.is_string(column.type)]
     return any(pc.any(pc.match_substring_regex(column, r'[,\t"\r\n]')).as_py() for column in columns)
+
+
+def table(columns: Mapping[str, Any]) -> pa.Table:
+    """Columns by name, numbers as arrays (n,) and texts as lists."""
+    arrays = [text_column(values) if isinstance(values, list) else number_column(values) for values in columns.values()]
+    return pa.Table.from_arrays(arrays, names=list(columns))
+
+
+def records(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same as a list of rows."""
+    plain = [values if isinstance(values, list) else values.tolist() for values in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
+
+
+def to_json(content: Any) -> str:
+    """JSON, in which what is not a finite number is null."""
+    return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finite(content: Any) -> Any:
+    """The same, with None for what is not a finite number."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return content

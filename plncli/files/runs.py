@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from plncli.errors import DataError
+from plncli.hypotheses import Terms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,29 @@ class Run:
     summary: dict[str, Any] = field(repr=False, default_factory=dict)
     fingerprint: dict[str, str] = field(repr=False, default_factory=dict)
 
+    @property
+    def formula(self) -> str:
+        """As it was given."""
+        return str(self.design["formula"]["text"])
+
+    @property
+    def likelihood(self) -> tuple[str, float]:
+        """`elbo` or `loglik`, and its value in nats."""
+        name = "elbo" if "elbo" in self.summary else "loglik"
+        return name, self.summary[name]
+
+    @property
+    def coefficients(self) -> Terms:
+        """The coefficients by name, by term of the formula, and the levels of its factors."""
+        state = (self.design.get("x") or {}).get("state", {})
+        groups = {"Intercept" if term == "1" else term: tuple(ks) for term, ks in state.get("columns", {}).items()}
+        levels = {
+            factor: tuple(map(str, dict(learnt["items"])["categories"]))
+            for factor, (kind, learnt) in state.get("encoders", {}).items()
+            if kind == "categorical"
+        }
+        return Terms(self.terms, groups or {name: (k,) for k, name in enumerate(self.terms)}, levels)
+
 
 GROUPS = ("estimates", "state", "inference", "sketch")
 
@@ -81,7 +105,7 @@ GROUPS = ("estimates", "state", "inference", "sketch")
 def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> bytes:
     """A model file: tensors as `GROUP.NAME` (`GROUPS`), and facts, by field of a `Run`, as JSON beside them."""
     tensors = {
-        f"{group}.{name}": np.ascontiguousarray(tensor.detach().cpu().numpy())
+        f"{group}.{name}": tensor.detach().cpu().contiguous().numpy()
         for group, members in groups.items()
         for name, tensor in members.items()
     }

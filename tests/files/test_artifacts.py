@@ -18,9 +18,10 @@ from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError
 from plncli.files import artifacts, config
-from plncli.files.artifacts import Outcome, check_target, summary, to_json, write
+from plncli.files.artifacts import Outcome, check_target, summary, write
 from plncli.files.config import FitConfig
 from plncli.files.folder import whole_folder
+from plncli.files.output import to_json
 from plncli.files.runs import read_run
 from plncli.models import MODELS
 from plncli.models.base import Finding

@@ -1,0 +1,63 @@
+"""A table that was asked for: into a file, or onto standard output as text or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plncli import console
+from plncli.errors import UsageError
+
+
+def check(out: str | None, overwrite: bool, format: str | None = None) -> str:
+    """The format of the table, before any work is done: of the file `out`, or of text on standard output."""
+    from plncli.files.output import check_file
+
+    if out is not None:
+        if format is not None:
+            raise UsageError("--format is that of standard output; the suffix of --out tells that of the file.")
+        return check_file(Path(out), overwrite)
+    if format not in (None, "csv", "tsv"):
+        raise UsageError(f"--format must be csv or tsv, not {format}; other formats need a file, --out FILE.")
+    return format or "csv"
+
+
+def deliver(columns: Mapping[str, Any], out: str | None, suffix: str, json: bool) -> None:
+    """Columns by name, numbers as arrays and texts as lists, into `out`; without it on standard output."""
+    from plncli.files.output import records, table, table_bytes, to_json
+
+    if out is not None:
+        write(columns, out, suffix)
+    if json:
+        console.out(to_json(records(columns)))
+    elif out is None:
+        console.out(table_bytes(table(columns), suffix).decode())
+
+
+def write(columns: Mapping[str, Any], out: str, suffix: str) -> None:
+    """Columns into the file `out`."""
+    from plncli.files.folder import whole_file
+    from plncli.files.output import table, table_bytes
+
+    whole_file(Path(out), table_bytes(table(columns), suffix))
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table for a reader: the first `left` columns start where their header does, the others end there."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def short(text: str, width: int) -> str:
+    """Text of at most `width` signs: the middle of a longer one is left out."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"

@@ -1,0 +1,154 @@
+"""`plncli test RUN`: Wald tests of terms, of equal levels, and of contrasts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TextFormat
+from plncli.cli.options import TableJson as Json
+from plncli.console import Console
+from plncli.errors import DataError, UsageError, counted, some
+
+if TYPE_CHECKING:
+    from plncli.files.runs import Run
+    from plncli.hypotheses import Hypothesis, Terms
+    from plncli.inference import Wald
+
+SIGNIFICANT = 0.05
+DOUBTFUL = ("naive-standard-errors", "few-samples")
+"""Findings of a fit that its tests inherit."""
+
+TermNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--terms",
+        metavar="TERM",
+        help="All coefficients of this term of the formula are 0, or this one coefficient is; `all`: each term.",
+        show_default=False,
+    ),
+]
+EqualLevels = Annotated[
+    list[str] | None,
+    typer.Option("--equal", metavar="FACTOR", help="All levels of this factor are equal.", show_default=False),
+]
+Contrasts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contrast",
+        metavar="TEXT",
+        help="A combination of coefficients, such as `tree[a] - tree[b]`, `name: (a + b)/2 - c` or `slope = 1`.",
+        show_default=False,
+    ),
+]
+Level = Annotated[
+    float | None, typer.Option(metavar="X", help="Of confidence intervals [default: the fit's].", show_default=False)
+]
+
+
+def wald(
+    run: RunFolder,
+    terms: TermNames = None,
+    equal: EqualLevels = None,
+    contrast: Contrasts = None,
+    level: Level = None,
+    out: TableFile = None,
+    overwrite: Overwrite = False,
+    format: TextFormat = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Test coefficients of a finished fit (Wald).
+
+    Each response is tested by itself; --terms, --equal and --contrast may be given several times.
+    """
+    from plncli.cli.tables import check, deliver
+    from plncli.files.runs import read_run
+
+    suffix = check(out, overwrite, format)
+    if level is not None and not 0.0 < level < 1.0:
+        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    read, say = read_run(Path(run)), Console(quiet)
+    wanted = _hypotheses(read.coefficients, terms or [], equal or [], contrast or [], say)
+    _check(read, say)
+    done = [(hypothesis, _tested(read, hypothesis, level)) for hypothesis in wanted]
+    for hypothesis, found in done:
+        _report(say, read, hypothesis, found)
+    deliver(_columns(read, done), out, suffix, json)
+    return 0
+
+
+def _hypotheses(
+    known: Terms, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], say: Console
+) -> list[Hypothesis]:
+    """What was asked for, in the order of the help."""
+    if not (terms or equal or contrasts):
+        raise UsageError(
+            "Nothing to test: give --terms, --equal or --contrast. "
+            f"The terms of the formula: {some(known.groups, 12)}. The coefficients: {some(known.names, 12)}."
+        )
+    found: list[Hypothesis] = []
+    for text in terms:
+        found += known.all_zero() if text == "all" and "all" not in known.groups else [known.zero(text)]
+        for term in known.groups if text == "all" else (text,):
+            if known.has_level_means(term):
+                say.note(
+                    f"note: `{term}` has a coefficient for each level, so --terms tests whether all of them are 0; "
+                    f"whether the levels differ is tested by --equal {term}."
+                )
+    return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
+
+
+def _check(run: Run, say: Console) -> None:
+    """Refuse a fit without standard errors; say what makes them doubtful."""
+    if not run.inference:
+        reasons = [f["message"] for f in run.summary.get("findings", ()) if f["code"] == "no-standard-errors"]
+        reason = f" {reasons[0]}" if reasons else " It may be of an earlier version, or have had --se none."
+        raise DataError(f"{run.folder} has no standard errors, which tests need.{reason} Fit again with --se.")
+    if not run.summary["converged"]:
+        say.warn(f"{run.folder} did not converge: its estimates are not those of the optimum.")
+    for finding in run.summary["findings"]:
+        if finding["code"] in DOUBTFUL:
+            say.warn(finding["message"])
+
+
+def _tested(run: Run, hypothesis: Hypothesis, level: float | None) -> Wald:
+    import torch
+
+    from plncli.inference import contrast_test, joint_test
+
+    B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.estimates["B"], run.inference["blocks"]))
+    rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
+    df = float(run.inference["df"])
+    if hypothesis.contrast:
+        return contrast_test(B, blocks, rows[0], float(values), df, level or run.summary["level"])
+    return joint_test(B, blocks, rows, values, df)
+
+
+def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:
+    """How many responses differ, and why some have no test."""
+    noun = "feature" if run.model == "pln" else "response"
+    done = sum(not reason for reason in found.reasons)
+    many = int((found.q_value < SIGNIFICANT).sum())
+    say.note(f"{hypothesis.label}: q < {SIGNIFICANT} in {many} of {counted(done, noun)}.")
+    for reason, number in Counter(filter(None, found.reasons)).items():
+        names = [name for name, why in zip(run.responses, found.reasons, strict=True) if why == reason]
+        say.note(f"note: {hypothesis.label}: {counted(number, noun)} without a test, for {reason}: {some(names)}.")
+
+
+def _columns(run: Run, done: Sequence[tuple[Hypothesis, Wald]]) -> dict[str, Any]:
+    """A row for each test and response."""
+    import numpy as np
+
+    p = len(run.responses)
+    numbers = ("estimate", "std_error", "statistic", "df", "df_residual", "p_value", "q_value", "conf_low", "conf_high")
+    columns: dict[str, Any] = {
+        "test": [hypothesis.label for hypothesis, _ in done for _ in range(p)],
+        "response": list(run.responses) * len(done),
+        "kind": [found.kind for _, found in done for _ in range(p)],
+    }
+    return columns | {name: np.concatenate([getattr(found, name).numpy() for _, found in done]) for name in numbers}

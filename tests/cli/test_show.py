@@ -1,0 +1,107 @@
+"""`plncli show`: a finished fit at a glance."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Cli = Callable[..., Any]
+
+
+def test_the_run_at_a_glance(cli: Cli, fits: Path) -> None:
+    ran = cli("show", fits / "tree")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert max(map(len, lines[1:])) <= 100
+    assert "model     Poisson log-normal, full covariance" in lines
+    assert "formula   ~ tree" in lines
+    assert "data      116 samples × 114 features, 3 coefficients each" in lines
+    assert any(re.match(r"fit       converged \(newton-cg, \d+ steps in .* nats below the", line) for line in lines)
+    assert any(line.startswith("elbo      -31381.98") and line.endswith("with 6897 parameters") for line in lines)
+    assert "errors    sandwich, intervals at 0.95, none for 17 coefficients" in lines
+    assert any(line.startswith("warning   9 features without any count") for line in lines)
+    assert "Strongest latent correlations" in lines
+
+
+def test_json_holds_the_same_for_machines(cli: Cli, fits: Path) -> None:
+    found = json.loads(cli("show", fits / "tree", "--json", "--top", "7").out)
+    summary = json.loads((fits / "tree" / "summary.json").read_text())
+    assert {key: found[key] for key in summary} == summary
+    assert found["formula"] == "~ tree"
+    assert len(found["coefficients"]) == len(found["correlations"]) == 7
+
+
+def test_the_clearest_coefficients_and_strongest_correlations_are_those_of_the_files(cli: Cli, fits: Path) -> None:
+    found = json.loads(cli("show", fits / "tree", "--json", "--top", "12").out)
+    table = pd.read_csv(fits / "tree" / "coefficients.csv")
+    slopes = table[table.term != "Intercept"]
+    best = slopes.reindex(slopes.statistic.abs().sort_values(ascending=False).index)[:12]
+    assert [[row["response"], row["term"]] for row in found["coefficients"]] == best[
+        ["response", "term"]
+    ].values.tolist()
+    assert [row["conf_low"] for row in found["coefficients"]] == pytest.approx(best.conf_low.to_list(), rel=1e-12)
+    many = slopes[slopes.q_value < 0.05].groupby("term").size()
+    assert found["significant"] == many.to_dict()
+    Sigma = pd.read_csv(fits / "tree" / "sigma.csv", index_col=0)
+    sd = np.sqrt(np.diag(Sigma))
+    R = np.abs(np.triu(Sigma / np.outer(sd, sd), 1))
+    assert [abs(row["correlation"]) for row in found["correlations"]] == pytest.approx(np.sort(R.ravel())[:-13:-1])
+    first = found["correlations"][0]
+    assert R[Sigma.index.get_loc(first["first"]), Sigma.index.get_loc(first["second"])] == R.max()
+
+
+def test_intercepts_are_shown_where_there_is_nothing_else(cli: Cli, fits: Path) -> None:
+    found = json.loads(cli("show", fits / "one", "--json").out)
+    assert (found["significant"], {row["term"] for row in found["coefficients"]}) == ({}, {"Intercept"})
+
+
+@pytest.mark.parametrize(
+    ("run", "present", "absent"),
+    [
+        ("diagonal", "diagonal covariance (features independent)", "correlations"),
+        ("markers", "logistic regression", "correlations"),
+        ("soil", "linear regression", "correlations"),
+        ("stopped", "not converged, max iter (newton-cg, 2 steps", "Clearest"),
+    ],
+)
+def test_each_kind_of_run_has_its_own(cli: Cli, fits: Path, run: str, present: str, absent: str) -> None:
+    ran = cli("show", fits / run)
+    assert ran.code == 0, ran.err
+    assert present in ran.out
+    assert absent not in ran.out
+    assert "nan" not in ran.out and "None" not in ran.out
+
+
+def test_top_limits_the_lists(cli: Cli, fits: Path) -> None:
+    assert "Clearest" not in cli("show", fits / "tree", "--top", "0").out
+    refused = cli("show", fits / "tree", "--top", "-1")
+    assert (refused.code, "--top must be 0 or more" in refused.err) == (2, True)
+
+
+def test_no_run_no_show(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    ran = cli("show", tmp_path)
+    assert (ran.code, "is not the folder of a fit: it has no model.safetensors" in ran.err) == (3, True)
+    (tmp_path / "model.safetensors").write_bytes((fits / "soil" / "model.safetensors").read_bytes()[:-9])
+    ran = cli("show", tmp_path)
+    assert (ran.code, "is damaged" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("verb", ["show", "compare"])
+def test_reading_runs_loads_neither_torch_nor_pandas(fits: Path, verb: str) -> None:
+    code = (
+        "import sys\nfrom plncli.cli import main\n"
+        f"sys.argv = ['plncli', {verb!r}, 'tree', *(['one'] if {verb!r} == 'compare' else [])]\n"
+        "try: main()\nexcept SystemExit as exited: assert not exited.code\n"
+        "sys.exit(str(sorted({'torch', 'pandas', 'formulaic'} & set(sys.modules)) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=fits, capture_output=True, text=True, timeout=60)
+    assert [line for line in done.stderr.splitlines() if line and not line.startswith("note: ")] == []

@@ -1,0 +1,160 @@
+"""`plncli test`: tests of a finished fit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from scipy import stats
+
+SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
+Cli = Callable[..., Any]
+COLUMNS = ["estimate", "std_error", "statistic", "df", "df_residual", "p_value", "q_value", "conf_low", "conf_high"]
+HEADER = ["test", "response", "kind", *COLUMNS]
+
+
+def rows(text: str, delimiter: str = ",") -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+
+
+def test_a_table_comes_out_with_a_row_for_each_test_and_response(cli: Cli, fits: Path) -> None:
+    ran = cli("test", fits / "tree", "--terms", "tree", "--contrast", "r against s: treeresistant - treesusceptible")
+    assert ran.code == 0, ran.err
+    found = rows(ran.out)
+    assert list(found[0]) == HEADER
+    assert len(found) == 2 * 114
+    assert [row["kind"] for row in found[::114]] == ["chi2", "z"]
+    assert found[114]["test"] == "r against s"
+    assert "tree: q < 0.05 in 75 of 105 features." in ran.err
+    assert "9 features without a test, for a coefficient without finite estimate: f_OTU_4, f_OTU_30" in ran.err
+
+
+def test_numbers_follow_from_the_files_of_the_fit(cli: Cli, fits: Path) -> None:
+    """By hand from coefficients.csv and vcov.csv."""
+    contrast, joint = (
+        pd.DataFrame(rows(cli("test", fits / "tree", *words).out)).set_index("response").drop(columns=["test", "kind"])
+        for words in (["--contrast", "treeresistant - 2 * treesusceptible = 1"], ["--terms", "tree"])
+    )
+    contrast, joint = (table.apply(pd.to_numeric) for table in (contrast, joint))
+    coefficients = pd.read_csv(fits / "tree" / "coefficients.csv").set_index(["response", "term"]).estimate
+    vcov = pd.read_csv(fits / "tree" / "vcov.csv").set_index(["response", "term"])
+    for name in ("b_OTU_1045", "E_alphitoides"):
+        b = coefficients[name].iloc[1:].to_numpy()
+        V = vcov.loc[name][[f"{name}:tree[T.resistant]", f"{name}:tree[T.susceptible]"]].iloc[1:].to_numpy()
+        c = np.array([1.0, -2.0])
+        row = contrast.loc[name]
+        assert row.estimate == pytest.approx(c @ b, rel=1e-9)
+        assert row.std_error == pytest.approx(np.sqrt(c @ V @ c), rel=1e-9)
+        assert row.statistic == pytest.approx((c @ b - 1) / np.sqrt(c @ V @ c), rel=1e-9)
+        assert row.p_value == pytest.approx(2 * stats.norm.sf(abs(row.statistic)), rel=1e-8)
+        assert row.conf_high == pytest.approx(row.estimate + stats.norm.ppf(0.975) * row.std_error, rel=1e-9)
+        statistic = b @ np.linalg.solve(V, b)
+        assert joint.loc[name].statistic == pytest.approx(statistic, rel=1e-8)
+        assert joint.loc[name].p_value == pytest.approx(stats.chi2.sf(statistic, 2), rel=1e-7)
+    assert contrast.q_value.dropna().to_numpy() == pytest.approx(
+        stats.false_discovery_control(contrast.p_value.dropna())
+    )
+    infinite = coefficients[np.isinf(coefficients)].index.get_level_values(0).unique()
+    assert set(joint.index[joint.p_value.isna()]) == set(infinite)
+    assert joint.loc[infinite].isna().all(axis=None)
+
+
+def test_levels_are_equal_whatever_their_coding(cli: Cli, fits: Path) -> None:
+    """Treatment coding against a mean for each level: the same hypothesis, where all estimates are finite."""
+    a, b = (json.loads(cli("test", fits / run, "--equal", "tree", "--json").out) for run in ("tree", "means"))
+    for left, right in zip(a, b, strict=True):
+        assert (left["df"], left["response"]) == (right["df"], right["response"])
+        assert left["statistic"] == (right["statistic"] and pytest.approx(right["statistic"], rel=1e-3))
+
+
+def test_means_of_0_are_tested_with_a_hint(cli: Cli, fits: Path) -> None:
+    ran = cli("test", fits / "means", "--terms", "tree")
+    assert "whether the levels differ is tested by --equal tree" in ran.err
+    assert "whether the levels differ" not in cli("test", fits / "tree", "--terms", "tree").err
+
+
+@pytest.mark.parametrize(("run", "fit"), [("markers", smf.logit), ("soil", smf.ols)])
+def test_regressions_equal_statsmodels(cli: Cli, fits: Path, run: str, fit: Any) -> None:
+    data, formula, first, second = (
+        ("logistic/patients.csv", "case ~ marker1 + marker2", "marker1", "marker2")
+        if run == "markers"
+        else ("linear/plots.csv", "harvest ~ soil1 + soil2", "soil1", "soil2")
+    )
+    table = pd.read_csv(SAMPLE_DATA / data)
+    expected = fit(formula, table).fit(disp=0)
+    text = f"2*{first} - {second} + Intercept = 0.5"
+    one, term = json.loads(
+        cli("test", fits / run, "--contrast", text, "--terms", second, "--level", "0.8", "--json").out
+    )[::-1]
+    referee = expected.t_test(text.replace("2*", "2 * "))
+    low, high = referee.conf_int(0.2)[0]
+    names = ("estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high")
+    wanted = (referee.effect[0], referee.sd.item(), referee.tvalue.item(), referee.pvalue.item(), low, high)
+    assert [one[name] for name in names] == pytest.approx(wanted, rel=1e-6)
+    joint = expected.wald_test(f"{second} = 0", scalar=True, use_f=run == "soil")
+    assert [term["statistic"], term["p_value"]] == pytest.approx([joint.statistic, joint.pvalue], rel=1e-6)
+    assert (one["kind"], term["kind"]) == (("t", "F") if run == "soil" else ("z", "chi2"))
+    assert one["df_residual"] == (expected.df_resid if run == "soil" else None)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather"])
+def test_a_file_takes_the_table_in_the_format_of_its_suffix(cli: Cli, fits: Path, tmp_path: Path, suffix: str) -> None:
+    ran = cli("test", fits / "means", "--equal", "tree", "--out", f"t.{suffix}")
+    assert (ran.code, ran.out) == (0, "")
+    read = {"csv": pd.read_csv, "tsv": pd.read_table, "parquet": pd.read_parquet, "feather": pd.read_feather}[suffix]
+    table = read(tmp_path / f"t.{suffix}")
+    assert list(table.columns) == HEADER and len(table) == 114
+    refused = cli("test", fits / "means", "--equal", "tree", "--out", f"t.{suffix}")
+    assert refused.code == 2 and "exists. Add --overwrite" in refused.err
+    assert cli("test", fits / "means", "--equal", "tree", "--out", f"t.{suffix}", "--overwrite").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [f"t.{suffix}"]
+
+
+def test_standard_output_takes_tabs_too(cli: Cli, fits: Path) -> None:
+    ran = cli("test", fits / "soil", "--terms", "soil1", "--format", "tsv", "-q")
+    assert list(rows(ran.out, "\t")[0]) == HEADER
+    assert ran.err == ""
+
+
+def test_all_terms_are_tested_one_by_one(cli: Cli, fits: Path) -> None:
+    assert [row["test"] for row in rows(cli("test", fits / "soil", "--terms", "all").out)] == ["soil1", "soil2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            ["tree"],
+            2,
+            "Nothing to test: give --terms, --equal or --contrast. The terms of the formula: Intercept, tree.",
+        ),
+        (["tree", "--terms", "trees"], 2, "There is no term `trees`. Did you mean `tree`?"),
+        (["tree", "--contrast", "treeresistant -"], 2, "cannot be read: it ends where a term"),
+        (["tree", "--terms", "tree", "--level", "95"], 2, "--level must be between 0 and 1"),
+        (["tree", "--terms", "tree", "--out", "t.xlsx"], 2, "must end in one of .csv, .tsv, .parquet, .feather"),
+        (["tree", "--terms", "tree", "--out", "no/t.csv"], 2, "there is no folder no"),
+        (["tree", "--terms", "tree", "--out", "t.csv", "--format", "csv"], 2, "--format is that of standard output"),
+        (["tree", "--terms", "tree", "--format", "parquet"], 2, "--format must be csv or tsv"),
+        (["stopped", "--terms", "Intercept"], 3, "has no standard errors, which tests need. No standard errors, for"),
+        (["nowhere", "--terms", "tree"], 3, "does not exist"),
+        ([".", "--terms", "tree"], 3, "is not the folder of a fit"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(cli: Cli, fits: Path, words: list[str], code: int, message: str) -> None:
+    ran = cli("test", fits / words[0], *words[1:])
+    assert (ran.code, ran.out) == (code, "")
+    assert message in ran.err
+
+
+def test_a_table_for_a_model_file_moved_elsewhere(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    """The model file is all it takes."""
+    shutil.copy(fits / "soil" / "model.safetensors", tmp_path / "m.safetensors")
+    assert cli("test", "m.safetensors", "--terms", "soil1").out == cli("test", fits / "soil", "--terms", "soil1").out
