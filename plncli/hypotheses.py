@@ -15,6 +15,7 @@ INTERCEPT = "Intercept"
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _WORD = re.compile(r"[\w.:]+(?:[\[(][^\])]*[\])])*|.", re.DOTALL)
 SIGNS = "+-*/()="
+_CODED = re.compile(r"\bC\(([^(),]+)(?:,(?:[^()]|\([^()]*\))*)?\)")
 _LEVEL = re.compile(r"\[(?:T\.)?([^\[\]]*)\]")
 
 
@@ -71,10 +72,9 @@ class Terms:
         return self._hypothesis(f"{text} equal", [{k: 1.0, columns[0]: -1.0} for k in columns[1:]])
 
     def has_level_means(self, text: str) -> bool:
-        """Whether a term has a coefficient for each level, so that testing them against 0 compares no levels."""
+        """Whether a term is a factor with a mean for each level, so that testing them against 0 compares no levels."""
         term = self._group(text)
-        labels = self._factor(term) if term else None
-        return bool(labels) and len(self.groups[term]) == len(labels)  # type: ignore[index, arg-type]
+        return bool(term and term in self.levels and len(self.groups[term]) == len(self.levels[term]))
 
     def contrast(self, text: str) -> Hypothesis:
         """A linear combination such as `name: tree[a] - (tree[b] + tree[c])/2 = 0`; label and value may be absent."""
@@ -104,8 +104,11 @@ class Terms:
 
     def _group(self, text: str) -> str | None:
         """The term of the formula that is meant, whatever the order of its factors and its blanks."""
-        wanted = self._canonical(text)
-        return next((term for term in self.groups if self._canonical(term) == wanted), None)
+        for known in (str, lambda term: _CODED.sub(r"\1", term)):  # as written, or without C(...)
+            found = [term for term in self.groups if self._canonical(known(term)) == self._canonical(text)]
+            if len(found) == 1:
+                return found[0]
+        return None
 
     def _canonical(self, term: str) -> tuple[str, ...]:
         return tuple(sorted(re.sub(r"[\s`]", "", factor) for factor in _factors(term)))
@@ -127,10 +130,11 @@ class Terms:
         raise UsageError(self.unknown(name))
 
     def spellings(self) -> dict[str, tuple[int, ...]]:
-        """Other ways to write the coefficients: `tree[T.a]` as `tree[a]` or `treea`, all of them without blanks."""
+        """Other ways to write the coefficients: `C(site)[T.a]` as `site[a]` or `sitea`, all of them without blanks."""
         known: dict[str, tuple[int, ...]] = {}
         for k, name in enumerate(self.names):
-            ways = {name, _LEVEL.sub(r"[\1]", name), _LEVEL.sub(r"\1", name)}
+            plain = _CODED.sub(r"\1", name)
+            ways = {_LEVEL.sub(level, way) for way in (name, plain) for level in (r"[\1]", r"\1")} | {name, plain}
             ways |= {f"({INTERCEPT})"} if name == INTERCEPT else set()
             ways |= {re.sub(r"\s", "", way) for way in ways}
             for way in ways - {""}:

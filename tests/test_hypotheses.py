@@ -190,3 +190,15 @@ def test_equal_levels_differ_by_nothing() -> None:
 def test_what_is_no_factor_has_no_levels(text: str) -> None:
     with pytest.raises(UsageError, match="is no factor whose levels could be equal. There are: tree"):
         REDUCED.equal(text)
+
+
+def test_a_column_in_c_goes_by_its_own_name() -> None:
+    coded = Terms(
+        ("Intercept", "C(site, contr.treatment('2'))[T.1]", "C(time)[T.b]:x"),
+        {"Intercept": (0,), "C(site, contr.treatment('2'))": (1,), "C(time):x": (2,)},
+        {"C(site, contr.treatment('2'))": ("1", "2"), "C(time)": ("a", "b")},
+    )
+    assert rows_of(coded.zero("site")) == rows_of(coded.equal("site")) == [{1: 1.0}]
+    assert rows_of(coded.zero("x:time")) == [{2: 1.0}]
+    assert list(weights("site[1] - 2 * timeb:x", coded).values()) == [1.0, -2.0]
+    assert list(weights("C(site,contr.treatment('2'))[T.1]", coded).values()) == [1.0]

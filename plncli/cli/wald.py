@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -97,8 +98,8 @@ def _hypotheses(
         for term in known.groups if text == "all" else (text,):
             if known.has_level_means(term):
                 say.note(
-                    f"note: `{term}` has a coefficient for each level, so --terms tests whether all of them are 0; "
-                    f"whether the levels differ is tested by --equal {term}."
+                    f"note: `{term}` has a mean for each level, and --terms tests whether all of them are 0; "
+                    f"whether the levels differ is tested by --equal {quote(term)}."
                 )
     return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
 

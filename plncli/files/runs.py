@@ -175,8 +175,8 @@ def sketch(X: Tensor) -> Tensor:
     # numpy promises that this old generator's numbers never change.
     draws = X.new_tensor(np.random.RandomState(0).uniform(-1.0, 1.0, n))
     scale = draws + draws.sign()
-    rows, whole = min(n, SKETCH), n // min(n, SKETCH)
-    out = torch.einsum("kid,ki->id", X[: whole * rows].view(whole, rows, d), scale[: whole * rows].view(whole, rows))
-    rest = n - whole * rows
-    out[:rest] += X[whole * rows :] * scale[whole * rows :, None]
+    rows = min(n, SKETCH)
+    end = n - n % rows
+    out = torch.einsum("kid,ki->id", X[:end].reshape(-1, rows, d), scale[:end].reshape(-1, rows))
+    out[: n - end] += X[end:] * scale[end:, None]
     return out
