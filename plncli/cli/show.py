@@ -58,7 +58,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("r2", "" if found["r2"] is None else f"{found['r2']:.4f}"),
         ("errors", _errors(found)),
     ]
-    yield found["folder"]
+    yield found["run"]
     yield ""
     for name, text in facts:
         if text:

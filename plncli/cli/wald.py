@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TextFormat
-from plncli.cli.options import TableJson as Json
+from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted, some
 
@@ -60,7 +59,7 @@ def wald(
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,
-    json: Json = False,
+    json: TableJson = False,
     quiet: Quiet = False,
 ) -> int:
     """Test coefficients of a finished fit (Wald).
@@ -76,7 +75,7 @@ def wald(
     read, say = read_run(Path(run)), Console(quiet)
     wanted = _hypotheses(read.coefficients, terms or [], equal or [], contrast or [], say)
     _check(read, say)
-    done = [(hypothesis, _tested(read, hypothesis, level)) for hypothesis in wanted]
+    done = list(_tested(read, wanted, level or read.summary["level"]))
     for hypothesis, found in done:
         _report(say, read, hypothesis, found)
     deliver(_columns(read, done), out, suffix, json)
@@ -109,25 +108,27 @@ def _check(run: Run, say: Console) -> None:
     if not run.inference:
         reasons = [f["message"] for f in run.summary.get("findings", ()) if f["code"] == "no-standard-errors"]
         reason = f" {reasons[0]}" if reasons else " It may be of an earlier version, or have had --se none."
-        raise DataError(f"{run.folder} has no standard errors, which tests need.{reason} Fit again with --se.")
+        raise DataError(f"{run.place} has no standard errors, which tests need.{reason} Fit again, with --se.")
     if not run.summary["converged"]:
-        say.warn(f"{run.folder} did not converge: its estimates are not those of the optimum.")
+        say.warn(f"{run.place} did not converge: its estimates are not those of the optimum.")
     for finding in run.summary["findings"]:
         if finding["code"] in DOUBTFUL:
             say.warn(finding["message"])
 
 
-def _tested(run: Run, hypothesis: Hypothesis, level: float | None) -> Wald:
+def _tested(run: Run, wanted: Sequence[Hypothesis], level: float) -> Iterator[tuple[Hypothesis, Wald]]:
     import torch
 
     from plncli.inference import contrast_test, joint_test
 
     B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.estimates["B"], run.inference["blocks"]))
-    rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
     df = float(run.inference["df"])
-    if hypothesis.contrast:
-        return contrast_test(B, blocks, rows[0], float(values), df, level or run.summary["level"])
-    return joint_test(B, blocks, rows, values, df)
+    for hypothesis in wanted:
+        rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
+        if hypothesis.contrast:
+            yield hypothesis, contrast_test(B, blocks, rows[0], float(values), df, level)
+        else:
+            yield hypothesis, joint_test(B, blocks, rows, values, df)
 
 
 def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:

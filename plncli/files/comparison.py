@@ -52,7 +52,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     UsageError for fewer than two runs, or one given twice; DataError for runs that do not compare, naming what differs.
     """
     _check(runs)
-    names = [str(run.folder) for run in runs]
+    names = [str(run.place) for run in runs]
     rows = [_row(run) for run in runs]
     for name in CRITERIA:
         best = min((row[name] for row in rows if row[name] is not None), default=math.nan)
@@ -66,17 +66,17 @@ def _check(runs: Sequence[Run]) -> None:
     """UsageError or DataError unless the likelihoods of the runs can be compared."""
     if len(runs) < 2:
         raise UsageError("Two runs or more are needed to compare: plncli compare RUN RUN ...")
-    folders = [run.folder.resolve() for run in runs]
-    twice = [str(run.folder) for run, folder in zip(runs, folders, strict=True) if folders.count(folder) > 1]
+    files = [run.path.resolve() for run in runs]
+    twice = [str(run.place) for run, file in zip(runs, files, strict=True) if files.count(file) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is given twice.")
     first = runs[0]
     for run in runs:
         if not run.fingerprint:
-            raise DataError(f"{run.folder} was written by an earlier version that did not record its data; fit again.")
+            raise DataError(f"{run.place} was written by an earlier version that did not record its data; fit again.")
         if run.model != first.model:
             raise DataError(
-                f"{first.folder} is a {first.model} model and {run.folder} a {run.model} model: they explain different "
+                f"{first.place} is a {first.model} model and {run.place} a {run.model} model: they explain different "
                 "kinds of tables, so their likelihoods do not compare."
             )
         differing = [part for part in PARTS if run.fingerprint[part] != first.fingerprint[part]]
@@ -92,13 +92,13 @@ def _differing(a: Run, b: Run, parts: Sequence[str]) -> str:
         told.append(f"the samples ({n} and {m})" if n != m else "the names or the order of the samples")
     if "responses" in parts:
         only = [sorted(set(x.responses) - set(y.responses)) for x, y in ((a, b), (b, a))]
-        told += [f"{some(names)} only in {run.folder}" for run, names in zip((a, b), only, strict=True) if names]
+        told += [f"{some(names)} only in {run.place}" for run, names in zip((a, b), only, strict=True) if names]
         if not any(only):
             told.append("the order of the columns")
     if not told:
         told = [f"the {PARTS[part]}" for part in parts]
     return (
-        f"{a.folder} and {b.folder} were fitted to different data, so their likelihoods do not compare. "
+        f"{a.place} and {b.place} were fitted to different data, so their likelihoods do not compare. "
         f"They differ in: {'; '.join(told)}. Fit both to the same samples and columns."
     )
 
@@ -107,7 +107,7 @@ def _row(run: Run) -> dict[str, Any]:
     name, value = run.likelihood
     summary = run.summary
     kept = {key: summary[key] for key in ("n_parameters", *CRITERIA, "r2", "converged", "gap")}
-    about = {"run": str(run.folder), "covariance": summary["covariance"], "formula": run.formula}
+    about = {"run": str(run.place), "covariance": summary["covariance"], "formula": run.formula}
     return about | {name: value} | kept
 
 
@@ -161,7 +161,7 @@ def _told(
     if ratios and runs[0].likelihood[0] == "elbo":
         notes.append("The tests compare bounds of likelihoods, not likelihoods: their p-values are approximate.")
     same = [
-        (str(a.folder), str(b.folder))
+        (str(a.place), str(b.place))
         for a, b in combinations(runs, 2)
         if a.summary["n_parameters"] == b.summary["n_parameters"] and contains(a, b) and contains(b, a)
     ]

@@ -21,9 +21,9 @@ def overview(run: Run, top: int) -> dict[str, Any]:
     Intercepts are no finding: they are among the clearest coefficients only where there is nothing else.
     """
     if not run.summary:
-        raise DataError(f"{run.folder} was written by an earlier version, which kept no summary in it; fit again.")
+        raise DataError(f"{run.place} was written by an earlier version, which kept no summary in it; fit again.")
     return {
-        "folder": str(run.folder),
+        "run": str(run.place),
         "formula": run.formula,
         "terms": run.terms,
         "likelihood": run.likelihood[0],

@@ -49,7 +49,7 @@ class Group(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished fit, read from `folder`.
+    """A finished fit, read from `place`, which is the folder or the model file as the user named it.
 
     summary: as in summary.json, without p×p tables; empty in files of earlier versions, as are inference and
     fingerprint. design: the encoding of the formula (see `files.design.Design.from_json`); classes: (zero, one) labels
@@ -59,7 +59,7 @@ class Run:
     of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
     """
 
-    folder: Path
+    place: Path
     model: str
     settings: dict[str, Any] = field(repr=False)
     design: dict[str, Any] = field(repr=False)
@@ -74,6 +74,11 @@ class Run:
     sketch: Group = field(repr=False)
     summary: dict[str, Any] = field(repr=False, default_factory=dict)
     fingerprint: dict[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return _model_file(self.place)
 
     @property
     def formula(self) -> str:
@@ -114,7 +119,7 @@ def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -
 
 def read_run(place: Path) -> Run:
     """The run of a folder, or of the model file in it. DataError when it is none, or damaged."""
-    path = place / MODEL_FILE if place.is_dir() else place
+    path = _model_file(place)
     if not path.is_file():
         if not place.exists():
             raise DataError(f"`{place}` does not exist. Give the folder that `plncli fit` wrote.")
@@ -126,13 +131,17 @@ def read_run(place: Path) -> Run:
         version = facts.pop("schema_version")
         facts |= {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
         groups: dict[str, Any] = {group: Group(path, group, names) for group in GROUPS}
-        run = Run(folder=path.parent, **facts, **groups)
+        run = Run(place=place, **facts, **groups)
     except Exception as error:  # safetensors raises its own class, and json and attributes theirs
         reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
     if version != SCHEMA_VERSION:
         raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
     return run
+
+
+def _model_file(place: Path) -> Path:
+    return place / MODEL_FILE if place.is_dir() else place
 
 
 def fingerprint(data: Dataset) -> dict[str, str]:

@@ -38,7 +38,7 @@ def test_a_run_is_its_folder_or_its_model_file(tmp_path: Path, named: str) -> No
     groups = {"estimates": ESTIMATES, "inference": {"df": torch.tensor(math.inf)}}
     (tmp_path / "model.safetensors").write_bytes(pack(FACTS, groups))
     run = read_run(tmp_path / named)
-    assert (run.folder, run.model, run.terms) == (tmp_path, "linear", ("a", "b"))
+    assert (run.path, run.model, run.terms) == (tmp_path / runs.MODEL_FILE, "linear", ("a", "b"))
     np.testing.assert_array_equal(run.estimates["B"], ESTIMATES["B"])
     assert dict(run.inference) == {"df": math.inf}
     assert "M" not in run.estimates
