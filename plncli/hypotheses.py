@@ -79,6 +79,11 @@ class Terms:
     def contrast(self, text: str) -> Hypothesis:
         """A linear combination such as `name: tree[a] - (tree[b] + tree[c])/2 = 0`; label and value may be absent."""
         label, expression = _label(text)
+        if expression != text and label in self.spellings():
+            raise UsageError(
+                f"In `{text}`, `{label}` stands where a label may stand, and is the name of a coefficient: write an "
+                "interaction without blanks, as in `a:b`, or choose another label."
+            )
         form = _Parser(expression, self).parse()
         if not any(form.weights.values()):
             raise UsageError(f"The contrast `{text}` names no coefficient, or they cancel. {self.known()}")

@@ -97,6 +97,7 @@ def test_a_spelling_of_two_coefficients_is_refused() -> None:
         ("__import__('os')", "no term"),
         ("depth; depth", "no term `;`"),
         ("`depth", "no term"),
+        ("treeresistant: depth", "write an interaction without blanks"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_reason(text: str, message: str) -> None:

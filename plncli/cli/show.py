@@ -50,12 +50,12 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("formula", found["formula"]),
         ("data", f"{size}, {counted(found['n_covariates'], 'coefficient')} each"),
         ("fit", _ending(found)),
-        (found["likelihood"], f"{found[found['likelihood']]:.4f} with {found['n_parameters']} parameters"),
+        (found["likelihood"], f"{_number(found[found['likelihood']], 4)} with {found['n_parameters']} parameters"),
         (
             "criteria",
             ", ".join(f"{name} {found[name]:.2f}" for name in ("aic", "bic", "icl") if found[name] is not None),
         ),
-        ("r2", "" if found["r2"] is None else f"{found['r2']:.4f}"),
+        ("r2", found["r2"] and _number(found["r2"], 4)),
         ("errors", _errors(found)),
     ]
     yield found["run"]
@@ -67,6 +67,10 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _wrapped(sentence, "warning   ")
     yield from _coefficients(found, noun)
     yield from _correlations(found, noun)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "not finite" if value is None else f"{value:.{digits}f}"
 
 
 def _wrapped(text: str, label: str) -> list[str]:

@@ -37,7 +37,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """rows: a dictionary each run, of what `HEADER` names and more; ratios; notes and warnings: sentences."""
+    """Of each run a row: its name, formula, covariance, `likelihood` (elbo or loglik), criteria and their distances."""
 
     likelihood: str
     rows: tuple[dict[str, Any], ...]
@@ -74,6 +74,8 @@ def _check(runs: Sequence[Run]) -> None:
     for run in runs:
         if not run.fingerprint:
             raise DataError(f"{run.place} was written by an earlier version that did not record its data; fit again.")
+        if run.likelihood[1] is None:
+            raise DataError(f"{run.place} has no finite {run.likelihood[0]}: its fit failed. Leave it out.")
         if run.model != first.model:
             raise DataError(
                 f"{first.place} is a {first.model} model and {run.place} a {run.model} model: they explain different "
@@ -182,5 +184,5 @@ def _told(
     loose = [name for name, run in zip(names, runs, strict=True) if not run.summary["converged"]]
     if loose:
         many = counted(len(loose), "run")
-        warnings.append(f"{many} did not converge, so their criteria are too large: {some(loose)}.")
+        warnings.append(f"{many} did not converge, and would have smaller criteria at the optimum: {some(loose)}.")
     return tuple(notes), tuple(warnings)

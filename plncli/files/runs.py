@@ -86,8 +86,8 @@ class Run:
         return str(self.design["formula"]["text"])
 
     @property
-    def likelihood(self) -> tuple[str, float]:
-        """`elbo` or `loglik`, and its value in nats."""
+    def likelihood(self) -> tuple[str, Any]:
+        """`elbo` or `loglik`, and its value in nats (None where it is not finite)."""
         name = "elbo" if "elbo" in self.summary else "loglik"
         return name, self.summary[name]
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import stats
 
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
@@ -108,7 +110,7 @@ def test_large_designs_are_compared_by_their_sketches(cli: Cli, tmp_path: Path) 
 def test_a_run_that_did_not_converge_is_warned_of(cli: Cli, fits: Path) -> None:
     ran = cli("compare", fits / "one", fits / "stopped")
     assert ran.code == 0
-    assert "warning: 1 run did not converge, so their criteria are too large" in ran.err
+    assert "warning: 1 run did not converge, and would have smaller criteria at the optimum" in ran.err
     assert "(not converged)" in ran.out
 
 
@@ -185,3 +187,18 @@ def test_a_file_takes_the_table(cli: Cli, fits: Path, tmp_path: Path) -> None:
     assert table.delta_bic.min() == 0.0
     assert table.converged.all()
     assert cli("compare", fits / "one", fits / "tree", "--out", "c.tsv").code == 2
+
+
+def test_a_failed_fit_is_shown_as_such_and_not_compared(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    """A likelihood that is not finite is null in the summary."""
+    with safe_open(fits / "soil" / "model.safetensors", "numpy") as file:
+        facts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    lost = dict.fromkeys(("loglik", "aic", "bic", "r2", "gap"))
+    facts["summary"] = json.dumps(json.loads(facts["summary"]) | lost | {"converged": False, "status": "diverged"})
+    save_file(tensors, tmp_path / "failed", facts)
+    ran = cli("compare", "failed", fits / "soil")
+    assert (ran.code, "failed has no finite loglik: its fit failed" in ran.err) == (3, True)
+    shown = cli("show", "failed")
+    assert shown.code == 0, shown.err
+    assert "loglik    not finite" in shown.out
+    assert "diverged (newton-cg" in shown.out
