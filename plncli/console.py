@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plncli.optim.base import Step
 
 REFRESH = 0.1  # seconds between two looks of the progress line
+SILENCE = 30.0  # seconds without a word, where there is no progress line
 CLEAR = "\r\x1b[K"  # back to the start of the line, and erase it
 
 
@@ -86,6 +87,26 @@ class Console:
             self._last, self._drawn = time.monotonic(), True
             line = f"fitting: {_step_line(step)}"[: shutil.get_terminal_size().columns - 1]
             _print(CLEAR + line, sys.stderr, end="")
+
+    def counting(self, what: str) -> Callable[[int, int], None]:
+        """What shows how many of many things are done: on the progress line, else now and then in a line of its own."""
+        began = told = 0.0
+
+        def done(number: int, total: int) -> None:
+            nonlocal began, told
+            now = time.monotonic()
+            if number == 1:
+                began = told = now
+            left = (now - began) / max(number - 1, 1) * (total - number)
+            line = f"{what}: {number} of {total} fits, about {left:.0f} s to go"
+            if self.progress and now - self._last > REFRESH:
+                self._last, self._drawn = now, True
+                _print(CLEAR + line[: shutil.get_terminal_size().columns - 1], sys.stderr, end="")
+            elif not self.progress and now - told > SILENCE and number < total:
+                told = now
+                self.note(line)
+
+        return done
 
     def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Print names and values, aligned."""

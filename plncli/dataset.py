@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class Dataset:
     O: n×p or n×1 offset on the log scale (log exposure).
     w: (n,) positive sample weights.
     K: n×p boolean, True where Y is observed; None when every entry is.
+    clusters: (n,) integer codes 0, 1, ... of what samples belong together; None when each is by itself.
     """
 
     Y: Tensor
@@ -26,6 +28,7 @@ class Dataset:
     O: Tensor
     w: Tensor
     K: Tensor | None = None
+    clusters: Tensor | None = None
     samples: tuple[str, ...] = field(default=(), repr=False)
     terms: tuple[str, ...] = ()
     responses: tuple[str, ...] = field(default=(), repr=False)
@@ -42,13 +45,15 @@ class Dataset:
         shapes = {"X": (n, d), "w": (n,), "O": (n, p) if self.O.shape[1:] == (p,) else (n, 1)}
         if self.K is not None:
             shapes["K"] = (n, p)
+        if self.clusters is not None:
+            shapes["clusters"] = (n,)
         for letter, shape in shapes.items():
             tensor = getattr(self, letter)
             if tuple(tensor.shape) != shape:
                 raise DataError(f"{letter} has shape {tuple(tensor.shape)}, but Y of shape {(n, p)} asks for {shape}.")
             if tensor.device != self.Y.device:
                 raise DataError(f"{letter} is on {tensor.device} and Y on {self.Y.device}; move them together.")
-            if letter != "K" and tensor.dtype != self.Y.dtype:
+            if letter not in ("K", "clusters") and tensor.dtype != self.Y.dtype:
                 raise DataError(f"{letter} is {tensor.dtype} and Y {self.Y.dtype}; convert them together.")
         if n == 0 or p == 0:
             raise DataError(f"The table to explain is empty ({n} samples × {p} columns).")
@@ -75,8 +80,39 @@ class Dataset:
         """Sum of the sample weights: n when all are 1."""
         return float(self.w.sum())
 
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters; n when each sample is by itself."""
+        return self.n if self.clusters is None else len(self.clusters.unique())
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
         """The same data on another device or in another floating dtype."""
         moved = {letter: getattr(self, letter).to(device=device, dtype=dtype) for letter in ("Y", "X", "O", "w")}
-        K = None if self.K is None else self.K.to(device=device)
-        return replace(self, K=K, **moved)
+        for letter in ("K", "clusters"):
+            tensor = getattr(self, letter)
+            moved[letter] = None if tensor is None else tensor.to(device=device)
+        return replace(self, **moved)
+
+    def take(self, rows: Tensor, times: Tensor) -> Dataset:
+        """Some samples, each as often as `times` says: by their weight."""
+        names = tuple(self.samples[i] for i in rows.tolist())
+        per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K", "clusters")}
+        taken: dict[str, Any] = {
+            letter: None if tensor is None else tensor[rows] for letter, tensor in per_sample.items()
+        }
+        taken |= {"w": self.w[rows] * times.to(self.w), "samples": names}
+        return replace(self, **taken)
+
+    def among(self, terms: Tensor, features: Tensor) -> Dataset:
+        """Some columns of the design and of the table to explain, by index."""
+        if len(terms) == self.d and len(features) == self.p:
+            return self
+        return replace(
+            self,
+            Y=self.Y[:, features],
+            X=self.X[:, terms],
+            O=self.O if self.O.shape[1] == 1 else self.O[:, features],
+            K=None if self.K is None else self.K[:, features],
+            terms=tuple(self.terms[k] for k in terms.tolist()),
+            responses=tuple(self.responses[j] for j in features.tolist()),
+        )

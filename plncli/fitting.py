@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
-from plncli.errors import FitError
+from plncli.errors import DataError, FitError
 from plncli.inference import Inference, InferenceRule, infer
 from plncli.models.base import (
     Alternating,
@@ -27,14 +27,18 @@ from plncli.models.base import (
     Revisable,
     Uncertain,
 )
-from plncli.models.uncertainty import Interrupted
+from plncli.models.uncertainty import Interrupted, Uncertainty
+from plncli.names import CLUSTERED, RESAMPLING
 from plncli.optim.base import OnStep, Optimizer, Optimum, Problem, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
+from plncli.resampling import Estimated, Resampling, Task, resampled
 from plncli.results import FitResult
 
 NEAR = 0.01
 """Nats left at which a fit that did not converge still has standard errors: no estimate is further off than
 sqrt(2 · 0.01) = 0.14 of them."""
+FEW_CLUSTERS = 10
+"""Clusters below which a covariance over clusters is not to be trusted (Cameron & Miller 2015)."""
 MAX_REVISIONS = 1000
 """Bound on how often a problem is changed on its way; each change moves a feature, and few move more than once."""
 
@@ -47,12 +51,14 @@ def fit(
     on_step: OnStep | None = None,
     inference: InferenceRule | None = None,
     init: Init | None = None,
+    resampling: Resampling | None = None,
 ) -> FitResult:
     """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
 
     optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made. inference: which
     standard errors are wanted; none unless given. init: estimates of an earlier fit to start from, matched to the rows
-    and columns of `data` (`models.base.INIT`); the optimum is the same, and nearer.
+    and columns of `data` (`models.base.INIT`); the optimum is the same, and nearer. resampling: how a bootstrap or a
+    jackknife is done, if `inference` asks for one.
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
@@ -61,8 +67,19 @@ def fit(
     params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init)
     with torch.no_grad():
         entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
-        estimates = model.estimates(params, prepared)
-        inferred, told = _inferred(model, params, prepared, optimum, estimates["B"], inference, stop.cancelled)
+        estimates, state = model.estimates(params, prepared), model.state(params, prepared)
+        findings = model.findings(params, prepared, optimum.gap)
+        inferred, told = _inferred(
+            model,
+            params,
+            prepared,
+            optimum,
+            {**estimates, **state},
+            findings,
+            inference,
+            resampling or Resampling(),
+            stop,
+        )
         return FitResult(
             model=model,
             data=data,
@@ -75,8 +92,8 @@ def fit(
                 model.r2(params, prepared),
                 entropy,
             ),
-            findings=(*model.findings(params, prepared, optimum.gap), *told),
-            state=model.state(params, prepared),
+            findings=(*findings, *told),
+            state=state,
             inference=inferred,
         )
 
@@ -86,29 +103,69 @@ def _inferred(
     params: Params,
     prepared: Any,
     optimum: Optimum,
-    B: Tensor,
+    estimates: Init,
+    findings: Iterable[Finding],
     rule: InferenceRule | None,
-    cancelled: Callable[[], bool],
+    resampling: Resampling,
+    stop: StopRule,
 ) -> tuple[Inference | None, tuple[Finding, ...]]:
     """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
     if rule is None or rule.method == "none" or not isinstance(model, Uncertain):
         return None, ()
     if optimum.status is not Status.CONVERGED and not optimum.gap <= NEAR:
         return None, (Finding("no-standard-errors", "No standard errors, for they describe the optimum only."),)
-    began = time.perf_counter()
+    began, data, B = time.perf_counter(), prepared.data, estimates["B"]
     method = model.default_se(prepared) if rule.method == "auto" else rule.method
+    if data.clusters is not None and isinstance(method, str) and method not in CLUSTERED:
+        raise DataError(f"Standard errors `{method}` take samples as independent, and these come in clusters.")
+
+    def ended() -> bool:
+        return stop.cancelled() or time.perf_counter() - began > stop.time_limit - optimum.seconds
+
+    found: Uncertainty | Finding
     try:
-        found = (
-            method
-            if isinstance(method, Finding)
-            else model.uncertainty(params, prepared, method, optimum.gap, cancelled)
-        )
+        if isinstance(method, Finding):
+            found = method
+        elif method in RESAMPLING:
+            task = Task.of(method, _estimate, model, data, estimates, resampling)
+            found = resampled(task, _finite(B, data, findings), resampling, ended)
+        else:
+            found = model.uncertainty(params, prepared, method, optimum.gap, stop.cancelled)
     except Interrupted:
-        found = Finding("no-standard-errors", "Interrupted before the standard errors were done: there are none.")
+        what = "Interrupted" if stop.cancelled() else "The time limit was reached"
+        found = Finding("no-standard-errors", f"{what} before the standard errors were done: there are none.")
     if isinstance(found, Finding):
         return None, (found,)
     inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)
-    return inferred, inferred.findings
+    return inferred, (*inferred.findings, *_few_clusters(data))
+
+
+def _estimate(model: Model, data: Dataset, init: Init, stop: StopRule) -> Estimated:
+    """The coefficients alone: one fit of a bootstrap or a jackknife, always by the surest optimizer."""
+    with torch.enable_grad():
+        params, prepared, optimum = _minimise(model, model.prepare(data), NewtonCG(), stop, None, init)
+    with torch.no_grad():
+        B = model.estimates(params, prepared)["B"]
+        return Estimated(_finite(B, data, model.findings(params, prepared, optimum.gap)), optimum)
+
+
+def _finite(B: Tensor, data: Dataset, findings: Iterable[Finding]) -> Tensor:
+    """B (d×p) with nan where a finding says that there is no finite estimate."""
+    B = B.clone()
+    for finding in findings:
+        for response, term in finding.cells:
+            B[data.terms.index(term), data.responses.index(response)] = math.nan
+    return B
+
+
+def _few_clusters(data: Dataset) -> tuple[Finding, ...]:
+    if data.clusters is None or data.n_clusters >= FEW_CLUSTERS:
+        return ()
+    message = (
+        f"{data.n_clusters} clusters are few: standard errors rest on the number of clusters, and come out too small "
+        f"below about {FEW_CLUSTERS}, by how much nobody can tell."
+    )
+    return (Finding("few-clusters", message),)
 
 
 def problem_of(model: Model, prepared: Any, start: Params) -> Problem:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +36,7 @@ class Inference:
 
     blocks: p×d×d, the covariance of each response's own coefficients, nan where a coefficient has no standard error.
     covariance: (p·d)×(p·d), entry j·d + k being term k of response j; None unless it was asked for.
-    df: degrees of freedom of the t statistics, inf for normal ones.
+    df: degrees of freedom of the t statistics, inf for normal ones; facts: for the summary, by name.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Inference:
     df: float = math.inf
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tensors_of(found: Inference) -> dict[str, Tensor]:
@@ -86,6 +89,7 @@ def infer(
         found.df,
         found.findings,
         0.0 if began is None else time.perf_counter() - began,
+        found.facts,
     )
 
 

@@ -11,6 +11,8 @@ TABLES = {"newton-cg": 52, "vem": 102, "lbfgs": 260}
 """Tables of n×p numbers at the peak of a pln fit, by optimizer: measured, two for each latent cell and vector kept."""
 OTHER_TABLES = 65
 """The same for optimizers that keep a few vectors beside those of the certificate."""
+PROCESS = 4e8
+"""Bytes that a process takes for torch alone."""
 BLOCKS = 1 << 23
 """Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
 
@@ -54,6 +56,15 @@ class Fit:
             yield "--optimizer newton-cg", replace(self, optimizer="newton-cg")
         if self.model == "pln" and self.covariance == "full":
             yield "--covariance diagonal", replace(self, covariance="diagonal")
+
+
+def workers(fit: Fit, free: float | None, asked: str, cores: int) -> int:
+    """How many processes may fit side by side: as many as asked for, or a core each, as far as memory goes."""
+    wanted = cores if asked == "auto" else int(asked)
+    if free is None:
+        return wanted
+    data = (2 * fit.n * fit.p + fit.n * fit.d) * (4 if fit.digits == "float32" else 8)
+    return max(1, min(wanted, int(free / (fit.needs() + 2.0 * data + PROCESS))))
 
 
 def check(fit: Fit, free: float | None, device: str) -> None:

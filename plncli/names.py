@@ -16,8 +16,12 @@ OPTIMIZER_NAMES = (
 )
 COVARIANCES = ("full", "diagonal", "spherical", "fixed")
 SE_METHODS = {
-    "pln": ("auto", "sandwich", "fisher", "none"),
-    "logistic": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "none"),
-    "linear": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "none"),
+    "pln": ("auto", "sandwich", "fisher", "bootstrap", "jackknife", "none"),
+    "logistic": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "bootstrap", "jackknife", "none"),
+    "linear": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "bootstrap", "jackknife", "none"),
 }
 """Methods of standard errors that can be chosen for each model."""
+RESAMPLING = ("bootstrap", "jackknife")
+"""Those that fit again and again."""
+CLUSTERED = ("sandwich", "robust", *RESAMPLING)
+"""Those that can take samples of one cluster as belonging together."""

@@ -16,7 +16,7 @@ LAYERS = (
     ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming"),
     ("optim", "models"),
     ("criteria", "inference", "results", "hypotheses"),
-    ("fitting",),
+    ("fitting", "resampling"),
     ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),
 )

@@ -79,13 +79,13 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             read = inputs.load(config, device=where.device, dtype=where.dtype)
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
-            memory_told = _check_memory(config, read, where)
+            memory_told, workers = _check_memory(config, read, where)
             if dry_run:
                 model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
                 say.note(memory_told)
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            result = _fitted(config, read, optimizer, say, state)
+            result = _fitted(config, read, optimizer, say, state, workers)
             code = _exit_code(config, result, state)
             outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
             _report(say, outcome)
@@ -105,8 +105,8 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> str:
-    """How much memory the fit takes, as a sentence; refused where that is not there."""
+def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int]:
+    """How much memory the fit takes, as a sentence, and how many such fits may run at once; refused where none may."""
     from plncli import memory, runtime
 
     data = read.data
@@ -115,13 +115,17 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> str:
     free = runtime.free_memory(where.device)
     memory.check(planned, free, where.device_name)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
-    return f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
+    told = f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
+    return told, memory.workers(replace(planned, optimizer="newton-cg"), free, config.workers, runtime.ALL_THREADS)
 
 
-def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation) -> FitResult:
+def _fitted(
+    config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation, workers: int
+) -> FitResult:
     from plncli.fitting import fit as run
     from plncli.inference import InferenceRule
     from plncli.optim.base import StopRule
+    from plncli.resampling import Resampling
 
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit
     stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
@@ -133,6 +137,7 @@ def _fitted(config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console,
         stop,
         say.step,
         InferenceRule(config.se, config.level, config.vcov),
+        resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
     )
     say.clear()
     return result
@@ -192,7 +197,11 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
 def _errors(result: FitResult) -> list[tuple[str, str]]:
     """The row about standard errors, if there are any."""
     found = result.inference
-    return [] if found is None else [("se", f"{found.method} in {found.seconds:.2f} s")]
+    if found is None:
+        return []
+    sizes = {"resamples": "fits", "clusters": "clusters"}
+    of = [f"of {found.facts[name]} {noun}" for name, noun in sizes.items() if name in found.facts]
+    return [("se", " ".join([found.method, *of, f"in {found.seconds:.2f} s"]))]
 
 
 def _report(say: Console, outcome: Outcome) -> None:

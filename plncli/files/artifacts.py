@@ -194,6 +194,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "evaluations": optimum.evaluations,
         "fit_seconds": optimum.seconds,
         "se": "none" if result.inference is None else result.inference.method,
+        **({} if result.inference is None else result.inference.facts),
         "level": None if result.inference is None else result.inference.level,
         "se_seconds": None if result.inference is None else result.inference.seconds,
         "total_seconds": outcome.total_seconds,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plncli.errors import ConfigError, PlncliError, UsageError, nearest
-from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES, SE_METHODS
+from plncli.names import CLUSTERED, COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES, RESAMPLING, SE_METHODS
 
 PLN = ("pln",)
 REGRESSIONS = ("logistic", "linear")
@@ -24,6 +24,7 @@ REGRESSIONS = ("logistic", "linear")
 INPUT, MODEL, OPTIMIZER, RUNTIME, OUTPUT = "Input", "Model", "Optimizer", "Where it runs", "Output"
 INFERENCE = "Standard errors"
 ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
+COUNTS = ("threads", "workers")  # texts, but a number in a file will do
 
 
 class Setting(NamedTuple):
@@ -165,9 +166,28 @@ class FitConfig:
         "auto",
         "Standard errors of the coefficients; auto: sandwich for pln, fisher (model-based) for the others.",
         INFERENCE,
-        choices=("auto", "sandwich", "fisher", *ROBUST, "none"),
+        choices=("auto", "sandwich", "fisher", *ROBUST, *RESAMPLING, "none"),
         latent=("sandwich",),
         regression=ROBUST,
+    )
+    cluster: str | None = _setting(
+        None,
+        "Samples that belong together, such as visits of a patient: a table, or a column of --covariates. Standard "
+        "errors then allow them to err together.",
+        INFERENCE,
+        metavar="FILE|COLUMN",
+        path="maybe",
+    )
+    resamples: int = _setting(
+        200, "Fits of --se bootstrap.", INFERENCE, check=lambda v: v >= 2, expects="an integer from 2"
+    )
+    workers: str = _setting(
+        "auto",
+        "Processes that share the fits of --se bootstrap or jackknife; auto: a core each, as far as memory goes.",
+        INFERENCE,
+        metavar="N|auto",
+        check=_threads,
+        expects="auto or an integer from 1",
     )
     level: float = _setting(
         0.95,
@@ -357,7 +377,7 @@ def _parsed(text: str, wanted: type) -> Any:
 
 def _converted(value: Any, wanted: type, name: str) -> Any:
     """A typed value as the wanted type, or None when it is none: an integer is a number too, and can count threads."""
-    if type(value) is int and (wanted is float or name == "threads"):
+    if type(value) is int and (wanted is float or name in COUNTS):
         return wanted(value)
     return value if type(value) is wanted else None
 
@@ -395,6 +415,12 @@ def check(config: FitConfig) -> None:
     if config.se not in SE_METHODS[config.model]:
         offered = ", ".join(SE_METHODS[config.model])
         raise UsageError(f"--se {config.se} is not for `plncli fit {config.model}`; choose one of {offered}.")
+    if config.cluster and config.se not in ("auto", "none", *CLUSTERED):
+        offered = ", ".join(method for method in CLUSTERED if method in SE_METHODS[config.model])
+        raise UsageError(
+            f"--se {config.se} takes samples as independent, but --cluster {config.cluster} says which belong "
+            f"together. Use --se {offered}, or leave one of the two out."
+        )
     if config.vcov and config.se == "none":
         raise UsageError("--vcov needs standard errors, but --se is none.")
     if config.covariance == "fixed" and not config.precision:

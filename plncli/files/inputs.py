@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
+COLUMNS = ("weights", "cluster")  # options that name a table of one column, or a column of the covariates
 LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
 HUGE = 1e100  # beyond it, sums of squares overflow
 MOST_OFFSET = 500.0  # beyond it, so does exp
@@ -97,11 +98,11 @@ def _match(config: FitConfig) -> Matched:
     _check_response(config, tables)
     known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
     formula = parse(config.formula, *known)
-    weight_column = _add_weights(config, tables)
+    weight_column, cluster_column = (_add_column(config, tables, option) for option in COLUMNS)
     main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
     precision = tables.pop("precision", None)
     notes = [note for table in tables.values() for note in table.notes]
-    if covariates and not formula.columns and not weight_column:
+    if covariates and not formula.columns and not (weight_column or cluster_column):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
     joined = check_orientation(join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names))
     used = tuple(dict.fromkeys((*formula.columns, *weight_column)))
@@ -153,6 +154,7 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
         O=tensor(O),
         w=tensor(w),
         K=None if K is None else torch.from_numpy(K).to(device=device),
+        clusters=None if "cluster" not in tables.by_option else _clusters(tables["cluster"]).to(device=device),
         samples=tables.samples,
         terms=design.terms,
         responses=responses,
@@ -168,34 +170,34 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
 def _read(config: FitConfig) -> dict[str, Table]:
     """The tables that are named by a path, by option."""
     tables: dict[str, Table] = {}
-    for option in ("counts", "response", "covariates", "offsets", "exposure", "weights", "precision"):
+    for option in ("counts", "response", "covariates", "offsets", "exposure", *COLUMNS, "precision"):
         path = getattr(config, option)
         belongs = config.model == "pln" or option not in ("counts", "precision")
         if not path or not belongs or (option == "response" and config.model == "pln"):
             continue
-        if option == "weights" and not _names_a_file(path, tables.get("covariates")):
+        if option in COLUMNS and not _names_a_file(option, path, tables.get("covariates")):
             continue
         tables[option] = read_table(path, option, sample_names=config.sample_names)
     return tables
 
 
-def _names_a_file(weights: str, covariates: Table | None) -> bool:
-    """Whether --weights names a file rather than a column of the covariates, which comes first."""
-    if covariates and weights in covariates.columns:
+def _names_a_file(option: str, name: str, covariates: Table | None) -> bool:
+    """Whether --weights, say, names a file rather than a column of the covariates, which comes first."""
+    if covariates and name in covariates.columns:
         return False
-    if covariates and not Path(weights).exists() and weights != "-":
-        hint = nearest(weights, covariates.columns)
-        raise DataError(f"--weights {weights} is neither a file nor a column of {covariates.name}.{hint}")
+    if covariates and not Path(name).exists() and name != "-":
+        hint = nearest(name, covariates.columns)
+        raise DataError(f"--{option} {name} is neither a file nor a column of {covariates.name}.{hint}")
     return True
 
 
-def _add_weights(config: FitConfig, tables: dict[str, Table]) -> tuple[str, ...]:
-    """Put a column of the covariates that --weights names beside the other tables; the name of that column."""
-    if not config.weights or "weights" in tables:
+def _add_column(config: FitConfig, tables: dict[str, Table], option: str) -> tuple[str, ...]:
+    """Put a column of the covariates that --weights, say, names beside the other tables; the name of that column."""
+    name = getattr(config, option)
+    if not name or option in tables:
         return ()
-    column = tables["covariates"].select([config.weights])
-    tables["weights"] = replace(column, option="weights", notes=())
-    return (config.weights,)
+    tables[option] = replace(tables["covariates"].select([name]), option=option, notes=())
+    return (name,)
 
 
 def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
@@ -423,6 +425,22 @@ def _weights(table: Table) -> np.ndarray:
     bad = ~((values >= 0) & (values <= HUGE))
     refuse(table, bad, "unusable weight", f"Weights must be numbers from 0 to {HUGE:g}.", values)
     return values[:, 0]
+
+
+def _clusters(table: Table) -> Tensor:
+    """(n,) codes 0, 1, ... of the clusters, in the order in which they come; texts or numbers name them."""
+    if len(table.columns) != 1:
+        raise DataError(
+            f"{table.name} has {len(table.columns)} columns besides the sample names; the clusters are one: "
+            f"{some(table.columns)}."
+        )
+    encoded = table.cells.column(0).combine_chunks().dictionary_encode()
+    if len(encoded.dictionary) == 1:
+        raise DataError(
+            f"All {len(table.samples)} samples are in one cluster (`{_label(encoded.dictionary[0].as_py())}` of "
+            f"{table.name}), which leaves nothing to compare. Give a column with a cluster for each sample."
+        )
+    return torch.from_numpy(encoded.indices.to_numpy().astype("int64"))
 
 
 def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndarray:

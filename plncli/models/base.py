@@ -45,6 +45,14 @@ class Model(Protocol):
     name: ClassVar[str]
     summary: ClassVar[str]
 
+    def fittable(self, data: Dataset) -> Tensor:
+        """(p,) booleans: the responses of which `data` say anything; `prepare` refuses the others."""
+        ...
+
+    def among(self, responses: Tensor) -> Model:
+        """The same model of some responses alone, given by index."""
+        ...
+
     def prepare(self, data: Dataset) -> Any:
         """Check `data` (DataError says what is wrong) and precompute; a frozen record with `.data`."""
         ...
@@ -141,15 +149,6 @@ class Latent(Protocol):
 
     def entropy(self, params: Params, prepared: Any) -> float:
         """Entropy of q in nats."""
-        ...
-
-
-@runtime_checkable
-class Marginal(Protocol):
-    """A model whose settings depend on which responses there are."""
-
-    def among(self, responses: Tensor) -> Model:
-        """The same model of some responses alone, given by index."""
         ...
 
 

@@ -56,6 +56,14 @@ class Linear:
     summary: ClassVar[str] = "linear regression of one or several responses, with their residual covariance"
     exact_preconditioner: ClassVar[bool] = True
 
+    def fittable(self, data: Dataset) -> Tensor:
+        """Responses that are not constant."""
+        return data.Y.amin(0) < data.Y.amax(0)
+
+    def among(self, responses: Tensor) -> Linear:
+        """The same."""
+        return self
+
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, X has full rank, and the residuals leave a covariance to be estimated."""
         if data.K is not None:
@@ -140,8 +148,8 @@ class Linear:
         return {"Sigma_unbiased": self._sigma(params, prepared) * factor}
 
     def default_se(self, prepared: Prepared) -> str:
-        """Model-based standard errors: they cost next to nothing."""
-        return "fisher"
+        """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters."""
+        return "fisher" if prepared.data.clusters is None else "robust"
 
     def uncertainty(
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]

@@ -101,6 +101,14 @@ class Logistic:
     summary: ClassVar[str] = "logistic regression of one or several 0/1 responses"
     exact_preconditioner: ClassVar[bool] = True
 
+    def fittable(self, data: Dataset) -> Tensor:
+        """Responses of two classes."""
+        return data.Y.amin(0) < data.Y.amax(0)
+
+    def among(self, responses: Tensor) -> Logistic:
+        """The same."""
+        return self
+
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, 0 or 1, and of two classes in each response, and that X has full rank."""
         if data.K is not None:
@@ -109,7 +117,7 @@ class Logistic:
         if not bool(binary.all()):
             names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
             raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
-        single = data.Y.amin(0) == data.Y.amax(0)
+        single = ~self.fittable(data)
         if bool(single.any()):
             names = some(
                 f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {data.n} samples)"
@@ -183,8 +191,8 @@ class Logistic:
         return {}
 
     def default_se(self, prepared: Prepared) -> str:
-        """Model-based standard errors: they cost next to nothing."""
-        return "fisher"
+        """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters."""
+        return "fisher" if prepared.data.clusters is None else "robust"
 
     def uncertainty(
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]

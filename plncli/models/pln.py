@@ -28,7 +28,14 @@ from plncli.models.pln_elbo import (
 )
 from plncli.models.pln_sandwich import Cells, sandwich, work
 from plncli.models.poisson import PoissonTable
-from plncli.models.uncertainty import Determined, Uncertainty, alone_finding, from_inverses, resting_on_one
+from plncli.models.uncertainty import (
+    Determined,
+    Uncertainty,
+    alone_finding,
+    cluster_correction,
+    from_inverses,
+    resting_on_one,
+)
 from plncli.names import COVARIANCES
 from plncli.separation import poisson_separation
 
@@ -98,6 +105,17 @@ class PLN:
 
     # -- preparation ---------------------------------------------------------------------------------------------
 
+    def fittable(self, data: Dataset) -> Tensor:
+        """Features with a count other than 0."""
+        return _counted(data)
+
+    def among(self, responses: Tensor) -> PLN:
+        """The model of some features alone: a precision that is given becomes that of their marginal distribution."""
+        if self.precision is None:
+            return self
+        Sigma = torch.linalg.inv(self.precision)[responses][:, responses]
+        return replace(self, precision=torch.linalg.inv(Sigma))
+
     def prepare(self, data: Dataset) -> Prepared:
         """Check counts and design, find separated cells, and split off nothing else yet."""
         _check_counts(data)
@@ -154,13 +172,6 @@ class PLN:
         if factor is None:
             raise DataError("The precision matrix is not positive definite; give one that is symmetric and invertible.")
         return partial(Fixed, Omega=Omega, factor=factor)
-
-    def among(self, responses: Tensor) -> PLN:
-        """The model of some features alone: a precision that is given becomes that of their marginal distribution."""
-        if self.precision is None:
-            return self
-        Sigma = torch.linalg.inv(self.precision)[responses][:, responses]
-        return replace(self, precision=torch.linalg.inv(Sigma))
 
     # -- the model, as optimizers see it --------------------------------------------------------------------------
 
@@ -429,7 +440,7 @@ class PLN:
             weighted = data.w[:, None] * self._means(params, prepared)
             found = from_inverses(method, basis, cells.at.inverse(weighted_grams(basis.Q, weighted)), missing)
             return replace(found, findings=(Finding("naive-standard-errors", NAIVE),))
-        alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p) & ~missing
+        alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p, data.clusters) & ~missing
         answer = sandwich(cells, missing | alone, cancelled)
         if answer is None:
             return Finding("no-standard-errors", "No standard errors: the curvature of the bound is not positive.")
@@ -460,19 +471,25 @@ class PLN:
             Sigma[latent[:, None], latent] = prepared.table.at(params["q"]).layer.covariance()
         Y = data.Y if prepared.counted is None else data.Y * prepared.counted
         at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
-        return Cells(prepared.basis, data.w, Y - A, A / (1.0 + 0.5 * A * S4), Sigma, self._joint(prepared), at)
+        clusters, factor = data.clusters, 1.0 if data.clusters is None else cluster_correction(data)
+        H = A / (1.0 + 0.5 * A * S4)
+        return Cells(prepared.basis, data.w, Y - A, H, Sigma, self._joint(prepared), at, clusters, factor)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Coefficients without a finite estimate, and features without extra-Poisson variance."""
         return tuple(f for f in (_separated(prepared), _open(prepared), _without_variance(prepared)) if f is not None)
 
 
+def _counted(data: Dataset) -> Tensor:
+    """(p,) features with a count other than 0."""
+    return (data.Y if data.K is None else data.Y * data.K).sum(0) > 0
+
+
 def _check_counts(data: Dataset) -> None:
     Y = data.Y if data.K is None else data.Y[data.K]
     if not bool(((Y >= 0) & (Y.round() == Y) & torch.isfinite(Y)).all()):
         raise DataError("Counts must be finite whole numbers of 0 or more; mark missing ones in the mask K.")
-    counted = data.Y if data.K is None else data.Y * data.K
-    empty = [data.responses[j] for j in (counted.sum(0) == 0).nonzero()[:, 0].tolist()]
+    empty = [data.responses[j] for j in (~_counted(data)).nonzero()[:, 0].tolist()]
     if empty:
         raise DataError(
             f"{len(empty)} features have no count at all: {some(empty)}. They tell nothing about the model; drop them."

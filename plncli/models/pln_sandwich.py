@@ -32,7 +32,8 @@ class Cells:
     """A fitted model, all features in their order: what every sandwich needs of it.
 
     basis: of the design; w: (n,); E: n×p, y − a, 0 where a cell does not count; H: n×p, see above; Sigma: p×p;
-    joint: (q,) features that are correlated with others, the rest stand by themselves; at: what is determined.
+    joint: (q,) features that are correlated with others, the rest stand by themselves; at: what is determined;
+    clusters: (n,) codes of samples whose scores are added up, or None, and the correction that goes with them.
     """
 
     basis: Basis
@@ -42,6 +43,8 @@ class Cells:
     Sigma: Tensor
     joint: Tensor
     at: Determined
+    clusters: Tensor | None = None
+    correction: float = 1.0
 
 
 def work(n: int, q: int, d: int) -> float:
@@ -70,7 +73,7 @@ def sandwich(cells: Cells, missing: Tensor, cancelled: Callable[[], bool] = lamb
             u[:, cells.joint] = solve(e[:, cells.joint, None] * q[:, None, :])
         return to_units(cells.basis, u)
 
-    return from_influence("sandwich", influence, cells.w, (d, p), missing)
+    return from_influence("sandwich", influence, cells.w, (d, p), missing, cells.clusters, cells.correction)
 
 
 def _single_inverses(cells: Cells, features: Tensor) -> Tensor:

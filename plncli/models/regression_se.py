@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: T
     """Covariance of least squares coefficients B (d×p).
 
     `fisher`: Sigma ⊗ (X'WX)^-1 with the unbiased Sigma = R'WR/(wbar − d) (p×p), and t statistics of wbar − d degrees of
-    freedom; or HC0 to HC3. wbar is the sum of the weights, which count samples.
+    freedom; or HC0 to HC3, or over G clusters, with t of G − 1. wbar is the sum of the weights, which count samples.
     """
     wbar = data.total_weight
     eye = torch.eye(data.d, dtype=B.dtype, device=B.device)
@@ -29,7 +30,8 @@ def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: T
         def leverage(rows: slice) -> Tensor:
             return basis.Q[rows].square().sum(1, keepdim=True) / wbar
 
-        return robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
+        found = robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
+        return found if data.clusters is None else replace(found, df=data.n_clusters - 1.0)
     half = to_units(design, eye).mT / wbar**0.5
     one = half @ half.mT
     return Uncertainty(

@@ -11,8 +11,9 @@ All is computed in an orthonormal basis of the design, and turned into the units
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Uncertainty:
 
     blocks: p×d×d, the covariance of each response's own coefficients, nan in the rows and columns of those without
     one; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside and terms inside (entry j·d + k is
-    term k of response j); df: degrees of freedom of the t statistics, inf for z.
+    term k of response j); df: degrees of freedom of the t statistics, inf for z; facts: for the summary, by name.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Uncertainty:
     covariance: Callable[[], Tensor] = field(repr=False)
     df: float = math.inf
     findings: tuple[Finding, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variance(self) -> Tensor:
@@ -119,9 +121,23 @@ def to_units(basis: Basis | ImplicitBasis, rows: Tensor) -> Tensor:
 
 
 def from_influence(
-    method: str, influence: Callable[[slice], Tensor], w: Tensor, shape: tuple[int, int], missing: Tensor
+    method: str,
+    influence: Callable[[slice], Tensor],
+    w: Tensor,
+    shape: tuple[int, int],
+    missing: Tensor,
+    clusters: Tensor | None = None,
+    correction: float = 1.0,
 ) -> Uncertainty:
-    """The sandwich from influences: `influence(rows)` is b×p×d in the units of X; shape = (d, p); missing: d×p."""
+    """The sandwich from influences: `influence(rows)` is b×p×d in the units of X; shape = (d, p); missing: d×p.
+
+    clusters: (n,) codes; the influences of a cluster are added up before they are squared, since its samples may err
+    together (Liang & Zeger 1986), and what comes out is multiplied by `correction`.
+    """
+    facts: dict[str, Any] = {}
+    if clusters is not None:
+        sums = (correction**0.5) * _by_cluster(influence, w, clusters, shape)
+        influence, w, facts = (lambda rows: sums[rows]), w.new_ones(len(sums)), {"clusters": len(sums)}
     (d, p), n = shape, len(w)
     own = w.new_zeros((p, d, d))
     for rows in blocks(n, p * d):
@@ -135,7 +151,16 @@ def from_influence(
             V.addmm_(u.mT, u)
         return without(V, missing)
 
-    return Uncertainty(method, own_without(own, missing), covariance)
+    return Uncertainty(method, own_without(own, missing), covariance, facts=facts)
+
+
+def _by_cluster(influence: Callable[[slice], Tensor], w: Tensor, clusters: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Weighted sums of the influences of each cluster, G×p×d."""
+    d, p = shape
+    sums = w.new_zeros((int(clusters.max()) + 1, p, d))
+    for rows in blocks(len(w), p * d):
+        sums.index_add_(0, clusters[rows], w[rows, None, None] * influence(rows))
+    return sums
 
 
 def from_inverses(method: str, basis: Basis | ImplicitBasis, inverses: Tensor, missing: Tensor) -> Uncertainty:
@@ -168,11 +193,14 @@ def without(V: Tensor, missing: Tensor) -> Tensor:
     return V
 
 
-def resting_on_one(basis: Basis, w: Tensor, kept: Tensor | None, at: Determined, p: int) -> Tensor:
-    """Coefficients (d×p) that rest on a sample which alone determines some direction of the design.
+def resting_on_one(
+    basis: Basis, w: Tensor, kept: Tensor | None, at: Determined, p: int, clusters: Tensor | None = None
+) -> Tensor:
+    """Coefficients (d×p) that rest on a sample, or cluster, which alone determines some direction of the design.
 
     Such a sample has leverage 1: it is fitted exactly, whatever it is, and its score is 0, so a sandwich would give the
-    coefficient a variance that leaves it out. kept: n×p cells that count (None: all).
+    coefficient a variance that leaves it out. So has such a cluster, and the sum of its scores. kept: n×p cells that
+    count (None: all); clusters: (n,) codes.
     """
     Q = basis.Q
     root = torch.where(at.free, 0.0, at.gram.clamp_min(torch.finfo(w.dtype).tiny).rsqrt())
@@ -180,6 +208,13 @@ def resting_on_one(basis: Basis, w: Tensor, kept: Tensor | None, at: Determined,
     out = torch.zeros((basis.T.shape[0], len(half)), dtype=torch.bool, device=w.device)
     units = to_units(basis, half.mT).mT  # T^-1 G^-½
     size = torch.linalg.vector_norm(units, dim=2)
+    if clusters is not None:
+        for j in range(len(half)):
+            z = (Q @ half[j]) * (w if kept is None else w * kept[:, j]).sqrt()[:, None]
+            shares, directions = torch.linalg.eigh(_grams_by_cluster(z, clusters))
+            for g, k in (shares > ALONE).nonzero().tolist():
+                out[:, j] |= (units[j] @ directions[g, :, k]).abs() > 1e-6 * size[j]
+        return out.expand(-1, p)
     for rows in blocks(len(Q), len(half) * Q.shape[1]):
         z = torch.einsum("il,jlk->ijk", Q[rows] * w[rows, None].sqrt(), half)
         alone = (z.square().sum(2) > ALONE) & (True if kept is None else kept[rows] > 0)
@@ -188,14 +223,24 @@ def resting_on_one(basis: Basis, w: Tensor, kept: Tensor | None, at: Determined,
     return out.expand(-1, p)
 
 
+def _grams_by_cluster(z: Tensor, clusters: Tensor) -> Tensor:
+    """Sums of z_i z_i' over each cluster, G×d×d; z: n×d."""
+    d = z.shape[1]
+    grams = z.new_zeros((int(clusters.max()) + 1, d, d))
+    for rows in blocks(len(z), d * d):
+        grams.index_add_(0, clusters[rows], z[rows, :, None] * z[rows, None, :])
+    return grams
+
+
 def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
     """The sentence about coefficients (d×p, True) without a robust standard error because of `resting_on_one`."""
     cells = tuple((data.responses[j], data.terms[k]) for j, k in missing.mT.nonzero().tolist())
     if not cells:
         return ()
     told = some((f"{response} ({term})" for response, term in cells), 6)
+    one = "sample" if data.clusters is None else "cluster"
     message = (
-        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single sample, whose own "
+        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single {one}, whose own "
         f"error nothing tells: {told}."
     )
     return (Finding("single-sample", message, tuple(dict.fromkeys(r for r, _ in cells)), cells),)
@@ -218,12 +263,17 @@ def robust(
     sample of weight 1. hc0: scores as they are; hc1: times n/(n − d), n the sum of the weights; hc2, hc3: residuals
     divided by sqrt(1 − h), 1 − h. They are those of R's sandwich::vcovHC for lm and glm. `robust` is hc3, whose tests
     keep their size best in small samples (Long & Ervin 2000).
+
+    With clusters `robust` adds up the scores of each, times G/(G − 1) · (n − 1)/(n − d), G clusters (Cameron & Miller
+    2015, section II.B): what Stata and statsmodels compute.
     """
-    method = "hc3" if method == "robust" else method
+    clusters = data.clusters
+    if clusters is None and method == "robust":
+        method = "hc3"
     d, p = basis.T.shape[0], residuals.shape[1]
     w = data.w
     at = at or Determined.by(basis.Q, w, kept)
-    alone = resting_on_one(basis, w, kept, at, p) & ~missing
+    alone = resting_on_one(basis, w, kept, at, p, clusters) & ~missing
     total = float(w.sum())
     half = to_units(basis, inverses).mT  # T^-1 H^-1, p×d×d
     correction = math.sqrt(total / (total - d)) if total > d else math.nan
@@ -237,5 +287,13 @@ def robust(
             e = e / (left.sqrt() if method == "hc2" else left)
         return torch.einsum("jkl,il,ij->ijk", half, basis.Q[rows], e)
 
-    found = from_influence(method, influence, w, (d, p), missing | alone)
+    few = math.nan if total <= d else (total - 1.0) / (total - d)
+    factor = 1.0 if clusters is None else cluster_correction(data) * few
+    found = from_influence(method, influence, w, (d, p), missing | alone, clusters, factor)
     return replace(found, findings=alone_finding(alone, data))
+
+
+def cluster_correction(data: Dataset) -> float:
+    """G/(G − 1), G clusters; nan for one, which tells nothing."""
+    G = data.n_clusters
+    return G / (G - 1.0) if G > 1 else math.nan

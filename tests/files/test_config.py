@@ -167,7 +167,10 @@ def test_a_bad_flag_is_a_usage_error() -> None:
         ({"model": "linear"}, "needs a response: --response FILE, or --covariates FILE"),
         ({"offsets": "o.csv", "exposure": "e.csv"}, "Both --offsets o.csv and --exposure e.csv are set; give one."),
         ({"covariance": "fixed"}, "--covariance fixed needs the precision matrix: --precision FILE."),
-        ({"se": "hc3"}, "--se hc3 is not for `plncli fit pln`; choose one of auto, sandwich, fisher, none."),
+        (
+            {"se": "hc3"},
+            "--se hc3 is not for `plncli fit pln`; choose one of auto, sandwich, fisher, bootstrap, jackknife, none.",
+        ),
         ({"se": "none", "vcov": True}, "--vcov needs standard errors, but --se is none."),
         ({"precision": "q.csv"}, "--precision goes with --covariance fixed, but --covariance is full."),
         ({"model": "linear", "response": "y.csv", "missing": "keep"}, "--missing keep is for counts"),
