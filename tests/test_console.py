@@ -53,6 +53,29 @@ def test_on_a_terminal_progress_is_drawn_and_erased(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("terminal")
+def test_counting_is_drawn_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say = Console()
+    count = say.counting("bootstrap")
+    count(1, 4)
+    assert capsys.readouterr().err.startswith(f"{console.CLEAR}bootstrap: 1 of 4 fits")
+    say.clear()
+    assert capsys.readouterr().err == console.CLEAR
+
+
+def test_counting_is_told_now_and_then_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    count = Console().counting("jackknife")
+    for number in range(1, 101):
+        count(number, 100)
+        now += 1.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"jackknife: {n} of 100 fits, about {100 - n} s to go" for n in (32, 63, 94)]
+
+
+@pytest.mark.usefixtures("terminal")
 def test_colour_is_left_out_where_no_color_is_set(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from plncli import memory, runtime
 from plncli.errors import DeviceError
-from plncli.memory import Fit, check
+from plncli.memory import Fit, check, workers
 
 Cli = Callable[..., Any]
 GB = 1e9
@@ -48,6 +48,15 @@ def test_a_refused_optimizer_or_covariance_is_named() -> None:
         check(Fit("pln", "lbfgs", "full", 50_000, 2_000, 3, "float64"), 60 * GB, "cpu")
     with pytest.raises(DeviceError, match="--covariance diagonal"):
         check(Fit("pln", "newton-cg", "full", 100, 20_000, 1, "float64"), 10 * GB, "cpu")
+
+
+def test_workers_are_as_many_as_asked_for_and_as_memory_takes() -> None:
+    small = Fit("pln", "newton-cg", "full", 100, 10, 2, "float64")
+    assert workers(small, None, "auto", 8) == 8
+    assert workers(small, 100 * GB, "3", 8) == 3
+    assert workers(small, 1.3 * GB, "auto", 8) == 3
+    assert workers(PLN, 60 * GB, "auto", 8) == 1
+    assert workers(PLN, 10 * GB, "auto", 8) == 1  # the fit itself is refused by `check`
 
 
 def test_a_small_table_asks_for_little() -> None:

@@ -109,7 +109,7 @@ def test_replicates_are_the_optima_of_their_resamples() -> None:
         assert torch.allclose(task.replicate(index).B, again.estimates["B"], atol=5e-3)
 
 
-@pytest.mark.parametrize("p", [1, 3])
+@pytest.mark.parametrize("p", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_they_agree_with_the_sandwich_where_all_hold(p: int) -> None:
     """Well measured counts; a standard error of 100 resamples is off by about 7 %."""
     data, *_ = pln_table(200, p, mean=2.5, seed=p)
@@ -136,12 +136,12 @@ def test_they_agree_with_fisher_in_logistic_regression() -> None:
 @pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
 def test_clusters_of_one_change_nothing_and_copies_are_seen_through(method: str) -> None:
     data = gaussian(30)
-    plain = with_se("linear", data, method).inference
-    alone = with_se("linear", Dataset(data.Y, data.X, data.O, data.w, clusters=torch.arange(30)), method).inference
+    plain = with_se("linear", data, method, 50).inference
+    alone = with_se("linear", Dataset(data.Y, data.X, data.O, data.w, clusters=torch.arange(30)), method, 50).inference
     assert torch.equal(plain.covariance, alone.covariance)
     twice = torch.arange(30).repeat_interleave(2)
     copied = Dataset(data.Y[twice], data.X[twice], data.O[twice], data.w[twice], clusters=twice)
-    assert torch.allclose(with_se("linear", copied, method).inference.covariance, plain.covariance, rtol=1e-7)
+    assert torch.allclose(with_se("linear", copied, method, 50).inference.covariance, plain.covariance, rtol=1e-7)
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------
@@ -192,15 +192,15 @@ def test_features_without_counts_in_a_resample_are_counted() -> None:
     Y[:, 2] = 0.0
     Y[:3, 2] = torch.tensor([1.0, 2.0, 1.0], dtype=F)
     data = dataset(Y, data.X)
-    task, result = task_of("pln", data, "bootstrap", 100)
-    without = [index for index in range(100) if not bool(task.weights(index)[:3].any())]
+    task, result = task_of("pln", data, "bootstrap", 40)
+    without = [index for index in range(40) if not bool(task.weights(index)[:3].any())]
     B = task.replicate(without[0]).B
     assert bool(B[:, 2].isnan().all())
     times = task.weights(without[0])
     rows = torch.arange(40).repeat_interleave(times)
     alone = fit(PLN(), Dataset(Y[rows][:, :2], data.X[rows], data.O[rows], data.w[rows])).estimates["B"]
     assert torch.allclose(B[:, :2], alone, atol=5e-3)
-    found = resampled(task, result.estimates["B"], Resampling(100), lambda: False)
+    found = resampled(task, result.estimates["B"], Resampling(40), lambda: False)
     assert isinstance(found, Uncertainty)
     (told,) = [finding for finding in found.findings if finding.code == "not-finite-in-resamples"]
     assert ("y3", "x1") in told.cells
@@ -363,7 +363,7 @@ def test_a_time_limit_ends_a_bootstrap() -> None:
     data, *_ = pln_table(50, 3)
     from plncli.optim.base import StopRule
 
-    stop = StopRule(time_limit=1.0)
+    stop = StopRule(time_limit=0.5)
     result = fit(PLN(), data, stop=stop, inference=InferenceRule("bootstrap"), resampling=Resampling(10**5))
     assert result.converged
     assert result.inference is None

@@ -139,8 +139,8 @@ def test_a_misspelt_variable_is_told() -> None:
 
 
 def test_numbers_may_come_as_the_text_of_a_flag() -> None:
-    found = resolved(flags={"tol": "1e-8", "max_iter": "7", "seed": "3", "threads": "2"})
-    assert (found.tol, found.max_iter, found.seed, found.threads) == (1e-8, 7, 3, "2")
+    found = resolved(flags={"tol": "1e-8", "max_iter": "7", "seed": "3", "threads": "2", "workers": "3"})
+    assert (found.tol, found.max_iter, found.seed, found.threads, found.workers) == (1e-8, 7, 3, "2", "3")
 
 
 def test_a_regression_is_not_offered_what_only_a_latent_layer_has() -> None:
@@ -172,6 +172,11 @@ def test_a_bad_flag_is_a_usage_error() -> None:
             "--se hc3 is not for `plncli fit pln`; choose one of auto, sandwich, fisher, bootstrap, jackknife, none.",
         ),
         ({"se": "none", "vcov": True}, "--vcov needs standard errors, but --se is none."),
+        (
+            {"model": "linear", "response": "y.csv", "se": "hc3", "cluster": "plot"},
+            "--se hc3 takes samples as independent, but --cluster plot says which belong together. Use --se robust, "
+            "bootstrap, jackknife, or leave one of the two out.",
+        ),
         ({"precision": "q.csv"}, "--precision goes with --covariance fixed, but --covariance is full."),
         ({"model": "linear", "response": "y.csv", "missing": "keep"}, "--missing keep is for counts"),
         (

@@ -307,6 +307,26 @@ def test_depth_note(here: Path) -> None:
     assert not any("no offset is given" in note for note in read(exposure="exposure.csv").notes)
 
 
+def test_clusters_are_codes_of_any_labels(here: Path) -> None:
+    settings = {"covariates": "covariates.csv", "formula": "~ x"}
+    got = read(cluster="tree", **settings)
+    labels = covariates().loc[list(got.data.samples), "tree"]
+    assert got.data.clusters.tolist() == list(pd.factorize(labels)[0])
+    assert not any("only used to match" in note for note in read(cluster="tree", covariates="covariates.csv").notes)
+    numbers = [2.0, 2.0, 7.0] * (N // 3)
+    pd.DataFrame({"plot": numbers}, index=SAMPLES).iloc[::-1].to_csv("plots.csv")
+    assert read(cluster="plots.csv").data.clusters.tolist() == [0, 0, 1] * (N // 3)
+    refused(DataError, "--cluster tre is neither a file nor a column of covariates.csv. Did", cluster="tre", **settings)
+    pd.DataFrame({"plot": ["a"] * N}, index=SAMPLES).to_csv("plots.csv")
+    refused(DataError, "All 12 samples are in one cluster (`a` of plots.csv)", cluster="plots.csv")
+    pd.DataFrame({"plot": ["a", "b"] * (N // 2), "more": 1}, index=SAMPLES).to_csv("plots.csv")
+    refused(DataError, "the clusters are one: plot, more", cluster="plots.csv")
+    pd.DataFrame({"plot": ["a", None, "b", None] * (N // 4)}, index=SAMPLES).to_csv("plots.csv")
+    refused(DataError, "6 missing entries", cluster="plots.csv")
+    dropped = read(cluster="plots.csv", missing="drop")
+    assert "6 samples left out, because plots.csv has missing entries for them" in " ".join(dropped.notes)
+
+
 def test_weights(here: Path) -> None:
     settings = {"covariates": "covariates.csv", "formula": "~ x"}
     got = read(weights="w", **settings)
