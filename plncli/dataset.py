@@ -59,6 +59,8 @@ class Dataset:
             raise DataError(f"The table to explain is empty ({n} samples × {p} columns).")
         if not bool((self.w > 0).all()):
             raise DataError("Sample weights must be positive; leave out samples of weight zero.")
+        if self.clusters is not None and self.clusters.unique().tolist() != list(range(self.n_clusters)):
+            raise DataError("Clusters must be numbered 0, 1, 2, ... without a gap.")
 
     @property
     def n(self) -> int:
@@ -83,7 +85,7 @@ class Dataset:
     @property
     def n_clusters(self) -> int:
         """Number of clusters; n when each sample is by itself."""
-        return self.n if self.clusters is None else len(self.clusters.unique())
+        return self.n if self.clusters is None else int(self.clusters.max()) + 1
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
         """The same data on another device or in another floating dtype."""
@@ -94,14 +96,13 @@ class Dataset:
         return replace(self, **moved)
 
     def take(self, rows: Tensor, times: Tensor) -> Dataset:
-        """Some samples, each as often as `times` says: by their weight."""
-        names = tuple(self.samples[i] for i in rows.tolist())
-        per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K", "clusters")}
+        """Some samples, each as often as `times` says, by their weight; which cluster they are of is left behind."""
+        per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K")}
         taken: dict[str, Any] = {
             letter: None if tensor is None else tensor[rows] for letter, tensor in per_sample.items()
         }
-        taken |= {"w": self.w[rows] * times.to(self.w), "samples": names}
-        return replace(self, **taken)
+        names = tuple(self.samples[i] for i in rows.tolist())
+        return replace(self, w=self.w[rows] * times.to(self.w), clusters=None, samples=names, **taken)
 
     def among(self, terms: Tensor, features: Tensor) -> Dataset:
         """Some columns of the design and of the table to explain, by index."""

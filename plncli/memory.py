@@ -19,7 +19,7 @@ BLOCKS = 1 << 23
 
 @dataclass(frozen=True)
 class Fit:
-    """What the memory of a fit depends on; `digits` is its dtype."""
+    """What the memory of a fit depends on; `digits`: its dtype, `resamples`: how many fits standard errors take."""
 
     model: str
     optimizer: str
@@ -28,13 +28,14 @@ class Fit:
     p: int
     d: int
     digits: str
+    resamples: int = 0
 
     def needs(self) -> float:
         """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
 
         pln: 52 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
-        p×d×d for the standard errors, and
-        nothing that grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
+        p×d×d for the standard errors, and nothing that grows with n×d unless the design is ill-conditioned, which takes
+        3 n×d more. Each resample leaves p×d, three times.
         """
         n, p, d = self.n, self.p, self.d
         hessians, blocks = 6 * p * d * d, min(BLOCKS, 20 * n * max(p, d))
@@ -46,7 +47,7 @@ class Fit:
             numbers = 7 * n * p + hessians + blocks
         else:
             numbers = n * p + 6 * p * p + 3 * p * d * d + blocks
-        return float(numbers * (4 if self.digits == "float32" else 8))
+        return float(numbers * (4 if self.digits == "float32" else 8) + 3 * self.resamples * p * d * 8)
 
     def alternatives(self) -> Iterator[tuple[str, Fit]]:
         """Changes that may make it fit, as words and as what it would be."""
@@ -63,8 +64,9 @@ def workers(fit: Fit, free: float | None, asked: str, cores: int) -> int:
     wanted = cores if asked == "auto" else int(asked)
     if free is None:
         return wanted
-    data = (2 * fit.n * fit.p + fit.n * fit.d) * (4 if fit.digits == "float32" else 8)
-    return max(1, min(wanted, int(free / (fit.needs() + 2.0 * data + PROCESS))))
+    one = replace(fit, optimizer="newton-cg", resamples=0)
+    data = 2 * (2 * fit.n * fit.p + fit.n * fit.d) * (4 if fit.digits == "float32" else 8)
+    return max(1, min(wanted, int(free / (one.needs() + data + PROCESS))))
 
 
 def check(fit: Fit, free: float | None, device: str) -> None:

@@ -101,8 +101,7 @@ class Task:
 
         Jackknife estimates lie closer together, by the square root of their number: they are taken that much further.
         """
-        units = torch.arange(data.n) if data.clusters is None else data.clusters.cpu()
-        count = int(units.max()) + 1
+        units, count = torch.arange(data.n) if data.clusters is None else data.clusters.cpu(), data.n_clusters
         draws = torch.randint(2**62, (rule.resamples,), generator=torch.Generator().manual_seed(rule.seed))
         far = FAR if method == "bootstrap" else FAR / count
         known = {symbol: init[symbol] for symbol in INIT if symbol in init}
@@ -259,14 +258,13 @@ def _not_finite(task: Task, names: list[tuple[str, str, int]], bad: list[bool], 
         (f"{r} ({t}) in {k}{'*' * none}" for (r, t, k), none in zip(names, bad, strict=True)),
         12,
     )
+    gone = "not drawn" if task.method == "bootstrap" else "left out"
     rest = "" if all(bad) else " The others' are those of the fits in which they are finite."
     rule = f" {sum(bad)} of them (*) therefore have no standard error." if any(bad) else ""
     message = (
         f"{counted(len(names), 'coefficient')} without a finite estimate in some of the {number} fits of the "
-        f"{task.method}, for the few samples that they rest on were not drawn: {told}.{rule}{rest}"
+        f"{task.method}, for the few samples that they rest on were {gone}: {told}.{rule}{rest}"
     )
-    if task.method == "jackknife":
-        message = message.replace("were not drawn", "were left out")
     cells = tuple((response, term) for response, term, _ in names)
     return Finding("not-finite-in-resamples", message, tuple(dict.fromkeys(r for r, _ in cells)), cells)
 
@@ -380,6 +378,8 @@ def _attend(
         return
     except (OSError, EOFError, pickle.UnpicklingError):
         answers.put((-1, WorkerLost(_lost(process.wait()))))
+    except BaseException as error:  # noqa: BLE001 (it is raised again where the work is waited for)
+        answers.put((-1, error))
 
 
 def _lost(code: int) -> str:

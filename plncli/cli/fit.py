@@ -111,12 +111,15 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
 
     data = read.data
     covariance = config.covariance if config.model == "pln" else None
-    planned = memory.Fit(config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name)
+    resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
+    planned = memory.Fit(
+        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples
+    )
     free = runtime.free_memory(where.device)
     memory.check(planned, free, where.device_name)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
     told = f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
-    return told, memory.workers(replace(planned, optimizer="newton-cg"), free, config.workers, runtime.ALL_THREADS)
+    return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS)
 
 
 def _fitted(
