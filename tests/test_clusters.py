@@ -147,3 +147,9 @@ def test_one_cluster_tells_nothing() -> None:
     found = inferred("pln", replace(data, clusters=torch.zeros(40, dtype=torch.long)))
     assert bool(found.std_error.isnan().all())
     assert math.isnan(float(found.covariance[0, 0]))
+
+
+def test_clusters_are_numbered_without_a_gap() -> None:
+    data, *_ = pln_table(6, 2)
+    with pytest.raises(DataError, match="without a gap"):
+        replace(data, clusters=torch.tensor([0, 1, 3, 3, 0, 1]))

@@ -24,7 +24,7 @@ from plncli.names import MODEL_NAMES
 if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
-    from plncli.models.base import Model
+    from plncli.models.base import Init, Model
     from plncli.optim.base import Optimizer
     from plncli.results import FitResult
     from plncli.runtime import Runtime
@@ -79,13 +79,14 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             read = inputs.load(config, device=where.device, dtype=where.dtype)
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
+            init = _init(config, read, say)
             memory_told, workers = _check_memory(config, read, where)
             if dry_run:
                 model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
                 say.note(memory_told)
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            result = _fitted(config, read, optimizer, say, state, workers)
+            result = _fitted(config, read, optimizer, init, say, state, workers)
             code = _exit_code(config, result, state)
             outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
             _report(say, outcome)
@@ -122,8 +123,25 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
     return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS)
 
 
+def _init(config: FitConfig, read: Inputs, say: Console) -> Init | None:
+    """The estimates that --init names."""
+    if not config.init:
+        return None
+    from plncli.files.starting import initial
+
+    init, told = initial(Path(config.init), config.model, read.data)
+    say.note(told)
+    return init
+
+
 def _fitted(
-    config: FitConfig, read: Inputs, optimizer: Optimizer, say: Console, state: Cancellation, workers: int
+    config: FitConfig,
+    read: Inputs,
+    optimizer: Optimizer,
+    init: Init | None,
+    say: Console,
+    state: Cancellation,
+    workers: int,
 ) -> FitResult:
     from plncli.fitting import fit as run
     from plncli.inference import InferenceRule
@@ -140,6 +158,7 @@ def _fitted(
         stop,
         say.step,
         InferenceRule(config.se, config.level, config.vcov),
+        init=init,
         resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
     )
     say.clear()

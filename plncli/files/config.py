@@ -138,6 +138,13 @@ class FitConfig:
     optimizer: str = _setting(
         "newton-cg", "How the objective is minimised.", OPTIMIZER, choices=OPTIMIZER_NAMES, latent=("vem",)
     )
+    init: str | None = _setting(
+        None,
+        "Start from an earlier fit of the same or like tables: the same optimum, in fewer steps.",
+        OPTIMIZER,
+        metavar="RUN",
+        path="folder",
+    )
     learning_rate: float | None = _setting(
         None,
         "Step of a first-order optimizer; each has its own default.",
