@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plncli.arrays import Params
+from plncli.arrays import Evaluated, Params
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FitError
@@ -25,6 +25,7 @@ from plncli.models.base import (
     Model,
     Preconditioned,
     Revisable,
+    Separable,
     Uncertain,
 )
 from plncli.models.uncertainty import Interrupted, Uncertainty
@@ -171,12 +172,15 @@ def _few_clusters(data: Dataset) -> tuple[Finding, ...]:
 def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
     """What an optimizer needs to know of a model on its data."""
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
+    parts: Callable[[Params], dict[str, Evaluated]] | None = None
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
     if isinstance(model, Preconditioned):
         precondition = lambda params: model.preconditioner(params, prepared)  # noqa: E731
         curvature = lambda params: model.curvature(params, prepared)  # noqa: E731
+    if isinstance(model, Separable):
+        parts = lambda params: model.parts(params, prepared)  # noqa: E731
     if isinstance(model, Alternating):
 
         def alternate(params: Params) -> Problem:
@@ -190,6 +194,7 @@ def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
         scale=prepared.data.total_weight,
         precondition=precondition,
         exact=getattr(model, "exact_preconditioner", False),
+        parts=parts,
         curvature=curvature,
         alternate=alternate,
         degenerate=degenerate,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from plncli.arrays import Params
+from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -98,6 +98,15 @@ class Preconditioned(Protocol):
 
     def curvature(self, params: Params, prepared: Any) -> Params:
         """Positive estimate of the Hessian's diagonal at `params`."""
+        ...
+
+
+@runtime_checkable
+class Separable(Protocol):
+    """A model whose objective is a sum of parts, one for each parameter, that know their own derivatives."""
+
+    def parts(self, params: Params, prepared: Any) -> dict[str, Evaluated]:
+        """The parts at `params`, by parameter: what autograd finds in `objective`, without its bookkeeping."""
         ...
 
 

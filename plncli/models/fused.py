@@ -7,19 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-
-class Evaluated(Protocol):
-    """An objective at one point."""
-
-    value: Tensor
-
-    def gradient(self) -> Tensor:
-        """Gradient there, a new tensor of the point's shape."""
-        ...
-
-    def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, a new tensor of the point's shape."""
-        ...
+from plncli.arrays import Evaluated
 
 
 class Source(Protocol):

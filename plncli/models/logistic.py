@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from plncli.arrays import Params
+from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.likelihoods import bernoulli_loglik
@@ -142,6 +142,10 @@ class Logistic:
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij)."""
         return Loss.apply(params["gamma"], prepared)
+
+    def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
+        """The one part there is."""
+        return {"gamma": prepared.at(params["gamma"])}
 
     def plain_start(self, prepared: Prepared) -> Params:
         """The same start."""

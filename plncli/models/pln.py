@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.arrays import Params
+from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, counted, some
 from plncli.likelihoods import log_factorial, poisson_deviance
@@ -197,6 +197,13 @@ class PLN:
         """Minus the ELBO in nats, constants included."""
         loss = objective(params["q"], prepared.table)
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
+
+    def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
+        """The latent features and those on the boundary, which have nothing to do with each other."""
+        parts: dict[str, Evaluated] = {"q": prepared.table.at(params["q"])}
+        if "gamma" in params:
+            parts["gamma"] = prepared.boundary.at(params["gamma"])
+        return parts
 
     def plain_start(self, prepared: Prepared) -> Params:
         """The start of `plain_objective`: M and psi by their own names."""

@@ -173,48 +173,70 @@ def feature_preconditioner(q: Tensor, table: LatentTable) -> Callable[[Tensor], 
     almost all omega, and without F the preconditioner takes the flat directions for steep ones.
     """
     at = table.at(q)
-    MM, Mpsi, psipsi = block_curvature(at)
-    ratio = Mpsi / psipsi
-    inverse = (MM - ratio * Mpsi).reciprocal_()
-    omega = at.layer.precision
-    bends: list[tuple[Tensor, Callable[[Tensor], Tensor]]] = []
-    if table.centre is None:
-        Q = table.Q if table.w is None else table.Q * table.w[:, None]
-        share = weigh(table, 1.0 / omega - weigh(table, inverse))
-        inner = _pseudo_inverse(weighted_grams(table.Q, share))
-        bends.append((Q, lambda c: torch.einsum("pij,jp->ip", inner, c)))
-    steep = at.layer.bent(BENT)
-    if steep is not None:
-        F, leverage = steep
-        gain = 1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ inverse)
-        bends.append((F, lambda c: gain * c))
-
-    own = psipsi.reciprocal_()
-
-    def features(v_M: Tensor, v_psi: Tensor) -> tuple[Tensor, Tensor]:
-        first = torch.addcmul(v_M, ratio, v_psi, value=-1.0).mul_(inverse)
-        z_M = first
-        for F, solve in bends:
-            z_M = torch.addcmul(z_M, F @ solve(F.mT @ first), inverse)
-        return z_M, (v_psi * own).addcmul_(ratio, z_M, value=-1.0)
-
-    flat = _flat_directions(at, features)
+    blocks = _FeatureBlocks(at)
+    flat = _flat_directions(at, blocks)
+    if flat is None:
+        return blocks
+    W, inner = flat
 
     def apply(v: Tensor) -> Tensor:
-        z_M, z_psi = features(v[0], v[1])
-        if flat is not None:
-            W_M, W_psi, inner = flat
-            c = inner @ ((W_M * v[0]).sum(0) + (W_psi * v[1]).sum(0))
-            z_M, z_psi = torch.addcmul(z_M, W_M, c), torch.addcmul(z_psi, W_psi, c)
-        return torch.stack([z_M, z_psi])
+        z = blocks(v)
+        c = inner @ (W * v).flatten(0, 1).sum(0)
+        return z.addcmul_(W, c)
 
     return apply
 
 
+class _FeatureBlocks:
+    """The approximate inverse of each feature's block, on 2×n×p."""
+
+    def __init__(self, at: Evaluation) -> None:
+        table, omega = at.table, at.layer.precision
+        MM, Mpsi, psipsi = block_curvature(at)
+        self._ratio = Mpsi / psipsi
+        self._inverse = torch.addcmul(MM, self._ratio, Mpsi, value=-1.0).reciprocal_()
+        self._own = psipsi.reciprocal_()
+        directions: list[Tensor] = []
+        gains: list[Tensor] = []
+        self._design: Tensor | None = None
+        if table.centre is None:
+            directions.append(table.Q if table.w is None else table.Q * table.w[:, None])
+            self._design = _pseudo_inverse(weighted_grams(table.Q, weigh(table, 1.0 / omega - weigh(table, self._inverse))))
+        steep = at.layer.bent(BENT)
+        if steep is not None:
+            F, leverage = steep
+            directions.append(F)
+            gains.append(1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ self._inverse))
+        if self._design is not None and self._design.shape[1] == 1:  # a gain like the others
+            gains.insert(0, self._design[:, :, 0].mT)
+            self._design = None
+        self._F = torch.cat(directions, 1) if directions else None
+        self._gain = torch.cat(gains) if gains else None
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """The inverse times v."""
+        z = torch.empty_like(v)
+        first = torch.addcmul(v[0], self._ratio, v[1], value=-1.0, out=z[0]).mul_(self._inverse)
+        if self._F is not None:
+            first.addcmul_(self._F @ self._solve(self._F.mT @ first), self._inverse)
+        torch.mul(v[1], self._own, out=z[1]).addcmul_(self._ratio, first, value=-1.0)
+        return z
+
+    def _solve(self, c: Tensor) -> Tensor:
+        """The inner inverse of Woodbury's formula, on (d + m)×p."""
+        if self._design is None:
+            return c.mul_(self._gain)
+        d = self._design.shape[1]
+        c[:d] = torch.einsum("pij,jp->ip", self._design, c[:d])
+        if self._gain is not None:
+            c[d:] *= self._gain
+        return c
+
+
 def _flat_directions(
-    at: Evaluation, features: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Directions in which the variances of features hardly change the bound: W (n×p twice) and the inverse of W'HW.
+    at: Evaluation, features: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """Directions in which the variances of features hardly change the bound: W (2×n×p) and the inverse of W'HW.
 
     Column j of W is what the features' blocks make of the derivative of log Sigma_jj: all S² of the feature grow, and
     its mean falls. For a rare feature, or one with hardly any variance, the gain and the loss cancel almost exactly,
@@ -225,7 +247,8 @@ def _flat_directions(
     table = at.table
     if not at.A.numel():
         return None
-    W_M, W_psi = features(weigh(table, at.R), weigh(table, 0.5 * at.S2))
+    W = features(torch.stack([weigh(table, at.R), weigh(table, 0.5 * at.S2)]))
+    W_M, W_psi = W
     coupled = at.layer.couple(table.project(W_M), weigh(table, at.S2 * W_psi).sum(0) / table.wbar)
     if coupled is None:
         return None
@@ -239,7 +262,7 @@ def _flat_directions(
     if float(values[0]) < -FLAT or not bool(keep.any()):
         return None
     V = scale[:, None] * V[:, keep]
-    return W_M, W_psi, (V / values[keep].abs().clamp_min(FLATTEST)) @ V.mT
+    return W, (V / values[keep].abs().clamp_min(FLATTEST)) @ V.mT
 
 
 def _pseudo_inverse(G: Tensor) -> Tensor:

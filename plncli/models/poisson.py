@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,10 +50,17 @@ class PoissonTable:
         """Minus the Poisson log-likelihood in nats, constants included."""
         return self.losses(gamma).sum() + self.constant
 
+    def at(self, gamma: Tensor) -> Evaluation:
+        """Value, gradient and Hessian at gamma."""
+        return Evaluation(self, gamma)
+
+    def hessians(self, gamma: Tensor) -> Tensor:
+        """Hessian Q' diag(w mu) Q of each feature, v×d×d."""
+        return weighted_grams(self.Q, self.w[:, None] * self.means(gamma.detach()))
+
     def preconditioner(self, gamma: Tensor) -> Callable[[Tensor], Tensor]:
         """Exact inverse Hessian of each feature, d×v -> d×v; directions without curvature are left as they are."""
-        hessians = weighted_grams(self.Q, self.w[:, None] * self.means(gamma.detach()))
-        values, vectors = torch.linalg.eigh(hessians)
+        values, vectors = torch.linalg.eigh(self.hessians(gamma))
         flat = values <= 1e-12 * values[:, -1:].clamp_min(1e-300)
         inverse = torch.where(flat, 1.0, 1.0 / torch.where(flat, 1.0, values))
 
@@ -104,3 +112,23 @@ class PoissonTable:
             follow = R.mT @ (self.w[:, None] * e)
             score = score + (follow.square() / (self.w @ S2)[:, None]).sum(0)
         return score
+
+
+class Evaluation:
+    """The objective of a table of Poisson regressions at gamma (d×v)."""
+
+    def __init__(self, table: PoissonTable, gamma: Tensor) -> None:
+        self._table, self._gamma = table, gamma.detach()
+        self.value = table.objective(self._gamma)
+
+    def gradient(self) -> Tensor:
+        """Minus Q'W(Y − mu), d×v."""
+        return -(self._table.Q.mT @ (self._table.w[:, None] * self._table.residuals(self._gamma)))
+
+    @cached_property
+    def _hessians(self) -> Tensor:
+        return self._table.hessians(self._gamma)
+
+    def product(self, v: Tensor) -> Tensor:
+        """Hessian times v, d×v."""
+        return torch.einsum("vij,jv->iv", self._hessians, v)

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from plncli.arrays import Params
+from plncli.arrays import Evaluated, Params
 
 
 class Status(Enum):
@@ -83,6 +83,8 @@ class Problem:
 
     objective: Params -> scalar tensor, differentiable twice; inf or nan where it is not defined.
     scale: total sample weight, by which the tolerance per sample is multiplied.
+    parts: at a point, the same objective as a sum over the parameters of parts that know their own derivatives; without
+        it, gradient and Hessian products come from autograd.
     precondition: at a point, a linear map v -> P^-1 v; `exact` when P is the Hessian up to sign safeguards.
     curvature: at a point, a positive estimate of the Hessian's diagonal.
     alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
@@ -94,6 +96,7 @@ class Problem:
     scale: float
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
     exact: bool = False
+    parts: Callable[[Params], dict[str, Evaluated]] | None = None
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
@@ -149,31 +152,47 @@ class Flat:
 class Point:
     """A vector x with the objective's value there, and its gradient and Hessian products when asked for.
 
-    `gradient` must be asked for before `product`; both keep the graph that the evaluation recorded.
+    By the problem's parts where it has them, else by autograd, which keeps the graph that the evaluation recorded.
     """
 
     def __init__(self, problem: Problem, flat: Flat, x: Tensor) -> None:
-        self.x = x.detach().requires_grad_(True)
-        self.params = flat.split(self.x)
-        self._loss = problem.objective(self.params)
-        self.loss = float(self._loss.detach())
+        self._flat = flat
+        self._parts: dict[str, Evaluated] | None = None
+        self._graph: Tensor | None = None
         self._gradient: Tensor | None = None
+        if problem.parts is None:
+            self.x = x.detach().requires_grad_(True)
+            self.params = flat.split(self.x)
+            loss = self._graph = problem.objective(self.params)
+        else:
+            self.x = x.detach()
+            self.params = flat.split(self.x)
+            self._parts = problem.parts(self.params)
+            loss = torch.stack([part.value for part in self._parts.values()]).sum()
+        self.loss = float(loss.detach())
 
     def gradient(self, *, again: bool = True) -> Tensor:
-        """Gradient (m,) of the objective; part of the graph if it is to be differentiated `again`, for products."""
+        """Gradient (m,) of the objective; part of autograd's graph if it is to be differentiated `again`."""
         if self._gradient is None:
-            (self._gradient,) = torch.autograd.grad(self._loss, self.x, create_graph=again)
+            if self._parts is not None:
+                self._gradient = self._flat.join({name: part.gradient() for name, part in self._parts.items()})
+            else:
+                assert self._graph is not None
+                (self._gradient,) = torch.autograd.grad(self._graph, self.x, create_graph=again)
         return self._gradient
 
     def release(self) -> None:
-        """Give the memory of the graph back; x and the loss stay."""
-        del self._loss, self._gradient
+        """Give the memory of the derivatives back; x and the loss stay."""
+        self._parts = self._graph = self._gradient = None
 
     def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, both (m,): the gradient of g'v.
+        """Hessian times v, both (m,); by autograd, the gradient of g'v.
 
         Handing v to `grad` as its grad_outputs would do the same, and import sympy (0.3 s) to check v's shape.
         """
+        if self._parts is not None:
+            split = self._flat.split(v)
+            return self._flat.join({name: part.product(split[name]) for name, part in self._parts.items()})
         (product,) = torch.autograd.grad(torch.dot(self.gradient(), v), self.x, retain_graph=True)
         return product
 
