@@ -18,7 +18,7 @@ import plncli
 from plncli.errors import DeviceError
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "formulaic", "safetensors", "typer")
-SMALL = 5e7  # n·p² below which one thread is faster: two can be hundreds of times slower on a busy machine
+SHARE = 5e6  # n·p² that is worth a thread of its own
 ALL_THREADS = torch.get_num_threads()  # the cores, or what OMP_NUM_THREADS says
 
 
@@ -85,10 +85,10 @@ def use_threads(n: int, p: int, d: int, requested: str) -> int:
 
 
 def threads_for(n: int, p: int, d: int, requested: str) -> int:
-    """As many as requested; for `auto`, one for a small problem and all for a large one."""
+    """As many as requested; for `auto`, one for each `SHARE` of the work in a Hessian product, up to all there are."""
     if requested != "auto":
         return int(requested)
-    return 1 if n * max(p, d) ** 2 < SMALL else ALL_THREADS
+    return max(1, min(ALL_THREADS, int(n * max(p, d) ** 2 / SHARE)))
 
 
 def free_memory(device: torch.device) -> float | None:

@@ -53,6 +53,7 @@ def test_the_seed_is_set() -> None:
     ("n", "p", "d", "requested", "threads"),
     [
         (116, 114, 1, "auto", 1),
+        (1000, 100, 1, "auto", min(2, runtime.ALL_THREADS)),
         (1000, 2000, 1, "auto", runtime.ALL_THREADS),
         (1_000_000, 1, 20, "auto", runtime.ALL_THREADS),
         (116, 114, 1, "3", 3),

@@ -196,46 +196,41 @@ class _FeatureBlocks:
         self._ratio = Mpsi / psipsi
         self._inverse = torch.addcmul(MM, self._ratio, Mpsi, value=-1.0).reciprocal_()
         self._own = psipsi.reciprocal_()
-        directions: list[Tensor] = []
-        gains: list[Tensor] = []
-        self._design: Tensor | None = None
-        if table.centre is None:
-            directions.append(table.Q if table.w is None else table.Q * table.w[:, None])
-            self._design = _pseudo_inverse(weighted_grams(table.Q, weigh(table, 1.0 / omega - weigh(table, self._inverse))))
+        F, gain = at.A.new_empty((table.Q.shape[0], 0)), at.A.new_empty((0, at.A.shape[1]))
+        self._together: Tensor | None = None
         steep = at.layer.bent(BENT)
         if steep is not None:
             F, leverage = steep
-            directions.append(F)
-            gains.append(1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ self._inverse))
-        if self._design is not None and self._design.shape[1] == 1:  # a gain like the others
-            gains.insert(0, self._design[:, :, 0].mT)
-            self._design = None
-        self._F = torch.cat(directions, 1) if directions else None
-        self._gain = torch.cat(gains) if gains else None
+            gain = 1.0 / (1.0 / (omega * leverage[:, None]) - F.square().mT @ self._inverse)
+        if table.centre is None:
+            F = torch.cat([table.Q if table.w is None else table.Q * table.w[:, None], F], 1)
+            share = weigh(table, 1.0 / omega - weigh(table, self._inverse))
+            design = _pseudo_inverse(weighted_grams(table.Q, share))
+            if table.Q.shape[1] == 1:
+                gain = torch.cat([design[:, :, 0].mT, gain])
+            else:
+                self._together = design
+        self._F, self._gain = F, gain
 
     def __call__(self, v: Tensor) -> Tensor:
         """The inverse times v."""
         z = torch.empty_like(v)
         first = torch.addcmul(v[0], self._ratio, v[1], value=-1.0, out=z[0]).mul_(self._inverse)
-        if self._F is not None:
+        if self._F.shape[1]:
             first.addcmul_(self._F @ self._solve(self._F.mT @ first), self._inverse)
         torch.mul(v[1], self._own, out=z[1]).addcmul_(self._ratio, first, value=-1.0)
         return z
 
     def _solve(self, c: Tensor) -> Tensor:
-        """The inner inverse of Woodbury's formula, on (d + m)×p."""
-        if self._design is None:
-            return c.mul_(self._gain)
-        d = self._design.shape[1]
-        c[:d] = torch.einsum("pij,jp->ip", self._design, c[:d])
-        if self._gain is not None:
-            c[d:] *= self._gain
+        """The inner inverse of Woodbury's formula, on m×p, in place: the first rows together, the others by gains."""
+        d = 0 if self._together is None else self._together.shape[1]
+        if self._together is not None:
+            c[:d] = torch.einsum("pij,jp->ip", self._together, c[:d])
+        c[d:].mul_(self._gain)
         return c
 
 
-def _flat_directions(
-    at: Evaluation, features: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor] | None:
+def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor] | None:
     """Directions in which the variances of features hardly change the bound: W (2×n×p) and the inverse of W'HW.
 
     Column j of W is what the features' blocks make of the derivative of log Sigma_jj: all S² of the feature grow, and

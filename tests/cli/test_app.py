@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -149,3 +150,15 @@ def test_info_is_for_people_and_programs(cli: Cli) -> None:
     described = json.loads(cli("info", "--json").out)
     assert described["versions"]["plncli"] == plncli.__version__
     assert "cpu" in described["devices"]
+
+
+@pytest.mark.parametrize(("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep(given: dict[str, str], policy: str) -> None:
+    script = (
+        "import os, sys; from plncli import cli; sys.argv = ['plncli', '--version']\n"
+        "cli.main = lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "cli.program()"
+    )
+    inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    run = subprocess.run([sys.executable, "-c", script], env=inherited | given, capture_output=True, text=True)
+    assert run.stdout.split() == [policy, "False"]
