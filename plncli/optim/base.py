@@ -244,13 +244,6 @@ class Run:
             return Status.MAX_ITER
         return None
 
-    def stopped(self, problem: Problem, params: Params, default_max_iter: int) -> Status | None:
-        """Why a run ends at a point that is not certified: a limit, or, once it has moved, a boundary; else None."""
-        status = self.limit(default_max_iter)
-        if status is None and problem.degenerate is not None and self.steps and problem.degenerate(params):
-            return Status.DEGENERATE
-        return status
-
     def end(self, params: Params, value: float, gap: float, grad_norm: float, status: Status) -> Optimum:
         """The optimum that this run hands over; its last row of trace gets the final gap."""
         if self.trace and not math.isnan(gap):

@@ -57,6 +57,10 @@ class NewtonCG:
                 gap, status = 0.0, Status.CONVERGED
                 run.record(point.loss, grad_norm, gap, size)
                 break
+            if run.trace and problem.degenerate is not None and problem.degenerate(point.params):
+                gap, status = math.nan, Status.DEGENERATE  # before anything is solved here that would be solved again
+                run.record(point.loss, grad_norm, step_size=size, seconds=reached)
+                break
             precondition = preconditioner_at(problem, point, flat)
             nats = 0.5 * max(float(g @ precondition(g)), 0.0) / problem.scale
             forcing = min(0.5, (nats / FAR) ** 0.25)
@@ -71,7 +75,7 @@ class NewtonCG:
                 status = Status.CONVERGED
                 break
             polished += certified
-            status = run.stopped(problem, point.params, self.max_iter)
+            status = run.limit(self.max_iter)
             if status is not None:
                 break
             direction, slope, promised = solve.direction, float(g @ solve.direction), solve.decrement

@@ -42,7 +42,9 @@ class VEM:
         point = self._evaluated(problem, flat, flat.join(problem.start), run)
         threshold, mark, gap, status = goal, point.loss, math.nan, None
         while status is None:
-            status = run.stopped(problem, point.params, self.max_iter)
+            status = run.limit(self.max_iter)
+            if status is None and run.steps and problem.degenerate is not None and problem.degenerate(point.params):
+                status = Status.DEGENERATE
             if status is not None:
                 break
             with torch.no_grad():
