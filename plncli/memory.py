@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from plncli.errors import DeviceError, counted
 
-TABLES = {"newton-cg": 52, "vem": 102, "lbfgs": 260}
+TABLES = {"newton-cg": 34, "vem": 90, "lbfgs": 250}
 """Tables of n×p numbers at the peak of a pln fit, by optimizer: measured, two for each latent cell and vector kept."""
-OTHER_TABLES = 65
+OTHER_TABLES = 50
 """The same for optimizers that keep a few vectors beside those of the certificate."""
 PROCESS = 4e8
 """Bytes that a process takes for torch alone."""
@@ -33,7 +33,7 @@ class Fit:
     def needs(self) -> float:
         """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
 
-        pln: 52 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
+        pln: 34 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
         p×d×d for the standard errors, and nothing that grows with n×d unless the design is ill-conditioned, which takes
         3 n×d more. Each resample leaves p×d, three times.
         """

@@ -7,7 +7,7 @@ value      its share of minus the ELBO, in nats: (wbar/2) log|Sigma^| when profi
            positive definite, and then nothing else may be asked
 precision  diagonal of Omega (p,)
 pull       R Omega (n×p), the gradient of `value` in M per unit weight
-turn       for a direction (dR, dS2), the pair d(R Omega) (n×p) and d diag(Omega) (p,)
+turn       for a direction (dR, dS2), the pair d(R Omega) (n×p) and d diag(Omega) (p,); dR may be overwritten
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Layer(Protocol):
         ...
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivative of (R Omega, diag Omega) along (dR, dS2)."""
+        """Derivative of (R Omega, diag Omega) along (dR, dS2); dR may be overwritten."""
         ...
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
@@ -107,7 +107,7 @@ class Full:
         dSigma = (half + half.mT).div_(self._wbar)
         dSigma.diagonal().add_(_weigh(self._w, dS2).sum(0), alpha=1.0 / self._wbar)
         Omega = self.inverse()
-        dpull = torch.addmm(dR, self.pull, dSigma, alpha=-1.0) @ Omega
+        dpull = dR.addmm_(self.pull, dSigma, alpha=-1.0) @ Omega
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
         return dpull, dprecision
 

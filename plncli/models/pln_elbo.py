@@ -70,8 +70,10 @@ class LatentTable:
         return (weighted.mT @ M) / self.wbar
 
     def project(self, dM: Tensor) -> Tensor:
-        """Change of the residuals R with M."""
-        return dM if self.centre is not None else dM - self.Q @ self.coefficients(dM)
+        """Change of the residuals R with M, a new tensor."""
+        if self.centre is not None:
+            return dM.clone()
+        return torch.addmm(dM, self.Q, self.coefficients(dM), alpha=-1.0)
 
 
 def weigh(table: LatentTable, cells: Tensor) -> Tensor:

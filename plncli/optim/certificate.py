@@ -63,6 +63,7 @@ def newton_solve(
     if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
         return NewtonSolve(-z, math.sqrt(max(rz, 0.0)), 0.5 * rz, solved=True, cut=False, curved=False)
     s = -z
+    del z
     dd, ds, ss = 0.0, 0.0, rz  # inner products of d and s in the preconditioner's metric
     first, decrement, gains = rz, 0.0, [math.inf] * DELAY
     for k in range(cap):
@@ -84,6 +85,7 @@ def newton_solve(
             return NewtonSolve(d, length, decrement, solved=False, cut=True, curved=curved)
         d.add_(s, alpha=step)
         r.add_(Hs, alpha=step)
+        del Hs  # large, as z is: the next product needs the room
         dd, ds = dd + 2.0 * step * ds + step * step * ss, ds + step * ss
         gain = 0.5 * step * rz
         decrement += gain
@@ -97,6 +99,7 @@ def newton_solve(
             return NewtonSolve(d, math.sqrt(dd), decrement, solved=tight, cut=False, curved=False)
         beta = rz / previous
         s.mul_(beta).sub_(z)
+        del z
         ds, ss = beta * ds, rz + beta * beta * ss
     return NewtonSolve(d, math.sqrt(dd), decrement, solved=False, cut=False, curved=False)
 

@@ -83,6 +83,7 @@ class NewtonCG:
             del g, precondition, solve  # and the point's graph: the search makes graphs of its own
             point.release()
             trial, size = self._search(problem, flat, point, direction, slope, run)
+            del direction
             if trial is not None:
                 radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
             if trial is None:
