@@ -68,23 +68,10 @@ def fit(
     params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init)
     with torch.no_grad():
         entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
-        estimates, state = model.estimates(params, prepared), model.state(params, prepared)
-        findings = model.findings(params, prepared, optimum.gap)
-        inferred, told = _inferred(
-            model,
-            params,
-            prepared,
-            optimum,
-            {**estimates, **state},
-            findings,
-            inference,
-            resampling or Resampling(),
-            stop,
-        )
-        return FitResult(
+        result = FitResult(
             model=model,
             data=data,
-            estimates=estimates,
+            estimates=model.estimates(params, prepared),
             optimum=optimum,
             criteria=criteria(
                 -optimum.value,
@@ -93,29 +80,28 @@ def fit(
                 model.r2(params, prepared),
                 entropy,
             ),
-            findings=(*findings, *told),
-            state=state,
-            inference=inferred,
+            findings=model.findings(params, prepared, optimum.gap),
+            state=model.state(params, prepared),
         )
+        inferred, told = _inferred(result, params, prepared, inference, resampling or Resampling(), stop)
+        return replace(result, inference=inferred, findings=(*result.findings, *told))
 
 
 def _inferred(
-    model: Model,
+    result: FitResult,
     params: Params,
     prepared: Any,
-    optimum: Optimum,
-    estimates: Init,
-    findings: Iterable[Finding],
     rule: InferenceRule | None,
     resampling: Resampling,
     stop: StopRule,
 ) -> tuple[Inference | None, tuple[Finding, ...]]:
     """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
+    model, data, optimum, B = result.model, result.data, result.optimum, result.estimates["B"]
     if rule is None or rule.method == "none" or not isinstance(model, Uncertain):
         return None, ()
     if optimum.status is not Status.CONVERGED and not optimum.gap <= NEAR:
         return None, (Finding("no-standard-errors", "No standard errors, for they describe the optimum only."),)
-    began, data, B = time.perf_counter(), prepared.data, estimates["B"]
+    began = time.perf_counter()
     method = model.default_se(prepared) if rule.method == "auto" else rule.method
     if data.clusters is not None and isinstance(method, str) and method not in CLUSTERED:
         raise DataError(f"Standard errors `{method}` take samples as independent, and these come in clusters.")
@@ -128,8 +114,8 @@ def _inferred(
         if isinstance(method, Finding):
             found = method
         elif method in RESAMPLING:
-            task = Task.of(method, _estimate, model, data, estimates, resampling)
-            found = resampled(task, _finite(B, data, findings), resampling, ended)
+            task = Task.of(method, _estimate, model, data, {**result.estimates, **result.state}, resampling)
+            found = resampled(task, _finite(B, data, result.findings), resampling, ended)
         else:
             found = model.uncertainty(params, prepared, method, optimum.gap, stop.cancelled)
     except Interrupted:

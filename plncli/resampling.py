@@ -181,14 +181,9 @@ class Part(NamedTuple):
             kept[term] = False
             determined[[term, *others]] = False
         terms = kept.nonzero()[:, 0]
-        whole = len(features) == data.p and len(terms) == data.d
-        if isinstance(model, Latent):
-            return [] if whole or not len(features) else [Part(terms, features, determined)]
-        return (
-            []
-            if whole and data.p == 1
-            else [Part(terms, features[j : j + 1], determined) for j in range(len(features))]
-        )
+        together = [features] if isinstance(model, Latent) else features.split(1)
+        parts = [Part(terms, group, determined) for group in together if len(group) and len(terms)]
+        return [part for part in parts if len(part.features) < data.p or len(terms) < data.d]
 
 
 def resampled(task: Task, B: Tensor, rule: Resampling, cancelled: Callable[[], bool]) -> Uncertainty | Finding:

@@ -218,9 +218,8 @@ def dense_sandwich(data: Dataset, result: FitResult) -> Tensor:
 def test_sandwich_equals_its_definition(covariance: str) -> None:
     """By autograd's Hessian of the bound. The covariates' scales differ, or the order of the product would not show."""
     data, _, Sigma = pln_table(40, 4, 3)
-    data = Dataset(
-        data.Y, data.X * torch.tensor([1.0, 0.1, 3.0], dtype=F), data.O, 1.0 + data.w * torch.rand(40).double()
-    )
+    w = 1.0 + torch.rand(40, generator=torch.Generator().manual_seed(0)).double()
+    data = Dataset(data.Y, data.X * torch.tensor([1.0, 0.1, 3.0], dtype=F), data.O, w)
     settings = {"precision": torch.linalg.inv(Sigma)} if covariance == "fixed" else {}
     result = fitted("pln", data, "sandwich", covariance=covariance, **settings)
     assert result.inference is not None and result.inference.covariance is not None
