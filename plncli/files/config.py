@@ -423,10 +423,10 @@ def check(config: FitConfig) -> None:
         offered = ", ".join(SE_METHODS[config.model])
         raise UsageError(f"--se {config.se} is not for `plncli fit {config.model}`; choose one of {offered}.")
     if config.cluster and config.se not in ("auto", "none", *CLUSTERED):
-        offered = ", ".join(method for method in CLUSTERED if method in SE_METHODS[config.model])
+        *others, last = (method for method in CLUSTERED if method in SE_METHODS[config.model])
         raise UsageError(
             f"--se {config.se} takes samples as independent, but --cluster {config.cluster} says which belong "
-            f"together. Use --se {offered}, or leave one of the two out."
+            f"together. Use --se {', '.join(others)} or {last}, or leave one of the two out."
         )
     if config.vcov and config.se == "none":
         raise UsageError("--vcov needs standard errors, but --se is none.")

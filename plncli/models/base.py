@@ -172,7 +172,7 @@ class Uncertain(Protocol):
     def uncertainty(
         self, params: Params, prepared: Any, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty | Finding:
-        """Covariance of B at the optimum by a method of `names.SE_METHODS`, or why there is none.
+        """Covariance of B at the optimum by a method of `names.SE_METHODS` that takes one fit, or why there is none.
 
         gap: nats left at `params`; `cancelled` is asked now and then, and answered by raising Interrupted.
         """

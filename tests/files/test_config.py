@@ -175,7 +175,7 @@ def test_a_bad_flag_is_a_usage_error() -> None:
         (
             {"model": "linear", "response": "y.csv", "se": "hc3", "cluster": "plot"},
             "--se hc3 takes samples as independent, but --cluster plot says which belong together. Use --se robust, "
-            "bootstrap, jackknife, or leave one of the two out.",
+            "bootstrap or jackknife, or leave one of the two out.",
         ),
         ({"precision": "q.csv"}, "--precision goes with --covariance fixed, but --covariance is full."),
         ({"model": "linear", "response": "y.csv", "missing": "keep"}, "--missing keep is for counts"),
