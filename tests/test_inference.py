@@ -11,7 +11,7 @@ import statsmodels.api as sm
 import torch
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from tables import dataset, oaks, pln_table
+from tables import dataset, oaks, pln_table, toeplitz
 from torch import Tensor
 
 from plncli.dataset import Dataset
@@ -28,7 +28,8 @@ from plncli.inference import (
     quantile,
     two_sided,
 )
-from plncli.models import MODELS
+from plncli.models import MODELS, pln_sandwich
+from plncli.models.pln_sandwich import invert_
 from plncli.names import SE_METHODS
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
@@ -192,40 +193,88 @@ def profiled(eta: Tensor, y: Tensor, m: Tensor, psi: Tensor, Omega: Tensor) -> T
     return y @ m - (m + 0.5 * s2).exp().sum() + 0.5 * psi.sum() - 0.5 * r @ Omega @ r - 0.5 * Omega.diagonal() @ s2
 
 
-def dense_sandwich(data: Dataset, result: FitResult) -> Tensor:
-    """V with the blocks of each sample by autograd, in X's own units, from Kronecker products written out."""
+def dense_sandwich(data: Dataset, result: FitResult, moving: Tensor) -> Tensor:
+    """V with the blocks of each sample by autograd, in X's own units, from Kronecker products written out.
+
+    moving: p×v, how v parameters move the log standard deviations of the features, correlations held.
+    """
     E = result.estimates
     B, Omega, M, psi = E["B"], E["Omega"], E["M"], 2.0 * E["S"].log()
-    p = data.p
-    C, D = torch.zeros(2, p * data.d, p * data.d, dtype=F)
+    p, v, size = data.p, moving.shape[1], data.p * data.d
+    bread, scores, W = torch.zeros(size + v, size + v, dtype=F), [], []
     for i in range(data.n):
-        eta, q = B.mT @ data.X[i], torch.cat([M[i], psi[i]])
+        theta, q = torch.cat([B.mT @ data.X[i], torch.zeros(v, dtype=F)]), torch.cat([M[i], psi[i]])
         y, o = data.Y[i], data.O.expand_as(data.Y)[i]
 
-        def bound(eta: Tensor, q: Tensor, y: Tensor = y, o: Tensor = o) -> Tensor:
-            return profiled(eta + o, y, q[:p] + o, q[p:], Omega)
+        def bound(theta: Tensor, q: Tensor, y: Tensor = y, o: Tensor = o) -> Tensor:
+            log_sd = moving @ theta[p:]
+            scaled = Omega * (-log_sd - log_sd[:, None]).exp()
+            return profiled(theta[:p] + o, y, q[:p] + o, q[p:], scaled) - log_sd.sum()
 
-        (ee, eq), (_, qq) = torch.func.hessian(bound, argnums=(0, 1))(eta, q)
-        W = -(ee - eq @ torch.linalg.solve(qq, eq.mT))
-        xx = torch.outer(data.X[i], data.X[i])
-        e = y - (o + M[i] + 0.5 * psi[i].exp()).exp()
-        C += data.w[i] * torch.kron(W.contiguous(), xx)
-        D += data.w[i] * torch.kron(torch.outer(e, e), xx)
-    return torch.linalg.solve(C, torch.linalg.solve(C, D).mT)
+        (tt, tq), (_, qq) = torch.func.hessian(bound, argnums=(0, 1))(theta, q)
+        H = -(tt - tq @ torch.linalg.solve(qq, tq.mT))
+        Z = torch.block_diag(torch.kron(torch.eye(p, dtype=F), data.X[i][None, :]), torch.eye(v, dtype=F))
+        bread += data.w[i] * Z.mT @ H @ Z
+        scores.append(torch.func.grad(bound)(theta, q))
+        W.append(H.diagonal()[:p])
+    own = bread[:size, :size].view(p, data.d, p, data.d).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    leverage = torch.stack(W) * torch.einsum("ia,jab,ib->ij", data.X, torch.linalg.inv(own), data.X)
+    e, s = torch.stack(scores).split([p, v], 1)
+    # Only a parameter that moves one feature alone has a leverage of its own; a common one sums the features' scores.
+    g = ((e / (1.0 - leverage))[:, :, None] * data.X[:, None, :]).flatten(1)
+    if v == p:
+        s = s / (1.0 - leverage)
+    elif v:
+        variance = E["Sigma"].diagonal()
+        s = ((M - data.X @ B) ** 2 / variance + psi.exp() / variance - 1.0) / (1.0 - leverage) @ moving
+    u = torch.linalg.solve(bread, torch.cat([g, s], 1).mT)[:size]
+    return u * data.w @ u.mT
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical", "fixed"])
 def test_sandwich_equals_its_definition(covariance: str) -> None:
     """By autograd's Hessian of the bound. The covariates' scales differ, or the order of the product would not show."""
-    data, _, Sigma = pln_table(40, 4, 3)
-    w = 1.0 + torch.rand(40, generator=torch.Generator().manual_seed(0)).double()
+    data, _, Sigma = pln_table(30, 3, 3)
+    w = 1.0 + torch.rand(30, generator=torch.Generator().manual_seed(0)).double()
     data = Dataset(data.Y, data.X * torch.tensor([1.0, 0.1, 3.0], dtype=F), data.O, w)
     settings = {"precision": torch.linalg.inv(Sigma)} if covariance == "fixed" else {}
+    moving = {"spherical": torch.ones(3, 1, dtype=F), "fixed": torch.zeros(3, 0, dtype=F)}
     result = fitted("pln", data, "sandwich", covariance=covariance, **settings)
     assert result.inference is not None and result.inference.covariance is not None
-    V = dense_sandwich(data, result)
-    same(result.inference.covariance, V, 1e-5)  # autograd's inner Hessian is at an optimum known to about 1e-6
-    same(result.inference.std_error, V.diagonal().view(4, 3).mT.sqrt(), 1e-6)
+    V = dense_sandwich(data, result, moving.get(covariance, torch.eye(3, dtype=F)))
+    se = V.diagonal().sqrt()
+    # The optimum is known to about 1e-6, and only there do the two agree.
+    torch.testing.assert_close(result.inference.covariance / se / se[:, None], V / se / se[:, None], rtol=0, atol=2e-5)
+    same(result.inference.std_error, se.view(3, 3).mT, 1e-5)
+
+
+@pytest.mark.parametrize("q", [1, 7, 33, 80, 129])
+def test_inverses_by_quarters(q: int) -> None:
+    g = torch.Generator().manual_seed(q)
+    X = torch.randn(3, q, q, generator=g, dtype=F) * 10.0 ** torch.linspace(-3, 3, q, dtype=F)[:, None]
+    G = X @ X.mT + torch.eye(q, dtype=F)
+    inverse = G.clone()
+    invert_(inverse)
+    scale = G.diagonal(dim1=1, dim2=2).sqrt()
+    scale = scale[:, :, None] * scale[:, None, :]
+    torch.testing.assert_close(inverse * scale, torch.linalg.inv(G / scale), rtol=1e-9, atol=1e-9)
+    same(inverse, inverse.mT, 1e-6)
+    G[1, q // 2, q // 2] = -1.0
+    invert_(G)
+    assert G.isnan().flatten(1).any(1).tolist() == [False, True, False]
+
+
+def test_blocks_and_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, _, _ = pln_table(50, 4, 2)
+    whole = inferred("pln", data)
+    monkeypatch.setattr(pln_sandwich, "BLOCK", 16 * 13)
+    monkeypatch.setattr(pln_sandwich, "CHUNK", 16 * 4)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        same(inferred("pln", data).covariance, whole.covariance, 1e-7)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_units_and_order_do_not_matter() -> None:
@@ -291,35 +340,45 @@ def test_a_feature_without_extra_variance_has_the_robust_errors_of_poisson_regre
     result = fitted("pln", dataset(Y, data.X))
     assert result.inference is not None
     assert result.state["poisson_features"].tolist() == [1]
-    expected = sm.GLM(Y[:, 1].numpy(), data.X.numpy(), family=sm.families.Poisson()).fit(tol=1e-14, cov_type="HC0")
-    same(result.inference.std_error[:, 1], expected.bse)
+    expected = sm.GLM(Y[:, 1].numpy(), data.X.numpy(), family=sm.families.Poisson()).fit(tol=1e-14)
+    h = expected.get_influence(observed=False).hat_matrix_diag
+    u = ((expected.resid_response / (1.0 - h))[:, None] * data.X.numpy()) @ expected.normalized_cov_params
+    same(result.inference.std_error[:, 1], np.sqrt((u**2).sum(0)))
 
 
-def log_likelihood(B: Tensor, sd: Tensor, y: Tensor, X: Tensor) -> Tensor:
-    """Of each sample under the true model with one feature, by Gauss-Hermite quadrature of 80 nodes."""
-    nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(80))
-    z = (X @ B)[:, None] + sd * nodes
-    cells = y[:, None] * z - z.exp() - torch.lgamma(y + 1.0)[:, None]
-    return torch.logsumexp(cells + (weights / math.sqrt(2.0 * math.pi)).log(), 1)
+def log_likelihood(theta: Tensor, y: Tensor, X: Tensor, m: Tensor, s: Tensor) -> Tensor:
+    """Of each sample under the true model with one feature, by Gauss-Hermite quadrature around m, on the scale s.
 
-
-@pytest.mark.parametrize("mean", [-1.0, 0.0, 1.0])
-def test_one_feature_agrees_with_the_true_likelihood(mean: float) -> None:
-    """Against the robust standard errors of the likelihood itself at the same Sigma.
-
-    5 %: the bound's estimates differ from maximum likelihood, by less than a standard error.
+    theta: B and the logarithm of the latent standard deviation.
     """
-    data, _, _ = pln_table(300, 1, 2, mean=mean)
+    nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(60))
+    z = m[:, None] + s[:, None] * nodes
+    far = (z - (X @ theta[:-1])[:, None]) * (-theta[-1]).exp()
+    cells = y[:, None] * z - z.exp() - torch.lgamma(y + 1.0)[:, None] - 0.5 * far.square() - theta[-1]
+    return torch.logsumexp(cells + (weights / math.sqrt(2.0 * math.pi)).log() + 0.5 * nodes.square(), 1) + s.log()
+
+
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 1.0, 3.0])
+def test_one_feature_agrees_with_the_true_likelihood(mean: float) -> None:
+    """Against the robust standard errors of maximum likelihood for the coefficients and the variance together.
+
+    The bound has other estimates, a little, with another spread: 9 % for the level of the rarest of these.
+    """
+    data, _, _ = pln_table(1000, 1, 2, mean=mean)
     result = fitted("pln", data)
-    y, X, sd = data.Y[:, 0], data.X, result.estimates["Sigma"][0, 0].sqrt()
-    B = result.estimates["B"][:, 0].clone()
-    for _ in range(8):
-        hessian = torch.func.hessian(lambda b: log_likelihood(b, sd, y, X).sum())(B)
-        scores = torch.func.jacrev(lambda b: log_likelihood(b, sd, y, X))(B)
-        B = B - torch.linalg.solve(hessian, scores.sum(0))
+    E = result.estimates
+    theta = torch.cat([E["B"][:, 0], 0.5 * E["Sigma"][0].log()])
+
+    def each(theta: Tensor) -> Tensor:
+        return log_likelihood(theta, data.Y[:, 0], data.X, E["M"][:, 0], E["S"][:, 0])
+
+    for _ in range(10):
+        hessian = torch.func.hessian(lambda t: each(t).sum())(theta)
+        scores = torch.func.jacfwd(each)(theta)
+        theta = theta - torch.linalg.solve(hessian, scores.sum(0))
     V = torch.linalg.solve(hessian, torch.linalg.solve(hessian, scores.mT @ scores).mT)
     assert result.inference is not None
-    same(result.inference.std_error[:, 0], V.diagonal().sqrt(), 0.05)
+    same(result.inference.std_error[:, 0], V.diagonal()[:2].sqrt(), 0.1 if mean < 0.0 else 0.04)
 
 
 def test_the_naive_errors_are_smaller_and_say_so() -> None:
@@ -473,18 +532,41 @@ def test_blocks_are_those_of_the_whole_covariance(model: str, method: str) -> No
     np.testing.assert_array_equal(found.blocks.diagonal(dim1=1, dim2=2).sqrt().mT, found.std_error)
 
 
+def simulated(n: int, B: Tensor, units: Tensor, seed: int) -> Dataset:
+    """Counts from the model with coefficients B (3×p) of an intercept and two covariates in their units (3,)."""
+    p = B.shape[1]
+    g = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, 3, generator=g, dtype=F)
+    X[:, 0] = 1.0
+    X = X * units
+    Z = X @ B + torch.randn(n, p, generator=g, dtype=F) @ torch.linalg.cholesky(toeplitz(p)).mT
+    return dataset(torch.poisson(Z.exp(), generator=g), X)
+
+
 @pytest.mark.slow
-def test_intervals_cover() -> None:
-    """60 data sets of n = 100, p = 5: 95 % intervals, coverage by term within four binomial errors of it."""
+@pytest.mark.parametrize("n", [30, 100])
+def test_intervals_cover(n: int) -> None:
+    """200 data sets with 5 features: 95 % intervals, by term, and all together, within four Monte Carlo errors."""
+    units = torch.tensor([1.0, 0.1, 3.0], dtype=F)
+    B = torch.tensor([2.0, 3.0, 0.1], dtype=F)[:, None].expand(3, 5)
     hits = torch.zeros(3, 5, dtype=F)
-    for seed in range(60):
-        data, _, Sigma = pln_table(100, 5, 3, seed=seed, mean=2.0)
-        units = torch.tensor([1.0, 0.1, 3.0], dtype=F)
-        B = torch.tensor([2.0, 3.0, 0.1], dtype=F)[:, None].expand(3, 5)
-        g = torch.Generator().manual_seed(seed)
-        Z = data.X * units @ B + torch.randn(100, 5, generator=g, dtype=F) @ torch.linalg.cholesky(Sigma).mT
-        found = inferred("pln", dataset(torch.poisson(Z.exp(), generator=g), data.X * units), vcov=False)
+    for seed in range(200):
+        found = inferred("pln", simulated(n, B, units, seed), vcov=False)
         hits += (found.conf_low < B) & (found.conf_high > B)
-    coverage = hits.mean(1) / 60
-    # 300 intervals a term, correlated between features: a binomial error of 60 to 300 draws is 1.3 to 2.8 %.
-    assert bool(((coverage > 0.89) & (coverage < 0.99)).all()), coverage
+    share = hits / 200
+    # A term has 1000 intervals, correlated between features: 0.7 to 1.5 %; the terms are all but independent.
+    assert bool(((share.mean(1) > 0.91) & (share.mean(1) < 0.99)).all()), share
+    assert 0.935 < float(share.mean()) < 0.97
+
+
+@pytest.mark.slow
+def test_standard_errors_are_the_spread_of_the_estimates() -> None:
+    """Also of the level of features with a count in every third sample, which rests on their variance too."""
+    B = torch.tensor([[-1.4, 2.0, -1.4, 2.0], [0.3, -0.3, 0.3, 0.0], [0.0, 0.3, -0.3, 0.0]], dtype=F)
+    units = torch.ones(3, dtype=F)
+    found = [fitted("pln", simulated(400, B, units, seed), vcov=False) for seed in range(300)]
+    spread = torch.stack([r.estimates["B"] for r in found]).std(0)
+    claimed = torch.stack([r.inference.std_error for r in found if r.inference is not None]).mean(0)
+    ratio = (claimed / spread)[:, [0, 2, 1, 3]].view(3, 2, 2).mean(2)  # rare, common
+    # A spread from 300 data sets is 4 % off, the mean of two 3 %.
+    assert bool(((ratio > 0.91) & (ratio < 1.12)).all()), ratio

@@ -26,7 +26,7 @@ from plncli.models.pln_elbo import (
     plain_objective,
     weigh,
 )
-from plncli.models.pln_sandwich import Cells, sandwich, work
+from plncli.models.pln_sandwich import Cells, sandwich, scales, work
 from plncli.models.poisson import PoissonTable
 from plncli.models.uncertainty import (
     Determined,
@@ -471,16 +471,21 @@ class PLN:
         """What the sandwich needs of the fit."""
         data, latent = prepared.data, prepared.latent
         A = self._means(params, prepared)
-        S4 = torch.zeros_like(A)
-        S4[:, latent] = (2.0 * params["q"][1]).exp()
-        Sigma = A.new_zeros((data.p, data.p))
-        if len(latent):
-            Sigma[latent[:, None], latent] = prepared.table.at(params["q"]).layer.covariance()
         Y = data.Y if prepared.counted is None else data.Y * prepared.counted
+        E, R, S2 = Y - A, torch.zeros_like(A), torch.zeros_like(A)
+        S2[:, latent] = params["q"][1].exp()
+        H = A / (1.0 + 0.5 * A * S2.square())
+        Sigma, omega = A.new_zeros((data.p, data.p)), A.new_zeros(data.p)
+        if len(latent):
+            best = prepared.table.at(params["q"])
+            R[:, latent] = best.R
+            Sigma[latent[:, None], latent] = best.layer.covariance()
+            if self.covariance != "fixed":
+                omega[latent] = best.layer.precision
+        moving = scales(data.w, E, H, R, S2, omega, shared=self.covariance == "spherical")
         at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
         clusters, factor = data.clusters, 1.0 if data.clusters is None else cluster_correction(data)
-        H = A / (1.0 + 0.5 * A * S4)
-        return Cells(prepared.basis, data.w, Y - A, H, Sigma, self._joint(prepared), at, clusters, factor)
+        return Cells(prepared.basis, data.w, E, H, Sigma, self._joint(prepared), at, moving, clusters, factor)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Coefficients without a finite estimate, and features without extra-Poisson variance."""
