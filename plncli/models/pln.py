@@ -45,7 +45,7 @@ RETRY = 0.1
 """A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
 MAX_RETURNS = 2
 """How often a feature may come back from the boundary."""
-MOST_WORK = 1e12
+MOST_WORK = 2e12
 """Multiplications that the sandwich may take by default: about a minute on one core."""
 MOST_NUMBERS = 2e8
 """Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
@@ -55,7 +55,7 @@ NAIVE = (
 )
 FEW = (
     "{n} samples are few for {d} coefficients a feature: the standard errors rest on large samples and come out "
-    "somewhat small below 10 samples a coefficient."
+    "somewhat large below 4 samples a coefficient."
 )
 
 
@@ -451,7 +451,7 @@ class PLN:
         answer = sandwich(cells, missing | alone, cancelled)
         if answer is None:
             return Finding("no-standard-errors", "No standard errors: the curvature of the bound is not positive.")
-        few = (Finding("few-samples", FEW.format(n=data.n, d=data.d)),) if data.n < 10 * data.d else ()
+        few = (Finding("few-samples", FEW.format(n=data.n, d=data.d)),) if data.n < 4 * data.d else ()
         return replace(answer, findings=(*few, *alone_finding(alone, data)))
 
     def _joint(self, prepared: Prepared) -> Tensor:
@@ -472,17 +472,14 @@ class PLN:
         data, latent = prepared.data, prepared.latent
         A = self._means(params, prepared)
         Y = data.Y if prepared.counted is None else data.Y * prepared.counted
-        E, R, S2 = Y - A, torch.zeros_like(A), torch.zeros_like(A)
-        S2[:, latent] = params["q"][1].exp()
-        H = A / (1.0 + 0.5 * A * S2.square())
-        Sigma, omega = A.new_zeros((data.p, data.p)), A.new_zeros(data.p)
+        Sigma, omega = A.new_zeros((data.p, data.p)), A.new_full((data.p,), math.inf)
         if len(latent):
-            best = prepared.table.at(params["q"])
-            R[:, latent] = best.R
-            Sigma[latent[:, None], latent] = best.layer.covariance()
-            if self.covariance != "fixed":
-                omega[latent] = best.layer.precision
-        moving = scales(data.w, E, H, R, S2, omega, shared=self.covariance == "spherical")
+            layer = prepared.table.at(params["q"]).layer
+            Sigma[latent[:, None], latent] = layer.covariance()
+            omega[latent] = layer.precision
+        E, H = Y - A, A / (1.0 + 0.5 * A / (A + omega).square())
+        free = torch.where(omega.isinf(), 0.0, omega) * (self.covariance != "fixed")
+        moving = scales(data.w, A, E, H, Sigma, free, shared=self.covariance == "spherical")
         at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
         clusters, factor = data.clusters, 1.0 if data.clusters is None else cluster_correction(data)
         return Cells(prepared.basis, data.w, E, H, Sigma, self._joint(prepared), at, moving, clusters, factor)
