@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench format build clean
+.PHONY: help venv demo test test-all check bench coverage format build clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(VENV)/.developer ## Lint, check formatting and types, run the tests: wh
 bench: $(BENCH_VENV)/.bench ## Time plncli beside other programs (DEVICE=cuda for a GPU, BENCH=--quick for two minutes).
 	$(BENCH_VENV)/bin/python -m benchmarks.run --device $(DEVICE) $(BENCH)
 	$(BENCH_VENV)/bin/python -m benchmarks.startup
+
+coverage: $(VENV)/.developer ## Simulate how often confidence intervals hold the truth (a quarter of an hour on 2 cores).
+	$(BIN)/python -m benchmarks.coverage
 
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .

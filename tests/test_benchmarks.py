@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import problems, report, run, worker
+from benchmarks import coverage, problems, report, run, worker
 from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS
 from benchmarks.rivals.base import Settings
@@ -140,3 +140,27 @@ def test_a_launched_command_is_measured_apart_and_ended_at_its_limit():
     json.dumps(figures)
     with pytest.raises(TimeoutError):
         launch([sys.executable, "-c", "import time; time.sleep(60)"], 1.0)
+
+
+def test_coverage_counts_intervals_and_what_has_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(coverage, "RESULTS", tmp_path)
+    asked = {"--n": 20, "--p": 3, "--depth": 4, "--sets": 4, "--processes": 1, "--name": "part"}
+    monkeypatch.setattr(sys, "argv", ["coverage", *(str(word) for pair in asked.items() for word in pair)])
+    coverage.main()
+    rows = [line.split(",") for line in (tmp_path / "part.csv").read_text().splitlines()]
+    assert [row[4] for row in rows[1:]] == [*coverage.TERMS, "all"]
+    intervals, without = (sum(int(row[k]) for row in rows[1:6]) for k in (5, 6))
+    seen = sum(int((coverage.drawn(coverage.Cell(20, 3, 4.0), seed)[0].Y.sum(0) > 0).sum()) for seed in range(4))
+    assert intervals + without == 5 * seen
+    assert all(0.5 < float(row[7]) <= 1.0 for row in rows[1:])
+    assert (tmp_path / "part.md").read_text().count("|") == capsys.readouterr().out.count("|")
+
+
+def test_the_error_of_a_coverage_is_that_of_independent_sets():
+    """Intervals of a set that all hold or all miss count as one: the binomial error of the sets."""
+    counts = torch.zeros(400, 3, dtype=torch.float64)
+    counts[:, 1] = 7.0
+    counts[:380, 0] = 7.0
+    share = coverage.share(counts)
+    assert share.value == pytest.approx(0.95)
+    assert share.error == pytest.approx(math.sqrt(0.95 * 0.05 / 399), rel=1e-9)

@@ -346,6 +346,31 @@ def test_a_feature_without_extra_variance_has_the_robust_errors_of_poisson_regre
     same(result.inference.std_error[:, 1], np.sqrt((u**2).sum(0)))
 
 
+def poisson_counts(seed: int) -> Dataset:
+    """Counts without any variance beyond Poisson, 6 features of mean count 0.4 to 50."""
+    g = torch.Generator().manual_seed(seed)
+    X = torch.cat([torch.ones(60, 1, dtype=F), torch.randn(60, 1, generator=g, dtype=F)], 1)
+    eta = torch.linspace(-1.0, 4.0, 6, dtype=F) + 0.3 * X[:, 1:]
+    return dataset(torch.poisson(eta.exp(), generator=g), X)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical"])
+def test_standard_errors_stay_sane_near_a_variance_of_0(covariance: str) -> None:
+    """Such features end on the boundary, or just off it, where the logarithm of the variance is all but undetermined.
+
+    There the level's standard error is at most that of negative binomial regression: a variance estimated beside it
+    with information n mean²/2 adds 1/(2 mean) of the Poisson variance, to which sampling noise comes.
+    """
+    for seed in (4, 30, 32, 34):  # where they are off it, at the default tolerance
+        data = poisson_counts(seed)
+        result = fit(MODELS["pln"](covariance=covariance), data, inference=InferenceRule())
+        assert result.inference is not None
+        for j in range(6):
+            plain = sm.GLM(data.Y[:, j].numpy(), data.X.numpy(), family=sm.families.Poisson()).fit()
+            ratio = result.inference.std_error[0, j] / plain.bse[0]
+            assert 0.5 < float(ratio) < 1.5 * math.sqrt(1.0 + 0.5 / float(data.Y[:, j].mean()))
+
+
 def log_likelihood(theta: Tensor, y: Tensor, X: Tensor, m: Tensor, s: Tensor) -> Tensor:
     """Of each sample under the true model with one feature, by Gauss-Hermite quadrature around m, on the scale s.
 
