@@ -93,7 +93,7 @@ def test_copies_in_one_cluster_add_nothing() -> None:
     copied = Dataset(data.Y[twice], data.X[twice], data.O[twice], data.w[twice], clusters=twice)
     found = inferred("pln", copied)
     once = inferred("pln", data).std_error * (60 / 59) ** 0.5
-    assert torch.allclose(found.std_error, once, rtol=3e-2)  # but for the leverages, which the copies halve
+    assert torch.allclose(found.std_error, once, rtol=5e-2)  # but for the leverages, which the copies halve
     exact = inferred("pln", replace(copied, clusters=None))
     assert torch.allclose(found.covariance, exact.covariance * 2.0 * (60 / 59), rtol=1e-10)
 
