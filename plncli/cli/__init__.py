@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 
 import plncli
 from plncli import console
-from plncli.cli import compare, fit, graph, info, sample_data, show, wald
-from plncli.cli.options import HELP_FLAGS, takers
+from plncli.cli import compare, fit, graph, info, sample_data, show, simulate, wald
+from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import PlncliError, nearest
 from plncli.names import MODEL_NAMES
@@ -24,7 +24,7 @@ EXIT_CODES = (
     "5 out of memory or device not there, 130 interrupted, 143 terminated."
 )
 
-VERBS = ("fit", "show", "test", "compare", "graph", "sample-data", "info")
+VERBS = ("fit", "show", "test", "compare", "simulate", "graph", "sample-data", "info")
 
 
 class Verbs(TyperGroup):
@@ -66,6 +66,7 @@ app.add_typer(fit.app, name="fit")
 app.command("show")(show.show)
 app.command("test")(wald.wald)
 app.command("compare")(compare.compare)
+app.command("simulate", cls=Command)(simulate.simulate)
 app.add_typer(graph.app, name="graph")
 app.command("sample-data")(sample_data.sample_data)
 app.command("info")(info.info)

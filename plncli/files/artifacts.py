@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,12 @@ class Outcome:
     log: Sequence[str] = field(repr=False, default=())
 
 
-def check_target(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that is in the way or cannot be written, before any work is done."""
+def check_target(out: Path, overwrite: bool, written: Collection[str] = WRITTEN) -> None:
+    """Refuse a folder that is in the way or cannot be written, before any work is done; `written`: what is replaced."""
     if out.exists() and not out.is_dir():  # also a device: /dev/null must stay what it is
         raise UsageError(f"--out {out} is a file; the results need a folder. Choose another --out.")
     if out.is_dir():
-        _check_replaceable(out, overwrite)
+        _check_replaceable(out, overwrite, written)
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise UsageError(f"--out {out} cannot be made, since {parent} is a file. Choose another --out.")
@@ -55,12 +55,12 @@ def check_target(out: Path, overwrite: bool) -> None:
         raise UsageError(f"--out {out} cannot be made, since {parent} is not writable. Choose another --out.")
 
 
-def _check_replaceable(out: Path, overwrite: bool) -> None:
-    """Only the folder of an earlier fit is ever replaced: --overwrite must not cost anyone a file of their own."""
+def _check_replaceable(out: Path, overwrite: bool, written: Collection[str]) -> None:
+    """Only what an earlier command wrote is ever replaced: --overwrite must not cost anyone a file of their own."""
     present = sorted(path.name for path in out.iterdir())
     if not overwrite:
         raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another folder with --out.")
-    foreign = [name for name in present if name not in WRITTEN]
+    foreign = [name for name in present if name not in written]
     if foreign:
         raise UsageError(
             f"--overwrite would remove what plncli did not write from {out}: {some(foreign)}. "

@@ -1,0 +1,109 @@
+"""The tables of a finished fit, read once more: a run holds what was estimated, not what it was estimated from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plncli.errors import DataError, UsageError, some
+from plncli.files.config import FitConfig, option, settings
+from plncli.files.inputs import Inputs, load
+from plncli.files.runs import Run, fingerprint, sketch
+
+MANIFEST = "manifest.json"
+NAMES = {
+    "samples": "names of samples",
+    "responses": "names of features",
+    "table": "entries",
+    "weights": "weights",
+    "offset": "offsets",
+    "design": "covariates",
+}
+
+
+def read_again(run: Run, instead: Mapping[str, str]) -> tuple[Inputs, FitConfig]:
+    """The data of a fit as it read them, and its configuration; `instead` names files that have moved, by option.
+
+    DataError when a table is gone or has changed, or when what was given instead is not what was fitted.
+    """
+    manifest = _manifest(run)
+    config = _configuration(run, manifest, instead)
+    for source in manifest.get("inputs", ()):
+        if source["role"] not in instead:
+            _check_unchanged(run, source, getattr(config, source["role"], None))
+    inputs = load(config, device=torch.device("cpu"), dtype=torch.float64)
+    _check_same(run, inputs, bool(instead))
+    return inputs, config
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    """What the folder of a run says of its inputs; nothing where the model file was given alone."""
+    try:
+        return json.loads((run.path.parent / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _configuration(run: Run, manifest: Mapping[str, Any], instead: Mapping[str, str]) -> FitConfig:
+    """The settings of the fit, with paths that mean the same from here."""
+    folder = Path(manifest.get("folder", "."))
+    known = settings(run.model)
+    config = FitConfig(run.model, **{name: value for name, value in run.settings.items() if name in known})
+    paths: dict[str, Any] = {}
+    for name, (_, setting) in known.items():
+        value = getattr(config, name)
+        if name in instead or not setting.path or not value:
+            continue
+        if value == "-":
+            raise UsageError(
+                f"{run.place} was fitted to a table from standard input, which cannot be read again. "
+                f"Give it by {option(name)} FILE."
+            )
+        beside = folder / value
+        if setting.path != "maybe" or beside.is_file():
+            paths[name] = str(beside)
+    return replace(config, **{**paths, **instead, "overwrite": False})
+
+
+def _check_unchanged(run: Run, source: Mapping[str, Any], path: str | None) -> None:
+    flag = option(source["role"])
+    if path is None or not Path(path).is_file():
+        raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. Give it by {flag} FILE.")
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != source["sha256"]:
+        raise DataError(
+            f"{path} has changed since {run.place} was fitted to it. Give the table as it was by {flag} FILE, "
+            "or fit again."
+        )
+
+
+def _check_same(run: Run, inputs: Inputs, given: bool) -> None:
+    """DataError unless the data are those that were fitted."""
+    if not run.fingerprint:
+        return
+    found = fingerprint(inputs.data)
+    parts = [part for part, digest in run.fingerprint.items() if found.get(part) != digest]
+    if not parts and not _same_design(run, inputs):
+        parts = ["design"]
+    if parts:
+        raise DataError(
+            f"The tables are not those that {run.place} was fitted to: they differ in "
+            f"{some(NAMES.get(part, part) for part in parts)}. " + ("Give those of the fit." if given else "Fit again.")
+        )
+
+
+def _same_design(run: Run, inputs: Inputs) -> bool:
+    """Whether the columns of the design are those of the fit, as far as its sketch and single precision tell."""
+    if "X" not in run.sketch or inputs.design.terms != run.terms:
+        return inputs.design.terms == run.terms
+    known = torch.from_numpy(run.sketch["X"]).double()
+    X = sketch(inputs.data.X)
+    size = torch.linalg.vector_norm(known, dim=0)
+    return X.shape == known.shape and bool((torch.linalg.vector_norm(X - known, dim=0) <= 1e-5 * size).all())

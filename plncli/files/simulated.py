@@ -1,0 +1,575 @@
+"""Simulated tables: from a design or from a run to a folder of tables, the truth beside them, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Generator, Tensor
+
+from plncli.errors import DataError, UsageError, counted, some
+from plncli.files import output
+from plncli.files.again import read_again
+from plncli.files.artifacts import check_target
+from plncli.files.config import FitConfig, to_toml
+from plncli.files.design import Design, make_design
+from plncli.files.folder import whole_folder, write_file
+from plncli.files.formula import parse
+from plncli.files.inputs import NUMBERS_RULE
+from plncli.files.matching import Tables, join
+from plncli.files.output import FORMATS
+from plncli.files.runs import Run
+from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse
+from plncli.offsets import log_exposure
+from plncli.simulation import (
+    Simulated,
+    count_intercepts,
+    logistic_intercepts,
+    simulate_linear,
+    simulate_logistic,
+    simulate_pln,
+    square_root,
+    toeplitz,
+)
+
+TABLES = ("counts", "response", "covariates", "exposure", "true_coefficients", "true_sigma", "true_latent")
+FACTS = "simulation.json"
+WRITTEN = {f"{name}.{suffix}" for name in TABLES for suffix in FORMATS} | {FACTS, "config.toml"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of an invented design; None where they do not apply to the model, or are not given.
+
+    numeric: how many standard normal covariates; levels: of a factor (0: none); effect: standard deviation of slopes.
+    covariance, correlation, sd, sigma: of the latent layer or the residuals. depth: mean expected total of a sample;
+    depth_spread: standard deviation of the log exposures; zeros: share of zeros.
+    """
+
+    model: str
+    n: int = 200
+    p: int = 20
+    numeric: int = 1
+    levels: int = 0
+    effect: float = 0.5
+    covariance: str | None = None
+    correlation: float | None = None
+    sd: float | None = None
+    sigma: str | None = None
+    depth: float | None = None
+    depth_spread: float | None = None
+    zeros: float | None = None
+
+
+GAUSSIAN: dict[str, Any] = {"covariance": "full", "correlation": 0.5, "sd": 1.0}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "pln": {**GAUSSIAN, "depth_spread": 0.5},
+    "logistic": {"p": 1, "zeros": 0.5},
+    "linear": {**GAUSSIAN, "p": 1},
+}
+EVERYWHERE = ("n", "p", "numeric", "levels", "effect")
+SETTINGS = {
+    "pln": (*EVERYWHERE, *GAUSSIAN, "sigma", "depth", "depth_spread", "zeros"),
+    "logistic": (*EVERYWHERE, "zeros"),
+    "linear": (*EVERYWHERE, *GAUSSIAN, "sigma"),
+}
+"""What can be set, by model."""
+
+
+def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
+    """The recipe that settings ask for; UsageError for those that do not go together, or mean nothing."""
+    for name in given:
+        if name not in SETTINGS[model]:
+            raise UsageError(f"{_flag(name)} is not for {model} tables.")
+    without = [name for name in (*GAUSSIAN, "p") if "sigma" in given and name in given]
+    if without:
+        raise UsageError(f"{_flag(without[0])} does not go with --sigma, which gives all of the covariance.")
+    if "correlation" in given and given.get("covariance", "full") != "full":
+        raise UsageError(f"--correlation goes with --covariance full, but that is {given['covariance']}.")
+    values = {**DEFAULTS[model], **given, **({} if n is None else {"n": n})}
+    if "sigma" in given:
+        values |= dict.fromkeys(GAUSSIAN)
+    elif values.get("covariance") != "full":
+        values["correlation"] = None
+    made = Recipe(model, **values)
+    _check(made)
+    return made
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a table is drawn from, with the names of its rows and columns.
+
+    X: n×d; O: offset without that of the formula, n×1 or n×p, None for none; more: (n,) that of the formula; B: d×p,
+    finite; Sigma: p×p, None for logistic; never: n×p, cells whose expected count is 0, None for none; coefficients: B
+    as it is told, −inf included; covariates: the table to be written, None for none; formula: its right side, with
+    `~`; classes: (zero, one) labels of each response.
+    """
+
+    model: str
+    samples: tuple[str, ...] = field(repr=False)
+    terms: tuple[str, ...]
+    responses: tuple[str, ...] = field(repr=False)
+    formula: str
+    covariance: str | None
+    X: Tensor = field(repr=False)
+    O: Tensor | None = field(repr=False)
+    B: Tensor = field(repr=False)
+    coefficients: Tensor = field(repr=False)
+    Sigma: Tensor | None = field(repr=False)
+    covariates: pa.Table | None = field(repr=False)
+    more: Tensor | None = field(repr=False, default=None)
+    never: Tensor | None = field(repr=False, default=None)
+    classes: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+    @property
+    def main(self) -> str:
+        """What the table that is drawn is called."""
+        return "counts" if self.model == "pln" else "response"
+
+    def draw(self, generator: Generator) -> Simulated:
+        """The table."""
+        O = torch.zeros(self.n, 1, dtype=torch.float64) if self.O is None else self.O
+        O = O if self.more is None else O + self.more[:, None]
+        if self.model == "logistic":
+            return simulate_logistic(self.X, O, self.B, generator)
+        assert self.Sigma is not None
+        if self.model == "linear":
+            return simulate_linear(self.X, O, self.B, self.Sigma, generator)
+        return simulate_pln(self.X, O, self.B, self.Sigma, generator, self.never)
+
+
+def _named(letter: str, many: int) -> tuple[str, ...]:
+    """`s01` to `s24`: as many digits as the last one needs."""
+    width = len(str(many))
+    return tuple(f"{letter}{i:0{width}d}" for i in range(1, many + 1))
+
+
+# From a design
+
+
+def invent(recipe: Recipe, generator: Generator) -> Truth:
+    """Covariates, exposures and parameters as the recipe says."""
+    Sigma, responses = _covariance(recipe)
+    n, p = recipe.n, len(responses)
+    samples = _named("s", n)
+    formula, covariates, design, X = _covariates(recipe, samples, generator)
+    B = recipe.effect * torch.randn(len(design.terms), p, generator=generator, dtype=torch.float64)
+    profile = torch.randn(p, generator=generator, dtype=torch.float64)
+    B[0] = 0.0
+    facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in SETTINGS[recipe.model]}}
+    O: Tensor | None = None
+    if recipe.model == "pln":
+        assert Sigma is not None and recipe.depth_spread is not None
+        log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
+        depth = 10.0 * p if recipe.depth is None and recipe.zeros is None else recipe.depth
+        level = count_intercepts(X @ B + log_exposure, Sigma.diagonal(), profile, depth, recipe.zeros)
+        unit = float(level.depth / log_exposure.exp().mean())
+        O = torch.log(torch.exp(log_exposure) * unit)  # of exposures that are near the expected totals
+        B[0] = level.intercepts - torch.log(torch.tensor(unit, dtype=torch.float64))
+        facts["expected_depth"] = level.depth
+    elif recipe.model == "logistic":
+        assert recipe.zeros is not None
+        B[0] = logistic_intercepts(X @ B, recipe.zeros)
+    else:
+        B[0] = profile
+    covariance = ("full" if recipe.sigma else recipe.covariance) if recipe.model == "pln" else None
+    return Truth(
+        recipe.model, samples, design.terms, responses, formula, covariance, X, O, B, B, Sigma, covariates, facts=facts
+    )
+
+
+def _check(recipe: Recipe) -> None:
+    """UsageError for numbers that mean nothing."""
+    positive = lambda x: 0 < x < float("inf")  # noqa: E731
+    rules: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+        ("n", lambda x: x >= 1, "1 or more"),
+        ("p", lambda x: x >= 1, "1 or more"),
+        ("numeric", lambda x: x >= 0, "0 or more"),
+        ("levels", lambda x: x == 0 or 2 <= x < recipe.n, "0, or from 2 to less than the number of samples"),
+        ("effect", lambda x: 0 <= x < float("inf"), "0 or more"),
+        ("correlation", lambda x: -1 < x < 1, "between -1 and 1"),
+        ("sd", positive, "positive"),
+        ("depth", positive, "positive"),
+        ("depth_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
+        ("zeros", lambda x: 0 < x < 1, "a share between 0 and 1"),
+    )
+    for name, rule, words in rules:
+        value = getattr(recipe, name)
+        if value is not None and not rule(value):
+            raise UsageError(f"{_flag(name)} must be {words}, not {value:g}.")
+
+
+def _covariance(recipe: Recipe) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Sigma (p×p) and the names of the responses."""
+    names = _named("f" if recipe.model == "pln" else "y", recipe.p)
+    if recipe.model == "logistic":
+        return None, names
+    if recipe.sigma is not None:
+        return _read_sigma(recipe.sigma)
+    assert recipe.sd is not None
+    sd = torch.full((recipe.p,), recipe.sd, dtype=torch.float64)
+    if recipe.covariance == "full":
+        assert recipe.correlation is not None
+        return toeplitz(sd, recipe.correlation), names
+    if recipe.covariance == "diagonal":
+        sd = sd * 2.0 ** torch.linspace(-0.5, 0.5, recipe.p, dtype=torch.float64)
+    return torch.diag(sd.square()), names
+
+
+def _read_sigma(path: str) -> tuple[Tensor, tuple[str, ...]]:
+    """A covariance matrix with named columns, and the names."""
+    table = read_table(path, "sigma")
+    if set(table.samples) != set(table.columns):
+        raise DataError(f"{table.name} must have the same names in its rows and columns, as a covariance matrix has.")
+    values, missing = numbers(table, NUMBERS_RULE)
+    refuse(table, missing, "missing entry", "Fill it in.")
+    rows = [table.samples.index(name) for name in table.columns]
+    Sigma = torch.from_numpy(values[rows])
+    size = Sigma.abs().max()
+    if not bool(torch.isfinite(size)) or float((Sigma - Sigma.mT).abs().max()) > 1e-8 * float(size):
+        raise DataError(f"{table.name} is not symmetric, or not finite, and so no covariance matrix.")
+    Sigma = 0.5 * (Sigma + Sigma.mT)
+    try:
+        square_root(Sigma)
+    except DataError as error:
+        raise DataError(f"{table.name}: {error}") from None
+    return Sigma, table.columns
+
+
+def _covariates(
+    recipe: Recipe, samples: tuple[str, ...], generator: Generator
+) -> tuple[str, pa.Table | None, Design, Tensor]:
+    """Formula, the table of covariates (None without any), and the design that `fit` makes of the two."""
+    n, columns = recipe.n, {}
+    for k in range(recipe.numeric):
+        name = "x" if recipe.numeric == 1 else f"x{k + 1}"
+        columns[name] = output.number_column(torch.randn(n, generator=generator, dtype=torch.float64).numpy())
+    if recipe.levels:
+        letters = ascii_lowercase if recipe.levels <= len(ascii_lowercase) else _named("g", recipe.levels)
+        order = torch.randperm(n, generator=generator).tolist()
+        columns["group"] = output.text_column([letters[i % recipe.levels] for i in order])
+    text = f"~ {' + '.join(columns) or '1'}"
+    if not columns:
+        design, X, _ = make_design(parse(text), None, samples, "")
+        return text, None, design, torch.from_numpy(X)
+    cells = pa.Table.from_arrays(list(columns.values()), names=[str(i) for i in range(len(columns))])
+    table = Table("covariates", "covariates", samples, tuple(columns), cells)
+    design, X, _ = make_design(parse(text, table.columns), frame(table, table.columns), samples, "covariates")
+    written = pa.Table.from_arrays([output.text_column(samples), *columns.values()], names=["sample", *columns])
+    return text, written, design, torch.from_numpy(X)
+
+
+# From a run
+
+
+def resample(run: Run, generator: Generator, *, n: int | None, covariates: str | None, exposure: str | None) -> Truth:
+    """The parameters of a run with its own design, n rows of that drawn with replacement, or new covariates."""
+    if n is not None and (covariates or exposure):
+        raise UsageError("--n draws from the samples of the fit; --covariates and --exposure say how many there are.")
+    if n is not None and n < 1:
+        raise UsageError(f"--n must be 1 or more, not {n}.")
+    design = Design.from_json(run.design)
+    place = _new_samples(run, design, covariates, exposure) if covariates else _own_samples(run, design, exposure)
+    never = _never(run, place.X, new=covariates is not None)
+    if n is not None:
+        rows = torch.randint(len(place.samples), (n,), generator=generator)
+        place = place.take(rows)
+        never = None if never is None else never[rows]
+    covariance = run.settings.get("covariance") if run.model == "pln" else None
+    B = torch.from_numpy(run.estimates["B"]).double()
+    return Truth(
+        model=run.model,
+        samples=place.samples,
+        terms=run.terms,
+        responses=run.responses,
+        formula=f"~ {design.formula.text.partition('~')[2].strip() or '1'}",
+        covariance="full" if covariance == "fixed" else covariance,
+        X=place.X,
+        O=place.O,
+        B=torch.from_numpy(run.state["B_finite"]).double() if "B_finite" in run.state else B,
+        coefficients=B,
+        Sigma=torch.from_numpy(run.estimates["Sigma"]).double() if "Sigma" in run.estimates else None,
+        covariates=place.table,
+        more=place.more,
+        never=never,
+        classes=tuple((zero, one) for zero, one in run.classes or ()),
+        notes=tuple(_notes(run, design, own=n is None and covariates is None)),
+        facts={"from": str(run.place)},
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Samples with their covariates: letters as in `Truth`."""
+
+    samples: tuple[str, ...]
+    table: pa.Table | None
+    X: Tensor
+    O: Tensor | None
+    more: Tensor | None
+
+    def take(self, rows: Tensor) -> Place:
+        """Some of the rows, under new names."""
+        samples = _named("s", len(rows))
+        table = None if self.table is None else self.table.take(rows.numpy())
+        if table is not None:
+            table = table.set_column(0, table.column_names[0], output.text_column(samples))
+        O, more = (None if part is None else part[rows] for part in (self.O, self.more))
+        return Place(samples, table, self.X[rows], O, more)
+
+
+def _own_samples(run: Run, design: Design, exposure: str | None) -> Place:
+    """The samples of the fit."""
+    inputs, config = read_again(run, {})
+    data = inputs.data
+    table = None
+    if design.columns:
+        assert config.covariates is not None
+        whole = read_table(config.covariates, "covariates", sample_names=config.sample_names)
+        at = {sample: i for i, sample in enumerate(whole.samples)}
+        table = whole.select(design.columns).take(np.array([at[sample] for sample in data.samples]))
+    more = _formula_offset(design, table)
+    O = None
+    if exposure:
+        O = _log_exposure(_matched(table or _nameless(data.samples), exposure, run), run.responses)
+    elif config.exposure or config.offsets:
+        O = data.O if more is None else data.O - more[:, None]
+    return Place(data.samples, _written(table), data.X, O, more)
+
+
+def _new_samples(run: Run, design: Design, covariates: str, exposure: str | None) -> Place:
+    """The samples of a new table of covariates."""
+    had = [name for name in ("exposure", "offsets") if run.settings.get(name)]
+    if had and not exposure:
+        raise UsageError(f"{run.place} was fitted with --{had[0]}: new covariates need --exposure FILE too.")
+    table = read_table(covariates, "covariates", sample_names=run.settings.get("sample_names", True))
+    absent = [name for name in design.columns if name not in table.columns]
+    if absent:
+        raise DataError(f"{table.name} lacks {counted(len(absent), 'column')} of the formula: {some(absent)}.")
+    table = table.select(design.columns)
+    refuse(table, missing_cells(table), "missing entry", "Fill it in, or leave the sample out.")
+    O = _log_exposure(_matched(table, exposure, run), run.responses) if exposure else None
+    X = torch.from_numpy(design.build(frame(table, design.columns)))
+    return Place(table.samples, _written(table), X, O, _formula_offset(design, table))
+
+
+def _nameless(samples: tuple[str, ...]) -> Table:
+    """A table without columns."""
+    return Table("the samples of the fit", "covariates", samples, (), pa.table({}))
+
+
+def _written(table: Table | None) -> pa.Table | None:
+    """A table of covariates as it is written; None without any columns."""
+    if table is None or not table.columns:
+        return None
+    return pa.Table.from_arrays(
+        [output.text_column(table.samples), *table.cells.columns], names=["sample", *table.columns]
+    )
+
+
+def _formula_offset(design: Design, table: Table | None) -> Tensor | None:
+    if design.offset_encoding is None:
+        return None
+    assert table is not None
+    return torch.from_numpy(design.offset(frame(table, design.columns)))
+
+
+def _matched(table: Table, exposure: str, run: Run) -> Table:
+    """The exposures of the samples of a table, in its order; DataError when one has none."""
+    named = run.settings.get("sample_names", True)
+    other = read_table(exposure, "exposure", sample_names=named)
+    joined = join(Tables({"covariates": table, "exposure": other}, "covariates"), named=named)
+    if joined.samples != table.samples:
+        raise DataError(f"{joined.dropped[0].reason} Give an exposure for each sample.")
+    return joined["exposure"]
+
+
+def _log_exposure(table: Table, responses: tuple[str, ...]) -> Tensor:
+    """n×1 or n×p offset of a table of exposures."""
+    if len(table.columns) > 1:
+        absent = [name for name in responses if name not in table.columns]
+        if absent:
+            raise DataError(
+                f"{table.name} lacks {counted(len(absent), 'feature')}: {some(absent)}. Give a column for each, or one."
+            )
+        table = table.select(responses)
+    values, missing = numbers(table, NUMBERS_RULE)
+    refuse(table, missing, "missing entry", "Fill it in.")
+    rule = "Exposures are on the natural scale: positive, finite numbers."
+    refuse(table, ~((values > 0) & (values < np.inf)), "unusable exposure", rule, values)
+    return log_exposure(torch.from_numpy(values))
+
+
+def _never(run: Run, X: Tensor, *, new: bool) -> Tensor | None:
+    """n×p: cells whose expected count is 0, since a coefficient is −inf; None where there are none."""
+    B = torch.from_numpy(run.estimates["B"]).double()
+    if run.model != "pln" or bool(torch.isfinite(B).all()):
+        return None
+    if not new:
+        return torch.isneginf(torch.from_numpy(run.estimates["M"]))
+    up, down = (X > 0).double(), (X < 0).double()
+    plus, minus = torch.isposinf(B).double(), torch.isneginf(B).double()
+    grows = up @ plus + down @ minus + (up + down) @ B.isnan().double()
+    bad = [run.responses[j] for j in (grows > 0).any(0).nonzero()[:, 0].tolist()]
+    if bad:
+        raise DataError(
+            f"{counted(len(bad), 'feature')} have no finite expected count for these covariates: {some(bad)}. "
+            "Fit again with a mean for each group (`~ 0 + ...`), or simulate from the fit's own design."
+        )
+    return up @ minus + down @ plus > 0
+
+
+def _notes(run: Run, design: Design, *, own: bool) -> Iterator[str]:
+    """What the user should know about tables drawn from this run."""
+    if run.summary and not run.summary["converged"]:
+        yield f"{run.place} did not converge: its parameters are not those of the optimum."
+    if run.settings.get("weights"):
+        yield f"{run.place} was fitted with weights; each row counts as one sample here."
+    if not own and design.encoding is not None and design.encoding.state.get("transforms", {}).get("items"):
+        yield (
+            "A fit of the new table learns the transforms of the formula anew (centres, knots), so its coefficients "
+            "may be on another scale than the true ones."
+        )
+
+
+# What is written
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A table that was drawn, and what summary and messages say of it."""
+
+    truth: Truth
+    drawn: Simulated = field(repr=False)
+    facts: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def draw(truth: Truth, generator: Generator, source: Mapping[str, Any]) -> Outcome:
+    """Draw the table; `source` says where the parameters come from."""
+    drawn = truth.draw(generator)
+    Y = drawn.Y
+    facts: dict[str, Any] = {
+        "model": truth.model,
+        "n_samples": truth.n,
+        "n_features": len(truth.responses),
+        "n_covariates": len(truth.terms),
+        "formula": truth.formula,
+        **source,
+        **truth.facts,
+    }
+    notes = list(truth.notes)
+    if truth.model == "pln":
+        if not bool(Y.any()):
+            raise DataError("Every count drawn is 0. Raise --depth, or take smaller standard deviations.")
+        empty = _names(truth.samples, (Y == 0).all(1)), _names(truth.responses, (Y == 0).all(0))
+        facts |= {"mean_depth": float(Y.sum(1).mean()), "zeros": float((Y == 0).double().mean())}
+        facts |= {"empty_samples": empty[0], "empty_features": empty[1]}
+        told = [
+            f"{counted(len(names), noun)} without any count ({some(names)})"
+            for noun, names in zip(("sample", "feature"), empty, strict=True)
+            if names
+        ]
+        if told:
+            notes.append(f"{' and '.join(told)}: a fit leaves them out with --all-zero drop, as config.toml says.")
+    elif truth.model == "logistic":
+        facts["zeros"] = float((Y == 0).double().mean())
+        single = _names(truth.responses, (Y[:1] == Y).all(0))
+        if single:
+            notes.append(f"{counted(len(single), 'response')} of one class only, which no fit takes: {some(single)}.")
+    return Outcome(truth, drawn, facts, tuple(notes))
+
+
+def _names(names: tuple[str, ...], chosen: Tensor) -> list[str]:
+    return [names[i] for i in chosen.nonzero()[:, 0].tolist()]
+
+
+def write(out: Path, outcome: Outcome, suffix: str, *, latent: bool, overwrite: bool) -> None:
+    """Write the tables, the truth and a configuration to fit them with into `out`."""
+    check_target(out, overwrite, WRITTEN)
+    truth = outcome.truth
+    tables: dict[str, Callable[[], pa.Table]] = {
+        truth.main: lambda: _main(outcome),
+        "true_coefficients": lambda: _coefficients(truth),
+    }
+    if truth.covariates is not None:
+        tables["covariates"] = lambda: truth.covariates
+    if truth.O is not None:
+        tables["exposure"] = lambda: _exposure(truth)
+    if (Sigma := truth.Sigma) is not None:
+        tables["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
+    if latent:
+        tables["true_latent"] = lambda: _matrix("sample", truth.samples, truth.responses, outcome.drawn.latent)
+    with whole_folder(out) as partial:
+        for name, table in tables.items():
+            write_file(partial / f"{name}.{suffix}", output.table_bytes(table(), suffix))
+        write_file(partial / "config.toml", to_toml(_configuration(outcome, suffix)).encode())
+        write_file(partial / FACTS, output.to_json(outcome.facts).encode())
+
+
+def _main(outcome: Outcome) -> pa.Table:
+    """Counts as whole numbers, classes by their labels where they have any, other responses as they are."""
+    truth, Y = outcome.truth, outcome.drawn.Y
+    if truth.model == "linear":
+        return _matrix("sample", truth.samples, truth.responses, Y)
+    if not truth.classes:
+        return _matrix("sample", truth.samples, truth.responses, Y.long())
+    columns = [output.text_column([labels[int(y)] for y in Y[:, j].tolist()]) for j, labels in enumerate(truth.classes)]
+    names = output.text_column(truth.samples)
+    return pa.Table.from_arrays([names, *columns], names=["sample", *truth.responses])
+
+
+def _exposure(truth: Truth) -> pa.Table:
+    assert truth.O is not None
+    columns = truth.responses if truth.O.shape[1] > 1 else ("exposure",)
+    return _matrix("sample", truth.samples, columns, truth.O.exp())
+
+
+def _coefficients(truth: Truth) -> pa.Table:
+    """One row a response and term."""
+    terms, responses = truth.terms, truth.responses
+    return output.table(
+        {
+            "response": [response for response in responses for _ in terms],
+            "term": list(terms) * len(responses),
+            "value": truth.coefficients.mT.reshape(-1).numpy(),
+        }
+    )
+
+
+def _matrix(corner: str, rows: tuple[str, ...], columns: tuple[str, ...], values: Tensor) -> pa.Table:
+    cells = [output.number_column(values[:, j].numpy()) for j in range(len(columns))]
+    return pa.Table.from_arrays([output.text_column(rows), *cells], names=[corner, *columns])
+
+
+def _configuration(outcome: Outcome, suffix: str) -> FitConfig:
+    """What fits the simulated tables; its paths are relative to the folder."""
+    truth = outcome.truth
+    given: dict[str, Any] = {truth.main: f"{truth.main}.{suffix}", "formula": truth.formula}
+    if truth.covariates is not None:
+        given["covariates"] = f"covariates.{suffix}"
+    if truth.O is not None:
+        given["exposure"] = f"exposure.{suffix}"
+    if truth.covariance is not None:
+        given["covariance"] = truth.covariance
+    if outcome.facts.get("empty_samples") or outcome.facts.get("empty_features"):
+        given["all_zero"] = "drop"
+    return FitConfig(truth.model, **given)
