@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "arrays", "names"),
     ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming"),
     ("optim", "models"),
-    ("criteria", "inference", "results", "hypotheses"),
+    ("criteria", "inference", "results", "hypotheses", "simulation"),
     ("fitting", "resampling"),
     ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),
