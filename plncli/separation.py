@@ -15,6 +15,7 @@ Albert & Anderson 1984 (Biometrika 71); Konis 2007 (thesis, Oxford); Correia, Gu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -53,8 +54,7 @@ class Recession:
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
         moves it one way; the difference of two coefficients that both go to −inf, say, is open.
         """
-        rows, _ = _distinct(self.rows)
-        return torch.tensor([_course(c, rows) for c in self._moves()], dtype=self.kernel.dtype)
+        return _courses(self._moves(), _distinct(self.rows)[0])
 
     def infinite(self) -> Tensor:
         """Which coefficients have no finite estimate, (d,) booleans: `limits` without their directions."""
@@ -88,6 +88,58 @@ class Separation:
             if key not in seen:
                 seen[key] = recession.limits().to(out)
             out[:, j] = seen[key]
+        return out
+
+    def courses(self) -> Courses:
+        """What tells where linear predictors of other samples go; each cone that features share is kept once."""
+        cones = list({id(recession): recession for recession in self.recessions}.values())
+        number = {id(cone): c for c, cone in enumerate(cones)}
+        of = torch.full((self.cells.shape[1],), -1)
+        of[list(self.features)] = torch.tensor([number[id(recession)] for recession in self.recessions])
+        rows = [_distinct(cone.rows)[0] for cone in cones]
+        b, k = max(map(len, rows)), max(cone.kernel.shape[1] for cone in cones)
+        d = len(cones[0].T)
+        kernels, bounds = cones[0].T.new_zeros((len(cones), d, k)), cones[0].T.new_zeros((len(cones), b, k))
+        for c, (cone, R) in enumerate(zip(cones, rows, strict=True)):
+            kernels[c, :, : cone.kernel.shape[1]] = cone.kernel
+            bounds[c, : R.shape[0], : R.shape[1]] = R
+        return Courses(of, cones[0].T, kernels, bounds)
+
+
+@dataclass(frozen=True)
+class Courses:
+    """Where the linear predictor x'b_j goes at the supremum, for any x: to a finite value, to ±inf, or it is open.
+
+    of: (p,) cone of each feature, -1 for features all of whose coefficients are finite. T: d×d, the design is an
+    orthonormal basis times T. kernels: c×d×k and rows: c×b×k, as in `Recession`, filled up with zeros.
+    """
+
+    of: Tensor
+    T: Tensor
+    kernels: Tensor
+    rows: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What it is made of, by name, to be kept."""
+        return {f"courses_{name}": getattr(self, name) for name in ("of", "T", "kernels", "rows")}
+
+    @classmethod
+    def from_tensors(cls, known: Mapping[str, Tensor]) -> Courses | None:
+        """The inverse of `tensors`; None where there are none."""
+        if "courses_of" not in known:
+            return None
+        return cls(*(known[f"courses_{name}"] for name in ("of", "T", "kernels", "rows")))
+
+    def of_samples(self, X: Tensor) -> Tensor:
+        """n×p for samples with covariates X (n×d): 0 finite, ±1 to ±inf, nan open (any value fits as well)."""
+        X = X.detach().to("cpu", torch.float64)
+        x = torch.linalg.solve_triangular(self.T, X, upper=True, left=False)
+        x = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        out = x.new_zeros((len(x), len(self.of)))
+        for c in range(len(self.kernels)):
+            moves = x @ self.kernels[c][:, self.kernels[c].abs().amax(0) > 0]
+            rows = self.rows[c][self.rows[c].abs().amax(1) > 0, : moves.shape[1]]
+            out[:, self.of == c] = _courses(moves, rows)[:, None]
         return out
 
 
@@ -212,18 +264,29 @@ def _lowest(R: Tensor) -> Tensor:
     return torch.from_numpy(answer.x[:k].copy())
 
 
-def _course(c: Tensor, R: Tensor) -> float:
-    """Sign of c'z over the cone {z : Rz ≤ 0}, c (k,), R (b×k): 0 if c is 0, ±1 if it has one sign, nan if both."""
-    if float(torch.linalg.vector_norm(c)) <= _STILL:
-        return 0.0
-    c = c / torch.linalg.vector_norm(c)
+def _courses(moves: Tensor, R: Tensor) -> Tensor:
+    """Sign of c'z over the cone {z : Rz ≤ 0} for each row c of `moves` (m×k), R (b×k): 0 if c is 0, nan if both."""
+    size = torch.linalg.vector_norm(moves, dim=1)
+    out = torch.zeros_like(size)
+    moving = (size > _STILL).nonzero()[:, 0]
+    if not len(moving):
+        return out
+    C = moves[moving] / size[moving, None]
     if _independent(R):  # then c'z = λ'Rz takes any sign that the entries of λ take, or both outside the row space
-        share = torch.linalg.lstsq(R.T, c.unsqueeze(1), driver="gelsd").solution[:, 0]
-        if len(R) == 0 or float(torch.linalg.vector_norm(R.T @ share - c)) > 1e-7:
-            return torch.nan
-        down, up = bool((share > 1e-7).any()), bool((share < -1e-7).any())
-    else:
-        down, up = (_reaches(sign * c, R) for sign in (1.0, -1.0))
+        share = torch.linalg.lstsq(R.T, C.T, driver="gelsd").solution.T if len(R) else C[:, :0]
+        outside = torch.linalg.vector_norm(share @ R - C, dim=1) > 1e-7
+        down, up = (share > 1e-7).any(1) | outside, (share < -1e-7).any(1) | outside
+        out[moving] = torch.where(down == up, torch.nan, torch.where(up, 1.0, -1.0).to(out))
+        return out
+    distinct, member = _distinct(C)
+    signs = [_course(c, R) for c in distinct]
+    out[moving] = out.new_tensor(signs)[member]
+    return out
+
+
+def _course(c: Tensor, R: Tensor) -> float:
+    """Sign of c'z over the cone {z : Rz ≤ 0} by linear programs, c (k,) not 0."""
+    down, up = (_reaches(sign * c, R) for sign in (1.0, -1.0))
     return torch.nan if down == up else 1.0 if up else -1.0
 
 

@@ -37,7 +37,7 @@ from plncli.models.uncertainty import (
     resting_on_one,
 )
 from plncli.names import COVARIANCES
-from plncli.separation import poisson_separation
+from plncli.separation import Courses, poisson_separation
 
 POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
@@ -66,7 +66,8 @@ class Prepared:
     latent, poisson: (q,) and (p − q,) indices of features; separated: n×p, cells whose expected count is 0 at the
     supremum, and limits: d×p, where coefficients go (0 a finite value, ±1 to ±inf, nan open), both None when all are
     finite; counted: n×p, 1 where the cell counts (observed and not separated), None when all do; tried: (p,) variance
-    at which a feature was last kept off the boundary; returns: (p,) how often it came back from there.
+    at which a feature was last kept off the boundary; returns: (p,) how often it came back from there; courses: where
+    linear predictors of other samples go, None as limits.
     """
 
     data: Dataset
@@ -80,6 +81,7 @@ class Prepared:
     boundary: PoissonTable
     tried: Tensor
     returns: Tensor
+    courses: Courses | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class PLN:
             boundary,
             tried,
             torch.zeros_like(latent),
+            None if separation is None else separation.courses(),
         )
 
     def _tables(
@@ -414,11 +417,15 @@ class PLN:
         return float(1.0 - deviance / null_deviance) if float(null_deviance) > 0 else math.nan
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary."""
+        """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary.
+
+        Where coefficients are not finite, also what tells the course of other linear predictors (`Courses`).
+        """
         M = prepared.data.X @ self._finite_coefficients(params, prepared)
         M[:, prepared.latent] = params["q"][0]
         B = self._finite_coefficients(params, prepared)
-        return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson}
+        courses = {} if prepared.courses is None else prepared.courses.tensors()
+        return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **courses}
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
