@@ -27,6 +27,7 @@ from torch import Tensor
 from plncli.distributions import poisson_lognormal_quantile
 from plncli.errors import DataError
 from plncli.inference import quantile, tensors_of
+from plncli.linalg import cholesky_scaled
 from plncli.models.pln_step import variational_step
 from plncli.models.uncertainty import blocks
 from plncli.results import FitResult
@@ -34,11 +35,12 @@ from plncli.separation import Courses
 
 INTERVALS = ("confidence", "prediction")
 
-OPEN = "a linear predictor that the fit leaves open"
-INFINITE = "a linear predictor of +inf"
-IMPOSSIBLE = "a count where the fit expects exactly 0"
-UNKNOWN = "a coefficient without standard error"
-NOT_FOUND = "a variational step that did not converge"
+OPEN = "empty, for the fit leaves their linear predictor open"
+INFINITE = "infinite, for the fit expects ever more there"
+IMPOSSIBLE = "with a count where the fit expects exactly 0, taken as unobserved and left empty"
+NO_ERROR = "without an interval, for a coefficient without standard error"
+NO_SPREAD = "without an interval, for their expected count is exactly 0"
+NOT_FOUND = "empty, for the variational step of their sample did not converge"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ class Parameters:
 
         B = tensor(state, "B_finite") if "B_finite" in state else tensor(estimates, "B")
         assert B is not None
-        courses = Courses.from_tensors({name: torch.as_tensor(state[name]).cpu() for name in state if "courses" in name})
+        courses = Courses.from_tensors(
+            {name: torch.as_tensor(state[name]).cpu() for name in state if "courses" in name}
+        )
         if courses is None and not bool(torch.isfinite(torch.as_tensor(estimates["B"])).all()):
             raise DataError("The fit has coefficients of inf, and is of an earlier version; fit again with this one.")
         Sigma = tensor(state, "Sigma_unbiased") if model == "linear" else tensor(estimates, "Sigma")
@@ -121,7 +125,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Columns by name, n×p each, nan where empty; `reasons` for that, each with the cells (n×p) it holds for."""
+    """Columns by name, n×p each, nan where empty; `reasons`: what must be said of cells, and which (n×p)."""
 
     columns: dict[str, Tensor] = field(repr=False)
     reasons: dict[str, Tensor] = field(repr=False, default_factory=dict)
@@ -184,7 +188,7 @@ def transform(
 
 
 def marginal(known: Parameters, X: Tensor, O: Tensor, intervals: Sequence[str], level: float) -> Prediction:
-    """`link` and the expected value: `marginal`, `probability` or `mean`, with conf_low, conf_high, pred_low, pred_high.
+    """`link` (but linear), and the expected value: `marginal`, `probability` or `mean`; conf_low, ..., pred_high.
 
     The confidence interval is of the expected value: of eta, by the coefficients' covariance, and transformed; it takes
     Sigma as known. The prediction interval is of a new observation: pln: between quantiles of the Poisson log-normal
@@ -211,10 +215,11 @@ def marginal(known: Parameters, X: Tensor, O: Tensor, intervals: Sequence[str], 
     _check_intervals(known, intervals)
     if not intervals:
         return Prediction(columns, reasons)
-    variance = torch.zeros_like(eta)
+    variance = torch.zeros_like(eta)  # without standard errors
     if known.blocks is not None:
-        variance = known.variance(X).masked_fill(course != 0, math.nan)
-        reasons[UNKNOWN] = variance.isnan() & (course == 0)
+        variance = known.variance(X)
+        reasons |= {NO_ERROR: variance.isnan() & (course == 0), NO_SPREAD: course < 0}
+    variance = variance.masked_fill(course != 0, math.nan)
     low, high = 0.5 - 0.5 * level, 0.5 + 0.5 * level
     if "confidence" in intervals:
         reach = quantile(high, known.df) * variance.sqrt()
@@ -321,7 +326,12 @@ def conditional(
         o, rows = observed[pattern], (member == g).nonzero()[:, 0]
         if not len(o):
             continue
-        Omega = torch.cholesky_inverse(torch.linalg.cholesky(Sigma[o][:, o]))
+        factor = cholesky_scaled(Sigma[o][:, o])
+        if factor is None:
+            raise DataError(
+                "The fit's covariance is not positive definite to rounding; fit again with --dtype float64."
+            )
+        Omega = factor.inverse()
         O_o, C_o = O[rows][:, o], C[rows][:, o]
         counts = Y[rows][:, pattern]
         step = variational_step(counts, torch.ones_like(counts), O_o, C_o, Omega)
@@ -330,19 +340,17 @@ def conditional(
         explained = (G * Sigma[:, o]).sum(1)
         variance[rows] = (Sigma.diagonal() - explained).clamp_min(0.0) + step.S.square() @ G.square().mT
         lost[rows] = ~step.converged
-    missed = lost[:, None].expand_as(course)
+    others = torch.ones(C.shape[1], dtype=torch.bool)
+    others[observed] = False
+    missed = lost[:, None] & others
     impossible = torch.zeros_like(missed)
     impossible[:, observed] = seen & (course[:, observed] < 0) & (Y > 0)
     mean = torch.where(course == 0, mean, course * math.inf).masked_fill(missed, math.nan)
     expected = (O + mean + 0.5 * variance).exp()
     columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": expected}
     if "prediction" in intervals:
-        others = torch.ones(C.shape[1], dtype=torch.bool)
-        others[observed] = False
         found = _count_interval((O + mean)[:, others], variance[:, others], 0.5 - 0.5 * level, 0.5 + 0.5 * level)
         for name, values in found.items():
             columns[name] = torch.full_like(mean, math.nan)
             columns[name][:, others] = values
-    return Prediction(
-        columns, {OPEN: course.isnan(), INFINITE: course > 0, IMPOSSIBLE: impossible, NOT_FOUND: missed}
-    )
+    return Prediction(columns, {OPEN: course.isnan(), INFINITE: course > 0, IMPOSSIBLE: impossible, NOT_FOUND: missed})

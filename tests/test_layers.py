@@ -13,9 +13,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "plncli"
 LAYERS = (
     ("errors", "arrays", "names"),
-    ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming"),
+    ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming", "distributions"),
     ("optim", "models"),
-    ("criteria", "inference", "results", "hypotheses", "simulation"),
+    ("criteria", "inference", "results", "hypotheses", "simulation", "prediction"),
     ("fitting", "resampling"),
     ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),

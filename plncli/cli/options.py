@@ -62,6 +62,31 @@ TextFormat = Annotated[
     str | None,
     typer.Option("--format", metavar="csv|tsv", help="Of standard output [default: csv].", show_default=False),
 ]
+NewCovariates = Annotated[
+    str | None,
+    typer.Option(
+        "--covariates", metavar="FILE", help="Covariates of the new samples, as the fit had.", show_default=False
+    ),
+]
+NewExposure = Annotated[
+    str | None,
+    typer.Option("--exposure", metavar="FILE|NUMBER", help="Their exposure, on the natural scale.", show_default=False),
+]
+NewOffsets = Annotated[
+    str | None,
+    typer.Option("--offsets", metavar="FILE|NUMBER", help="Their offsets, on the log scale.", show_default=False),
+]
+NewMissing = Annotated[
+    str,
+    typer.Option(
+        "--missing",
+        metavar="error|drop|keep",
+        help="Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
+    ),
+]
+NoSampleNames = Annotated[
+    bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if there is one.")]
 TableJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]

@@ -10,14 +10,14 @@ from plncli import console
 from plncli.errors import UsageError
 
 
-def check(out: str | None, overwrite: bool, format: str | None = None) -> str:
+def check(out: str | None, overwrite: bool, format: str | None = None, option: str = "--out") -> str:
     """The format of the table, before any work is done: of the file `out`, or of text on standard output."""
     from plncli.files.output import check_file
 
     if out is not None:
         if format is not None:
-            raise UsageError("--format is that of standard output; the suffix of --out tells that of the file.")
-        return check_file(Path(out), overwrite)
+            raise UsageError(f"--format is that of standard output; the suffix of {option} tells that of the file.")
+        return check_file(Path(out), overwrite, option)
     if format not in (None, "csv", "tsv"):
         raise UsageError(f"--format must be csv or tsv, not {format}; other formats need a file, --out FILE.")
     return format or "csv"

@@ -71,10 +71,10 @@ class Encoding:
             words = column if isinstance(column.dtype, pd.CategoricalDtype) else column.map(str, na_action="ignore")
             unseen = sorted(set(words.dropna().unique()) - set(levels), key=str)
             if unseen:
+                where = frame.index[words.isin(unseen)]
                 raise DataError(
                     f"Column `{name}` holds levels that the fit has not seen: {some(unseen)}. It knows "
-                    f"{some(levels, 12)}; "
-                    f"leave these samples out."
+                    f"{some(levels, 12)}; leave these samples out ({some(where)})."
                 )
             content[name] = pd.Categorical(words, categories=list(levels))
         return pd.DataFrame(content, index=frame.index)
@@ -264,6 +264,11 @@ def _evaluation_error(formula: str, words: str) -> str:
     factor, _, reason = found.groups()
     if "dtype category" in reason or "could not convert string" in reason or "Categorical" in reason:
         return f"The term `{factor}` needs a column of numbers, and a column in it holds labels."
+    if "extend beyond" in reason:
+        return (
+            f"The term `{factor}` meets values outside the range that it was fitted on. Leave these samples out, or "
+            "fit with `extrapolation='clip'` or `extrapolation='extend'` in the term."
+        )
     return f"The term `{factor}` cannot be computed: {reason.splitlines()[0].rstrip('.')}."
 
 

@@ -134,9 +134,9 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
             Y = _real(response)
     where = covariates.name if covariates else ""
     design, X, offset = make_design(formula, columns, tables.samples, where)
-    O, tables = _offset(tables, responses, offset)
+    O, tables = offset_of(tables, responses, offset)
     if config.model != "linear":
-        _check_offsets(O, tables)
+        check_offsets(O, tables)
     w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
     if config.model == "pln" and not (tables.get("offsets") or tables.get("exposure") or formula.offsets):
         tables = tables.noting(*_depth_note(Y, tables))
@@ -229,17 +229,25 @@ def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
 # The table to explain
 
 
-def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Tables without empty samples, Y (n×p), K (n×p, True where observed, or None) and the names of the features."""
+def count_cells(table: Table) -> tuple[np.ndarray, np.ndarray | None]:
+    """Counts as n×p float64 (0 where missing), and the mask of missing ones or None; DataError for what is no count."""
     import numpy as np
 
-    table = tables["counts"]
     Y, missing = numbers(table, COUNTS_RULE)
     raw = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
     refuse(table, ~np.isfinite(Y), "infinite count", COUNTS_RULE, Y)
     refuse(table, Y < 0, "negative count", raw, Y)
     refuse(table, np.floor(Y) != Y, "fractional count", raw, Y)
     refuse(table, Y >= 2**53, "oversized count", "Counts must be below 2^53, for larger ones are not exact.", Y)
+    return Y, missing
+
+
+def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """Tables without empty samples, Y (n×p), K (n×p, True where observed, or None) and the names of the features."""
+    import numpy as np
+
+    table = tables["counts"]
+    Y, missing = count_cells(table)
     empty_rows, empty_columns = (Y == 0).all(axis=1), (Y == 0).all(axis=0)
     if empty_rows.any() or empty_columns.any():
         if all_zero != "drop":
@@ -363,7 +371,7 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
 # What goes with it
 
 
-def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None) -> tuple[np.ndarray, Tables]:
+def offset_of(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None) -> tuple[np.ndarray, Tables]:
     """n×1 or n×p offset: the table's, plus that of the formula's terms (n,)."""
     import numpy as np
 
@@ -372,7 +380,7 @@ def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None
     if table is None:
         return O, tables
     if len(table.columns) > 1:
-        table, tables = _match_features(table, responses, tables)
+        table, tables = match_features(table, responses, tables)
     values, _ = numbers(table, NUMBERS_RULE)
     if table.option == "exposure":
         rule = "Exposures are on the natural scale and must be positive (--offsets takes logarithms)."
@@ -383,7 +391,7 @@ def _offset(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None
     return O + values, tables
 
 
-def _check_offsets(O: np.ndarray, tables: Tables) -> None:
+def check_offsets(O: np.ndarray, tables: Tables) -> None:
     """DataError for offsets (n×1 or n×p) that can be no logarithms."""
     import numpy as np
 
@@ -396,7 +404,7 @@ def _check_offsets(O: np.ndarray, tables: Tables) -> None:
         )
 
 
-def _match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> tuple[Table, Tables]:
+def match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> tuple[Table, Tables]:
     """The table's columns in the order of the responses; DataError names those it lacks."""
     known = set(table.columns)
     absent = [name for name in responses if name not in known]

@@ -21,17 +21,17 @@ from plncli.errors import UsageError
 FORMATS = ("csv", "tsv", "parquet", "feather")
 
 
-def check_file(out: Path, overwrite: bool) -> str:
+def check_file(out: Path, overwrite: bool, option: str = "--out") -> str:
     """The format of a table to be written into the file `out`, told by its suffix; refuses what is in the way."""
     suffix = out.suffix.removeprefix(".").lower()
     if suffix not in FORMATS:
-        raise UsageError(f"--out {out} must end in one of .{', .'.join(FORMATS)}, for that tells its format.")
+        raise UsageError(f"{option} {out} must end in one of .{', .'.join(FORMATS)}, for that tells its format.")
     if out.is_dir() or (out.exists() and not out.is_file()):  # also a device: /dev/null must stay what it is
-        raise UsageError(f"--out {out} is no file that could be replaced. Choose another --out.")
+        raise UsageError(f"{option} {out} is no file that could be replaced. Choose another {option}.")
     if out.exists() and not overwrite:
-        raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another --out.")
+        raise UsageError(f"{option} {out} exists. Add --overwrite to replace it, or choose another {option}.")
     if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out {out} cannot be written, since there is no folder {out.parent}.")
+        raise UsageError(f"{option} {out} cannot be written, since there is no folder {out.parent}.")
     return suffix
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from plncli.dataset import Dataset
+    from plncli.prediction import Parameters
 
 MODEL_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
@@ -90,6 +91,15 @@ class Run:
         """`elbo` or `loglik`, and its value in nats (None where it is not finite)."""
         name = "elbo" if "elbo" in self.summary else "loglik"
         return name, self.summary[name]
+
+    @property
+    def parameters(self) -> Parameters:
+        """What prediction asks of it."""
+        from plncli.prediction import Parameters
+
+        return Parameters.from_tensors(
+            self.model, self.terms, self.responses, self.estimates, self.state, self.inference
+        )
 
     @property
     def coefficients(self) -> Terms:

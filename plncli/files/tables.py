@@ -57,7 +57,7 @@ class Table:
 
     def place(self, row: int, column: int) -> str:
         """How messages call a cell."""
-        noun = "feature" if self.option in ("counts", "offsets", "exposure", "precision") else "column"
+        noun = "feature" if self.option in ("counts", "given", "offsets", "exposure", "precision") else "column"
         return f"sample {self.samples[row]}, {noun} {self.columns[column]}"
 
 

@@ -77,7 +77,7 @@ class Samples:
         return cells.sum(1)
 
     def direction(self, M: Tensor, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Newton's step in M and psi (b×p each), psi eliminated cell by cell, and the decrement (b,) that it promises."""
+        """Newton's step in M and psi (b×p each), psi eliminated cell by cell, and the decrement (b,) it promises."""
         A, S2 = self.means(M, psi), psi.exp()
         rate = A + self.omega
         g_M = A - self.K * self.Y + self.pull(M)
