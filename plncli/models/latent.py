@@ -50,7 +50,8 @@ class Layer(Protocol):
         """Second derivatives of `value` among p directions, the j-th of which changes feature j alone.
 
         dR: n×p, column j the change of R's; dS2: (p,) weighted means of the change of S2. As a difference of two p×p
-        matrices: with Omega held, and what the profile bends. None where Sigma is not profiled.
+        matrices, or two of (p,) where features hardly meet: with Omega held, and what the profile bends. None where
+        Sigma is not profiled.
         """
         ...
 
@@ -156,11 +157,9 @@ class Diagonal:
         return dR * self.precision + self._R * dprecision, dprecision
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        held = torch.diag(_weigh(self._w, dR.square()).sum(0) * self.precision)
+        held = _weigh(self._w, dR.square()).sum(0) * self.precision
         change = (2.0 * _weigh(self._w, self._R * dR).sum(0) / self._wbar + dS2) * self.precision
-        if self._shared:
-            return held, (0.5 * self._wbar / len(change)) * torch.outer(change, change)
-        return held, torch.diag(0.5 * self._wbar * change.square())
+        return held, (0.5 * self._wbar / (len(change) if self._shared else 1)) * change.square()
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None

@@ -25,9 +25,9 @@ from plncli.models.latent import Layer
 BENT = 0.95
 """Leverage above which a principal direction of the residuals is worth its place in the preconditioner."""
 FLAT = 0.1
-"""Curvature, as a share of what the features' blocks have, below which a direction of variances counts as flat."""
+"""Curvature, as a share of what the features' blocks have, around which a direction of variances counts as flat."""
 FLATTEST = 1e-3
-"""Share below which no smaller one is believed."""
+"""Share that is added to all, for smaller ones are not to be believed."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ def feature_preconditioner(q: Tensor, table: LatentTable) -> Callable[[Tensor], 
 
     def apply(v: Tensor) -> Tensor:
         z = blocks(v)
-        c = inner @ (W * v).flatten(0, 1).sum(0)
-        return z.addcmul_(W, c)
+        c = (W * v).flatten(0, 1).sum(0)
+        return z.addcmul_(W, inner * c if inner.ndim == 1 else inner @ c)
 
     return apply
 
@@ -233,13 +233,14 @@ class _FeatureBlocks:
 
 
 def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor] | None:
-    """Directions in which the variances of features hardly change the bound: W (2×n×p) and the inverse of W'HW.
+    """Directions in which the variances of features hardly change the bound: W (2×n×p) and what goes between W and W'.
 
     Column j of W is what the features' blocks make of the derivative of log Sigma_jj: all S² of the feature grow, and
     its mean falls. For a rare feature, or one with hardly any variance, the gain and the loss cancel almost exactly,
-    and conjugate gradients alone take hundreds of products to find such a valley. W'HW is p×p and exact, in three
-    products; directions steeper than `FLAT` are left to the blocks. None where there are none, and far from the
-    optimum, where the bound bends down in some of them.
+    and conjugate gradients alone take hundreds of products to find such a valley. W'HW is exact, in three products.
+    With S its share of what the blocks have, (S + FLATTEST)^-1 − (S + FLAT)^-1 stands between: nearly the inverse along
+    flat directions, and nothing to speak of along steep ones, which the blocks know. p×p, or (p,) where features hardly
+    meet. None far from the optimum, where the bound bends down in some of them.
     """
     table = at.table
     if not at.A.numel():
@@ -252,14 +253,21 @@ def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tu
     blocks, bend = coupled
     half = 0.5 * at.S2 * at.A
     cells = at.A * W_M.square() + 2.0 * half * W_M * W_psi + 0.5 * at.S2 * (at.rate + half) * W_psi.square()
-    blocks = blocks + torch.diag(cells.sum(0))
+    if blocks.ndim == 1:
+        blocks = blocks + cells.sum(0)
+        share = 1.0 - bend / blocks
+        inner = (share + FLATTEST).reciprocal() - (share + FLAT).reciprocal()
+        return W, torch.where(share > -0.5 * FLATTEST, inner / blocks, 0.0)
+    blocks.diagonal().add_(cells.sum(0))
     scale = blocks.diagonal().rsqrt()
-    values, V = torch.linalg.eigh(scale[:, None] * (blocks - bend) * scale)
-    keep = values.abs() < FLAT
-    if float(values[0]) < -FLAT or not bool(keep.any()):
+    S = (blocks - bend).mul_(scale[:, None]).mul_(scale)
+    S.diagonal().add_(FLATTEST)
+    factor, info = torch.linalg.cholesky_ex(S)
+    if bool(info != 0):
         return None
-    V = scale[:, None] * V[:, keep]
-    return W, (V / values[keep].abs().clamp_min(FLATTEST)) @ V.mT
+    S.diagonal().add_(FLAT - FLATTEST)
+    inner = torch.cholesky_inverse(factor) - torch.cholesky_inverse(torch.linalg.cholesky_ex(S).L)
+    return W, inner.mul_(scale[:, None]).mul_(scale)
 
 
 def _pseudo_inverse(G: Tensor) -> Tensor:
