@@ -22,3 +22,9 @@ class Evaluated(Protocol):
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, a new tensor of the point's shape."""
         ...
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on any device; torch raises a RuntimeError then, told from others by its text."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "alloc_cpu")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)

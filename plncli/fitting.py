@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Evaluated, Params, out_of_memory
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FitError
@@ -121,6 +121,10 @@ def _inferred(
     except Interrupted:
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
         found = Finding("no-standard-errors", f"{what} before the standard errors were done: there are none.")
+    except (MemoryError, RuntimeError) as error:  # the fit is done, and must not be lost with them
+        if not out_of_memory(error):
+            raise
+        found = Finding("no-standard-errors", "Out of memory for the standard errors: there are none.")
     if isinstance(found, Finding):
         return None, (found,)
     inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)

@@ -22,10 +22,11 @@ COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_hig
 class InferenceRule:
     """What is wanted of standard errors. method: `auto` (the model's default), `none`, or one that the model has.
 
+    A Finding as method says why there shall be none.
     level: of the confidence intervals; vcov: whether to keep the whole covariance of the coefficients.
     """
 
-    method: str = "auto"
+    method: str | Finding = "auto"
     level: float = 0.95
     vcov: bool = False
 

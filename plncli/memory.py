@@ -19,7 +19,10 @@ BLOCKS = 1 << 23
 
 @dataclass(frozen=True)
 class Fit:
-    """What the memory of a fit depends on; `digits`: its dtype, `resamples`: how many fits standard errors take."""
+    """What the memory of a fit depends on; `digits`: its dtype, `resamples`: how many fits standard errors take.
+
+    sandwich: whether standard errors of correlated features follow (pln).
+    """
 
     model: str
     optimizer: str
@@ -29,13 +32,15 @@ class Fit:
     d: int
     digits: str
     resamples: int = 0
+    sandwich: bool = False
 
     def needs(self) -> float:
         """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
 
         pln: 34 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
         p×d×d for the standard errors, and nothing that grows with n×d unless the design is ill-conditioned, which takes
-        3 n×d more. Each resample leaves p×d, three times.
+        3 n×d more. Each resample leaves p×d, three times. The sandwich comes when the fit has let go of most: 12 n×p and
+        6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
         """
         n, p, d = self.n, self.p, self.d
         hessians, blocks = 6 * p * d * d, min(BLOCKS, 20 * n * max(p, d))
@@ -43,6 +48,9 @@ class Fit:
             cells = TABLES.get(self.optimizer, OTHER_TABLES) * n * p
             square = 12 * p * p if self.covariance in ("full", "fixed") else 2 * p * p
             numbers = cells + square + hessians + 8 * n * d + blocks
+            if self.sandwich:
+                sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
+                numbers = max(numbers, 12 * n * p + sums + 2 * min(BLOCKS, n * p * p))
         elif self.model == "logistic":
             numbers = 7 * n * p + hessians + blocks
         else:
@@ -56,7 +64,9 @@ class Fit:
         if self.model == "pln" and self.optimizer != "newton-cg":
             yield "--optimizer newton-cg", replace(self, optimizer="newton-cg")
         if self.model == "pln" and self.covariance == "full":
-            yield "--covariance diagonal", replace(self, covariance="diagonal")
+            yield "--covariance diagonal", replace(self, covariance="diagonal", sandwich=False)
+        if self.sandwich:
+            yield "--se none", replace(self, sandwich=False)
 
 
 def workers(fit: Fit, free: float | None, asked: str, cores: int) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 import plncli
+from plncli.arrays import out_of_memory
 from plncli.errors import DeviceError
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "formulaic", "safetensors", "typer")
@@ -161,18 +162,12 @@ def memory_guard() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         raise DeviceError(
             "Out of memory. Use --dtype float32, which takes half of it, a --device with more, "
             "or fewer features (for pln: --covariance diagonal)."
         ) from error
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; on the CPU torch raises a bare RuntimeError, told from others by its text."""
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "alloc_cpu")
-    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +11,12 @@ import pytest
 import torch
 
 from plncli import memory, runtime
+from plncli.dataset import Dataset
 from plncli.errors import DeviceError
+from plncli.fitting import fit
+from plncli.inference import InferenceRule
 from plncli.memory import Fit, check, workers
+from plncli.models.pln import PLN as PoissonLognormal
 
 Cli = Callable[..., Any]
 GB = 1e9
@@ -57,6 +62,35 @@ def test_workers_are_as_many_as_asked_for_and_as_memory_takes() -> None:
     assert workers(small, 1.3 * GB, "auto", 8) == 3
     assert workers(PLN, 60 * GB, "auto", 8) == 1
     assert workers(PLN, 10 * GB, "auto", 8) == 1  # the fit itself is refused by `check`
+
+
+def test_standard_errors_that_do_not_fit_are_left_out_or_refused(
+    cli: Cli, oaks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Fit("pln", "newton-cg", "full", 116, 114, 1, "float64")
+    both = Fit("pln", "newton-cg", "full", 116, 114, 1, "float64", sandwich=True)
+    assert both.needs() > alone.needs()
+    monkeypatch.setattr(runtime, "free_memory", lambda device: 0.5 * (alone.needs() + both.needs()))
+    ran = cli("fit", "pln", "--counts", oaks.counts, "--se", "sandwich", "--out", "asked")
+    assert (ran.code, Path("asked").exists()) == (5, False)
+    assert "--se none" in ran.err
+    ran = cli("fit", "pln", "--counts", oaks.counts, "--out", "left", "--json")
+    assert ran.code == 0
+    assert "No standard errors, for they need about" in ran.err
+    assert json.loads(ran.out)["se"] == "none"
+
+
+def test_a_fit_outlives_standard_errors_that_run_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(PoissonLognormal, "uncertainty", full)
+    Y = torch.poisson(torch.full((30, 2), 5.0, dtype=torch.float64))
+    data = Dataset(Y, torch.ones(30, 1).double(), torch.zeros(30, 1).double(), torch.ones(30).double())
+    result = fit(PoissonLognormal(), data, inference=InferenceRule())
+    assert result.converged
+    assert result.inference is None
+    assert "Out of memory for the standard errors" in result.findings[-1].message
 
 
 def test_a_small_table_asks_for_little() -> None:

@@ -24,7 +24,7 @@ from plncli.names import MODEL_NAMES
 if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
-    from plncli.models.base import Init, Model
+    from plncli.models.base import Finding, Init, Model
     from plncli.optim.base import Optimizer
     from plncli.results import FitResult
     from plncli.runtime import Runtime
@@ -80,13 +80,13 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
             threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             _report_inputs(say, config, read, where, threads, out)
             init = _init(config, read, say)
-            memory_told, workers = _check_memory(config, read, where)
+            memory_told, workers, method = _check_memory(config, read, where)
             if dry_run:
                 model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
                 say.note(memory_told)
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            result = _fitted(config, read, optimizer, init, say, state, workers)
+            result = _fitted(config, read, optimizer, init, say, state, workers, method)
             code = _exit_code(config, result, state)
             outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
             _report(say, outcome)
@@ -106,21 +106,34 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int]:
-    """How much memory the fit takes, as a sentence, and how many such fits may run at once; refused where none may."""
+def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int, str | Finding]:
+    """How much memory the fit takes, as a sentence; how many such fits may run at once; and the standard errors.
+
+    Refused where it is not there; where it is there but for standard errors that nobody asked for, they are left out.
+    """
     from plncli import memory, runtime
+    from plncli.models.base import Finding
 
     data = read.data
     covariance = config.covariance if config.model == "pln" else None
     resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
+    sandwich = covariance in ("full", "fixed") and config.se in ("auto", "sandwich")
     planned = memory.Fit(
-        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples
+        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples, sandwich
     )
     free = runtime.free_memory(where.device)
+    method: str | Finding = config.se
+    if config.se == "auto" and free is not None and planned.needs() > free:
+        needed, planned = planned, replace(planned, sandwich=False)
+        method = Finding(
+            "no-standard-errors",
+            f"No standard errors, for they need about {memory.size(needed.needs())} of memory, and {memory.size(free)} "
+            "were free; fit with --covariance diagonal, or use --se bootstrap.",
+        )
     memory.check(planned, free, where.device_name)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
     told = f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
-    return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS)
+    return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
 
 
 def _init(config: FitConfig, read: Inputs, say: Console) -> Init | None:
@@ -142,6 +155,7 @@ def _fitted(
     say: Console,
     state: Cancellation,
     workers: int,
+    method: str | Finding,
 ) -> FitResult:
     from plncli.fitting import fit as run
     from plncli.inference import InferenceRule
@@ -157,7 +171,7 @@ def _fitted(
         optimizer,
         stop,
         say.step,
-        InferenceRule(config.se, config.level, config.vcov),
+        InferenceRule(method, config.level, config.vcov),
         init=init,
         resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
     )
