@@ -1,6 +1,6 @@
 """Poisson log-normal, logistic and linear models, fitted on torch.
 
-From Python: `from plncli import Dataset, fit`; a `FitResult` comes out.
+From Python: `from plncli import Dataset, fit, predict, transform`; `fit` gives a `FitResult`, which the others take.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
     from plncli.fitting import fit
+    from plncli.prediction import predict, transform
     from plncli.results import FitResult
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "FitResult", "__version__", "fit"]
+__all__ = ["Dataset", "FitResult", "__version__", "fit", "predict", "transform"]
 
-_HOMES = {"Dataset": "plncli.dataset", "FitResult": "plncli.results", "fit": "plncli.fitting"}
+_HOMES = {
+    "Dataset": "plncli.dataset",
+    "FitResult": "plncli.results",
+    "fit": "plncli.fitting",
+    "predict": "plncli.prediction",
+    "transform": "plncli.prediction",
+}
 
 
 def __getattr__(name: str) -> Any:

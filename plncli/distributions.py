@@ -27,9 +27,11 @@ def poisson_lognormal_cdf(y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """
     y, mean, variance = torch.broadcast_tensors(y, mean, variance)
     sigma, shape = variance.sqrt(), y + 1.0
-    wide = sigma * shape.clamp_min(1.0).sqrt() > 1.0
-    out = torch.where(wide, _over_gamma(shape, mean, sigma), _over_normal(shape, mean, sigma))
-    return torch.where(y < 0, 0.0, out)
+    out = torch.zeros_like(mean)
+    wide = sigma * shape.clamp_min(0.0).sqrt() > 1.0
+    for form, chosen in ((_over_gamma, wide), (_over_normal, ~wide & (shape > 0))):
+        out[chosen] = form(shape[chosen], mean[chosen], sigma[chosen])
+    return out
 
 
 def _over_normal(shape: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
@@ -37,13 +39,12 @@ def _over_normal(shape: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
     z = torch.arange(-20, 21, dtype=mean.dtype, device=mean.device) * STEP
     weight = STEP / math.sqrt(2.0 * math.pi) * (-0.5 * z.square()).exp()
     rate = (mean.unsqueeze(-1) + sigma.unsqueeze(-1) * z).exp()
-    tail = torch.special.gammaincc(shape.clamp_min(1.0).unsqueeze(-1).expand_as(rate), rate)
+    tail = torch.special.gammaincc(shape.unsqueeze(-1).expand_as(rate), rate)
     return (tail * weight).sum(-1)
 
 
 def _over_gamma(shape: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
     """The second form; g falls as exp(shape u) on the left, so nodes reach further there."""
-    shape = shape.clamp_min(1.0)
     v = torch.arange(-60, 22, dtype=mean.dtype, device=mean.device) * STEP
     width = shape.rsqrt().unsqueeze(-1)
     t = v * width
@@ -53,8 +54,7 @@ def _over_gamma(shape: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
     density = (-shape.unsqueeze(-1) * bend - _stirling_rest(shape).unsqueeze(-1)).exp()
     weight = density * (STEP / math.sqrt(2.0 * math.pi))
     u = (shape.log() - mean).unsqueeze(-1) + t
-    sigma = sigma.clamp_min(torch.finfo(sigma.dtype).tiny).unsqueeze(-1)
-    return (torch.special.ndtr(u / sigma) * weight).sum(-1)
+    return (torch.special.ndtr(u / sigma.unsqueeze(-1)) * weight).sum(-1)
 
 
 def _stirling_rest(a: Tensor) -> Tensor:

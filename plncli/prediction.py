@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from plncli.distributions import poisson_lognormal_quantile
-from plncli.errors import DataError
+from plncli.errors import DataError, some
 from plncli.inference import quantile, tensors_of
 from plncli.linalg import cholesky_scaled
 from plncli.models.pln_step import variational_step
@@ -162,13 +162,14 @@ def predict(
     features they are of, for conditional ones of the others. K: as Y, True where observed. intervals: of INTERVALS.
     """
     known = fit if isinstance(fit, Parameters) else Parameters.of(fit)
-    X = X.detach().cpu().double()
-    O = X.new_zeros((len(X), 1)) if O is None else O.detach().cpu().double()
+    X, O = _design(known, X, O)
     if Y is None:
         return marginal(known, X, O, intervals, level)
+    width = len(known.responses) if observed is None else len(observed)
+    Y, K = _counts(Y, K, (len(X), width))
     if observed is None:
-        return fitted(known, X, O, Y.detach().cpu().double(), K, intervals)
-    return conditional(known, X, O, Y.detach().cpu().double(), observed, K, intervals, level)
+        return fitted(known, X, O, Y, K, intervals)
+    return conditional(known, X, O, Y, observed.cpu(), K, intervals, level)
 
 
 def transform(
@@ -179,9 +180,34 @@ def transform(
     K: n×p, True where Y is observed. Samples are independent of each other.
     """
     known = fit if isinstance(fit, Parameters) else Parameters.of(fit)
-    X, Y = X.detach().cpu().double(), Y.detach().cpu().double()
+    X, O = _design(known, X, O)
+    return latent(known, X, O, *_counts(Y, K, (len(X), len(known.responses))))
+
+
+def _design(known: Parameters, X: Tensor, O: Tensor | None) -> tuple[Tensor, Tensor]:
+    """X and O as the functions below take them; DataError for shapes that are not those of the fit."""
+    X = X.detach().cpu().double()
+    if X.ndim != 2 or X.shape[1] != len(known.terms):
+        raise DataError(f"X has shape {tuple(X.shape)}, but the fit has {len(known.terms)} terms: {some(known.terms)}.")
     O = X.new_zeros((len(X), 1)) if O is None else O.detach().cpu().double()
-    return _latent(known, X, O, Y, K)
+    if O.shape not in ((len(X), 1), (len(X), len(known.responses))):
+        raise DataError(
+            f"O has shape {tuple(O.shape)}, but X of {len(X)} samples asks for a column, or one a response."
+        )
+    return X, O
+
+
+def _counts(Y: Tensor, K: Tensor | None, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Y in float64, 0 where it is not observed, and K."""
+    K = torch.ones(shape, dtype=torch.bool) if K is None else K.detach().cpu().bool()
+    if tuple(Y.shape) != shape or tuple(K.shape) != shape:
+        raise DataError(f"Y has shape {tuple(Y.shape)} and K {tuple(K.shape)}, but both must be {shape}.")
+    return torch.where(K, Y.detach().cpu().double(), 0.0), K
+
+
+def _at(course: Tensor, finite: Tensor) -> Tensor:
+    """Values (n×p) where the course is finite, ±inf or nan elsewhere."""
+    return torch.where(course == 0, finite, course * math.inf)
 
 
 # Marginal
@@ -196,8 +222,7 @@ def marginal(known: Parameters, X: Tensor, O: Tensor, intervals: Sequence[str], 
     mean ± t sqrt(Sigma_jj + that of the mean).
     """
     course = known.course(X)
-    eta = O + X @ known.B
-    eta = torch.where(course == 0, eta, course * math.inf)
+    eta = _at(course, O + X @ known.B)
     reasons = {OPEN: course.isnan(), INFINITE: course > 0}
     half = torch.zeros_like(known.B[0])
     if known.model == "pln":
@@ -256,39 +281,35 @@ def _check_intervals(known: Parameters, intervals: Sequence[str]) -> None:
 # From counts
 
 
-def _latent(known: Parameters, X: Tensor, O: Tensor, Y: Tensor, K: Tensor | None) -> Latent:
+def latent(known: Parameters, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Latent:
     """q of each sample in the joint model of all features, as in the fit."""
     if known.model != "pln":
         raise DataError(f"A {known.model} model has no latent layer; only pln has.")
     assert known.Sigma is not None and known.Omega is not None
     course, C = known.course(X), X @ known.B
-    seen = torch.ones_like(course, dtype=torch.bool) if K is None else K
-    counted = (seen & (course == 0)).to(Y)
-    latent = (known.Sigma.diagonal() > 0).nonzero()[:, 0]
+    counted = (K & (course == 0)).to(Y)
+    varied = (known.Sigma.diagonal() > 0).nonzero()[:, 0]
     O = O.expand_as(Y)
-    Omega = known.Omega[latent][:, latent]
-    step = variational_step(Y[:, latent], counted[:, latent], O[:, latent], C[:, latent], Omega)
+    Omega = known.Omega[varied][:, varied]
+    step = variational_step(Y[:, varied], counted[:, varied], O[:, varied], C[:, varied], Omega)
     M, S = C.clone(), torch.zeros_like(C)
-    M[:, latent], S[:, latent] = step.M, step.S
-    mean = torch.where(course == 0, M, course * math.inf)
+    M[:, varied], S[:, varied] = step.M, step.S
     lost = ~step.converged[:, None].expand_as(course)
     reasons = {
         OPEN: course.isnan(),
         INFINITE: course > 0,
-        IMPOSSIBLE: seen & (course < 0) & (Y > 0),
+        IMPOSSIBLE: K & (course < 0) & (Y > 0),
         NOT_FOUND: lost,
     }
-    mean = mean.masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
+    mean = _at(course, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
     return Latent(mean, S.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
 
 
-def fitted(
-    known: Parameters, X: Tensor, O: Tensor, Y: Tensor, K: Tensor | None, intervals: Sequence[str] = ()
-) -> Prediction:
+def fitted(known: Parameters, X: Tensor, O: Tensor, Y: Tensor, K: Tensor, intervals: Sequence[str] = ()) -> Prediction:
     """`latent_mean` and `latent_sd` of q, and `fitted`: exp(o + m + s²/2)."""
     if intervals:
         raise DataError("Fitted counts have no interval: they describe the counts that they were computed from.")
-    q = _latent(known, X, O, Y, K)
+    q = latent(known, X, O, Y, K)
     return Prediction(
         {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": (O + q.mean + 0.5 * q.sd.square()).exp()}, q.reasons
     )
@@ -300,7 +321,7 @@ def conditional(
     O: Tensor,
     Y: Tensor,
     observed: Tensor,
-    K: Tensor | None,
+    K: Tensor,
     intervals: Sequence[str] = (),
     level: float = 0.95,
 ) -> Prediction:
@@ -315,9 +336,8 @@ def conditional(
         raise DataError("Conditional counts have no confidence interval, only a prediction interval.")
     assert known.Sigma is not None
     Sigma, course, C = known.Sigma, known.course(X), X @ known.B
-    seen = torch.ones_like(Y, dtype=torch.bool) if K is None else K
     varied = (Sigma.diagonal() > 0)[observed]
-    counted = seen & (course[:, observed] == 0) & varied
+    counted = K & (course[:, observed] == 0) & varied
     O = O.expand(-1, C.shape[1])
     mean, variance = C.clone(), Sigma.diagonal().expand_as(C).clone()
     lost = torch.zeros(len(X), dtype=torch.bool)
@@ -344,8 +364,8 @@ def conditional(
     others[observed] = False
     missed = lost[:, None] & others
     impossible = torch.zeros_like(missed)
-    impossible[:, observed] = seen & (course[:, observed] < 0) & (Y > 0)
-    mean = torch.where(course == 0, mean, course * math.inf).masked_fill(missed, math.nan)
+    impossible[:, observed] = K & (course[:, observed] < 0) & (Y > 0)
+    mean = _at(course, mean).masked_fill(missed, math.nan)
     expected = (O + mean + 0.5 * variance).exp()
     columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": expected}
     if "prediction" in intervals:

@@ -103,6 +103,7 @@ def test_the_package_offers_the_library_by_name() -> None:
     import plncli.fitting
 
     assert plncli.fit is plncli.fitting.fit
+    assert {plncli.predict.__module__, plncli.transform.__module__} == {"plncli.prediction"}
     assert {plncli.Dataset.__module__, plncli.FitResult.__module__} == {"plncli.dataset", "plncli.results"}
     with pytest.raises(AttributeError, match="no attribute"):
         plncli.nothing  # noqa: B018

@@ -18,7 +18,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
 from plncli.inference import InferenceRule
-from plncli.models import MODELS
+from plncli.models import MODELS, pln_step
 from plncli.models.pln_step import variational_step
 from plncli.optim.base import StopRule
 from plncli.prediction import (
@@ -28,7 +28,6 @@ from plncli.prediction import (
     NO_SPREAD,
     OPEN,
     Parameters,
-    conditional,
     predict,
     transform,
 )
@@ -117,6 +116,21 @@ def test_the_variational_step_ends_at_a_minimum_that_scipy_finds_too() -> None:
         ours = np.concatenate([step.M[i], 2 * step.S[i].log()])
         assert minus_elbo(ours) <= referee.fun + 1e-9
         np.testing.assert_allclose(ours, referee.x, atol=2e-4)
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.99])
+def test_many_features_are_solved_as_few_are(rho: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conjugate gradients, and the factors that take over where they are slow, against factors alone."""
+    data, B, _ = pln_table(12, 90, mean=0.5)
+    Sigma = toeplitz(90, rho, 1.5)
+    K, Omega = torch.ones_like(data.Y), torch.linalg.inv(Sigma)
+    K[3, :40] = 0.0
+    many = variational_step(data.Y, K, data.O, data.X @ B, Omega)
+    monkeypatch.setattr(pln_step, "LARGE", 1000)
+    few = variational_step(data.Y, K, data.O, data.X @ B, Omega)
+    assert bool((many.converged & few.converged).all())
+    same(many.M, few.M, 1e-7)
+    same(many.S, few.S, 1e-7)
 
 
 def test_far_away_samples_converge() -> None:
@@ -273,7 +287,7 @@ def test_a_feature_on_the_boundary_is_its_regression_whatever_is_given() -> None
     given = predict(result, data.X, Y=data.Y[:, :2], K=data.K[:, :2], observed=torch.tensor([0, 1]))
     same(given.columns["conditional"][:, 4], alone[:, 4], 1e-12)
     known = Parameters.of(result)
-    by_boundary = conditional(known, data.X, data.O, data.Y[:, 4:], torch.tensor([4]), None)
+    by_boundary = predict(known, data.X, data.O, Y=data.Y[:, 4:], observed=torch.tensor([4]))
     same(by_boundary.columns["conditional"][:, :4], alone[:, :4], 1e-12)
 
 
@@ -380,6 +394,9 @@ def test_what_a_fit_cannot_give_is_refused() -> None:
             pln, data.X, Y=data.Y[:, :1], observed=torch.tensor([0]), intervals=["confidence"]
         ),
         "Fitted counts have no interval": lambda: predict(pln, data.X, Y=data.Y, intervals=["prediction"]),
+        "X has shape .*, but the fit has 2 terms: a, b": lambda: predict(pln, X),
+        "O has shape": lambda: predict(pln, data.X, torch.zeros(5, 3)),
+        "Y has shape": lambda: transform(pln, data.Y[:, :1], data.X),
         "one response tells nothing of another": lambda: predict(
             linear, X, Y=noise[:, :1], observed=torch.tensor([0])
         ),

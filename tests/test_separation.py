@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from plncli.linalg import dependent_columns, orthonormal_basis
-from plncli.separation import bernoulli_separation, poisson_separation
+from plncli.separation import Courses, bernoulli_separation, poisson_separation
 
 F = torch.float64
 GROUPS = torch.arange(9) % 3
@@ -205,6 +205,40 @@ def test_bernoulli_two_way_layout_against_enumeration(cells):
     if cone is not None:
         assert torch.equal(bernoulli_separation(X, y, candidates=cone.cells).cells, cone.cells)
         assert torch.equal(cone.infinite(), (GRID[inside] != 0).any(0))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(4, 9))
+@settings(max_examples=25)
+def test_linear_predictors_of_any_sample_go_where_a_linear_program_says(seed, d, n):
+    """Whether x'δ can be positive or negative over the cone, of the rows of the design and of others."""
+    g = np.random.default_rng(seed)
+    X = torch.from_numpy(g.integers(-2, 3, (n, d)).astype(float))
+    assume(np.linalg.matrix_rank(X) == d)
+    Y = torch.from_numpy(g.integers(0, 2, (n, 2)).astype(float))
+    found = poisson_separation(X, Y)
+    others = torch.cat([X, torch.from_numpy(g.integers(-2, 3, (5, d)).astype(float)), torch.eye(d, dtype=F)])
+    others = others[(others != 0).any(1)]
+    for units in (1.0, 1e-6):
+        scaled = None if found is None else poisson_separation(X * units, Y).courses().of_samples(others * units)
+        for j in range(2):
+            fixed, free = X[Y[:, j] > 0].numpy(), X[Y[:, j] == 0].numpy()
+            for i, x in enumerate(others.numpy()):
+                ends = []
+                for sign in (1.0, -1.0):
+                    bounds = {"A_ub": free, "b_ub": np.zeros(len(free))} if len(free) else {}
+                    equal = {"A_eq": fixed, "b_eq": np.zeros(len(fixed))} if len(fixed) else {}
+                    ends.append(-linprog(sign * -x, **bounds, **equal, bounds=[(-1, 1)] * d).fun > 1e-9)
+                up, down = ends
+                course = 0.0 if found is None else float(scaled[i, j])
+                assert course == (1.0 if up else -1.0 if down else 0.0) if up != down or not up else course != course
+
+
+def test_what_tells_courses_is_kept_and_read_back():
+    found = poisson_separation(TREATMENT, counts_zero_in(0)).courses()
+    again = Courses.from_tensors(found.tensors() | {"other": torch.zeros(1)})
+    assert found.of_samples(TREATMENT)[:, 0].tolist() == [-1.0, 0.0, 0.0] * 3
+    assert torch.equal(again.of_samples(TREATMENT), found.of_samples(TREATMENT))
+    assert Courses.from_tensors({}) is None
 
 
 def test_oaks_size_group_design_needs_neither_time_nor_scipy():
