@@ -67,13 +67,14 @@ def load(run: Run, sources: Sources) -> NewData:
     joined = without_missing(joined, design.columns, sources.missing)
     joined, Y, K = _known_counts(joined)
     columns = _columns(design, joined)
-    X, terms = design.build(columns), design.offset(columns)[:, None]
-    O, joined = offset_of(joined, run.responses, terms[:, 0])
-    O = O + _constant(sources)
+    X = design.build(columns)
+    O, joined = offset_of(joined, run.responses, design.offset(columns) + _constant(sources))
     if run.model != "linear":
         check_offsets(O, joined)
     if (joined.get("exposure") or joined.get("offsets") or _constant(sources)) and not _offset_option(run):
-        joined = joined.noting("The fit had no exposure; the one given multiplies what it expects of a sample.")
+        joined = joined.noting(
+            "The fit had neither --exposure nor --offsets: what is given now adds to its linear predictor."
+        )
     return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes)
 
 
