@@ -39,8 +39,8 @@ class Fit:
 
         pln: 34 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
         p×d×d for the standard errors, and nothing that grows with n×d unless the design is ill-conditioned, which takes
-        3 n×d more. Each resample leaves p×d, three times. The sandwich comes when the fit has let go of most: 12 n×p and
-        6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
+        3 n×d more. Each resample leaves p×d, three times. The sandwich comes when the fit has let go of most: 12 n×p
+        and 6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
         """
         n, p, d = self.n, self.p, self.d
         hessians, blocks = 6 * p * d * d, min(BLOCKS, 20 * n * max(p, d))
