@@ -11,16 +11,9 @@ from one process or from many, in any order.
 from __future__ import annotations
 
 import math
-import os
-import pickle
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any, NamedTuple
 
 import torch
@@ -32,14 +25,12 @@ from plncli.linalg import dependent_columns
 from plncli.models.base import INIT, Finding, Init, Latent, Model
 from plncli.models.uncertainty import Interrupted, Uncertainty, from_influence
 from plncli.optim.base import Optimum, Status, StopRule
+from plncli.workers import OnDone, WorkerLost, shared
 
 FAR = 1e-3
 """Nats left that do no harm: no estimate is further off than sqrt(2 · FAR) = 0.045 of its spread over the fits."""
 FAILED = 0.1
 """Share of the resamples that may fail, or leave a coefficient without a finite estimate; beyond it there is none."""
-WORTH = 3.0
-"""Seconds that worker processes must save: each takes about 1.5 to load torch, and a second core may be busy."""
-LOOK = 0.1  # seconds between two looks at whether to go on
 
 
 class Estimated(NamedTuple):
@@ -64,7 +55,7 @@ class Resampling:
     resamples: int = 200
     seed: int = 0
     workers: int = 1
-    on_done: Callable[[int, int], None] | None = field(default=None, compare=False)
+    on_done: OnDone | None = field(default=None, compare=False)
 
 
 class Replicate(NamedTuple):
@@ -72,10 +63,6 @@ class Replicate(NamedTuple):
 
     B: Tensor
     failure: str = ""
-
-
-class WorkerLost(Exception):
-    """A worker process ended by itself."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +104,12 @@ class Task:
         g = torch.Generator().manual_seed(self.seeds[index])
         return torch.bincount(torch.randint(self.count, (self.count,), generator=g), minlength=self.count)[self.units]
 
-    def replicate(self, index: int, cancelled: Callable[[], bool] = lambda: False) -> Replicate:
+    @property
+    def on_cpu(self) -> bool:
+        """Whether processes can share the fits."""
+        return self.data.Y.device.type == "cpu"
+
+    def part(self, index: int, cancelled: Callable[[], bool] = lambda: False) -> Replicate:
         """The fit of that index: of the whole model, or, where that cannot be, of the parts that can."""
         drawn = self.weights(index).to(self.data.Y.device)
         rows = drawn.nonzero()[:, 0]
@@ -193,9 +185,9 @@ def resampled(task: Task, B: Tensor, rule: Resampling, cancelled: Callable[[], b
     fit that failed is left out, and so is, in its own variance, each coefficient where it has no finite estimate.
     """
     try:
-        done = replicates(task, rule, cancelled)
+        done: list[Replicate] = shared(task, rule.workers, rule.on_done, cancelled)
     except WorkerLost as error:
-        return Finding("no-standard-errors", str(error))
+        return Finding("no-standard-errors", f"No standard errors. {error}")
     failures = [replicate.failure for replicate in done if replicate.failure]
     told = _failed(task, failures)
     number = len(task) - len(failures)
@@ -262,142 +254,3 @@ def _not_finite(task: Task, names: list[tuple[str, str, int]], bad: list[bool], 
     )
     cells = tuple((response, term) for response, term, _ in names)
     return Finding("not-finite-in-resamples", message, tuple(dict.fromkeys(r for r, _ in cells)), cells)
-
-
-# -- who fits what ---------------------------------------------------------------------------------------------------
-
-
-def replicates(task: Task, rule: Resampling, cancelled: Callable[[], bool]) -> list[Replicate]:
-    """All fits of a task, in order; in this process as long as workers would not be worth their start.
-
-    Raises Interrupted, and WorkerLost. One thread each: more would round differently, and wait for each other.
-    """
-    done: dict[int, Replicate] = {}
-    on_cpu = task.data.Y.device.type == "cpu"
-    began, total = time.perf_counter(), len(task)
-
-    def add(index: int, replicate: Replicate) -> None:
-        done[index] = replicate
-        if rule.on_done is not None:
-            rule.on_done(len(done), total)
-
-    with _one_thread():
-        for index in range(total):
-            if cancelled():
-                raise Interrupted
-            add(index, task.replicate(index, cancelled))
-            left = (time.perf_counter() - began) / len(done) * (total - len(done))
-            workers = min(rule.workers, total - len(done))
-            if on_cpu and workers > 1 and left * (1.0 - 1.0 / workers) > WORTH:
-                break
-    if len(done) < total:
-        _share(task, range(len(done), total), workers, add, cancelled)
-    return [done[index] for index in range(total)]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-SERVE = "import sys; sys.path[:] = {path!r}; from plncli.resampling import serve; serve({parent})"
-"""What a worker runs. Not multiprocessing: that would run the program's main module again, or fork torch's threads."""
-
-
-def _share(
-    task: Task,
-    indices: range,
-    workers: int,
-    add: Callable[[int, Replicate], None],
-    cancelled: Callable[[], bool],
-) -> None:
-    """Let worker processes do the fits, each handed one at a time, and end them whatever happens.
-
-    They have sessions of their own, so that Ctrl-C reaches this process alone, and end by themselves when it is gone.
-    """
-    content = pickle.dumps(task)
-    todo: SimpleQueue[int] = SimpleQueue()
-    answers: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-    for index in indices:
-        todo.put(index)
-    command = [sys.executable, "-c", SERVE.format(path=sys.path, parent=os.getpid())]
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for _ in range(workers):
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                env=settings,
-            )
-            processes.append(process)
-            Thread(target=_attend, args=(process, content, todo, answers), daemon=True).start()
-        left = len(indices)
-        while left:
-            if cancelled():
-                raise Interrupted
-            with suppress(Empty):
-                index, answer = answers.get(timeout=LOOK)
-                if isinstance(answer, BaseException):
-                    raise answer
-                add(index, answer)
-                left -= 1
-    finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.wait()
-
-
-def _attend(
-    process: subprocess.Popen[bytes], content: bytes, todo: SimpleQueue[int], answers: SimpleQueue[tuple[int, Any]]
-) -> None:
-    """Hand a worker one index after the other; a thread for each worker."""
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        process.stdin.write(content)
-        while True:
-            index = todo.get_nowait()
-            pickle.dump(index, process.stdin)
-            process.stdin.flush()
-            answers.put((index, pickle.load(process.stdout)))
-    except Empty:
-        return
-    except (OSError, EOFError, pickle.UnpicklingError):
-        answers.put((-1, WorkerLost(_lost(process.wait()))))
-    except BaseException as error:  # noqa: BLE001 (it is raised again where the work is waited for)
-        answers.put((-1, error))
-
-
-def _lost(code: int) -> str:
-    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    why = ", as the system does where memory runs out" if code == -9 else ""
-    return (
-        f"No standard errors: a worker process ended before its work was done ({how}{why}). "
-        "Use fewer (--workers 1 fits in one process)."
-    )
-
-
-def serve(parent: int) -> None:
-    """The life of a worker: a task, then indices, come in on standard input; what is found goes out, pickled."""
-    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing else may write among the answers
-    torch.set_num_threads(1)
-    with suppress(EOFError, BrokenPipeError):
-        task: Task = pickle.load(source)
-        while True:
-            index = pickle.load(source)
-            try:
-                answer: Any = task.replicate(index, lambda: os.getppid() != parent)
-            except Exception as error:  # noqa: BLE001 (it is raised again where the user is)
-                answer = error
-            pickle.dump(answer, answers)
-            answers.flush()

@@ -17,7 +17,7 @@ HOME = os.getpid()
 
 
 def killed_in_a_worker(model: Model, data: Dataset, init: Init, stop: StopRule) -> Estimated:
-    if "plncli.resampling" in " ".join(open("/proc/self/cmdline").read().split("\0")):  # noqa: SIM115, PTH123
+    if "plncli.workers" in " ".join(open("/proc/self/cmdline").read().split("\0")):  # noqa: SIM115, PTH123
         os.kill(os.getpid(), signal.SIGKILL)
     return _estimate(model, data, init, stop)
 

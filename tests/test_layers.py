@@ -16,7 +16,7 @@ LAYERS = (
     ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming", "distributions"),
     ("optim", "models"),
     ("criteria", "inference", "results", "hypotheses", "simulation", "prediction"),
-    ("fitting", "resampling"),
+    ("fitting", "resampling", "workers"),
     ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),
 )

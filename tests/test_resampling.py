@@ -12,7 +12,7 @@ import pytest
 import torch
 from tables import dataset, pln_table
 
-from plncli import resampling
+from plncli import resampling, workers
 from plncli.dataset import Dataset
 from plncli.fitting import _estimate, fit
 from plncli.inference import InferenceRule
@@ -21,8 +21,9 @@ from plncli.models.linear import Linear
 from plncli.models.logistic import Logistic
 from plncli.models.pln import PLN
 from plncli.models.uncertainty import Interrupted, Uncertainty
-from plncli.resampling import Resampling, Task, replicates, resampled
+from plncli.resampling import Resampling, Task, resampled
 from plncli.results import FitResult
+from plncli.workers import shared
 
 F = torch.float64
 
@@ -106,7 +107,7 @@ def test_replicates_are_the_optima_of_their_resamples() -> None:
     for index in (0, 1):
         rows = torch.arange(60).repeat_interleave(task.weights(index))
         again = fit(PLN(), Dataset(data.Y[rows], data.X[rows], data.O[rows], data.w[rows]))
-        assert torch.allclose(task.replicate(index).B, again.estimates["B"], atol=5e-3)
+        assert torch.allclose(task.part(index).B, again.estimates["B"], atol=5e-3)
 
 
 @pytest.mark.parametrize("p", [1, pytest.param(3, marks=pytest.mark.slow)])
@@ -163,7 +164,7 @@ def test_a_coefficient_that_is_not_determined_in_a_resample_is_counted_and_costs
     assert without
     rows = torch.arange(40).repeat_interleave(task.weights(without[0]))
     fitted = torch.linalg.lstsq(data.X[rows][:, :2], data.Y[rows]).solution
-    B = task.replicate(without[0]).B
+    B = task.part(without[0]).B
     assert bool(B[2].isnan().all())
     assert torch.allclose(B[:2], fitted, atol=1e-8)
     found = resampled(task, result.estimates["B"], Resampling(60), lambda: False)
@@ -183,7 +184,7 @@ def test_a_term_takes_those_that_it_is_made_of_with_it() -> None:
     X = torch.stack([torch.ones(40), 1.0 - data.X[:, 2].float(), data.X[:, 1].float()], 1)
     task, _ = task_of("linear", dataset(data.Y, X), "bootstrap", 60)
     index = next(index for index in range(60) if not bool(task.weights(index)[:2].any()))
-    assert task.replicate(index).B.isnan()[:, 0].tolist() == [True, True, False]
+    assert task.part(index).B.isnan()[:, 0].tolist() == [True, True, False]
 
 
 def test_features_without_counts_in_a_resample_are_counted() -> None:
@@ -194,7 +195,7 @@ def test_features_without_counts_in_a_resample_are_counted() -> None:
     data = dataset(Y, data.X)
     task, result = task_of("pln", data, "bootstrap", 40)
     without = [index for index in range(40) if not bool(task.weights(index)[:3].any())]
-    B = task.replicate(without[0]).B
+    B = task.part(without[0]).B
     assert bool(B[:, 2].isnan().all())
     times = task.weights(without[0])
     rows = torch.arange(40).repeat_interleave(times)
@@ -222,7 +223,7 @@ def test_a_response_of_one_class_in_a_resample_does_not_cost_the_others() -> Non
     data = dataset(Y, data.X[:, :2])
     task, _ = task_of("logistic", data, "bootstrap", 60)
     without = next(index for index in range(60) if not bool(task.weights(index)[:2].any()))
-    B = task.replicate(without).B
+    B = task.part(without).B
     assert bool(B[:, 1].isnan().all()) and bool(B[:, 0].isfinite().all())
 
 
@@ -254,7 +255,7 @@ def test_fits_that_fail_are_counted_and_left_out() -> None:
     assert told.message.startswith(f"{len(bad)} of the 60 fits of the bootstrap failed")
     assert "drawn thrice" in told.message
     assert found.facts["resamples_failed"] == len(bad)
-    others = [task.replicate(index).B.mT.flatten() for index in range(60) if index not in bad]
+    others = [task.part(index).B.mT.flatten() for index in range(60) if index not in bad]
     assert torch.allclose(found.covariance(), torch.cov(torch.stack(others).mT))
 
 
@@ -289,8 +290,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
         started.append(popen(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(resampling, "WORTH", -1.0)
-    monkeypatch.setattr(resampling.subprocess, "Popen", start)
+    monkeypatch.setattr(workers, "WORTH", -1.0)
+    monkeypatch.setattr(workers.subprocess, "Popen", start)
     yield started
     assert all(process.returncode is not None for process in started)
 
@@ -301,18 +302,18 @@ def test_the_number_of_workers_changes_no_digit(processes: list[subprocess.Popen
     alone = fit(PLN(), data, inference=rule, resampling=Resampling(12, seed=3)).inference
     shown: list[tuple[int, int]] = []
     more = Resampling(12, seed=3, workers=2, on_done=lambda done, total: shown.append((done, total)))
-    shared = fit(PLN(), data, inference=rule, resampling=more).inference
+    together = fit(PLN(), data, inference=rule, resampling=more).inference
     assert len(processes) == 2
-    assert torch.equal(alone.blocks, shared.blocks)
+    assert torch.equal(alone.blocks, together.blocks)
     assert shown == [(done, 12) for done in range(1, 13)]
     other = fit(PLN(), data, inference=rule, resampling=Resampling(12, seed=4)).inference
     assert not torch.equal(alone.blocks, other.blocks)
 
 
 def test_small_work_is_not_shared(processes: list[subprocess.Popen], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resampling, "WORTH", 60.0)
+    monkeypatch.setattr(workers, "WORTH", 60.0)
     task, _ = task_of("linear", gaussian(), "jackknife")
-    assert len(replicates(task, Resampling(workers=4), lambda: False)) == 40
+    assert len(shared(task, 4, None, lambda: False)) == 40
     assert not processes
 
 
@@ -335,7 +336,7 @@ def test_an_interrupt_ends_the_workers(processes: list[subprocess.Popen]) -> Non
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        replicates(task, Resampling(workers=2, on_done=count), lambda: done > 3)
+        shared(task, 2, count, lambda: done > 3)
     assert len(processes) == 2
     assert 3 < done < 100
     assert time.monotonic() - began < 60.0
