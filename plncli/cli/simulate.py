@@ -36,7 +36,7 @@ From = Annotated[
     _option("--from", "RUN", "Take parameters and samples of a fit: its folder, or the model file in it.", RUN),
 ]
 Covariates = Annotated[str | None, _option("--covariates", "FILE", "New samples instead of those of the fit.", RUN)]
-Exposure = Annotated[str | None, _option("--exposure", "FILE", "Their exposure.", RUN)]
+Exposure = Annotated[str | None, _option("--exposure", "FILE|NUMBER", "Their exposure.", RUN)]
 Samples = Annotated[
     int | None,
     _option("--n", "N", "Samples [default: 200]; with --from, drawn with replacement from those of the fit."),
@@ -130,6 +130,7 @@ def simulate(
     from plncli import runtime
     from plncli.files import simulated
     from plncli.files.artifacts import check_target
+    from plncli.files.newdata import Sources
     from plncli.files.output import to_json
 
     check_target(Path(out), overwrite, simulated.WRITTEN)
@@ -139,7 +140,8 @@ def simulate(
         if run is None:
             truth = simulated.invent(simulated.recipe(model or "pln", n, given), generator)
         else:
-            truth = simulated.resample(_read(run, model), generator, n=n, covariates=covariates, exposure=exposure)
+            new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
+            truth = simulated.resample(_read(run, model), generator, n=n, new=new)
         made = simulated.draw(truth, generator, {"seed": seed, "versions": runtime.versions()})
         simulated.write(Path(out), made, format, latent=not no_latent, overwrite=overwrite)
     _report(Console(quiet), made, Path(out))

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Generator, Tensor
 
+from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.files import output
 from plncli.files.again import read_again
@@ -22,11 +23,10 @@ from plncli.files.design import Design, make_design
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.formula import parse
 from plncli.files.inputs import NUMBERS_RULE
-from plncli.files.matching import Tables, join
+from plncli.files.newdata import NewData, Sources, load
 from plncli.files.output import FORMATS
 from plncli.files.runs import Run
-from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse
-from plncli.offsets import log_exposure
+from plncli.files.tables import Table, frame, numbers, read_table, refuse
 from plncli.simulation import (
     Simulated,
     count_intercepts,
@@ -38,7 +38,7 @@ from plncli.simulation import (
     toeplitz,
 )
 
-TABLES = ("counts", "response", "covariates", "exposure", "true_coefficients", "true_sigma", "true_latent")
+TABLES = ("counts", "response", "covariates", "exposure", "offsets", "true_coefficients", "true_sigma", "true_latent")
 FACTS = "simulation.json"
 WRITTEN = {f"{name}.{suffix}" for name in TABLES for suffix in FORMATS} | {FACTS, "config.toml"}
 
@@ -110,10 +110,9 @@ def _flag(name: str) -> str:
 class Truth:
     """What a table is drawn from, with the names of its rows and columns.
 
-    X: n×d; O: offset without that of the formula, n×1 or n×p, None for none; more: (n,) that of the formula; B: d×p,
-    finite; Sigma: p×p, None for logistic; never: n×p, cells whose expected count is 0, None for none; coefficients: B
-    as it is told, −inf included; covariates: the table to be written, None for none; formula: its right side, with
-    `~`; classes: (zero, one) labels of each response.
+    X: n×d; O: offset, n×1 or n×p; B: d×p, finite; Sigma: p×p, None for logistic; never: n×p, cells whose expected count
+    is 0, None for none; coefficients: B as it is told, −inf included; covariates: the table to be written, None for
+    none; formula: its right side, with `~`; classes: (zero, one) labels of each response.
     """
 
     model: str
@@ -123,12 +122,11 @@ class Truth:
     formula: str
     covariance: str | None
     X: Tensor = field(repr=False)
-    O: Tensor | None = field(repr=False)
+    O: Tensor = field(repr=False)
     B: Tensor = field(repr=False)
     coefficients: Tensor = field(repr=False)
     Sigma: Tensor | None = field(repr=False)
     covariates: pa.Table | None = field(repr=False)
-    more: Tensor | None = field(repr=False, default=None)
     never: Tensor | None = field(repr=False, default=None)
     classes: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -146,14 +144,17 @@ class Truth:
 
     def draw(self, generator: Generator) -> Simulated:
         """The table."""
-        O = torch.zeros(self.n, 1, dtype=torch.float64) if self.O is None else self.O
-        O = O if self.more is None else O + self.more[:, None]
         if self.model == "logistic":
-            return simulate_logistic(self.X, O, self.B, generator)
+            return simulate_logistic(self.X, self.O, self.B, generator)
         assert self.Sigma is not None
         if self.model == "linear":
-            return simulate_linear(self.X, O, self.B, self.Sigma, generator)
-        return simulate_pln(self.X, O, self.B, self.Sigma, generator, self.never)
+            return simulate_linear(self.X, self.O, self.B, self.Sigma, generator)
+        return simulate_pln(self.X, self.O, self.B, self.Sigma, generator, self.never)
+
+    @property
+    def offset(self) -> str:
+        """Option of the table that the offset is written as: exposures for counts; nothing where it is 0."""
+        return ("exposure" if self.model == "pln" else "offsets") if bool(self.O.any()) else ""
 
 
 def _named(letter: str, many: int) -> tuple[str, ...]:
@@ -175,7 +176,7 @@ def invent(recipe: Recipe, generator: Generator) -> Truth:
     profile = torch.randn(p, generator=generator, dtype=torch.float64)
     B[0] = 0.0
     facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in SETTINGS[recipe.model]}}
-    O: Tensor | None = None
+    O = torch.zeros(n, 1, dtype=torch.float64)
     if recipe.model == "pln":
         assert Sigma is not None and recipe.depth_spread is not None
         log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
@@ -280,165 +281,74 @@ def _covariates(
 # From a run
 
 
-def resample(run: Run, generator: Generator, *, n: int | None, covariates: str | None, exposure: str | None) -> Truth:
-    """The parameters of a run with its own design, n rows of that drawn with replacement, or new covariates."""
-    if n is not None and (covariates or exposure):
+def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | None) -> Truth:
+    """The parameters of a run, for its own samples, for n of them drawn with replacement, or for new ones."""
+    if n is not None and new is not None:
         raise UsageError("--n draws from the samples of the fit; --covariates and --exposure say how many there are.")
     if n is not None and n < 1:
         raise UsageError(f"--n must be 1 or more, not {n}.")
     design = Design.from_json(run.design)
-    place = _new_samples(run, design, covariates, exposure) if covariates else _own_samples(run, design, exposure)
-    never = _never(run, place.X, new=covariates is not None)
+    if new is None:
+        inputs, config = read_again(run, {})
+        data: Dataset | NewData = inputs.data
+        path, named = config.covariates, config.sample_names
+    else:
+        data = load(run, new)
+        path, named = new.covariates, new.sample_names
+    samples, X, O = data.samples, data.X, data.O
+    table = _covariates_of(path, named, samples, design.columns) if design.columns else None
+    never, open_cells = _courses(run, X)
     if n is not None:
-        rows = torch.randint(len(place.samples), (n,), generator=generator)
-        place = place.take(rows)
-        never = None if never is None else never[rows]
+        rows = torch.randint(len(samples), (n,), generator=generator)
+        samples, X, O, never = _named("s", n), X[rows], O[rows], never[rows]
+        table = None if table is None else table.take(rows.numpy())
+    if table is not None:
+        table = pa.Table.from_arrays([output.text_column(samples), *table.columns], ["sample", *design.columns])
     covariance = run.settings.get("covariance") if run.model == "pln" else None
-    B = torch.from_numpy(run.estimates["B"]).double()
     return Truth(
         model=run.model,
-        samples=place.samples,
+        samples=samples,
         terms=run.terms,
         responses=run.responses,
-        formula=f"~ {design.formula.text.partition('~')[2].strip() or '1'}",
+        formula=f"~ {design.formula.rhs}",
         covariance="full" if covariance == "fixed" else covariance,
-        X=place.X,
-        O=place.O,
-        B=torch.from_numpy(run.state["B_finite"]).double() if "B_finite" in run.state else B,
-        coefficients=B,
+        X=X,
+        O=O,
+        B=run.parameters.B,
+        coefficients=torch.from_numpy(run.estimates["B"]).double(),
         Sigma=torch.from_numpy(run.estimates["Sigma"]).double() if "Sigma" in run.estimates else None,
-        covariates=place.table,
-        more=place.more,
-        never=never,
+        covariates=table,
+        never=never if bool(never.any()) else None,
         classes=tuple((zero, one) for zero, one in run.classes or ()),
-        notes=tuple(_notes(run, design, own=n is None and covariates is None)),
+        notes=tuple(_notes(run, design, own=n is None and new is None, open_cells=open_cells)),
         facts={"from": str(run.place)},
     )
 
 
-@dataclass(frozen=True)
-class Place:
-    """Samples with their covariates: letters as in `Truth`."""
-
-    samples: tuple[str, ...]
-    table: pa.Table | None
-    X: Tensor
-    O: Tensor | None
-    more: Tensor | None
-
-    def take(self, rows: Tensor) -> Place:
-        """Some of the rows, under new names."""
-        samples = _named("s", len(rows))
-        table = None if self.table is None else self.table.take(rows.numpy())
-        if table is not None:
-            table = table.set_column(0, table.column_names[0], output.text_column(samples))
-        O, more = (None if part is None else part[rows] for part in (self.O, self.more))
-        return Place(samples, table, self.X[rows], O, more)
+def _covariates_of(path: str | None, named: bool, samples: tuple[str, ...], columns: tuple[str, ...]) -> pa.Table:
+    """The columns of a table of covariates, in the order of the samples."""
+    assert path is not None
+    table = read_table(path, "covariates", sample_names=named).select(columns)
+    at = {sample: i for i, sample in enumerate(table.samples)}
+    return table.take(np.array([at[sample] for sample in samples])).cells
 
 
-def _own_samples(run: Run, design: Design, exposure: str | None) -> Place:
-    """The samples of the fit."""
-    inputs, config = read_again(run, {})
-    data = inputs.data
-    table = None
-    if design.columns:
-        assert config.covariates is not None
-        whole = read_table(config.covariates, "covariates", sample_names=config.sample_names)
-        at = {sample: i for i, sample in enumerate(whole.samples)}
-        table = whole.select(design.columns).take(np.array([at[sample] for sample in data.samples]))
-    more = _formula_offset(design, table)
-    O = None
-    if exposure:
-        O = _log_exposure(_matched(table or _nameless(data.samples), exposure, run), run.responses)
-    elif config.exposure or config.offsets:
-        O = data.O if more is None else data.O - more[:, None]
-    return Place(data.samples, _written(table), data.X, O, more)
-
-
-def _new_samples(run: Run, design: Design, covariates: str, exposure: str | None) -> Place:
-    """The samples of a new table of covariates."""
-    had = [name for name in ("exposure", "offsets") if run.settings.get(name)]
-    if had and not exposure:
-        raise UsageError(f"{run.place} was fitted with --{had[0]}: new covariates need --exposure FILE too.")
-    table = read_table(covariates, "covariates", sample_names=run.settings.get("sample_names", True))
-    absent = [name for name in design.columns if name not in table.columns]
-    if absent:
-        raise DataError(f"{table.name} lacks {counted(len(absent), 'column')} of the formula: {some(absent)}.")
-    table = table.select(design.columns)
-    refuse(table, missing_cells(table), "missing entry", "Fill it in, or leave the sample out.")
-    O = _log_exposure(_matched(table, exposure, run), run.responses) if exposure else None
-    X = torch.from_numpy(design.build(frame(table, design.columns)))
-    return Place(table.samples, _written(table), X, O, _formula_offset(design, table))
-
-
-def _nameless(samples: tuple[str, ...]) -> Table:
-    """A table without columns."""
-    return Table("the samples of the fit", "covariates", samples, (), pa.table({}))
-
-
-def _written(table: Table | None) -> pa.Table | None:
-    """A table of covariates as it is written; None without any columns."""
-    if table is None or not table.columns:
-        return None
-    return pa.Table.from_arrays(
-        [output.text_column(table.samples), *table.cells.columns], names=["sample", *table.columns]
-    )
-
-
-def _formula_offset(design: Design, table: Table | None) -> Tensor | None:
-    if design.offset_encoding is None:
-        return None
-    assert table is not None
-    return torch.from_numpy(design.offset(frame(table, design.columns)))
-
-
-def _matched(table: Table, exposure: str, run: Run) -> Table:
-    """The exposures of the samples of a table, in its order; DataError when one has none."""
-    named = run.settings.get("sample_names", True)
-    other = read_table(exposure, "exposure", sample_names=named)
-    joined = join(Tables({"covariates": table, "exposure": other}, "covariates"), named=named)
-    if joined.samples != table.samples:
-        raise DataError(f"{joined.dropped[0].reason} Give an exposure for each sample.")
-    return joined["exposure"]
-
-
-def _log_exposure(table: Table, responses: tuple[str, ...]) -> Tensor:
-    """n×1 or n×p offset of a table of exposures."""
-    if len(table.columns) > 1:
-        absent = [name for name in responses if name not in table.columns]
-        if absent:
-            raise DataError(
-                f"{table.name} lacks {counted(len(absent), 'feature')}: {some(absent)}. Give a column for each, or one."
-            )
-        table = table.select(responses)
-    values, missing = numbers(table, NUMBERS_RULE)
-    refuse(table, missing, "missing entry", "Fill it in.")
-    rule = "Exposures are on the natural scale: positive, finite numbers."
-    refuse(table, ~((values > 0) & (values < np.inf)), "unusable exposure", rule, values)
-    return log_exposure(torch.from_numpy(values))
-
-
-def _never(run: Run, X: Tensor, *, new: bool) -> Tensor | None:
-    """n×p: cells whose expected count is 0, since a coefficient is −inf; None where there are none."""
-    B = torch.from_numpy(run.estimates["B"]).double()
-    if run.model != "pln" or bool(torch.isfinite(B).all()):
-        return None
-    if not new:
-        return torch.isneginf(torch.from_numpy(run.estimates["M"]))
-    up, down = (X > 0).double(), (X < 0).double()
-    plus, minus = torch.isposinf(B).double(), torch.isneginf(B).double()
-    grows = up @ plus + down @ minus + (up + down) @ B.isnan().double()
-    bad = [run.responses[j] for j in (grows > 0).any(0).nonzero()[:, 0].tolist()]
+def _courses(run: Run, X: Tensor) -> tuple[Tensor, int]:
+    """n×p: cells whose expected count is 0, since a coefficient is −inf; and how many the fit leaves open."""
+    course = run.parameters.course(X)
+    bad = _names(run.responses, (course > 0).any(0))
     if bad:
         raise DataError(
-            f"{counted(len(bad), 'feature')} have no finite expected count for these covariates: {some(bad)}. "
-            "Fit again with a mean for each group (`~ 0 + ...`), or simulate from the fit's own design."
+            f"The fit expects ever more of {counted(len(bad), 'feature')} in samples like these: {some(bad)}. "
+            "Its tables have none of them; leave such samples out."
         )
-    return up @ minus + down @ plus > 0
+    return course < 0, int(course.isnan().sum())
 
 
-def _notes(run: Run, design: Design, *, own: bool) -> Iterator[str]:
+def _notes(run: Run, design: Design, *, own: bool, open_cells: int) -> Iterator[str]:
     """What the user should know about tables drawn from this run."""
+    if open_cells:
+        yield f"The fit leaves {counted(open_cells, 'expected count')} open; one that fits as well as any is taken."
     if run.summary and not run.summary["converged"]:
         yield f"{run.place} did not converge: its parameters are not those of the optimum."
     if run.settings.get("weights"):
@@ -512,8 +422,8 @@ def write(out: Path, outcome: Outcome, suffix: str, *, latent: bool, overwrite: 
     }
     if truth.covariates is not None:
         tables["covariates"] = lambda: truth.covariates
-    if truth.O is not None:
-        tables["exposure"] = lambda: _exposure(truth)
+    if truth.offset:
+        tables[truth.offset] = lambda: _offset(truth)
     if (Sigma := truth.Sigma) is not None:
         tables["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
     if latent:
@@ -537,10 +447,9 @@ def _main(outcome: Outcome) -> pa.Table:
     return pa.Table.from_arrays([names, *columns], names=["sample", *truth.responses])
 
 
-def _exposure(truth: Truth) -> pa.Table:
-    assert truth.O is not None
-    columns = truth.responses if truth.O.shape[1] > 1 else ("exposure",)
-    return _matrix("sample", truth.samples, columns, truth.O.exp())
+def _offset(truth: Truth) -> pa.Table:
+    columns = truth.responses if truth.O.shape[1] == len(truth.responses) > 1 else (truth.offset,)
+    return _matrix("sample", truth.samples, columns, truth.O.exp() if truth.model == "pln" else truth.O)
 
 
 def _coefficients(truth: Truth) -> pa.Table:
@@ -566,8 +475,8 @@ def _configuration(outcome: Outcome, suffix: str) -> FitConfig:
     given: dict[str, Any] = {truth.main: f"{truth.main}.{suffix}", "formula": truth.formula}
     if truth.covariates is not None:
         given["covariates"] = f"covariates.{suffix}"
-    if truth.O is not None:
-        given["exposure"] = f"exposure.{suffix}"
+    if truth.offset:
+        given[truth.offset] = f"{truth.offset}.{suffix}"
     if truth.covariance is not None:
         given["covariance"] = truth.covariance
     if outcome.facts.get("empty_samples") or outcome.facts.get("empty_features"):

@@ -125,6 +125,15 @@ def test_new_covariates_are_encoded_as_in_the_fit(cli: Cli, fits: Path, tmp_path
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
 
 
+def test_new_samples_where_a_fit_expects_nothing_have_no_counts(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    new = [f"--covariates={OAKS / 'covariates.csv'}", "--exposure=1000"]
+    assert cli("simulate", "--from", fits / "tree", *new, "--out", "made").code == 0
+    never = np.isneginf(pd.read_csv(fits / "tree" / "latent_mean.csv", index_col=0)).to_numpy()
+    made = pd.read_csv(tmp_path / "made" / "true_latent.csv", index_col=0)
+    assert (np.isneginf(made) == never).to_numpy().all()
+    assert (pd.read_csv(tmp_path / "made" / "exposure.csv")["exposure"] - 1000).abs().max() < 1e-9
+
+
 def test_classes_keep_their_labels(cli: Cli, tmp_path: Path) -> None:
     x = np.linspace(-2, 2, 80)
     ill = np.where(np.sin(40 * x) > -x / 2, "yes", "no")
@@ -176,8 +185,8 @@ def test_a_covariance_of_ones_own(cli: Cli, fits: Path, tmp_path: Path) -> None:
         (["--from", "{fits}/one", "--p", "3"], 2, "with --from RUN, the run gives the parameters"),
         (["linear", "--from", "{fits}/one"], 2, "is a fit of the model pln, not linear"),
         (["--from", "{fits}/one", "--n", "0"], 2, "--n must be 1 or more, not 0."),
-        (["--from", "{fits}/one", "--covariates", "bad.csv"], 2, "need --exposure FILE too"),
-        (["--from", "{fits}/soil", "--covariates", "bad.csv"], 3, "lacks 2 columns of the formula: soil1, soil2."),
+        (["--from", "{fits}/one", "--covariates", "bad.csv"], 2, "Give --exposure FILE of the new samples"),
+        (["--from", "{fits}/soil", "--covariates", "bad.csv"], 3, "lacks 2 columns that the fit used: soil1, soil2."),
         (["--from", "{fits}/soil", "--n", "3", "--covariates", "bad.csv"], 2, "--n draws from the samples of the fit"),
     ],
 )  # fmt: skip
