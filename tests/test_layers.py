@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "arrays", "names"),
     ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming", "distributions"),
     ("optim", "models"),
-    ("criteria", "inference", "results", "hypotheses", "simulation", "prediction"),
+    ("criteria", "inference", "results", "hypotheses", "simulation", "prediction", "importance", "diagnostics"),
     ("fitting", "resampling", "workers"),
     ("runtime", "memory", "files"),
     ("console", "cli", "__main__"),

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import plncli
 from plncli import console
-from plncli.cli import compare, fit, graph, info, predict, sample_data, show, simulate, transform, wald
+from plncli.cli import compare, diagnose, fit, graph, info, predict, sample_data, show, simulate, transform, wald
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import PlncliError, nearest
@@ -24,7 +24,19 @@ EXIT_CODES = (
     "5 out of memory or device not there, 130 interrupted, 143 terminated."
 )
 
-VERBS = ("fit", "show", "predict", "transform", "test", "compare", "simulate", "graph", "sample-data", "info")
+VERBS = (
+    "fit",
+    "show",
+    "predict",
+    "transform",
+    "test",
+    "compare",
+    "diagnose",
+    "simulate",
+    "graph",
+    "sample-data",
+    "info",
+)
 
 
 class Verbs(TyperGroup):
@@ -68,6 +80,7 @@ app.command("predict")(predict.predict)
 app.command("transform")(transform.transform)
 app.command("test")(wald.wald)
 app.command("compare")(compare.compare)
+app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.add_typer(graph.app, name="graph")
 app.command("sample-data")(sample_data.sample_data)

@@ -1,0 +1,170 @@
+"""`plncli diagnose RUN`: how good the bound of a finished fit is, and how well its model fits."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plncli import console
+from plncli.cli.options import Quiet, RunFolder, TableJson
+from plncli.cli.show import MODELS
+from plncli.cli.tables import aligned, short
+from plncli.console import Console
+from plncli.errors import UsageError, counted
+
+WIDTH = 96
+FORMATS = ("csv", "tsv", "parquet", "feather")
+MOVED = "Tables that have moved since the fit"
+
+
+def _moved(option: str) -> Any:
+    return typer.Option(option, metavar="FILE", help="Where it is now.", rich_help_panel=MOVED, show_default=False)
+
+
+Draws = Annotated[
+    int, typer.Option("--draws", metavar="N", min=0, help="pln: draws a sample for its likelihood; 0: without it.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers.")]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", metavar="DIR", help="Write tables of samples and features there.", show_default=False),
+]
+Residuals = Annotated[bool, typer.Option("--residuals", help="Write the table of residuals too, n×p.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier diagnosis.")]
+Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Of the tables.")]
+
+
+def diagnose(
+    run: RunFolder,
+    counts: Annotated[str | None, _moved("--counts")] = None,
+    response: Annotated[str | None, _moved("--response")] = None,
+    covariates: Annotated[str | None, _moved("--covariates")] = None,
+    exposure: Annotated[str | None, _moved("--exposure")] = None,
+    offsets: Annotated[str | None, _moved("--offsets")] = None,
+    weights: Annotated[str | None, _moved("--weights")] = None,
+    draws: Draws = 1000,
+    seed: Seed = 0,
+    out: Out = None,
+    residuals: Residuals = False,
+    overwrite: Overwrite = False,
+    format: Format = "csv",
+    json: TableJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """Diagnose a finished fit: does the model hold?
+
+    pln: the log-likelihood that the bound lies below, zeros and residuals; logistic: calibration; linear: residuals and
+    influence. The tables of the fit are read again, and must not have changed.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not `{format}`.")
+    if out is None and (residuals or overwrite):
+        raise UsageError(f"{'--residuals' if residuals else '--overwrite'} goes with --out DIR.")
+
+    import torch
+
+    from plncli import runtime
+    from plncli.files import diagnosis
+    from plncli.files.artifacts import check_target
+    from plncli.files.output import to_json
+    from plncli.files.runs import read_run
+
+    if out is not None:
+        check_target(Path(out), overwrite, diagnosis.WRITTEN)
+    moved = {
+        "counts": counts,
+        "response": response,
+        "covariates": covariates,
+        "exposure": exposure,
+        "offsets": offsets,
+        "weights": weights,
+    }
+    say, read = Console(quiet), read_run(Path(run))
+    with runtime.memory_guard():
+        n, p = read.summary.get("n_samples", 1), len(read.responses)
+        runtime.use_threads(n, p, len(read.terms), "auto")
+        found = diagnosis.diagnose(
+            read,
+            {name: path for name, path in moved.items() if path is not None},
+            draws,
+            torch.Generator().manual_seed(seed),
+        )
+        if out is not None:
+            diagnosis.write(Path(out), found, format, residuals=residuals, overwrite=overwrite)
+    console.out(to_json(found.facts) if json else "\n".join(_lines(found.facts)))
+    for sentence in _warnings(found.facts):
+        say.warn(sentence)
+    if out is not None:
+        say.note(f"The tables are in {out}.")
+    return 0
+
+
+def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
+    if not facts["converged"]:
+        yield f"{facts['run']} did not converge: its parameters are not those of the optimum."
+    unreliable = facts.get("khat", {}).get("unreliable", 0)
+    if unreliable:
+        yield (
+            f"The log-likelihood of {counted(unreliable, 'sample')} is unreliable (k above 0.7), and so is the sum: "
+            "draw more, with --draws."
+        )
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    noun = "feature" if facts["model"] == "pln" else "response"
+    size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
+    yield facts["run"]
+    yield ""
+    for name, text in [("model", f"{MODELS[facts['model']]}, {size}"), *_facts(facts, noun)]:
+        label = f"{name:<12}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
+    for title, rows in ((f"{noun}s", facts["worst_features"]), ("samples", facts["worst_samples"])):
+        if rows:
+            yield ""
+            yield f"The {title} that fit worst"
+            yield from (f"  {line}" for line in aligned(_rows(rows)))
+
+
+def _facts(facts: Mapping[str, Any], noun: str) -> Iterator[tuple[str, str]]:
+    if "elbo" in facts:
+        yield "elbo", f"{facts['elbo']:.2f}"
+    if facts.get("loglik_by"):
+        error = f" ± {facts['loglik_se']:.2g}" if facts["loglik_se"] else ""
+        yield "loglik", f"{facts['loglik']:.2f}{error}, by {facts['loglik_by']}"
+        by_sample = facts["gap_by_sample"]
+        yield (
+            "gap",
+            f"the bound lies {facts['gap']:.2f} nats below it: {by_sample['median']:.2g} a sample (median), "
+            f"at most {by_sample['largest']:.2g}",
+        )
+    if "khat" in facts:
+        khat = facts["khat"]
+        yield (
+            "k",
+            f"of the largest weights: median {khat['median']:.2f}, largest {khat['largest']:.2f}; above 0.7 in "
+            f"{khat['unreliable']} of {counted(facts['n_samples'], 'sample')}",
+        )
+    if "zeros" in facts:
+        yield (
+            "zeros",
+            f"{100 * facts['zeros']['share']:.2f} % of the counts, {100 * facts['zeros']['expected']:.2f} % expected",
+        )
+    if "residuals" in facts:
+        found = facts["residuals"]
+        beyond, expected = (100 * found[name] for name in ("beyond_2", "expected_beyond_2"))
+        spread = f"mean {found['mean']:.3f}, standard deviation {found['sd']:.3f}"
+        yield "residuals", f"{spread}; {beyond:.2f} % beyond ±2 ({expected:.2f} % expected)"
+        yield "poor fit", f"{facts['poor']} of {counted(facts['n_features'], noun)} (Kolmogorov-Smirnov, q < 0.05)"
+    else:
+        yield "poor fit", f"{facts['poor']} of {counted(facts['n_features'], noun)} (Hosmer-Lemeshow, q < 0.05)"
+
+
+def _rows(rows: list[dict[str, Any]]) -> list[list[str]]:
+    def cell(value: Any) -> str:
+        return short(value, 28) if isinstance(value, str) else f"{value:.3g}"
+
+    return [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]

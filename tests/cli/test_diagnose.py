@@ -1,0 +1,127 @@
+"""`plncli diagnose`: the bound against the likelihood, residuals, and tables of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+Cli = Callable[..., Any]
+OAKS = Path(__file__).parents[2] / "sample_data" / "oaks"
+
+
+def test_the_bound_of_the_oaks_lies_below_their_likelihood(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    ran = cli("diagnose", fits / "tree", "--json", "--out", "told", "--residuals")
+    assert ran.code == 0
+    facts = json.loads(ran.out)
+    summary = json.loads((fits / "tree" / "summary.json").read_text())
+    assert facts["elbo"] == summary["elbo"]
+    assert facts["elbo_by_sample"] == pytest.approx(summary["elbo"], abs=1e-6)
+    assert facts["loglik"] == pytest.approx(-30732.8, abs=3.0)
+    assert 0.2 < facts["loglik_se"] < 0.8
+    assert facts["khat"]["unreliable"] == 0
+    assert facts["gap"] == pytest.approx(facts["loglik"] - facts["elbo"], abs=1e-6)
+    samples, features, residuals = (
+        pd.read_csv(tmp_path / "told" / f"{name}.csv", index_col=0) for name in ("samples", "features", "residuals")
+    )
+    assert samples["elbo"].sum() == pytest.approx(summary["elbo"], abs=1e-6)
+    assert (samples["gap"] > 0).all()
+    counts = pd.read_csv(OAKS / "counts.csv", index_col=0)
+    never = np.isneginf(pd.read_csv(fits / "tree" / "latent_mean.csv", index_col=0))
+    assert (residuals.isna() == never).all(axis=None)
+    counting = (counts == 0) & ~never
+    assert (features["zeros"] == counting.sum()).all()
+    assert features["residual_sd"].to_numpy() == pytest.approx(residuals.std(ddof=0).to_numpy())
+    assert json.loads((tmp_path / "told" / "diagnosis.json").read_text()) == facts
+
+
+def test_a_diagonal_covariance_is_done_by_quadrature(cli: Cli, fits: Path) -> None:
+    facts = json.loads(cli("diagnose", fits / "diagonal", "--json").out)
+    assert facts["loglik_by"] == "quadrature" and facts["loglik_se"] == 0.0 and "khat" not in facts
+    assert facts["gap"] > 100.0
+
+
+def test_it_says_in_words_what_json_holds(cli: Cli, fits: Path) -> None:
+    ran = cli("diagnose", fits / "one", "--draws", "100")
+    facts = json.loads(cli("diagnose", fits / "one", "--draws", "100", "--json").out)
+    assert max(map(len, ran.out.splitlines()[1:])) <= 100
+    assert f"loglik      {facts['loglik']:.2f} ± {facts['loglik_se']:.2g}, by importance sampling" in ran.out
+    assert f"the bound lies {facts['gap']:.2f} nats below it" in ran.out
+    assert f"poor fit    {facts['poor']} of 114 features" in ran.out
+    unreliable = facts["khat"]["unreliable"]
+    assert ("unreliable (k above 0.7)" in ran.err) == (unreliable > 0)
+
+
+def test_without_draws_there_is_no_likelihood(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "--p", "4", "--out", "made").code == 0
+    assert cli("fit", "pln", "--config", "made/config.toml", "--out", "fit").code == 0
+    out = cli("diagnose", "fit", "--draws", "0").out
+    assert "loglik" not in out and "residuals" in out
+
+
+def test_classes_are_checked_for_calibration(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    ran = cli("diagnose", fits / "markers", "--out", "told", "--json")
+    facts = json.loads(ran.out)
+    bins = pd.read_csv(tmp_path / "told" / "bins.csv")
+    samples = pd.read_csv(tmp_path / "told" / "samples.csv")
+    assert bins["weight"].sum() == len(samples) == facts["n_samples"]
+    assert (bins["weight"] * bins["expected"]).sum() == pytest.approx((bins["weight"] * bins["observed"]).sum())
+    assert (samples["largest"] ** 2).sum() == pytest.approx(-2 * facts["loglik"], rel=1e-9)
+    assert 0.5 < facts["worst_features"][0]["auc"] < 1.0
+
+
+def test_real_responses_are_checked_for_influence(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    ran = cli("diagnose", fits / "soil", "--out", "told")
+    assert "residuals" in ran.out
+    samples = pd.read_csv(tmp_path / "told" / "samples.csv")
+    assert samples["leverage"].sum() == pytest.approx(3.0)
+    assert samples["cook"].max() < 0.5
+
+
+def test_data_that_do_not_follow_the_model_are_flagged(cli: Cli, tmp_path: Path) -> None:
+    """Extra zeros in one feature of eight: that one is found, and no other."""
+    assert cli("simulate", "--n", "500", "--p", "8", "--sd", "0.5", "--depth", "400", "--out", "made").code == 0
+    path = tmp_path / "made" / "counts.csv"
+    counts = pd.read_csv(path, index_col=0)
+    feature = counts.mean().idxmax()
+    counts.loc[np.random.RandomState(0).uniform(size=500) < 0.1, feature] = 0
+    counts.to_csv(path)
+    assert cli("fit", "pln", "--config", "made/config.toml", "--out", "fit", "--se", "none").code == 0
+    facts = json.loads(cli("diagnose", "fit", "--json", "--draws", "200").out)
+    assert facts["poor_features"] == [feature]
+    assert facts["worst_features"][0]["feature"] == feature
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "reason"),
+    [
+        (["nothing"], 3, "`nothing` does not exist"),
+        (["{fits}/one", "--residuals"], 2, "--residuals goes with --out DIR."),
+        (["{fits}/one", "--format", "xls"], 2, "--format must be one of csv"),
+        (["{fits}/one", "--counts", "{fits}/one/latent_mean.csv"], 3, "negative count"),
+        (["{fits}/one", "--counts", "other.csv"], 3, "they differ in entries"),
+        (["{fits}/one", "--out", "{fits}/one", "--overwrite"], 2, "would remove what plncli did not write"),
+    ],
+)
+def test_what_cannot_be_diagnosed_is_refused(
+    args: list[str], code: int, reason: str, cli: Cli, fits: Path, tmp_path: Path
+) -> None:
+    counts = pd.read_csv(OAKS / "counts.csv", index_col=0)
+    counts.iloc[0, 0] += 1
+    counts.to_csv(tmp_path / "other.csv")
+    ran = cli("diagnose", *(arg.format(fits=fits) for arg in args))
+    assert (ran.code, ran.out) == (code, "")
+    assert reason in " ".join(ran.err.split())
+
+
+def test_tables_that_have_moved_can_be_named(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    """The model file alone does not say where the tables were."""
+    shutil.copy(fits / "soil" / "model.safetensors", tmp_path / "model.safetensors")
+    moved = shutil.copy(Path(__file__).parents[2] / "sample_data" / "linear" / "plots.csv", tmp_path / "moved.csv")
+    assert cli("diagnose", "model.safetensors", "--covariates", moved).code == 0
