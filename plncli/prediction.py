@@ -125,8 +125,12 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Columns by name, n×p each, nan where empty; `reasons`: what must be said of cells, and which (n×p)."""
+    """Columns by name, a row a sample and a column each of `responses`, nan where empty.
 
+    reasons: what must be said of cells, and of which; n×p, p all responses of the fit.
+    """
+
+    responses: tuple[str, ...]
     columns: dict[str, Tensor] = field(repr=False)
     reasons: dict[str, Tensor] = field(repr=False, default_factory=dict)
 
@@ -239,30 +243,30 @@ def marginal(known: Parameters, X: Tensor, O: Tensor, intervals: Sequence[str], 
     columns[names[known.model]] = expected(eta)
     _check_intervals(known, intervals)
     if not intervals:
-        return Prediction(columns, reasons)
+        return Prediction(known.responses, columns, reasons)
     variance = torch.zeros_like(eta)  # without standard errors
     if known.blocks is not None:
         variance = known.variance(X)
         reasons |= {NO_ERROR: variance.isnan() & (course == 0), NO_SPREAD: course < 0}
     variance = variance.masked_fill(course != 0, math.nan)
-    low, high = 0.5 - 0.5 * level, 0.5 + 0.5 * level
+    reach = quantile(0.5 + 0.5 * level, known.df)  # in standard errors
     if "confidence" in intervals:
-        reach = quantile(high, known.df) * variance.sqrt()
-        columns |= {"conf_low": expected(eta - reach), "conf_high": expected(eta + reach)}
+        half_width = reach * variance.sqrt()
+        columns |= {"conf_low": expected(eta - half_width), "conf_high": expected(eta + half_width)}
     if "prediction" in intervals:
         assert known.Sigma is not None
         total = variance + known.Sigma.diagonal()
         if known.model == "linear":
-            reach = quantile(high, known.df) * total.sqrt()
-            columns |= {"pred_low": eta - reach, "pred_high": eta + reach}
+            half_width = reach * total.sqrt()
+            columns |= {"pred_low": eta - half_width, "pred_high": eta + half_width}
         else:
-            columns |= _count_interval(eta, total, low, high)
-    return Prediction(columns, reasons)
+            columns |= _count_interval(eta, total, level)
+    return Prediction(known.responses, columns, reasons)
 
 
-def _count_interval(eta: Tensor, variance: Tensor, low: float, high: float) -> dict[str, Tensor]:
-    """Quantiles of the Poisson log-normal distribution, n×p."""
-    ends = {"pred_low": low, "pred_high": high}
+def _count_interval(eta: Tensor, variance: Tensor, level: float) -> dict[str, Tensor]:
+    """Quantiles of the Poisson log-normal distribution, n×p, that leave out as much on either side."""
+    ends = {"pred_low": 0.5 - 0.5 * level, "pred_high": 0.5 + 0.5 * level}
     return {name: poisson_lognormal_quantile(probability, eta, variance) for name, probability in ends.items()}
 
 
@@ -310,9 +314,8 @@ def fitted(known: Parameters, X: Tensor, O: Tensor, Y: Tensor, K: Tensor, interv
     if intervals:
         raise DataError("Fitted counts have no interval: they describe the counts that they were computed from.")
     q = latent(known, X, O, Y, K)
-    return Prediction(
-        {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": (O + q.mean + 0.5 * q.sd.square()).exp()}, q.reasons
-    )
+    expected = (O + q.mean + 0.5 * q.sd.square()).exp()
+    return Prediction(known.responses, {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": expected}, q.reasons)
 
 
 def conditional(
@@ -325,52 +328,60 @@ def conditional(
     intervals: Sequence[str] = (),
     level: float = 0.95,
 ) -> Prediction:
-    """`latent_mean` mu and `latent_sd` sqrt(v) of all features given the observed ones, and `conditional`.
+    """`latent_mean` mu and `latent_sd` sqrt(v) of the features that are not observed, and `conditional`.
 
-    n×p, of which the columns of observed features are to be left out. pred_low, pred_high: quantiles of the Poisson
-    log-normal distribution with mean o + mu and variance v.
+    pred_low, pred_high: quantiles of the Poisson log-normal distribution with mean o + mu and variance v.
     """
     if known.model != "pln":
         raise DataError(f"A {known.model} model has no latent layer, so one response tells nothing of another.")
     if "confidence" in intervals:
         raise DataError("Conditional counts have no confidence interval, only a prediction interval.")
+    course, O = known.course(X), O.expand(-1, len(known.responses))
+    others = torch.ones(O.shape[1], dtype=torch.bool)
+    others[observed] = False
+    mean, variance, lost = _given(known, X @ known.B, O, Y, observed, K & (course[:, observed] == 0), others)
+    mean = _at(course[:, others], mean).masked_fill(lost[:, None], math.nan)
+    eta = O[:, others] + mean
+    columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": (eta + 0.5 * variance).exp()}
+    if "prediction" in intervals:
+        columns |= _count_interval(eta, variance, level)
+    impossible = torch.zeros_like(others).expand_as(course).clone()
+    impossible[:, observed] = K & (course[:, observed] < 0) & (Y > 0)
+    reasons = {
+        OPEN: course.isnan() & others,
+        INFINITE: (course > 0) & others,
+        IMPOSSIBLE: impossible,
+        NOT_FOUND: lost[:, None] & others,
+    }
+    names = tuple(name for name, other in zip(known.responses, others.tolist(), strict=True) if other)
+    return Prediction(names, columns, reasons)
+
+
+def _given(
+    known: Parameters, C: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and variance (n×c) of the latent values of `others`, and samples whose variational step failed (n,).
+
+    C = XB and O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
+    """
     assert known.Sigma is not None
-    Sigma, course, C = known.Sigma, known.course(X), X @ known.B
-    varied = (Sigma.diagonal() > 0)[observed]
-    counted = K & (course[:, observed] == 0) & varied
-    O = O.expand(-1, C.shape[1])
-    mean, variance = C.clone(), Sigma.diagonal().expand_as(C).clone()
-    lost = torch.zeros(len(X), dtype=torch.bool)
-    patterns, member = torch.unique(counted, dim=0, return_inverse=True)
+    Sigma = known.Sigma
+    own = Sigma.diagonal()[others]
+    mean, variance = C[:, others], own.expand(len(C), -1).clone()
+    lost = torch.zeros(len(C), dtype=torch.bool)
+    patterns, member = torch.unique(counted & (Sigma.diagonal() > 0)[observed], dim=0, return_inverse=True)
     for g, pattern in enumerate(patterns):
         o, rows = observed[pattern], (member == g).nonzero()[:, 0]
         if not len(o):
             continue
         factor = cholesky_scaled(Sigma[o][:, o])
         if factor is None:
-            raise DataError(
-                "The fit's covariance is not positive definite to rounding; fit again with --dtype float64."
-            )
-        Omega = factor.inverse()
-        O_o, C_o = O[rows][:, o], C[rows][:, o]
-        counts = Y[rows][:, pattern]
-        step = variational_step(counts, torch.ones_like(counts), O_o, C_o, Omega)
-        G = Sigma[:, o] @ Omega
-        mean[rows] = C[rows] + (step.M - C_o) @ G.mT
-        explained = (G * Sigma[:, o]).sum(1)
-        variance[rows] = (Sigma.diagonal() - explained).clamp_min(0.0) + step.S.square() @ G.square().mT
+            raise DataError("The fit's covariance is not positive definite to rounding; fit it with --dtype float64.")
+        Omega, counts, centre = factor.inverse(), Y[rows][:, pattern], C[rows][:, o]
+        step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega)
+        cross = Sigma[others][:, o]
+        G = cross @ Omega
+        mean[rows] += (step.M - centre) @ G.mT
+        variance[rows] = (own - (G * cross).sum(1)).clamp_min(0.0) + step.S.square() @ G.square().mT
         lost[rows] = ~step.converged
-    others = torch.ones(C.shape[1], dtype=torch.bool)
-    others[observed] = False
-    missed = lost[:, None] & others
-    impossible = torch.zeros_like(missed)
-    impossible[:, observed] = K & (course[:, observed] < 0) & (Y > 0)
-    mean = _at(course, mean).masked_fill(missed, math.nan)
-    expected = (O + mean + 0.5 * variance).exp()
-    columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": expected}
-    if "prediction" in intervals:
-        found = _count_interval((O + mean)[:, others], variance[:, others], 0.5 - 0.5 * level, 0.5 + 0.5 * level)
-        for name, values in found.items():
-            columns[name] = torch.full_like(mean, math.nan)
-            columns[name][:, others] = values
-    return Prediction(columns, {OPEN: course.isnan(), INFINITE: course > 0, IMPOSSIBLE: impossible, NOT_FOUND: missed})
+    return mean, variance, lost

@@ -96,7 +96,7 @@ class Separation:
         number = {id(cone): c for c, cone in enumerate(cones)}
         of = torch.full((self.cells.shape[1],), -1)
         of[list(self.features)] = torch.tensor([number[id(recession)] for recession in self.recessions])
-        rows = [_distinct(cone.rows)[0] for cone in cones]
+        rows = [_extreme(_distinct(cone.rows)[0]) for cone in cones]
         b, k = max(map(len, rows)), max(cone.kernel.shape[1] for cone in cones)
         d = len(cones[0].T)
         kernels, bounds = cones[0].T.new_zeros((len(cones), d, k)), cones[0].T.new_zeros((len(cones), b, k))
@@ -318,6 +318,15 @@ def _distinct(A: Tensor) -> tuple[Tensor, Tensor]:
     codes, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
     first = member.new_zeros(len(codes)).scatter_(0, member, torch.arange(len(A)))
     return A[first], member
+
+
+def _extreme(R: Tensor) -> Tensor:
+    """The rows of R (b×2) between which all others lie, where they all lie on one side; R itself in more dimensions."""
+    if R.shape[1] != 2 or len(R) <= 2:
+        return R
+    x, y = R.mean(0)
+    angle = torch.atan2(R[:, 1] * x - R[:, 0] * y, R[:, 0] * x + R[:, 1] * y)
+    return R[torch.stack([angle.argmin(), angle.argmax()])]
 
 
 def _null_space(A: Tensor) -> Tensor:

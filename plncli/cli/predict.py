@@ -119,12 +119,12 @@ def predict(
     data = load(read, sources)
     for note in data.notes:
         say.note(f"note: {note}")
-    found, responses = _predicted(read, data, wanted, level or read.summary.get("level") or 0.95)
-    columns = _columns(read, data, found, responses)
+    found = _predicted(read, data, wanted, level or read.summary.get("level") or 0.95)
+    columns = _columns(read, data, found)
     if wide is not None and wide not in list(columns)[2:]:
         raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
-    _report(say, read, data, found, responses, wanted)
-    deliver(columns if wide is None else _widened(read, data, responses, columns[wide]), out, suffix, json)
+    _report(say, read, data, found, wanted)
+    deliver(columns if wide is None else _widened(data, found, columns[wide]), out, suffix, json)
     return 0
 
 
@@ -135,37 +135,23 @@ def _intervals(names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> tuple[Prediction, tuple[int, ...]]:
-    """The prediction, and which responses it is of."""
+def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> Prediction:
     from plncli import prediction, runtime
 
-    p, known = len(run.responses), set()
-    runtime.use_threads(len(data.samples), p, len(run.terms), "auto")
+    runtime.use_threads(len(data.samples), len(run.responses), len(run.terms), "auto")
+    known = {"Y": data.Y, "K": data.K, "observed": data.observed}
     with runtime.memory_guard():
-        found = prediction.predict(
-            run.parameters,
-            data.X,
-            data.O,
-            Y=data.Y,
-            K=data.K,
-            observed=data.observed,
-            intervals=intervals,
-            level=level,
-        )
-    if data.observed is not None:
-        known = set(data.observed.tolist())
-    return found, tuple(j for j in range(p) if j not in known)
+        return prediction.predict(run.parameters, data.X, data.O, **known, intervals=intervals, level=level)
 
 
-def _columns(run: Run, data: NewData, found: Prediction, responses: tuple[int, ...]) -> dict[str, Any]:
+def _columns(run: Run, data: NewData, found: Prediction) -> dict[str, Any]:
     """A row for each sample and response."""
-    names = [run.responses[j] for j in responses]
     columns: dict[str, Any] = {
-        "sample": [sample for sample in data.samples for _ in names],
-        "response": names * len(data.samples),
+        "sample": [sample for sample in data.samples for _ in found.responses],
+        "response": list(found.responses) * len(data.samples),
     }
     for name, values in found.columns.items():
-        columns[name] = values[:, list(responses)].reshape(-1).numpy()
+        columns[name] = values.reshape(-1).numpy()
         if name == "probability":
             columns["class"] = _classes(run, values)
     return columns
@@ -177,21 +163,19 @@ def _classes(run: Run, probability: Tensor) -> list[str]:
     return [labels[more] for row in one for labels, more in zip(run.classes, row, strict=True)]
 
 
-def _widened(run: Run, data: NewData, responses: tuple[int, ...], values: Any) -> dict[str, Any]:
+def _widened(data: NewData, found: Prediction, values: Any) -> dict[str, Any]:
     """One of the columns as samples × responses."""
-    p = len(responses)
-    return {"sample": list(data.samples)} | {run.responses[j]: values[k::p] for k, j in enumerate(responses)}
+    p = len(found.responses)
+    return {"sample": list(data.samples)} | {name: values[k::p] for k, name in enumerate(found.responses)}
 
 
-def _report(
-    say: Console, run: Run, data: NewData, found: Prediction, responses: tuple[int, ...], intervals: tuple[str, ...]
-) -> None:
+def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals: tuple[str, ...]) -> None:
     """What was predicted, what to mind, and why cells are empty."""
     for sentence in warnings(run, intervals):
         say.warn(sentence)
     noun = "feature" if run.model == "pln" else "response"
     what = next(name for name in SAYS if name in found.columns)
-    say.note(f"{SAYS[what]}; {counted(len(data.samples), 'sample')} × {counted(len(responses), noun)}.")
+    say.note(f"{SAYS[what]}; {counted(len(data.samples), 'sample')} × {counted(len(found.responses), noun)}.")
     if "confidence" in intervals and run.model == "pln":
         say.note("note: The confidence intervals are those of the coefficients; they take Sigma as known.")
     if "prediction" in intervals and what == "marginal" and not run.inference:

@@ -339,6 +339,38 @@ def test_an_offset_that_the_fit_had_not_is_told(cli: Cli, tmp_path: Path) -> Non
     assert told in twice.err and told not in plain.err
 
 
+def test_an_exposure_for_each_feature_is_matched_by_name(cli: Cli, tmp_path: Path) -> None:
+    """Also where the counts are of some of the features, and rows go by position."""
+    g = np.random.default_rng(0)
+    E = pd.DataFrame(g.uniform(1, 9, (40, 3)), columns=list("abc"), index=pd.Index(range(40), name="s"))
+    Y = pd.DataFrame(g.poisson(E * np.exp(g.normal(size=(40, 3)))), columns=list("abc"), index=E.index)
+    for name, table in {"Y": Y, "E": E, "turned": E[list("cab")].assign(d=1), "part": Y[["b"]]}.items():
+        table.to_csv(tmp_path / f"{name}.csv")
+        table.to_csv(tmp_path / f"{name}-bare.csv", index=False)
+    assert cli("fit", "pln", "--counts=Y.csv", "--exposure=E.csv", "--out=run").code == 0
+    outs = {
+        cli("predict", "run", "--given=part.csv", f"--exposure={name}.csv", "--wide=conditional").out.split("\n", 1)[1]
+        for name in ("E", "turned")
+    }
+    bare = cli("predict", "run", "--given=part-bare.csv", "--exposure=E-bare.csv", "--no-sample-names", "--wide=link")
+    assert bare.code == 2 and "there are latent_mean, latent_sd, conditional" in bare.err
+    bare = cli("transform", "run", "--counts=Y-bare.csv", "--exposure=E-bare.csv", "--no-sample-names", "-q")
+    named = cli("transform", "run", "--counts=Y.csv", "--exposure=turned.csv", "-q")
+    assert len(outs) == 1
+    values = [frame(ran).set_index("sample").to_numpy() for ran in (bare, named)]
+    np.testing.assert_array_equal(*values)
+
+
+def test_a_fit_in_float32_predicts_to_its_precision(cli: Cli, fits: Path) -> None:
+    words = ["pln", COUNTS, COVARIATES, EXPOSURE, "--formula=~ 0 + tree", "--dtype=float32", "--allow-unconverged"]
+    assert cli("fit", *words, "--out=single", "-q").code == 0
+    a, b = (
+        frame(cli("transform", run, COVARIATES, EXPOSURE, COUNTS)).set_index("sample").replace(-np.inf, 0)
+        for run in ("single", fits / "means")
+    )
+    np.testing.assert_allclose(a, b, atol=0.05)
+
+
 def test_an_unconverged_fit_is_told(cli: Cli, fits: Path) -> None:
     assert "did not converge" in cli("predict", fits / "stopped", EXPOSURE, "--wide", "marginal").err
 
