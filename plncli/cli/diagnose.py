@@ -18,6 +18,8 @@ from plncli.errors import UsageError, counted
 
 WIDTH = 96
 FORMATS = ("csv", "tsv", "parquet", "feather")
+LONG = 1e11
+"""Samples × features² × draws that take about half a minute."""
 MOVED = "Tables that have moved since the fit"
 
 
@@ -46,6 +48,8 @@ def diagnose(
     exposure: Annotated[str | None, _moved("--exposure")] = None,
     offsets: Annotated[str | None, _moved("--offsets")] = None,
     weights: Annotated[str | None, _moved("--weights")] = None,
+    cluster: Annotated[str | None, _moved("--cluster")] = None,
+    precision: Annotated[str | None, _moved("--precision")] = None,
     draws: Draws = 1000,
     seed: Seed = 0,
     out: Out = None,
@@ -82,11 +86,15 @@ def diagnose(
         "exposure": exposure,
         "offsets": offsets,
         "weights": weights,
+        "cluster": cluster,
+        "precision": precision,
     }
     say, read = Console(quiet), read_run(Path(run))
     with runtime.memory_guard():
         n, p = read.summary.get("n_samples", 1), len(read.responses)
         runtime.use_threads(n, p, len(read.terms), "auto")
+        if read.model == "pln" and n * p * p * draws > LONG:
+            say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
         found = diagnosis.diagnose(
             read,
             {name: path for name, path in moved.items() if path is not None},

@@ -27,18 +27,21 @@ NAMES = {
 }
 
 
-def read_again(run: Run, instead: Mapping[str, str]) -> tuple[Inputs, FitConfig]:
-    """The data of a fit as it read them, and its configuration; `instead` names files that have moved, by option.
+def read_again(run: Run, instead: Mapping[str, str] | None = None) -> tuple[Inputs, FitConfig]:
+    """The data of a fit as it read them, and its configuration.
 
-    DataError when a table is gone or has changed, or when what was given instead is not what was fitted.
+    instead: files that have moved, by option; None where the command has no options for them. DataError when a table is
+    gone or has changed, or when what was given instead is not what was fitted.
     """
     manifest = _manifest(run)
-    config = _configuration(run, manifest, instead)
+    advice = "Put the table back as it was" if instead is None else "Give the table as it was by {} FILE"
+    moved = instead or {}
+    config = _configuration(run, Path(manifest.get("folder", ".")), moved, advice)
     for source in manifest.get("inputs", ()):
-        if source["role"] not in instead:
-            _check_unchanged(run, source, getattr(config, source["role"], None))
+        if source["role"] not in moved:
+            _check_unchanged(run, source, getattr(config, source["role"]) or "", advice)
     inputs = load(config, device=torch.device("cpu"), dtype=torch.float64)
-    _check_same(run, inputs, bool(instead))
+    _check_same(run, inputs)
     return inputs, config
 
 
@@ -50,41 +53,41 @@ def _manifest(run: Run) -> dict[str, Any]:
         return {}
 
 
-def _configuration(run: Run, manifest: Mapping[str, Any], instead: Mapping[str, str]) -> FitConfig:
-    """The settings of the fit, with paths that mean the same from here."""
-    folder = Path(manifest.get("folder", "."))
+def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str) -> FitConfig:
+    """The settings of the fit, which was made in `folder`, with paths that mean the same from here."""
     known = settings(run.model)
+    paths: dict[str, Any] = {"overwrite": False}
+    for name in moved:
+        if name not in known:
+            raise UsageError(f"{option(name)} is not for a fit of the model {run.model}, as {run.place} is.")
     config = FitConfig(run.model, **{name: value for name, value in run.settings.items() if name in known})
-    paths: dict[str, Any] = {}
     for name, (_, setting) in known.items():
         value = getattr(config, name)
-        if name in instead or not setting.path or not value:
+        if name in moved or not setting.path or not value:
             continue
         if value == "-":
             raise UsageError(
                 f"{run.place} was fitted to a table from standard input, which cannot be read again. "
-                f"Give it by {option(name)} FILE."
+                f"{advice.format(option(name))}, or fit to a file."
             )
         beside = folder / value
         if setting.path != "maybe" or beside.is_file():
             paths[name] = str(beside)
-    return replace(config, **{**paths, **instead, "overwrite": False})
+    return replace(config, **paths | dict(moved))
 
 
-def _check_unchanged(run: Run, source: Mapping[str, Any], path: str | None) -> None:
-    flag = option(source["role"])
-    if path is None or not Path(path).is_file():
-        raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. Give it by {flag} FILE.")
+def _check_unchanged(run: Run, source: Mapping[str, Any], path: str, advice: str) -> None:
+    """DataError unless the file holds the bytes that were fitted."""
+    advice = advice.format(option(source["role"]))
+    if not Path(path).is_file():
+        raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. {advice}.")
     with Path(path).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source["sha256"]:
-        raise DataError(
-            f"{path} has changed since {run.place} was fitted to it. Give the table as it was by {flag} FILE, "
-            "or fit again."
-        )
+        raise DataError(f"{path} has changed since {run.place} was fitted to it. {advice}, or fit again.")
 
 
-def _check_same(run: Run, inputs: Inputs, given: bool) -> None:
+def _check_same(run: Run, inputs: Inputs) -> None:
     """DataError unless the data are those that were fitted."""
     if not run.fingerprint:
         return
@@ -95,7 +98,7 @@ def _check_same(run: Run, inputs: Inputs, given: bool) -> None:
     if parts:
         raise DataError(
             f"The tables are not those that {run.place} was fitted to: they differ in "
-            f"{some(NAMES.get(part, part) for part in parts)}. " + ("Give those of the fit." if given else "Fit again.")
+            f"{some(NAMES.get(part, part) for part in parts)}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,16 +176,15 @@ def invent(recipe: Recipe, generator: Generator) -> Truth:
     B = recipe.effect * torch.randn(len(design.terms), p, generator=generator, dtype=torch.float64)
     profile = torch.randn(p, generator=generator, dtype=torch.float64)
     B[0] = 0.0
-    facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in SETTINGS[recipe.model]}}
+    facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in SETTINGS[recipe.model]} | {"p": p}}
     O = torch.zeros(n, 1, dtype=torch.float64)
     if recipe.model == "pln":
         assert Sigma is not None and recipe.depth_spread is not None
         log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
         depth = 10.0 * p if recipe.depth is None and recipe.zeros is None else recipe.depth
         level = count_intercepts(X @ B + log_exposure, Sigma.diagonal(), profile, depth, recipe.zeros)
-        unit = float(level.depth / log_exposure.exp().mean())
-        O = torch.log(torch.exp(log_exposure) * unit)  # of exposures that are near the expected totals
-        B[0] = level.intercepts - torch.log(torch.tensor(unit, dtype=torch.float64))
+        unit = math.log(level.depth / float(log_exposure.exp().mean()))  # exposures near the expected totals
+        O, B[0] = log_exposure + unit, level.intercepts - unit
         facts["expected_depth"] = level.depth
     elif recipe.model == "logistic":
         assert recipe.zeros is not None
@@ -289,7 +289,7 @@ def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | No
         raise UsageError(f"--n must be 1 or more, not {n}.")
     design = Design.from_json(run.design)
     if new is None:
-        inputs, config = read_again(run, {})
+        inputs, config = read_again(run)
         data: Dataset | NewData = inputs.data
         path, named = config.covariates, config.sample_names
     else:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 Cli = Callable[..., Any]
+PLOTS = Path(__file__).parents[2] / "sample_data" / "linear" / "plots.csv"
 OAKS = Path(__file__).parents[2] / "sample_data" / "oaks"
 
 
@@ -106,6 +107,8 @@ def test_data_that_do_not_follow_the_model_are_flagged(cli: Cli, tmp_path: Path)
         (["{fits}/one", "--format", "xls"], 2, "--format must be one of csv"),
         (["{fits}/one", "--counts", "{fits}/one/latent_mean.csv"], 3, "negative count"),
         (["{fits}/one", "--counts", "other.csv"], 3, "they differ in entries"),
+        (["{fits}/soil", "--covariates", "shifted.csv"], 3, "they differ in covariates"),
+        (["{fits}/soil", "--counts", "other.csv"], 2, "--counts is not for a fit of the model linear"),
         (["{fits}/one", "--out", "{fits}/one", "--overwrite"], 2, "would remove what plncli did not write"),
     ],
 )
@@ -115,6 +118,8 @@ def test_what_cannot_be_diagnosed_is_refused(
     counts = pd.read_csv(OAKS / "counts.csv", index_col=0)
     counts.iloc[0, 0] += 1
     counts.to_csv(tmp_path / "other.csv")
+    plots = pd.read_csv(PLOTS, index_col=0)
+    plots.assign(soil1=plots["soil1"] + np.arange(len(plots)) % 2).to_csv(tmp_path / "shifted.csv")
     ran = cli("diagnose", *(arg.format(fits=fits) for arg in args))
     assert (ran.code, ran.out) == (code, "")
     assert reason in " ".join(ran.err.split())
@@ -123,5 +128,31 @@ def test_what_cannot_be_diagnosed_is_refused(
 def test_tables_that_have_moved_can_be_named(cli: Cli, fits: Path, tmp_path: Path) -> None:
     """The model file alone does not say where the tables were."""
     shutil.copy(fits / "soil" / "model.safetensors", tmp_path / "model.safetensors")
-    moved = shutil.copy(Path(__file__).parents[2] / "sample_data" / "linear" / "plots.csv", tmp_path / "moved.csv")
+    moved = shutil.copy(PLOTS, tmp_path / "moved.csv")
     assert cli("diagnose", "model.safetensors", "--covariates", moved).code == 0
+
+
+def test_weights_missing_counts_and_single_precision(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "--n", "80", "--p", "4", "--depth", "400", "--out", "made").code == 0
+    r = np.random.RandomState(1)
+    counts = pd.read_csv(tmp_path / "made" / "counts.csv", index_col=0).astype("Int64")
+    counts.mask(r.uniform(size=counts.shape) < 0.1).to_csv(tmp_path / "made" / "counts.csv")
+    covariates = pd.read_csv(tmp_path / "made" / "covariates.csv", index_col=0)
+    covariates.assign(w=r.randint(0, 4, size=80)).to_csv(tmp_path / "made" / "covariates.csv")
+    more = ["--missing", "keep", "--weights", "w", "--dtype", "float32", "--tol", "1e-3"]
+    assert cli("fit", "pln", "--config", "made/config.toml", *more, "--out", "fit").code == 0
+    facts = json.loads(cli("diagnose", "fit", "--json", "--out", "told").out)
+    assert facts["elbo_by_sample"] == pytest.approx(facts["elbo"], rel=1e-4)  # the fit's own is summed in float32
+    samples = pd.read_csv(tmp_path / "told" / "samples.csv", index_col=0)
+    w = pd.read_csv(tmp_path / "made" / "covariates.csv", index_col=0)["w"]
+    assert samples.index.to_list() == w.index[w > 0].to_list()
+    assert facts["loglik"] == pytest.approx((w * samples["loglik"]).sum(), rel=1e-12)
+
+
+def test_a_table_from_standard_input_is_asked_for(run_cli: Cli, tmp_path: Path) -> None:
+    counts = (OAKS / "counts.csv").read_text()
+    assert run_cli("fit", "pln", "--counts", "-", "--covariance", "diagonal", "--out", "fit", stdin=counts).code == 0
+    ran = run_cli("diagnose", "fit")
+    assert (ran.code, "from standard input, which cannot be read again" in ran.err) == (2, True)
+    assert run_cli("diagnose", "fit", "--counts", OAKS / "counts.csv").code == 0
+    assert "Put the table back as it was, or fit to a file." in run_cli("simulate", "--from", "fit").err

@@ -220,7 +220,7 @@ def test_a_run_whose_tables_have_changed_is_refused(cli: Cli, tmp_path: Path) ->
     ran = cli("simulate", "--from", "fit", "--out", "again")
     assert (ran.code, "has changed since fit was fitted to it" in ran.err) == (3, True)
     covariates.unlink()
-    assert "is gone. Give it by --covariates FILE" in cli("simulate", "--from", "fit", "--out", "again").err
+    assert "is gone. Put the table back as it was." in cli("simulate", "--from", "fit", "--out", "again").err
     covariates.write_text(text)
     assert cli("simulate", "--from", "fit", "--out", "again").code == 0
 
