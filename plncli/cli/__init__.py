@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import plncli
 from plncli import console
-from plncli.cli import compare, diagnose, fit, graph, info, predict, sample_data, show, simulate, transform, wald
+from plncli.cli import compare, cv, diagnose, fit, graph, info, predict, sample_data, show, simulate, transform, wald
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import PlncliError, nearest
@@ -31,6 +31,7 @@ VERBS = (
     "transform",
     "test",
     "compare",
+    "cv",
     "diagnose",
     "simulate",
     "graph",
@@ -80,6 +81,7 @@ app.command("predict")(predict.predict)
 app.command("transform")(transform.transform)
 app.command("test")(wald.wald)
 app.command("compare")(compare.compare)
+app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.add_typer(graph.app, name="graph")

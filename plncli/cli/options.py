@@ -129,21 +129,22 @@ PROBLEM = (INPUT, MODEL)  # the panels that say what is fitted, not how or where
 
 
 def with_settings(
-    command: Callable[..., int], model: str, switches: dict[str, Any], panels: tuple[str, ...] = ()
+    command: Callable[..., int], model: str, switches: dict[str, Any], chosen: tuple[str, ...] = ()
 ) -> Callable[..., int]:
     """`command(flags, **switches)` as a command whose options are the settings of `model` and the switches.
 
-    `flags` holds the settings given on the command line alone, so that weaker sources can fill in the rest.
+    chosen: panels, or names, of the settings that it takes; all without it. A switch takes the place of a setting of
+    its name. `flags` holds the settings given on the command line alone, so that weaker sources can fill in the rest.
     """
-    names = [name for name, _ in _chosen(model, panels)]
+    taken = {name: pair for name, pair in _chosen(model, chosen) if name not in switches}
 
     def run(**given: Any) -> int:
-        flags = {name: given.pop(name) for name in names}
+        flags = {name: given.pop(name) for name in taken}
         return command(flags, **given)
 
-    parameters = [_parameter(name, None, _annotation(*pair, model)) for name, pair in _chosen(model, panels)]
+    parameters = [_parameter(name, None, _annotation(*pair, model)) for name, pair in taken.items()]
     parameters += [
-        _parameter(name, None if annotation is ConfigFile else False, annotation)
+        _parameter(name, False if annotation.__origin__ is bool else None, annotation)
         for name, annotation in switches.items()
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -152,9 +153,9 @@ def with_settings(
     return run
 
 
-def _chosen(model: str, panels: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
+def _chosen(model: str, chosen: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
     for name, pair in settings(model).items():
-        if not panels or pair[1].panel in panels:
+        if not chosen or pair[1].panel in chosen or name in chosen:
             yield name, pair
 
 

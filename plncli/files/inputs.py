@@ -73,9 +73,24 @@ class Matched(NamedTuple):
 
 def load(config: FitConfig, *, device: torch.device, dtype: torch.dtype) -> Inputs:
     """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used."""
-    check(config)
-    inputs = _assemble(config, _match(config), device, dtype)
-    if inputs.data.X.numel() + inputs.data.Y.numel() > LARGE:
+    return load_each([config], device=device, dtype=dtype)[0]
+
+
+def load_each(configs: Sequence[FitConfig], *, device: torch.device, dtype: torch.dtype) -> tuple[Inputs, ...]:
+    """The same for configurations that differ in their formulas alone.
+
+    Tables are read once, and samples that cannot be used for one formula are left out for all.
+    """
+    for config in configs:
+        check(config)
+    tables = _read(configs[0])
+    formulas = [_formula(config, tables) for config in configs]
+    used = tuple(dict.fromkeys(name for formula in formulas for name in formula.columns))
+    inputs = tuple(
+        _assemble(config, _match(config, dict(tables), formula, used), device, dtype)
+        for config, formula in zip(configs, formulas, strict=True)
+    )
+    if sum(read.data.X.numel() + read.data.Y.numel() for read in inputs) > LARGE:
         _return_memory()
     return inputs
 
@@ -90,22 +105,25 @@ def _return_memory() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _match(config: FitConfig) -> Matched:
-    """Read the tables and the formula, and leave out the samples that cannot be used."""
-    tables = _read(config)
+def _formula(config: FitConfig, tables: dict[str, Table]) -> Formula:
+    """The formula, of columns that there are, and with a response left of `~` where one belongs."""
+    _check_response(config, tables)
+    covariates = tables.get("covariates")
+    return parse(config.formula, *((covariates.columns, covariates.name, covariates.corner) if covariates else ()))
+
+
+def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...]) -> Matched:
+    """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
     sources = tuple(Source(t.option, t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values())
     covariates = tables.get("covariates")
-    _check_response(config, tables)
-    known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
-    formula = parse(config.formula, *known)
     weight_column, cluster_column = (_add_column(config, tables, option) for option in COLUMNS)
     main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
     precision = tables.pop("precision", None)
     notes = [note for table in tables.values() for note in table.notes]
-    if covariates and not formula.columns and not (weight_column or cluster_column):
+    if covariates and not columns and not (weight_column or cluster_column):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
     joined = check_orientation(join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names))
-    used = tuple(dict.fromkeys((*formula.columns, *weight_column)))
+    used = tuple(dict.fromkeys((*columns, *weight_column)))
     joined = without_missing(joined, used, config.missing)
     if joined.get("weights"):
         joined = joined.without(_weights(joined["weights"]) == 0, "the weight is 0")

@@ -1,0 +1,375 @@
+"""`plncli cv MODEL`: what candidates foretell of samples, or counts, that they have not seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plncli import console
+from plncli.cli.fit import HELP, model_of
+from plncli.cli.options import (
+    PROBLEM,
+    Command,
+    ConfigFile,
+    NoProgress,
+    Overwrite,
+    Quiet,
+    TableFile,
+    TableJson,
+    verb,
+    with_settings,
+)
+from plncli.cli.tables import aligned, check, short, write
+from plncli.console import Console
+from plncli.errors import DataError, UsageError, counted
+from plncli.files import config as configuration
+from plncli.files.config import FitConfig
+from plncli.names import COVARIANCES, MODEL_NAMES
+
+if TYPE_CHECKING:
+    from plncli.crossvalidation import Candidate, Validated
+    from plncli.files.inputs import Inputs
+    from plncli.runtime import Runtime
+
+app = verb("Compare models by what they foretell of held-out samples or counts.")
+
+TAKEN = (
+    *PROBLEM,
+    "optimizer",
+    "learning_rate",
+    "max_iter",
+    "tol",
+    "cluster",
+    "workers",
+    "device",
+    "dtype",
+    "seed",
+    "allow_unconverged",
+)
+"""Settings of a fit that matter here: panels, and names."""
+FOLDS = 5
+MOST_TOLD = 10
+
+Formulas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--formula",
+        metavar="TEXT",
+        help="Terms that explain the response; `~ 1` when absent. Give several to compare them.",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
+]
+Covariances = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--covariance",
+        metavar="|".join(COVARIANCES),
+        help="Covariance of the latent layer. Give several to compare them, with each formula. [default: full]",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        metavar="N",
+        help=f"Parts of the samples, each held out in turn; with --entries, how often. [default: {FOLDS}]",
+        show_default=False,
+        rich_help_panel="Cross-validation",
+    ),
+]
+Entries = Annotated[
+    float | None,
+    typer.Option(
+        "--entries",
+        metavar="SHARE",
+        help="Hide this share of the counts, rather than samples, and foretell them from the others.",
+        show_default=False,
+        rich_help_panel="Cross-validation",
+    ),
+]
+SWITCHES: dict[str, Any] = {
+    "formula": Formulas,
+    "folds": Folds,
+    "out": TableFile,
+    "overwrite": Overwrite,
+    "json": TableJson,
+    "config": ConfigFile,
+    "quiet": Quiet,
+    "no_progress": NoProgress,
+}
+OF_PLN = {"covariance": Covariances, "entries": Entries}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared: a configuration for each formula, the covariances, and how cells or samples are held out.
+
+    share: of the cells to hide; None: samples are held out.
+    """
+
+    configs: tuple[FitConfig, ...]
+    covariances: tuple[str, ...]
+    folds: int
+    share: float | None
+
+    @property
+    def config(self) -> FitConfig:
+        """The settings that all share."""
+        return self.configs[0]
+
+    @property
+    def likelihood(self) -> str:
+        """How the score is called: a bound of what a sample of counts has, and exact for one count."""
+        return "elbo" if self.config.model == "pln" and self.share is None else "loglik"
+
+
+def _command(model: str) -> Callable[..., int]:
+    def command(
+        flags: dict[str, Any],
+        *,
+        formula: list[str] | None,
+        folds: int | None,
+        config: str | None,
+        covariance: list[str] | None = None,
+        entries: float | None = None,
+        **switches: Any,
+    ) -> int:
+        def resolved(formula: str | None, covariance: str | None) -> FitConfig:
+            given = flags | {"formula": formula} | ({"covariance": covariance} if model == "pln" else {})
+            return configuration.resolve(model, given, config, os.environ)
+
+        structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in covariance or (None,)))
+        texts = dict.fromkeys(formula or (None,))
+        configs = tuple(_config(resolved(text, structures[0]), structures) for text in texts)
+        if folds is not None and folds < 2:
+            raise UsageError(f"--folds must be 2 or more, not {folds}.")
+        if entries is not None and not 0.0 < entries < 1.0:
+            raise UsageError(f"--entries must be a share between 0 and 1, not {entries:g}.")
+        if entries is not None and configs[0].cluster:
+            raise UsageError("--cluster keeps samples together, but --entries holds out counts; leave one of them out.")
+        return cv(Asked(configs, structures, folds or FOLDS, entries), **switches)
+
+    command.__doc__ = HELP[model]
+    switches = SWITCHES | (OF_PLN if model == "pln" else {})
+    return with_settings(command, model, switches, TAKEN)
+
+
+def _config(config: FitConfig, covariances: Sequence[str]) -> FitConfig:
+    """The configuration by which tables are read: without what only `fit` does, with a precision if one is needed."""
+    covariance = "fixed" if "fixed" in covariances else config.covariance
+    return replace(config, covariance=covariance, se="auto", vcov=False, out=None, overwrite=False, init=None)
+
+
+for _model in MODEL_NAMES:
+    app.command(_model, cls=Command)(_command(_model))
+
+
+def cv(asked: Asked, *, out: str | None, overwrite: bool, json: bool, quiet: bool, no_progress: bool) -> int:
+    """Read, hold out, fit, score, report; the exit code says whether all fits converged."""
+    suffix, say, config = check(out, overwrite), Console(quiet, progress=not no_progress), asked.config
+    for sentence in configuration.ignored(os.environ):
+        say.note(f"note: {sentence}")
+    from plncli import crossvalidation, optim, runtime
+    from plncli.files import inputs
+    from plncli.files.output import to_json
+    from plncli.optim.base import StopRule
+
+    optimizer = optim.build(config.optimizer, config.learning_rate)
+    where = runtime.start(config.device, config.dtype, config.seed)
+    with runtime.memory_guard():
+        read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype)
+        for note in dict.fromkeys(note for one in read for note in one.notes):
+            say.note(f"note: {note}")
+        candidates, null = _candidates(asked, read)
+        data = candidates[0].data
+        if asked.share is None:
+            folds = crossvalidation.folds_of_samples(data, asked.folds, config.seed)
+        else:
+            folds = crossvalidation.folds_of_cells(data, asked.share, asked.folds, config.seed)
+        workers = _workers(config, candidates, where)
+        stop = StopRule(config.tol, config.max_iter)
+        counting = say.counting("cross-validation")
+        found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting)
+    say.clear()
+    if out is not None:
+        write(_columns(asked, found), out, suffix)
+    console.out(to_json(_content(asked, found, null)) if json else "\n".join(_lines(asked, found, null)))
+    return _report(say, asked, found)
+
+
+def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], int]:
+    """Each formula with each covariance, and where the null model is among them: it joins them if it is not there."""
+    import torch
+
+    from plncli.crossvalidation import Candidate
+
+    first = read[0].data
+    candidates = []
+    for config, one in zip(asked.configs, read, strict=True):
+        if one.data.responses != first.responses or not torch.equal(one.data.Y, first.Y):
+            raise DataError(
+                f"`{asked.config.formula}` and `{config.formula}` explain different responses, so what they foretell "
+                "does not compare."
+            )
+        data = replace(one.data, Y=first.Y, K=first.K, w=first.w)  # kept, and sent to workers, once
+        for covariance in asked.covariances:
+            this = replace(config, covariance=covariance)
+            structure = model_of(this, one if covariance == "fixed" else None)
+            candidates.append(Candidate(config.formula or "~ 1", structure, data))
+    alone = replace(asked.config, covariance="diagonal")
+    data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",))
+    null = Candidate("~ 1", model_of(alone, None), data)
+    for number, other in enumerate(candidates):
+        if (
+            other.model == null.model
+            and torch.equal(other.data.X, data.X)
+            and other.data.O.shape == data.O.shape
+            and torch.equal(other.data.O, data.O)
+        ):
+            return candidates, number
+    return [*candidates, null], len(candidates)
+
+
+def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime) -> int:
+    """How many fits may run side by side; DeviceError where the largest does not fit into memory."""
+    from plncli import memory, runtime
+
+    data = max((candidate.data for candidate in candidates), key=lambda data: data.d)
+    structures = {getattr(candidate.model, "covariance", None) for candidate in candidates}
+    covariance = "full" if structures & {"full", "fixed"} else next(iter(structures))
+    planned = memory.Fit(config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name)
+    free = runtime.free_memory(where.device)
+    memory.check(planned, free, where.device_name)
+    return memory.workers(planned, free, config.workers, runtime.ALL_THREADS)
+
+
+# What is said of it
+
+
+def _labels(found: Validated) -> list[dict[str, str]]:
+    """Formula and, for pln, covariance of each candidate."""
+    pairs = [
+        {"formula": standing.candidate.formula, "covariance": standing.candidate.covariance}
+        for standing in found.standings
+    ]
+    return [{key: word for key, word in pair.items() if word} for pair in pairs]
+
+
+def _lines(asked: Asked, found: Validated, null: int) -> list[str]:
+    """The standings, for a reader."""
+    labels = _labels(found)
+    header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2", ""]
+    rows = [header]
+    for number, (label, standing) in enumerate(zip(labels, found.standings, strict=True)):
+        marks = [word for word, yes in (("best", standing.best), ("1-se", standing.simplest)) if yes]
+        behind = ["", ""] if standing.best else [f"{standing.behind:.2f}", f"{standing.behind_se:.2f}"]
+        rows.append(
+            [
+                short(label["formula"], 40) + (" (null)" if number == null else ""),
+                *list(label.values())[1:],
+                str(standing.n_parameters),
+                f"{standing.score:.2f}",
+                f"{standing.score_se:.2f}",
+                *behind,
+                f"{standing.deviance:.2f}",
+                f"{standing.deviance_se:.2f}",
+                f"{standing.r2:.3f}",
+                ", ".join(marks) + (" (not converged)" if standing.unconverged else ""),
+            ]
+        )
+    return aligned(rows, left=len(labels[0]))
+
+
+def _content(asked: Asked, found: Validated, null: int) -> dict[str, Any]:
+    """All that was found, for machines."""
+    by_fold = _columns(asked, found)
+    candidates = []
+    for number, (label, standing) in enumerate(zip(_labels(found), found.standings, strict=True)):
+        numbers = {
+            "n_parameters": standing.n_parameters,
+            asked.likelihood: standing.score,
+            f"{asked.likelihood}_se": standing.score_se,
+            "behind": standing.behind,
+            "behind_se": standing.behind_se,
+            "deviance": standing.deviance,
+            "deviance_se": standing.deviance_se,
+            "r2": standing.r2,
+            "unconverged": standing.unconverged,
+        }
+        marks = {"null": number == null, "best": standing.best, "one_se": standing.simplest}
+        candidates.append(label | numbers | marks)
+    from plncli.files.output import records
+
+    return {
+        "model": asked.config.model,
+        "held_out": "samples" if asked.share is None else "entries",
+        "share": asked.share,
+        "folds": asked.folds,
+        "seed": asked.config.seed,
+        "candidates": candidates,
+        "by_fold": records(by_fold),
+        "left_out": found.left_out,
+    }
+
+
+def _columns(asked: Asked, found: Validated) -> dict[str, Any]:
+    """A row for each candidate and fold; means are of a sample, with --entries of a count."""
+    import numpy as np
+
+    cells = [(c, f) for c in range(len(found.standings)) for f in range(len(found.folds))]
+    labels = _labels(found)
+    scores = [found.scores[f][c] for c, f in cells]
+    weights = [found.weights[f] for _, f in cells]
+    scored = [found.folds[f].scored for _, f in cells]
+    return {
+        **{key: [labels[c][key] for c, _ in cells] for key in labels[0]},
+        "fold": np.array([found.folds[f].number for _, f in cells]),
+        "n_samples": np.array([int(cell.any(1).sum()) for cell in scored]),
+        "n_entries": np.array([int(cell.sum()) for cell in scored]),
+        asked.likelihood: np.array([score.loglik for score in scores]),
+        "deviance": np.array([float(s.deviance.sum()) / w for s, w in zip(scores, weights, strict=True)]),
+        "status": [score.status for score in scores],
+        "gap": np.array([score.gap for score in scores]),
+    }
+
+
+def _report(say: Console, asked: Asked, found: Validated) -> int:
+    """What the numbers are, what was left out, and what did not converge; the exit code."""
+    say.note(f"note: {_meaning(asked)}")
+    for sentence in found.left_out[:MOST_TOLD]:
+        say.note(f"note: {sentence}")
+    if len(found.left_out) > MOST_TOLD:
+        say.note(f"note: ... and {len(found.left_out) - MOST_TOLD} more such notes (--json has all).")
+    if found.left_out:
+        say.warn("Not all that was held out is scored, for the notes above; what is, is the same for all candidates.")
+    unconverged = sum(standing.unconverged for standing in found.standings)
+    if not unconverged:
+        return 0
+    say.warn(f"{counted(unconverged, 'fit')} did not converge: the scores rest on where they stopped.")
+    return 0 if asked.config.allow_unconverged else 4
+
+
+def _meaning(asked: Asked) -> str:
+    """What score and deviance are, in a sentence."""
+    model = asked.config.model
+    if asked.share is not None:
+        return (
+            f"In each of {asked.folds} folds {100 * asked.share:g} % of the counts were hidden. loglik: of a hidden "
+            "count, in nats, given the others of its sample; deviance: against its expected value."
+        )
+    what = {
+        "pln": (
+            "elbo: bound of the log-likelihood of a held-out sample, in nats, with the parameters of the others; "
+            "deviance: of its counts against those expected from its covariates alone"
+        ),
+        "logistic": "loglik: log-likelihood of a held-out sample, in nats; deviance: -2 loglik",
+        "linear": "loglik: log-likelihood of a held-out sample, in nats; deviance: its squared error",
+    }
+    return f"Means over {asked.folds} folds. {what[model]}."
