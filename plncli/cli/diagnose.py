@@ -18,6 +18,7 @@ from plncli.errors import UsageError, counted
 
 WIDTH = 96
 FORMATS = ("csv", "tsv", "parquet", "feather")
+FEWEST = 25
 LONG = 1e11
 """Samples × features² × draws that take about half a minute."""
 MOVED = "Tables that have moved since the fit"
@@ -66,6 +67,10 @@ def diagnose(
     """
     if format not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not `{format}`.")
+    if 0 < draws < FEWEST:
+        raise UsageError(
+            f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are."
+        )
     if out is None and (residuals or overwrite):
         raise UsageError(f"{'--residuals' if residuals else '--overwrite'} goes with --out DIR.")
 
@@ -93,7 +98,7 @@ def diagnose(
     with runtime.memory_guard():
         n, p = read.summary.get("n_samples", 1), len(read.responses)
         runtime.use_threads(n, p, len(read.terms), "auto")
-        if read.model == "pln" and n * p * p * draws > LONG:
+        if read.settings.get("covariance") in ("full", "fixed") and n * p * p * draws > LONG:
             say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
         found = diagnosis.diagnose(
             read,

@@ -103,6 +103,7 @@ def test_data_that_do_not_follow_the_model_are_flagged(cli: Cli, tmp_path: Path)
     ("args", "code", "reason"),
     [
         (["nothing"], 3, "`nothing` does not exist"),
+        (["{fits}/one", "--draws", "3"], 2, "--draws must be 0, or 25 or more"),
         (["{fits}/one", "--residuals"], 2, "--residuals goes with --out DIR."),
         (["{fits}/one", "--format", "xls"], 2, "--format must be one of csv"),
         (["{fits}/one", "--counts", "{fits}/one/latent_mean.csv"], 3, "negative count"),
