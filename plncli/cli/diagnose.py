@@ -68,9 +68,7 @@ def diagnose(
     if format not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not `{format}`.")
     if 0 < draws < FEWEST:
-        raise UsageError(
-            f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are."
-        )
+        raise UsageError(f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are.")
     if out is None and (residuals or overwrite):
         raise UsageError(f"{'--residuals' if residuals else '--overwrite'} goes with --out DIR.")
 
