@@ -67,14 +67,17 @@ def fit(
     stop = stop or StopRule()
     params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init)
     with torch.no_grad():
-        entropy = model.entropy(params, prepared) if isinstance(model, Latent) else math.nan
+        loss, entropy = optimum.value, math.nan
+        if isinstance(model, Latent):
+            params, prepared = model.settle(params, prepared)
+            loss, entropy = float(model.objective(params, prepared)), model.entropy(params, prepared)
         result = FitResult(
             model=model,
             data=data,
             estimates=model.estimates(params, prepared),
             optimum=optimum,
             criteria=criteria(
-                -optimum.value,
+                -loss,
                 model.n_parameters(prepared),
                 data.n,
                 model.r2(params, prepared),

@@ -19,6 +19,7 @@ from plncli.dataset import Dataset
 from plncli.models.linear import Linear
 from plncli.models.logistic import Logistic
 from plncli.models.pln import PLN
+from plncli.optim.base import StopRule
 
 SETTINGS = Settings(threads=1, time_limit=30.0)
 PACKAGE = {"pyPLNmodels": "pyPLNmodels", "statsmodels": "statsmodels", "scikit-learn": "sklearn", "glum": "glum"}
@@ -71,7 +72,7 @@ def test_every_rival_ends_near_the_optimum(rival):
 @pytest.mark.parametrize("name", ["tiny-49x17", "rare-groups-of-20", "oaks-tree"])
 def test_the_referee_agrees_with_the_program(name):
     problem = tiny(name)
-    result = fit(PLN(), data(problem))
+    result = fit(PLN(), data(problem), stop=StopRule(1e-11))
     params = {"M": result.state["M_finite"].numpy(), "S": result.estimates["S"].numpy()}
     separated = np.isneginf(result.estimates["M"].numpy())
     assert score(problem, params, separated) == pytest.approx(result.criteria.loglik, rel=1e-11)

@@ -156,6 +156,10 @@ class Revisable(Protocol):
 class Latent(Protocol):
     """A model with a latent layer: its objective is a bound, and q has an entropy."""
 
+    def settle(self, params: Params, prepared: Any) -> tuple[Params, Any]:
+        """The same estimates of the model's parameters, held, with the latent layer where it is best for them."""
+        ...
+
     def entropy(self, params: Params, prepared: Any) -> float:
         """Entropy of q in nats."""
         ...

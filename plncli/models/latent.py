@@ -174,8 +174,18 @@ class Diagonal:
 class Fixed:
     """Omega given (p×p) and factored: ½ sum_i w_i (r_i'Omega r_i + omega's_i²) − (wbar/2)(log|Omega| + p)."""
 
-    def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float, *, Omega: Tensor, factor: Factor) -> None:
-        self._Omega, self._factor = Omega, factor
+    def __init__(
+        self,
+        R: Tensor,
+        S2: Tensor,
+        w: Tensor | None,
+        wbar: float,
+        *,
+        Omega: Tensor,
+        factor: Factor,
+        Sigma: Tensor | None = None,
+    ) -> None:
+        self._Omega, self._factor, self._Sigma = Omega, factor, Sigma
         self.precision = Omega.diagonal()
         self.pull = R @ Omega
         quadratic = _weigh(w, R * self.pull).sum() + _weigh(w, S2).sum(0) @ self.precision
@@ -191,7 +201,7 @@ class Fixed:
         return None
 
     def covariance(self) -> Tensor:
-        return self._factor.inverse()
+        return self._factor.inverse() if self._Sigma is None else self._Sigma
 
     def inverse(self) -> Tensor:
         return self._Omega

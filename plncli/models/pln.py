@@ -27,6 +27,7 @@ from plncli.models.pln_elbo import (
     weigh,
 )
 from plncli.models.pln_sandwich import Cells, sandwich, scales, work
+from plncli.models.pln_step import variational_step
 from plncli.models.poisson import PoissonTable
 from plncli.models.uncertainty import (
     Determined,
@@ -239,9 +240,26 @@ class PLN:
         Omega = layer.inverse()
         factor = cholesky_scaled(Omega)
         assert factor is not None
-        held = partial(Fixed, Omega=Omega, factor=factor)
+        held = partial(Fixed, Omega=Omega, factor=factor, Sigma=layer.covariance())
         table = replace(table, centre=table.fitted(params["q"][0]), layer=held)
         return self, replace(prepared, table=table)
+
+    def settle(self, params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
+        """B and Sigma held where they are, q where it is best for them, sample by sample: what new samples get too.
+
+        At the optimum nothing changes. Where the tolerance ended the fit, the bound grows by no more than was left.
+        """
+        if not len(prepared.latent):
+            return params, prepared
+        held = self.conditional(params, prepared)[1]
+        table = held.table
+        assert table.centre is not None
+        M, psi = params["q"].detach()
+        K = torch.ones_like(M) if table.K is None else table.K
+        Omega = table.at(params["q"]).layer.inverse()
+        step = variational_step(table.Y, K, table.O, table.centre, Omega, (M, psi))
+        q = torch.stack([step.M, 2.0 * step.S.log()])
+        return {**params, "q": torch.where(step.converged[:, None], q, params["q"])}, held
 
     # -- the boundary Sigma_jj = 0 ---------------------------------------------------------------------------------
 

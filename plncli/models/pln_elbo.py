@@ -65,9 +65,9 @@ class LatentTable:
         return self.Q @ self.coefficients(M)
 
     def coefficients(self, M: Tensor) -> Tensor:
-        """Best coefficients in the basis Q, d×p: weighted least squares of M."""
+        """Best coefficients in the basis Q, d×p: weighted least squares of M, or of the centre where it is held."""
         weighted = self.Q if self.w is None else self.Q * self.w[:, None]
-        return (weighted.mT @ M) / self.wbar
+        return (weighted.mT @ (M if self.centre is None else self.centre)) / self.wbar
 
     def project(self, dM: Tensor) -> Tensor:
         """Change of the residuals R with M, a new tensor."""

@@ -141,10 +141,13 @@ def _conjugate_gradients(product: Callable[[Tensor], Tensor], r: Tensor) -> tupl
     return x, rr <= goal
 
 
-def variational_step(Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor) -> Step:
+def variational_step(
+    Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor, start: tuple[Tensor, Tensor] | None = None
+) -> Step:
     """The minimum of f for each sample; n×p each, K 1 where a cell counts. Omega p×p, or its diagonal (p,).
 
-    Samples go through in blocks, so that no more than a few tables of a block are in memory beside Omega.
+    start: M and psi near it, if they are known. Samples go through in blocks, so that no more than a few tables of a
+    block are in memory beside Omega.
     """
     if Omega.ndim == 2 and torch.equal(Omega, torch.diag(Omega.diagonal())):
         Omega = Omega.diagonal()
@@ -153,16 +156,19 @@ def variational_step(Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor) 
     done = Step(torch.empty_like(C), torch.empty_like(C), C.new_zeros(n))
     if p:
         for rows in blocks(n, p * p if Omega.ndim == 2 and p < LARGE else p):
-            step = _minimise(whole.take(rows))
+            step = _minimise(whole.take(rows), None if start is None else (start[0][rows], start[1][rows]))
             done.M[rows], done.S[rows], done.gap[rows] = step.M, step.S, step.gap
     return done
 
 
-def _minimise(samples: Samples) -> Step:
+def _minimise(samples: Samples, start: tuple[Tensor, Tensor] | None) -> Step:
     """Newton's method on a block of samples, each with a line search of its own; those that are done drop out."""
     Y, K = samples.Y, samples.K
-    M = torch.where(K > 0, Y.log1p() - samples.O, samples.C)
-    psi = -torch.where(K > 0, 2.0 + Y, samples.omega).log()
+    if start is None:
+        M = torch.where(K > 0, Y.log1p() - samples.O, samples.C)
+        psi = -torch.where(K > 0, 2.0 + Y, samples.omega).log()
+    else:
+        M, psi = start[0].clone(), start[1].clone()
     gap = M.new_full((len(M),), math.inf)
     going = torch.arange(len(M), device=M.device)
     for _ in range(STEPS):
