@@ -3,9 +3,10 @@
 Samples are split into folds, each held out in turn from fits of all candidates; or, of a table of counts, cells are
 hidden (Wold 1978; Owen & Perry 2009). Candidates meet the same splits, so that differences between them are paired.
 
-Every fit starts from its own data alone, never from a fit that has seen what is held out. What of a fold cannot be
-scored for one candidate is scored for none: features that its fits have no count of, samples whose covariates its fits
-do not determine, and counts of which some candidate says that they cannot be.
+Every fit starts from its own data alone, never from a fit that has seen what is held out; only designs are encoded
+once, from the covariates of all samples. What of a fold cannot be scored for one candidate is scored for none: features
+that its fits have no count of, samples whose covariates its fits do not determine, and counts of which some candidate
+says that they cannot be.
 """
 
 from __future__ import annotations

@@ -43,8 +43,6 @@ TAKEN = (
     "learning_rate",
     "max_iter",
     "tol",
-    "cluster",
-    "workers",
     "device",
     "dtype",
     "seed",
@@ -94,9 +92,31 @@ Entries = Annotated[
         rich_help_panel="Cross-validation",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="FILE|COLUMN",
+        help="Samples that belong together and stay in one fold: a table, or a column of --covariates.",
+        show_default=False,
+        rich_help_panel="Cross-validation",
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="N|auto",
+        help="Processes that share the fits; auto: a core each, as far as memory goes. [default: auto]",
+        show_default=False,
+        rich_help_panel="Cross-validation",
+    ),
+]
 SWITCHES: dict[str, Any] = {
     "formula": Formulas,
     "folds": Folds,
+    "cluster": Cluster,
+    "workers": Workers,
     "out": TableFile,
     "overwrite": Overwrite,
     "json": TableJson,
@@ -104,7 +124,7 @@ SWITCHES: dict[str, Any] = {
     "quiet": Quiet,
     "no_progress": NoProgress,
 }
-OF_PLN = {"covariance": Covariances, "entries": Entries}
+OPTIONS = dict.fromkeys(MODEL_NAMES, SWITCHES) | {"pln": SWITCHES | {"covariance": Covariances, "entries": Entries}}
 
 
 @dataclass(frozen=True)
@@ -136,14 +156,17 @@ def _command(model: str) -> Callable[..., int]:
         *,
         formula: list[str] | None,
         folds: int | None,
+        cluster: str | None,
+        workers: str | None,
         config: str | None,
         covariance: list[str] | None = None,
         entries: float | None = None,
         **switches: Any,
     ) -> int:
         def resolved(formula: str | None, covariance: str | None) -> FitConfig:
-            given = flags | {"formula": formula} | ({"covariance": covariance} if model == "pln" else {})
-            return configuration.resolve(model, given, config, os.environ)
+            given = {"formula": formula, "cluster": cluster, "workers": workers}
+            structure = {"covariance": covariance} if "covariance" in OPTIONS[model] else {}
+            return configuration.resolve(model, flags | given | structure, config, os.environ)
 
         structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in covariance or (None,)))
         texts = dict.fromkeys(formula or (None,))
@@ -157,8 +180,7 @@ def _command(model: str) -> Callable[..., int]:
         return cv(Asked(configs, structures, folds or FOLDS, entries), **switches)
 
     command.__doc__ = HELP[model]
-    switches = SWITCHES | (OF_PLN if model == "pln" else {})
-    return with_settings(command, model, switches, TAKEN)
+    return with_settings(command, model, OPTIONS[model], TAKEN)
 
 
 def _config(config: FitConfig, covariances: Sequence[str]) -> FitConfig:
@@ -218,7 +240,8 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
                 f"`{asked.config.formula}` and `{config.formula}` explain different responses, so what they foretell "
                 "does not compare."
             )
-        data = replace(one.data, Y=first.Y, K=first.K, w=first.w)  # kept, and sent to workers, once
+        O = first.O if torch.equal(one.data.O, first.O) else one.data.O
+        data = replace(one.data, Y=first.Y, K=first.K, w=first.w, O=O)  # kept, and sent to workers, once
         for covariance in asked.covariances:
             this = replace(config, covariance=covariance)
             structure = model_of(this, one if covariance == "fixed" else None)
@@ -227,12 +250,8 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
     data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",))
     null = Candidate("~ 1", model_of(alone, None), data)
     for number, other in enumerate(candidates):
-        if (
-            other.model == null.model
-            and torch.equal(other.data.X, data.X)
-            and other.data.O.shape == data.O.shape
-            and torch.equal(other.data.O, data.O)
-        ):
+        same = torch.equal(other.data.X, data.X) and torch.equal(other.data.O, data.O)
+        if same and other.covariance == null.covariance:
             return candidates, number
     return [*candidates, null], len(candidates)
 
