@@ -25,3 +25,6 @@ RESAMPLING = ("bootstrap", "jackknife")
 """Those that fit again and again."""
 CLUSTERED = ("sandwich", "robust", *RESAMPLING)
 """Those that can take samples of one cluster as belonging together."""
+OFFSET_METHODS = ("total", "css", "rle", "rle-positive", "gmpr", "wrench", "tmm")
+"""Ways to estimate an offset from the counts."""
+OFFSET_SCALES = ("counts", "proportions")

@@ -13,7 +13,21 @@ from typer.core import TyperGroup
 
 import plncli
 from plncli import console
-from plncli.cli import compare, cv, diagnose, fit, graph, info, predict, sample_data, show, simulate, transform, wald
+from plncli.cli import (
+    compare,
+    cv,
+    diagnose,
+    fit,
+    graph,
+    info,
+    offsets,
+    predict,
+    sample_data,
+    show,
+    simulate,
+    transform,
+    wald,
+)
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import PlncliError, nearest
@@ -34,6 +48,7 @@ VERBS = (
     "cv",
     "diagnose",
     "simulate",
+    "offsets",
     "graph",
     "sample-data",
     "info",
@@ -84,6 +99,7 @@ app.command("compare")(compare.compare)
 app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("simulate", cls=Command)(simulate.simulate)
+app.command("offsets")(offsets.offsets)
 app.add_typer(graph.app, name="graph")
 app.command("sample-data")(sample_data.sample_data)
 app.command("info")(info.info)

@@ -198,6 +198,9 @@ def _outcome(
     from plncli import runtime
     from plncli.files.artifacts import Outcome
 
+    design = read.design.to_json()
+    if read.size_factors is not None:
+        design["size_factors"] = read.size_factors.to_json()
     manifest = {
         "command": shlex.join(["plncli", *sys.argv[1:]]),
         "folder": str(Path.cwd()),
@@ -211,7 +214,7 @@ def _outcome(
         "end": datetime.now(UTC).isoformat(),
         "exit_code": code,
     }
-    return Outcome(result, config, read.design.to_json(), read.classes, where.device_name, seconds, manifest, say.log)
+    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest, say.log)
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int, out: Path) -> None:

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plncli.errors import ConfigError, PlncliError, UsageError, nearest
-from plncli.names import CLUSTERED, COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES, RESAMPLING, SE_METHODS
+from plncli.names import (
+    CLUSTERED,
+    COVARIANCES,
+    MODEL_NAMES,
+    OFFSET_METHODS,
+    OFFSET_SCALES,
+    OPTIMIZER_NAMES,
+    RESAMPLING,
+    SE_METHODS,
+)
 
 PLN = ("pln",)
 REGRESSIONS = ("logistic", "linear")
@@ -101,6 +110,28 @@ class FitConfig:
         INPUT,
         metavar="FILE",
         path="file",
+    )
+    offset_method: str | None = _setting(
+        None,
+        "Estimate the depth of each sample from its counts; its log is the offset.",
+        INPUT,
+        choices=OFFSET_METHODS,
+        models=PLN,
+    )
+    offset_scale: str = _setting(
+        "counts",
+        "Scale of estimated depths: their geometric mean is that of the total counts (counts), or 1 (proportions).",
+        INPUT,
+        choices=OFFSET_SCALES,
+        models=PLN,
+    )
+    offset_blocks: str | None = _setting(
+        None,
+        "Estimate depths by block of features: a table with the name of each feature and of its block.",
+        INPUT,
+        metavar="FILE",
+        path="file",
+        models=PLN,
     )
     weights: str | None = _setting(
         None,
@@ -409,11 +440,17 @@ def check(config: FitConfig) -> None:
             f"`plncli fit {config.model}` needs a response: --response FILE, "
             "or --covariates FILE with the response left of `~` in --formula."
         )
-    if config.offsets and config.exposure:
+    offsets = {
+        name: getattr(config, name) for name in ("offsets", "exposure", "offset_method") if getattr(config, name)
+    }
+    if len(offsets) > 1:
+        *others, last = (f"{option(name)} {value}" for name, value in offsets.items())
         raise UsageError(
-            f"Both --offsets {config.offsets} and --exposure {config.exposure} are set; give one. "
-            "An empty value (--exposure '') unsets what a configuration file sets."
+            f"{'Both ' if len(others) == 1 else ''}{', '.join(others)} and {last} are set; give one. "
+            f"An empty value ({option(next(reversed(offsets)))} '') unsets what a configuration file sets."
         )
+    if config.offset_blocks and not config.offset_method:
+        raise UsageError("--offset-blocks says where depths are estimated apart: give --offset-method too.")
     if config.optimizer == "vem" and config.model not in PLN:
         raise UsageError(
             f"--optimizer vem alternates with a latent layer, which `plncli fit {config.model}` has not. "

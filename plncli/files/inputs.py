@@ -16,11 +16,12 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
+from plncli.files.depths import blocks_of, depths_of
 from plncli.files.design import Design, expression, make_design, words_among_numbers
 from plncli.files.formula import Formula, left_side, parse
 from plncli.files.matching import Drop, Tables, check_orientation, join, without_missing
 from plncli.files.tables import Table, frame, numbers, read_table, refuse
-from plncli.offsets import log_exposure, spread
+from plncli.offsets import SizeFactors, log_exposure, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,8 @@ class Source:
 class Inputs:
     """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
 
-    precision: p×p, in the order of the responses; None unless it was asked for.
+    precision: p×p, in the order of the responses; size_factors: what --offset-method has learnt of the counts. Both
+    are None unless they were asked for.
     """
 
     data: Dataset
@@ -59,6 +61,7 @@ class Inputs:
     classes: tuple[tuple[str, str], ...] = ()
     name: str = "fit"
     precision: Tensor | None = field(default=None, repr=False)
+    size_factors: SizeFactors | None = field(default=None, repr=False)
 
 
 class Matched(NamedTuple):
@@ -68,6 +71,7 @@ class Matched(NamedTuple):
     formula: Formula
     used: tuple[str, ...]
     precision: Table | None
+    offset_blocks: Table | None
     sources: tuple[Source, ...]
 
 
@@ -114,11 +118,13 @@ def _formula(config: FitConfig, tables: dict[str, Table]) -> Formula:
 
 def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...]) -> Matched:
     """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
-    sources = tuple(Source(t.option, t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values())
+    sources = tuple(
+        Source(t.option.replace("-", "_"), t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values()
+    )
     covariates = tables.get("covariates")
     weight_column, cluster_column = (_add_column(config, tables, option) for option in COLUMNS)
     main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
-    precision = tables.pop("precision", None)
+    precision, offset_blocks = (tables.pop(option, None) for option in ("precision", "offset-blocks"))
     notes = [note for table in tables.values() for note in table.notes]
     if covariates and not columns and not (weight_column or cluster_column):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
@@ -127,14 +133,14 @@ def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, column
     joined = without_missing(joined, used, config.missing)
     if joined.get("weights"):
         joined = joined.without(_weights(joined["weights"]) == 0, "the weight is 0")
-    return Matched(joined, formula, used, precision, sources)
+    return Matched(joined, formula, used, precision, offset_blocks, sources)
 
 
 def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype) -> Inputs:
     """The data set of matched tables."""
     import numpy as np
 
-    tables, formula, used, precision, sources = matched
+    tables, formula, used, precision, offset_blocks, sources = matched
     K: np.ndarray | None = None
     classes: tuple[tuple[str, str], ...] = ()
     if config.model == "pln":
@@ -153,10 +159,19 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     where = covariates.name if covariates else ""
     design, X, offset = make_design(formula, columns, tables.samples, where)
     O, tables = offset_of(tables, responses, offset)
+    size_factors = None
+    if config.offset_method:
+        blocks = blocks_of(offset_blocks, responses)
+        size_factors, estimated, told = depths_of(
+            tables["counts"], Y, K, config.offset_method, config.offset_scale, blocks
+        )
+        O, tables = O + estimated, tables.noting(told)
     if config.model != "linear":
         check_offsets(O, tables)
     w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
-    if config.model == "pln" and not (tables.get("offsets") or tables.get("exposure") or formula.offsets):
+    if config.model == "pln" and not (
+        size_factors or tables.get("offsets") or tables.get("exposure") or formula.offsets
+    ):
         tables = tables.noting(*_depth_note(Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
 
@@ -179,7 +194,7 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     )
     Omega = None if precision is None else tensor(_precision(precision, responses, config.sample_names))
     name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega)
+    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors)
 
 
 # Which tables there are
@@ -196,6 +211,8 @@ def _read(config: FitConfig) -> dict[str, Table]:
         if option in COLUMNS and not _names_a_file(option, path, tables.get("covariates")):
             continue
         tables[option] = read_table(path, option, sample_names=config.sample_names)
+    if config.offset_blocks:
+        tables["offset-blocks"] = read_table(config.offset_blocks, "offset-blocks")
     return tables
 
 
@@ -520,7 +537,7 @@ def _depth_note(Y: np.ndarray, tables: Tables) -> list[str]:
     return [
         f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {tables.samples[lowest]}, "
         f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "
-        f"differences in abundance. Give --exposure FILE, or `offset(log(column))` in the formula."
+        f"differences in abundance. Give --exposure FILE or --offset-method, or `offset(log(column))` in the formula."
     ]
 
 

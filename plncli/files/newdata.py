@@ -101,6 +101,12 @@ def _check(run: Run, sources: Sources) -> None:
         raise UsageError(f"--missing must be error, drop or keep, not {sources.missing}.")
     needed = _offset_option(run)
     if needed and not (sources.exposure or sources.offsets):
+        if needed == "offset_method":
+            raise UsageError(
+                f"The fit estimated depths (--offset-method {run.settings[needed]}), so what it expects of a sample "
+                f"depends on its depth. Give --exposure FILE, such as `plncli offsets --from {run.place} --counts NEW "
+                "--out FILE` makes of new counts, or --exposure 1 for what it expects at a depth of 1."
+            )
         neutral = "1" if needed == "exposure" else "0"
         raise UsageError(
             f"The fit had --{needed}, so what it expects of a sample depends on it. Give --{needed} FILE of the new "
@@ -109,8 +115,8 @@ def _check(run: Run, sources: Sources) -> None:
 
 
 def _offset_option(run: Run) -> str:
-    """`exposure` or `offsets`, as the fit had it; nothing where it had neither."""
-    return next((option for option in ("exposure", "offsets") if run.settings.get(option)), "")
+    """`exposure`, `offsets` or `offset_method`, as the fit had it; nothing where it had none."""
+    return next((option for option in ("exposure", "offsets", "offset_method") if run.settings.get(option)), "")
 
 
 def _number(text: str | None) -> float | None:
