@@ -98,7 +98,8 @@ class Standing:
 
     score: of log-likelihoods (or bounds); behind: by how much the best's is higher; deviance; r2: share of the null's
     deviance that it explains. best: of the highest score; simplest: of the fewest parameters among those whose score is
-    within one standard error of the best's (Breiman et al. 1984). unconverged: in how many folds.
+    within one standard error of the best's (Breiman et al. 1984). unconverged: in how many folds. impossible: held-out
+    counts that it says cannot be: with them its score would be −inf.
     """
 
     candidate: Candidate
@@ -110,6 +111,7 @@ class Standing:
     deviance: float
     deviance_se: float
     r2: float
+    impossible: int
     unconverged: int
     best: bool
     simplest: bool
@@ -170,13 +172,14 @@ def validate(
     Raises DataError for what cannot be fitted, Interrupted and WorkerLost.
     """
     numbers = [_n_parameters(candidate) for candidate in candidates]
-    judged, left_out = _judged(candidates, folds)
+    judged, impossible, left_out = _judged(candidates, folds)
     task = Task(tuple(candidates), judged, optimizer, replace(stop, cancelled=_never))
     parts: list[Scored] = shared(task, workers, on_done, stop.cancelled)
     size = len(candidates)
     scores = tuple(tuple(parts[k : k + size]) for k in range(0, len(parts), size))
     weights = tuple(_weights(candidates[0].data, fold) for fold in judged)
-    return Validated(_standings(candidates, numbers, null, weights, scores), judged, weights, scores, left_out)
+    standings = _standings(candidates, numbers, impossible, null, weights, scores)
+    return Validated(standings, judged, weights, scores, left_out)
 
 
 def _never() -> bool:
@@ -245,21 +248,25 @@ def _observed(data: Dataset) -> Tensor:
 # What of it is scored
 
 
-def _judged(candidates: Sequence[Candidate], folds: Sequence[Fold]) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
-    """The folds, with what is scored of them, and sentences about what is not."""
+def _judged(
+    candidates: Sequence[Candidate], folds: Sequence[Fold]
+) -> tuple[tuple[Fold, ...], list[int], tuple[str, ...]]:
+    """The folds, with what is scored of them; how many counts each candidate says cannot be; and what is left out."""
     judged, told = [], []
+    impossible: dict[int, int] = dict.fromkeys((id(candidate.data.X) for candidate in candidates), 0)
     for fold in folds:
         fold, words = _fitted_features(candidates[0], fold)
         told += words
         scored = fold.scored.clone()
         for candidate in _designs(candidates):
-            lost, words = _unforetold(candidate, fold)
+            lost, number, words = _unforetold(candidate, fold)
+            impossible[id(candidate.data.X)] += number
             told += words
             scored &= ~lost
         if not bool(scored.any()):
             raise DataError(f"Nothing in fold {fold.number} can be scored. {' '.join(told[-2:])} Use fewer folds.")
         judged.append(replace(fold, scored=scored))
-    return tuple(judged), tuple(told)
+    return tuple(judged), [impossible[id(candidate.data.X)] for candidate in candidates], tuple(told)
 
 
 def _designs(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -290,19 +297,19 @@ def _terms(training: Dataset) -> tuple[Tensor, tuple[int, ...]]:
     return kept.nonzero()[:, 0], dropped
 
 
-def _unforetold(candidate: Candidate, fold: Fold) -> tuple[Tensor, list[str]]:
-    """Cells (m×p) of a fold that the candidate cannot foretell, or says cannot be; and the sentences about them."""
+def _unforetold(candidate: Candidate, fold: Fold) -> tuple[Tensor, int, list[str]]:
+    """Cells (m×p) of a fold that the candidate cannot foretell, or says cannot be; how many of the latter; in words."""
     data, training = candidate.data, fold.training(candidate.data)
     terms, dropped = _terms(training)
     X = data.X.cpu().double()[fold.rows]
-    told = []
+    told, number = [], 0
     lost = torch.zeros_like(fold.scored)
     if dropped:
         beyond = _outside(training.X.cpu().double(), X, terms, dropped)
         lost |= beyond[:, None]
         names = some(f"`{data.terms[k]}`" for k in dropped)
-        number = int(beyond.sum())
-        what = f"{counted(number, 'held-out sample')} that rest on it are not scored" if number else "none rests on it"
+        many = int(beyond.sum())
+        what = f"{counted(many, 'held-out sample')} that rest on it are not scored" if many else "none rests on it"
         told.append(f"`{candidate.formula}`, fold {fold.number}: the samples fitted do not determine {names}; {what}.")
     if candidate.model.name == "pln":
         among = training.among(terms.to(training.X.device), fold.features.to(training.X.device))
@@ -316,7 +323,8 @@ def _unforetold(candidate: Candidate, fold: Fold) -> tuple[Tensor, list[str]]:
             told += _told(candidate, fold, impossible, "that it says cannot be (log-likelihood -inf)")
             told += _told(candidate, fold, unknown, "of which it says nothing")
             lost |= impossible | unknown
-    return lost, told
+            number = int(impossible.sum())
+    return lost, number, told
 
 
 def _told(candidate: Candidate, fold: Fold, cells: Tensor, what: str) -> Iterator[str]:
@@ -371,6 +379,7 @@ def _weights(data: Dataset, fold: Fold) -> float:
 def _standings(
     candidates: Sequence[Candidate],
     numbers: Sequence[int],
+    impossible: Sequence[int],
     null: int,
     weights: Sequence[float],
     scores: Sequence[Sequence[Scored]],
@@ -396,6 +405,7 @@ def _standings(
             float(mean_deviance[c]),
             float(deviance_se[c]),
             _explained(candidate.model, total[c], total[null]),
+            impossible[c],
             sum(not row[c].converged for row in scores),
             c == best,
             c == simplest,

@@ -279,6 +279,7 @@ def test_a_count_that_a_candidate_says_cannot_be_is_not_scored_for_any(by_cells:
     found = validated(candidates_of(data, PLN("diagonal")), folds)
     assert int(found.folds[0].hidden.sum() - found.folds[0].scored.sum()) == 1
     assert not bool(found.folds[0].scored[4, 1])
+    assert [standing.impossible for standing in found.standings] == [len(folds) if by_cells else 1, 0]
     assert "1 held-out count that it says cannot be (log-likelihood -inf) not scored: y2." in found.left_out[0]
     assert all(math.isfinite(part.loglik) for row in found.scores for part in row)
 

@@ -284,8 +284,9 @@ def _labels(found: Validated) -> list[dict[str, str]]:
 def _lines(asked: Asked, found: Validated, null: int) -> list[str]:
     """The standings, for a reader."""
     labels = _labels(found)
-    header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2", ""]
-    rows = [header]
+    header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2"]
+    some_impossible = any(standing.impossible for standing in found.standings)
+    rows = [[*header, *["impossible"] * some_impossible, ""]]
     for number, (label, standing) in enumerate(zip(labels, found.standings, strict=True)):
         marks = [word for word, yes in (("best", standing.best), ("1-se", standing.simplest)) if yes]
         behind = ["", ""] if standing.best else [f"{standing.behind:.2f}", f"{standing.behind_se:.2f}"]
@@ -300,6 +301,7 @@ def _lines(asked: Asked, found: Validated, null: int) -> list[str]:
                 f"{standing.deviance:.2f}",
                 f"{standing.deviance_se:.2f}",
                 f"{standing.r2:.3f}",
+                *[str(standing.impossible)] * some_impossible,
                 ", ".join(marks) + (" (not converged)" if standing.unconverged else ""),
             ]
         )
@@ -320,6 +322,7 @@ def _content(asked: Asked, found: Validated, null: int) -> dict[str, Any]:
             "deviance": standing.deviance,
             "deviance_se": standing.deviance_se,
             "r2": standing.r2,
+            "impossible": standing.impossible,
             "unconverged": standing.unconverged,
         }
         marks = {"null": number == null, "best": standing.best, "one_se": standing.simplest}
@@ -366,6 +369,12 @@ def _report(say: Console, asked: Asked, found: Validated) -> int:
         say.note(f"note: {sentence}")
     if len(found.left_out) > MOST_TOLD:
         say.note(f"note: ... and {len(found.left_out) - MOST_TOLD} more such notes (--json has all).")
+    impossible = next(standing.impossible for standing in found.standings if standing.best)
+    if impossible:
+        say.warn(
+            f"The best may owe its place to what is left out: it says that {counted(impossible, 'held-out count')} "
+            "cannot be, and with them its score would be -inf."
+        )
     if found.left_out:
         say.warn("Not all that was held out is scored, for the notes above; what is, is the same for all candidates.")
     unconverged = sum(standing.unconverged for standing in found.standings)
