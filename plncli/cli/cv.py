@@ -365,6 +365,8 @@ def _columns(asked: Asked, found: Validated) -> dict[str, Any]:
 def _report(say: Console, asked: Asked, found: Validated) -> int:
     """What the numbers are, what was left out, and what did not converge; the exit code."""
     say.note(f"note: {_meaning(asked)}")
+    if asked.config.offset_method:
+        say.note("note: Offsets were estimated from the whole table, and so know something of what is held out.")
     for sentence in found.left_out[:MOST_TOLD]:
         say.note(f"note: {sentence}")
     if len(found.left_out) > MOST_TOLD:

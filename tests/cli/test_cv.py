@@ -139,6 +139,13 @@ def test_a_fixed_precision_can_be_a_candidate(cli: Cli, few: list[Any], tmp_path
     assert [c["n_parameters"] for c in found["candidates"]] == [24, 12]
 
 
+def test_offsets_that_know_what_is_held_out_are_told(cli: Cli, few: list[Any]) -> None:
+    words = [*few[:2], "--offset-method", "total", "--covariance", "diagonal", "--entries", 0.2, "--folds", 2]
+    ran = cli("cv", "pln", *words)
+    assert ran.code == 0, ran.err
+    assert "Offsets were estimated from the whole table" in ran.err
+
+
 def test_what_did_not_converge_has_an_exit_code(cli: Cli, few: list[Any]) -> None:
     ran = cli("cv", "pln", *few, "--max-iter", 1, "--folds", 2)
     assert ran.code == 4
