@@ -2,7 +2,7 @@
 
 Where no one has measured it, a size factor of each sample is estimated from the counts themselves. A `Method` is two
 functions: what it learns of a table (its reference), and the log size factors of samples against such a reference, up
-to a constant that all samples share; `learn` settles the constant. `Undefined` says where a method has no answer.
+to a constant that all samples share; `estimate` settles the constant. `Undefined` says where a method has no answer.
 """
 
 from __future__ import annotations
@@ -340,7 +340,14 @@ class SizeFactors:
         return cls(content["method"], content["scale"], tuple(content["blocks"]), block, tuple(references), shifts)
 
 
-def learn(
+class Estimate(NamedTuple):
+    """What a method has learnt of a table, and the (n, b) log size factors of the table's own samples, by block."""
+
+    size_factors: SizeFactors
+    log_factors: Tensor
+
+
+def estimate(
     Y: Tensor,
     method: str,
     scale: str = "counts",
@@ -348,22 +355,23 @@ def learn(
     blocks: Sequence[str] = ("",),
     block: Tensor | None = None,
     samples: Sequence[str] = (),
-) -> SizeFactors:
-    """The method learnt of the counts Y (n×p); `block` (p,) is the index of each feature's, None for one.
+) -> Estimate:
+    """Size factors of the counts Y (n×p) by a method; `block` (p,) is the index of each feature's, None for one.
 
     DataError, with the names of `samples` at fault, where the method is not defined.
     """
     block = torch.zeros(Y.shape[1], dtype=torch.long) if block is None else block
     samples = samples or [str(i) for i in range(1, len(Y) + 1)]
-    references, shifts = [], []
+    references, parts, levels = [], [], []
     for b, name in enumerate(blocks):
         part = Y[:, block == b]
         _check_counts(part, name, samples)
-        reference = _named(method, name, samples, METHODS[method].reference, part)
-        factors = _named(method, name, samples, METHODS[method].log_factors, part, reference)
-        references.append(reference)
-        shifts.append((depths(part).log().mean() if scale == "counts" else 0.0) - factors.mean())
-    return SizeFactors(method, scale, tuple(blocks), block, tuple(references), torch.stack(shifts))
+        references.append(_named(method, name, samples, METHODS[method].reference, part))
+        parts.append(_named(method, name, samples, METHODS[method].log_factors, part, references[b]))
+        levels.append(depths(part).log().mean() if scale == "counts" else Y.new_zeros(()))
+    log_factors = torch.stack(parts, 1)
+    shifts = torch.stack(levels) - log_factors.mean(0)
+    return Estimate(SizeFactors(method, scale, tuple(blocks), block, tuple(references), shifts), log_factors + shifts)
 
 
 def _check_counts(Y: Tensor, block: str, samples: Sequence[str]) -> None:

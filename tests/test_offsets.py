@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from plncli.errors import DataError
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
-from plncli.offsets import METHODS, SizeFactors, depths, learn
+from plncli.offsets import METHODS, SizeFactors, depths, estimate
 
 EXACT = ("total", "rle", "rle-positive", "gmpr", "wrench")  # a sample k times as deep has k times the factor
 seeds = st.integers(0, 10_000)
@@ -23,6 +25,14 @@ def simulated(seed: int, n: int = 12, p: int = 30, sparse: bool = False) -> Tens
     generator = np.random.default_rng(seed)
     mean = np.exp(generator.normal(1.0, 1.2, (n, p)) + generator.normal(0.0, 0.7, (n, 1)))
     return torch.from_numpy(generator.poisson(mean) + (0.0 if sparse else 1.0))
+
+
+def learn(*given: Any, **named: Any) -> SizeFactors:
+    """What a method has learnt, which gives the table's own samples the factors that it was learnt with."""
+    learnt, log_factors = estimate(*given, **named)
+    samples = named.get("samples") or [*map(str, range(len(given[0])))]
+    np.testing.assert_allclose(learnt.log_factors(given[0], samples), log_factors, atol=1e-13)
+    return learnt
 
 
 def factors(Y: Tensor, method: str) -> np.ndarray:

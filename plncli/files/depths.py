@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plncli.errors import DataError, counted, nearest, some
 from plncli.files.tables import Table, missing_cells, refuse
-from plncli.offsets import SizeFactors, learn
+from plncli.offsets import SizeFactors, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +66,7 @@ def depths_of(counts: Table, Y: np.ndarray, K: np.ndarray | None, method: str, s
             f"cannot be estimated. Leave them out with --missing drop, or give it by --exposure."
         )
     tensor = torch.from_numpy(Y).double()
-    learnt = learn(tensor, method, scale, blocks=blocks.names, block=blocks.of, samples=counts.samples)
-    log_factors = learnt.log_factors(tensor, counts.samples)
+    learnt, log_factors = estimate(tensor, method, scale, blocks=blocks.names, block=blocks.of, samples=counts.samples)
     offset = learnt.spread_out(log_factors).numpy()
     return Depths(learnt, offset, _told(learnt, log_factors, tensor, counts.samples))
 
