@@ -41,7 +41,7 @@ def compare(
     suffix = check(out, overwrite)
     found, say = compared([read_run(Path(run)) for run in runs]), Console(quiet)
     if out is not None:
-        write(_columns(found), out, suffix)
+        write(columns(found), out, suffix)
     if json:
         console.out(to_json(asdict(found)))
     elif out is None:
@@ -89,7 +89,7 @@ def _criterion(value: float | None, delta: float | None) -> str:
     return f"{value:.1f} *" if delta == 0.0 else f"+{delta:.1f}"
 
 
-def _columns(found: Comparison) -> dict[str, Any]:
+def columns(found: Comparison) -> dict[str, Any]:
     """A row for each run."""
     import numpy as np
 

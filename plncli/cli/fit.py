@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ from plncli.names import MODEL_NAMES
 if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
+    from plncli.files.runs import Run
+    from plncli.files.tables import Table
     from plncli.models.base import Finding, Init, Model
     from plncli.optim.base import Optimizer
     from plncli.results import FitResult
@@ -62,39 +64,60 @@ for _model in MODEL_NAMES:
 
 def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: bool, no_progress: bool) -> int:
     """Read, fit, write, report; the exit code says whether the fit converged."""
-    began, started = time.perf_counter(), datetime.now(UTC)
     configuration.check(config)
     out = configuration.output_folder(config)
     say = Console(quiet, verbose, not no_progress)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
     with cancellation() as state:
-        from plncli import optim, runtime
-        from plncli.files import artifacts, inputs, output
+        from plncli import runtime
+        from plncli.files import artifacts, output
 
         artifacts.check_target(out, config.overwrite)
-        optimizer = optim.build(config.optimizer, config.learning_rate)
-        where = runtime.start(config.device, config.dtype, config.seed)
+        say.detail(f"results go to {out}")
         with runtime.memory_guard():
-            read = inputs.load(config, device=where.device, dtype=where.dtype)
-            threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
-            _report_inputs(say, config, read, where, threads, out)
-            init = _init(config, read, say)
-            memory_told, workers, method = _check_memory(config, read, where)
-            if dry_run:
-                model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
-                say.note(memory_told)
+            outcome = fitted(config, say, state, shlex.join(["plncli", *sys.argv[1:]]), dry_run=dry_run)
+            if outcome is None:
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            result = _fitted(config, read, optimizer, init, say, state, workers, method)
-            code = _exit_code(config, result, state)
-            outcome = _outcome(config, read, result, where, say, started, time.perf_counter() - began, code)
-            _report(say, outcome)
             artifacts.write(out, replace(outcome, log=tuple(say.log)))
     say.note(f"The results are in {out}.")
     if json:
         console.out(output.to_json(artifacts.summary(outcome)))
-    return code
+    return int(outcome.manifest["exit_code"])
+
+
+def fitted(
+    config: FitConfig,
+    say: Console,
+    state: Cancellation,
+    command: str,
+    *,
+    given: Mapping[str, Table] | None = None,
+    earlier: Run | None = None,
+    dry_run: bool = False,
+) -> Outcome | None:
+    """Read, fit, report; None for a dry run. given: see `inputs.load`; earlier: the run of --init, if it is read."""
+    from plncli import optim, runtime
+    from plncli.files import inputs
+
+    began, started = time.perf_counter(), datetime.now(UTC)
+    optimizer = optim.build(config.optimizer, config.learning_rate)
+    where = runtime.start(config.device, config.dtype, config.seed)
+    read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
+    threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
+    _report_inputs(say, config, read, where, threads)
+    init = _init(config, read, say, earlier)
+    memory_told, workers, method = _check_memory(config, read, where)
+    if dry_run:
+        model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
+        say.note(memory_told)
+        return None
+    result = _fitted(config, read, optimizer, init, say, state, workers, method)
+    code = _exit_code(config, result, state)
+    outcome = _outcome(config, read, result, where, command, started, time.perf_counter() - began, code)
+    _report(say, outcome)
+    return outcome
 
 
 def model_of(config: FitConfig, read: Inputs | None) -> Model:
@@ -136,13 +159,14 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
     return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
 
 
-def _init(config: FitConfig, read: Inputs, say: Console) -> Init | None:
+def _init(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:
     """The estimates that --init names."""
     if not config.init:
         return None
+    from plncli.files.runs import read_run
     from plncli.files.starting import initial
 
-    init, told = initial(Path(config.init), config.model, read.data)
+    init, told = initial(earlier or read_run(Path(config.init)), config.model, read.data)
     say.note(told)
     return init
 
@@ -190,7 +214,7 @@ def _outcome(
     read: Inputs,
     result: FitResult,
     where: Runtime,
-    say: Console,
+    command: str,
     started: datetime,
     seconds: float,
     code: int,
@@ -202,7 +226,7 @@ def _outcome(
     if read.size_factors is not None:
         design["size_factors"] = read.size_factors.to_json()
     manifest = {
-        "command": shlex.join(["plncli", *sys.argv[1:]]),
+        "command": command,
         "folder": str(Path.cwd()),
         "configuration": configuration.applying(config),
         **runtime.describe(where),
@@ -214,10 +238,10 @@ def _outcome(
         "end": datetime.now(UTC).isoformat(),
         "exit_code": code,
     }
-    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest, say.log)
+    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest)
 
 
-def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int, out: Path) -> None:
+def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int) -> None:
     data = read.data
     for source in read.sources:
         say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")
@@ -230,7 +254,6 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
         f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "
         f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')})."
     )
-    say.detail(f"results go to {out}")
 
 
 def _errors(result: FitResult) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ from plncli.errors import UsageError, counted, some
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from plncli.files.newdata import NewData
+    from plncli.files.newdata import NewData, Sources
     from plncli.files.runs import Run
     from plncli.prediction import Prediction
 
@@ -107,28 +107,36 @@ def predict(
     which are *marginal* from the covariates alone, *fitted* with --counts, and *conditional* with --given.
     """
     from plncli.cli.tables import check, deliver
-    from plncli.files.newdata import Sources, load
+    from plncli.files.newdata import Sources
     from plncli.files.runs import read_run
 
     suffix = check(out, overwrite, format)
-    wanted = _intervals(interval or [])
-    if level is not None and not 0.0 < level < 1.0:
-        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
-    read, say = read_run(Path(run)), Console(quiet)
     sources = Sources(covariates, counts, given, exposure, offsets, missing, not no_sample_names)
-    data = load(read, sources)
-    for note in data.notes:
-        say.note(f"note: {note}")
-    found = _predicted(read, data, wanted, level or read.summary.get("level") or 0.95)
-    columns = _columns(read, data, found)
-    if wide is not None and wide not in list(columns)[2:]:
-        raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
-    _report(say, read, data, found, wanted)
-    deliver(columns if wide is None else _widened(data, found, columns[wide]), out, suffix, json)
+    deliver(predicted(read_run(Path(run)), sources, Console(quiet), interval or [], level, wide), out, suffix, json)
     return 0
 
 
-def _intervals(names: list[str]) -> tuple[str, ...]:
+def predicted(
+    run: Run, sources: Sources, say: Console, interval: Sequence[str], level: float | None, wide: str | None
+) -> dict[str, Any]:
+    """The table of what new samples are expected to show, by column."""
+    from plncli.files.newdata import load
+
+    wanted = _intervals(interval)
+    if level is not None and not 0.0 < level < 1.0:
+        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    data = load(run, sources)
+    for note in data.notes:
+        say.note(f"note: {note}")
+    found = _predicted(run, data, wanted, level or run.summary.get("level") or 0.95)
+    columns = _columns(run, data, found)
+    if wide is not None and wide not in list(columns)[2:]:
+        raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
+    _report(say, run, data, found, wanted)
+    return columns if wide is None else _widened(data, found, columns[wide])
+
+
+def _intervals(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in INTERVALS:
             raise UsageError(f"--interval must be confidence or prediction, not {name}.")

@@ -37,11 +37,12 @@ def show(run: RunFolder, top: Top = 10, json: TableJson = False) -> int:
     if top < 0:
         raise UsageError(f"--top must be 0 or more, not {top}.")
     found = overview(read_run(Path(run)), top)
-    console.out(to_json(found) if json else "\n".join(_lines(found)))
+    console.out(to_json(found) if json else "\n".join(lines(found)))
     return 0
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """An overview (`files.overview`) for a reader."""
     noun = "feature" if found["model"] == "pln" else "response"
     covariance = f", {COVARIANCES[found['covariance']]}" if found["covariance"] else ""
     size = f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], noun)}"

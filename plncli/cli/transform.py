@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ from plncli.cli.options import (
 )
 from plncli.console import Console
 from plncli.errors import UsageError, counted
+
+if TYPE_CHECKING:
+    from plncli.files.newdata import Sources
+    from plncli.files.runs import Run
 
 Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts of the new samples.", show_default=False)]
 Deviations = Annotated[
@@ -53,35 +57,45 @@ def transform(
     The variational step of a pln fit with its parameters held fixed; each sample by itself. A row a sample and a
     column a feature, as in latent_mean.csv.
     """
-    from plncli import prediction, runtime
-    from plncli.cli.predict import told, warnings
     from plncli.cli.tables import check, deliver, write
-    from plncli.files.newdata import Sources, load
+    from plncli.files.newdata import Sources
     from plncli.files.runs import read_run
 
     suffix = check(out, overwrite, format)
     sd_suffix = check(sd, overwrite, option="--sd") if sd else ""
     if out and sd and Path(out).resolve() == Path(sd).resolve():
         raise UsageError(f"--out and --sd are the same file, {out}.")
-    read, say = read_run(Path(run)), Console(quiet)
-    data = load(read, Sources(covariates, counts, None, exposure, offsets, missing, not no_sample_names))
+    sources = Sources(covariates, counts, None, exposure, offsets, missing, not no_sample_names)
+    mean, deviations = transformed(read_run(Path(run)), sources, Console(quiet), remove_covariates)
+    if sd:
+        write(deviations, sd, sd_suffix)
+    deliver(mean, out, suffix, json=False)
+    return 0
+
+
+def transformed(
+    run: Run, sources: Sources, say: Console, remove_covariates: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tables of latent means, and of standard deviations, by column."""
+    from plncli import prediction, runtime
+    from plncli.cli.predict import told, warnings
+    from plncli.files.newdata import load
+
+    data = load(run, sources)
     for note in data.notes:
         say.note(f"note: {note}")
-    for sentence in warnings(read):
+    for sentence in warnings(run):
         say.warn(sentence)
-    p = len(read.responses)
-    runtime.use_threads(len(data.samples), p, len(read.terms), "auto")
+    p = len(run.responses)
+    runtime.use_threads(len(data.samples), p, len(run.terms), "auto")
     with runtime.memory_guard():
         assert data.Y is not None
-        found = prediction.transform(read.parameters, data.Y, data.X, data.O, data.K)
+        found = prediction.transform(run.parameters, data.Y, data.X, data.O, data.K)
     say.note(f"Latent values of {counted(len(data.samples), 'sample')} × {counted(p, 'feature')}.")
-    for sentence in told(read, found.reasons):
+    for sentence in told(run, found.reasons):
         say.note(f"note: {sentence}")
 
     def columns(values: Any) -> dict[str, Any]:
-        return {"sample": list(data.samples)} | dict(zip(read.responses, values.mT.numpy(), strict=True))
+        return {"sample": list(data.samples)} | dict(zip(run.responses, values.mT.numpy(), strict=True))
 
-    if sd:
-        write(columns(found.sd), sd, sd_suffix)
-    deliver(columns(found.residual if remove_covariates else found.mean), out, suffix, json=False)
-    return 0
+    return columns(found.residual if remove_covariates else found.mean), columns(found.sd)

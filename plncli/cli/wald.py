@@ -70,16 +70,23 @@ def wald(
     from plncli.files.runs import read_run
 
     suffix = check(out, overwrite, format)
+    columns = tested(read_run(Path(run)), Console(quiet), terms or [], equal or [], contrast or [], level)
+    deliver(columns, out, suffix, json)
+    return 0
+
+
+def tested(
+    run: Run, say: Console, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], level: float | None
+) -> dict[str, Any]:
+    """The table of tests, by column."""
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
-    read, say = read_run(Path(run)), Console(quiet)
-    wanted = _hypotheses(read.coefficients, terms or [], equal or [], contrast or [], say)
-    _check(read, say)
-    done = list(_tested(read, wanted, level or read.summary["level"]))
+    wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
+    _check(run, say)
+    done = list(_tested(run, wanted, level or run.summary["level"]))
     for hypothesis, found in done:
-        _report(say, read, hypothesis, found)
-    deliver(_columns(read, done), out, suffix, json)
-    return 0
+        _report(say, run, hypothesis, found)
+    return _columns(run, done)
 
 
 def _hypotheses(

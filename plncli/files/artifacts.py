@@ -17,7 +17,7 @@ from plncli.files import output
 from plncli.files.config import FitConfig, absolute, applying, to_toml
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.output import FORMATS
-from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, fingerprint, pack, sketch
+from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
 from plncli.inference import COLUMNS, tensors_of
 from plncli.models.base import Latent
 from plncli.results import AXES, FitResult
@@ -25,7 +25,7 @@ from plncli.results import AXES, FitResult
 TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))
 OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
-AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a Dataset
+AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a run
 
 
 @dataclass(frozen=True)
@@ -79,17 +79,17 @@ def write(out: Path, outcome: Outcome) -> None:
 
 def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     """The name of each file, and what makes its bytes: one at a time, for they may be large."""
-    result, config = outcome.result, outcome.config
+    result, config, run = outcome.result, outcome.config, run_of(outcome)
     tables: dict[str, Callable[[], pa.Table]] = {
-        "coefficients": lambda: _coefficients(result),
+        "coefficients": lambda: coefficients(run),
         "loss_trace": lambda: _trace(result),
     }
     if result.inference is not None and result.inference.covariance is not None:
         tables["vcov"] = lambda: _vcov(result)
     for symbol, (name, row, column) in AXES.items():
         wanted = config.latent or "sample" not in (row, column)
-        if symbol in result.estimates and wanted:
-            tables[name] = lambda s=symbol, r=row, c=column: _matrix(result, s, r, c)  # type: ignore[misc]
+        if symbol in run.estimates and wanted:
+            tables[name] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
     suffix = config.format
     files: list[tuple[str, Callable[[], bytes]]] = [
         (f"{name}.{suffix}", lambda table=table: output.table_bytes(table(), suffix))  # type: ignore[misc]
@@ -99,7 +99,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     again = replace(absolute(config), overwrite=False)
     return [
         *files,
-        (MODEL_FILE, lambda: _model_bytes(outcome)),
+        (MODEL_FILE, lambda: pack(*_kept(outcome))),
         ("summary.json", lambda: output.to_json(summary(outcome)).encode()),
         ("manifest.json", lambda: output.to_json(outcome.manifest).encode()),
         ("config.toml", lambda: to_toml(again).encode()),
@@ -114,23 +114,21 @@ def _values(tensor: Tensor) -> Any:
     return tensor.detach().cpu().numpy()
 
 
-def _matrix(result: FitResult, symbol: str, row: str, column: str) -> pa.Table:
+def matrix(run: Run, symbol: str) -> pa.Table:
     """A matrix with the names of its rows in the first column, and those of its columns in the header."""
-    values = _values(result.estimates[symbol])
-    rows, columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in (row, column))
+    values, (_, row, column) = run.estimates[symbol], AXES[symbol]
+    rows, columns = (getattr(run, AXIS_NAMES[axis]) for axis in (row, column))
     arrays = [output.text_column(rows), *(output.number_column(values[:, j]) for j in range(len(columns)))]
     return pa.Table.from_arrays(arrays, names=[row, *columns])
 
 
-def _coefficients(result: FitResult) -> pa.Table:
+def coefficients(run: Run) -> pa.Table:
     """One row a response and term; what rests on standard errors is empty where there are none."""
-    terms, responses = result.data.terms, result.data.responses
-    estimate = output.number_column(_values(result.estimates["B"]).T.reshape(-1))
+    terms, responses = run.terms, run.responses
+    estimate = output.number_column(run.estimates["B"].T.reshape(-1))
     empty = pa.nulls(len(estimate), pa.float64())
-    found = result.inference
     columns = {
-        name: empty if found is None else output.number_column(_values(getattr(found, name)).T.reshape(-1))
-        for name in COLUMNS
+        name: output.number_column(run.inference[name].T.reshape(-1)) if run.inference else empty for name in COLUMNS
     }
     return pa.table(
         {
@@ -219,8 +217,13 @@ def warnings(result: FitResult) -> list[str]:
     return ending + [finding.message for finding in result.findings]
 
 
-def _model_bytes(outcome: Outcome) -> bytes:
-    """The run as later verbs read it back (`files.runs`)."""
+def run_of(outcome: Outcome, name: str = "this fit") -> Run:
+    """The run as later verbs read it back, without a file."""
+    return made_run(name, *_kept(outcome))
+
+
+def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts and groups of tensors of a run (`files.runs`)."""
     result = outcome.result
     latent = any("sample" in AXES[symbol][1:] for symbol in result.estimates if symbol in AXES)
     facts = {
@@ -235,7 +238,11 @@ def _model_bytes(outcome: Outcome) -> bytes:
         "summary": output.finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
         "fingerprint": fingerprint(result.data),
     }
-    groups = {"estimates": result.estimates, "state": result.state, "sketch": {"X": sketch(result.data.X)}}
+    groups: dict[str, Any] = {
+        "estimates": result.estimates,
+        "state": result.state,
+        "sketch": {"X": sketch(result.data.X)},
+    }
     if result.inference is not None:
         groups["inference"] = tensors_of(result.inference)
-    return pack(facts, groups)
+    return facts, groups

@@ -50,7 +50,7 @@ class Group(Mapping[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished fit, read from `place`, which is the folder or the model file as the user named it.
+    """A finished fit, read from `place`, which is the folder or the model file as the user named it, or its name.
 
     summary: as in summary.json, without p×p tables; empty in files of earlier versions, as are inference and
     fingerprint. design: the encoding of the formula (see `files.design.Design.from_json`); classes: (zero, one) labels
@@ -69,10 +69,10 @@ class Run:
     terms: tuple[str, ...]
     responses: tuple[str, ...] = field(repr=False)
     versions: dict[str, str] = field(repr=False)
-    estimates: Group = field(repr=False)
-    state: Group = field(repr=False)
-    inference: Group = field(repr=False)
-    sketch: Group = field(repr=False)
+    estimates: Mapping[str, np.ndarray] = field(repr=False)
+    state: Mapping[str, np.ndarray] = field(repr=False)
+    inference: Mapping[str, np.ndarray] = field(repr=False)
+    sketch: Mapping[str, np.ndarray] = field(repr=False)
     summary: dict[str, Any] = field(repr=False, default_factory=dict)
     fingerprint: dict[str, str] = field(repr=False, default_factory=dict)
 
@@ -117,14 +117,29 @@ class Run:
 GROUPS = ("estimates", "state", "inference", "sketch")
 
 
+def made_run(name: str, facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> Run:
+    """The run that `read_run` would read from the file that `pack` makes of the same."""
+    arrays: dict[str, Any] = {
+        group: {name: _array(tensor) for name, tensor in groups.get(group, {}).items()} for group in GROUPS
+    }
+    return Run(place=Path(name), **_axes(json.loads(json.dumps(facts))), **arrays)
+
+
 def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> bytes:
     """A model file: tensors as `GROUP.NAME` (`GROUPS`), and facts, by field of a `Run`, as JSON beside them."""
-    tensors = {
-        f"{group}.{name}": tensor.detach().cpu().contiguous().numpy()
-        for group, members in groups.items()
-        for name, tensor in members.items()
+    arrays = {
+        f"{group}.{name}": _array(tensor) for group, members in groups.items() for name, tensor in members.items()
     }
-    return save(tensors, {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()})
+    return save(arrays, {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()})
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _axes(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as JSON gives them, with names as tuples."""
+    return facts | {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
 
 
 def read_run(place: Path) -> Run:
@@ -139,9 +154,8 @@ def read_run(place: Path) -> Run:
             facts = {key: json.loads(value) for key, value in file.metadata().items()}
             names = tuple(file.keys())
         version = facts.pop("schema_version")
-        facts |= {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
         groups: dict[str, Any] = {group: Group(path, group, names) for group in GROUPS}
-        run = Run(place=place, **facts, **groups)
+        run = Run(place=place, **_axes(facts), **groups)
     except Exception as error:  # safetensors raises its own class, and json and attributes theirs
         reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.files.runs import read_run
+from plncli.files.runs import Run
 from plncli.models.base import INIT
 
 AXES = {"sample": "samples", "term": "terms", "response": "responses"}  # axis -> attribute of a run and of a data set
 
 
-def initial(place: Path, model: str, data: Dataset) -> tuple[dict[str, Tensor], str]:
-    """The estimates of the run at `place` for the rows and columns of `data`, nan where it has none; and a sentence.
+def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str]:
+    """The estimates of a run for the rows and columns of `data`, nan where it has none; and a sentence.
 
-    DataError when it is no run, of another model, or about other things altogether.
+    DataError when it is of another model, or about other things altogether.
     """
-    run = read_run(place)
     if run.model != model:
-        raise DataError(f"--init {place} is a {run.model} fit, which a {model} fit cannot start from.")
+        raise DataError(f"--init {run.place} is a {run.model} fit, which a {model} fit cannot start from.")
     places = {}
     for axis, names in AXES.items():
         at = {name: i for i, name in enumerate(getattr(run, names))}
@@ -37,9 +34,9 @@ def initial(place: Path, model: str, data: Dataset) -> tuple[dict[str, Tensor], 
     for axis in INIT["S"] if "S" in init else INIT["B"]:
         shared, total = int((places[axis] >= 0).sum()), len(places[axis])
         if not shared:
-            raise DataError(f"--init {place} shares no {axis} with this fit, so there is nothing to start from.")
+            raise DataError(f"--init {run.place} shares no {axis} with this fit, so there is nothing to start from.")
         told.append(f"{shared} of {total} {axis}s")
-    return init, f"Starting from {place}, which knows {' and '.join(told)}."
+    return init, f"Starting from {run.place}, which knows {' and '.join(told)}."
 
 
 def _matched(table: Tensor, places: Tensor) -> Tensor:

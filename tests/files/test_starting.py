@@ -13,6 +13,7 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
+from plncli.files.runs import read_run
 from plncli.files.starting import initial
 
 Cli = Callable[..., Any]
@@ -38,7 +39,7 @@ def run(cli: Cli, oaks: Any, tmp_path: Path) -> Path:
 def test_estimates_are_matched_by_name(run: Path) -> None:
     counts = pd.read_csv(run.parent / "counts.csv", index_col=0)
     samples, features = list(counts.index[5:9]), list(counts.columns[[4, 1]])
-    init, told = initial(run, "pln", table([*samples, "new"], ["other", *features]))
+    init, told = initial(read_run(run), "pln", table([*samples, "new"], ["other", *features]))
     mean = pd.read_csv(run / "latent_mean.csv", index_col=0)
     assert torch.allclose(init["M_finite"][:4, 1:], torch.tensor(mean.loc[samples, features].to_numpy()))
     assert init["M_finite"].isnan().tolist() == [[True, False, False]] * 4 + [[True] * 3]
@@ -49,11 +50,11 @@ def test_estimates_are_matched_by_name(run: Path) -> None:
 
 def test_a_run_about_other_things_is_refused(run: Path) -> None:
     with pytest.raises(DataError, match="is a pln fit, which a linear fit cannot start from"):
-        initial(run, "linear", table(["x"], ["y"]))
+        initial(read_run(run), "linear", table(["x"], ["y"]))
     with pytest.raises(DataError, match="shares no sample with this fit"):
-        initial(run, "pln", table(["x"], ["y"]))
+        initial(read_run(run), "pln", table(["x"], ["y"]))
     with pytest.raises(DataError, match="does not exist"):
-        initial(run / "none", "pln", table(["x"], ["y"]))
+        initial(read_run(run / "none"), "pln", table(["x"], ["y"]))
 
 
 def test_a_fit_from_a_fit_takes_fewer_steps_to_the_same_optimum(cli: Cli, oaks: Any, run: Path) -> None:
