@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where new samples are: paths by option, None where an option was not given; `-` is standard input.
+    """Where new samples are: paths by option, None where an option was not given; `-` is standard input; or tables.
 
     counts: of all features of the fit; given: of some of them. exposure, offsets: a path, or a number for all samples.
     """
 
-    covariates: str | None = None
-    counts: str | None = None
-    given: str | None = None
-    exposure: str | None = None
-    offsets: str | None = None
+    covariates: str | Table | None = None
+    counts: str | Table | None = None
+    given: str | Table | None = None
+    exposure: str | Table | None = None
+    offsets: str | Table | None = None
     missing: str = "error"
     sample_names: bool = True
 
@@ -119,9 +119,9 @@ def _offset_option(run: Run) -> str:
     return next((option for option in ("exposure", "offsets", "offset_method") if run.settings.get(option)), "")
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str | Table | None) -> float | None:
     """A number given in place of a file; None for a path."""
-    if text is None or text == "-" or Path(text).is_file():
+    if not isinstance(text, str) or text == "-" or Path(text).is_file():
         return None
     try:
         return float(text)
@@ -150,7 +150,8 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
     for option in ("counts", "given", "covariates", "exposure", "offsets"):
         path = getattr(sources, option)
         if path and not (option in ("exposure", "offsets") and _number(path) is not None):
-            table = read_table(path, option, sample_names=sources.sample_names)
+            named = sources.sample_names
+            table = path if isinstance(path, Table) else read_table(path, option, sample_names=named)
             tables["counts" if option == "given" else option] = table
     covariates = tables.get("covariates")
     if design.columns and covariates is None:
