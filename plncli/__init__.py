@@ -1,34 +1,25 @@
 """Poisson log-normal, logistic and linear models, fitted on torch.
 
-From Python: `from plncli import Dataset, fit, predict, transform`; `fit` gives a `FitResult`, which the others take.
+From Python: `from plncli import Dataset, fit`; data frames in, and a `FitResult` out that has the other verbs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from plncli.errors import PlncliError
+
 if TYPE_CHECKING:
-    from plncli.dataset import Dataset
-    from plncli.fitting import fit
-    from plncli.prediction import predict, transform
-    from plncli.results import FitResult
+    from plncli.frames import Dataset, FitResult, fit, load
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "FitResult", "__version__", "fit", "predict", "transform"]
-
-_HOMES = {
-    "Dataset": "plncli.dataset",
-    "FitResult": "plncli.results",
-    "fit": "plncli.fitting",
-    "predict": "plncli.prediction",
-    "transform": "plncli.prediction",
-}
+__all__ = ["Dataset", "FitResult", "PlncliError", "__version__", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for: `plncli --help` has no use for torch."""
     from importlib import import_module
 
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module("plncli.frames"), name)

@@ -157,6 +157,18 @@ def _fields(path: Path) -> dict[str, float]:
 
 
 @contextmanager
+def left_as_it_was() -> Iterator[None]:
+    """Give torch its threads and the state of its random numbers back at the end: those of a program are its own."""
+    threads = torch.get_num_threads()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def memory_guard() -> Iterator[None]:
     """Turn running out of memory, on any device, into a DeviceError that says what to do."""
     try:

@@ -14,8 +14,8 @@ from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS
 from benchmarks.rivals.base import Settings
 from benchmarks.score import score
-from plncli import fit
 from plncli.dataset import Dataset
+from plncli.fitting import fit
 from plncli.models.linear import Linear
 from plncli.models.logistic import Logistic
 from plncli.models.pln import PLN

@@ -28,7 +28,7 @@ LAYERS = (
     ),
     ("fitting", "resampling", "workers", "crossvalidation"),
     ("runtime", "memory", "files"),
-    ("console", "cli", "__main__"),
+    ("console", "cli", "__main__", "frames"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_data" not in path.parts)
@@ -110,10 +110,8 @@ def test_names_equal_the_registries() -> None:
 
 def test_the_package_offers_the_library_by_name() -> None:
     import plncli
-    import plncli.fitting
 
-    assert plncli.fit is plncli.fitting.fit
-    assert {plncli.predict.__module__, plncli.transform.__module__} == {"plncli.prediction"}
-    assert {plncli.Dataset.__module__, plncli.FitResult.__module__} == {"plncli.dataset", "plncli.results"}
+    for name in set(plncli.__all__) - {"__version__", "PlncliError"}:
+        assert getattr(plncli, name).__module__ == "plncli.frames"
     with pytest.raises(AttributeError, match="no attribute"):
         plncli.nothing  # noqa: B018

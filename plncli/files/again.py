@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from plncli.errors import DataError, UsageError, some
-from plncli.files.config import FitConfig, option, settings
+from plncli.files.config import FRAME, FitConfig, option, settings
 from plncli.files.inputs import Inputs, load
 from plncli.files.runs import Run, fingerprint, sketch
 
@@ -65,9 +65,10 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
         value = getattr(config, name)
         if name in moved or not setting.path or not value:
             continue
-        if value == "-":
+        if value in ("-", FRAME):
+            source = "a table from standard input" if value == "-" else "a data frame"
             raise UsageError(
-                f"{run.place} was fitted to a table from standard input, which cannot be read again. "
+                f"{run.place} was fitted to {source}, which cannot be read again. "
                 f"{advice.format(option(name))}, or fit to a file."
             )
         beside = folder / value

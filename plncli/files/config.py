@@ -34,6 +34,9 @@ INPUT, MODEL, OPTIMIZER, RUNTIME, OUTPUT = "Input", "Model", "Optimizer", "Where
 INFERENCE = "Standard errors"
 ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
 COUNTS = ("threads", "workers")  # texts, but a number in a file will do
+FRAME = "<DataFrame>"
+"""What stands for the path of a table that Python gave as a data frame."""
+NOWHERE = (None, "-", FRAME)  # paths that lead to no file
 
 
 class Setting(NamedTuple):
@@ -485,7 +488,7 @@ def _check_inputs_stay(config: FitConfig) -> None:
     folder = output_folder(config).resolve()
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
-        table = setting.path in ("file", "maybe") and value not in (None, "-") and Path(value).is_file()
+        table = setting.path in ("file", "maybe") and value not in NOWHERE and Path(value).is_file()
         if table and folder in Path(value).resolve().parents:
             raise UsageError(
                 f"--overwrite would remove {option(name)} {value}, which this fit reads. "
@@ -512,7 +515,7 @@ def absolute(config: FitConfig) -> FitConfig:
     paths: dict[str, Any] = {}
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
-        if setting.path and value not in (None, "-") and (setting.path != "maybe" or Path(value).is_file()):
+        if setting.path and value not in NOWHERE and (setting.path != "maybe" or Path(value).is_file()):
             paths[name] = os.path.abspath(value)  # noqa: PTH100 (a link stays a link)
     return replace(config, **paths)
 

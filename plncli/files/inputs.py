@@ -5,7 +5,7 @@ Each sentence of `Inputs.notes` goes to the user, each `Drop` to the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,19 +75,30 @@ class Matched(NamedTuple):
     sources: tuple[Source, ...]
 
 
-def load(config: FitConfig, *, device: torch.device, dtype: torch.dtype) -> Inputs:
-    """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used."""
-    return load_each([config], device=device, dtype=dtype)[0]
+def load(
+    config: FitConfig, *, device: torch.device, dtype: torch.dtype, given: Mapping[str, Table] | None = None
+) -> Inputs:
+    """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used.
+
+    given: tables that are there already, by option; their paths are not read.
+    """
+    return load_each([config], device=device, dtype=dtype, given=given)[0]
 
 
-def load_each(configs: Sequence[FitConfig], *, device: torch.device, dtype: torch.dtype) -> tuple[Inputs, ...]:
+def load_each(
+    configs: Sequence[FitConfig],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    given: Mapping[str, Table] | None = None,
+) -> tuple[Inputs, ...]:
     """The same for configurations that differ in their formulas alone.
 
     Tables are read once, and samples that cannot be used for one formula are left out for all.
     """
     for config in configs:
         check(config)
-    tables = _read(configs[0])
+    tables = _read(configs[0], given or {})
     formulas = [_formula(config, tables) for config in configs]
     used = tuple(dict.fromkeys(name for formula in formulas for name in formula.columns))
     inputs = tuple(
@@ -200,13 +211,16 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
 # Which tables there are
 
 
-def _read(config: FitConfig) -> dict[str, Table]:
-    """The tables that are named by a path, by option."""
+def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
+    """The tables that are given or named by a path, by option."""
     tables: dict[str, Table] = {}
     for option in ("counts", "response", "covariates", "offsets", "exposure", *COLUMNS, "precision"):
         path = getattr(config, option)
         belongs = config.model == "pln" or option not in ("counts", "precision")
         if not path or not belongs or (option == "response" and config.model == "pln"):
+            continue
+        if option in given:
+            tables[option] = given[option]
             continue
         if option in COLUMNS and not _names_a_file(option, path, tables.get("covariates")):
             continue

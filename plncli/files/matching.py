@@ -182,6 +182,8 @@ def _lineage(table: Table) -> str:
 
 def _turning(table: Table) -> str:
     """What to do about a table whose samples are columns."""
+    if not table.opener:  # a data frame
+        return f"Samples must be rows. Give {table.name} turned: `{table.option}.T`."
     lineage = _lineage(table)
     without = f".drop(columns={lineage!r})" if lineage else ""
     return (

@@ -82,6 +82,75 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
     return Table(name, option, samples, tuple(header), cells, sha256, (*notes, *more), corner, opener)
 
 
+def table_of(frame: Any, option: str) -> Table:
+    """The table that a pandas DataFrame or Series is, as if it had been read from a file: its index names the samples.
+
+    Levels of categories are sorted, as those of a file are. DataError as for files.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    name = f"`{option}`"
+    if isinstance(frame, pd.Series):
+        frame = frame.to_frame(option if frame.name is None else frame.name)
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"{name} must be a pandas DataFrame or Series, but is of the type {type(frame).__name__}.")
+    header = [_composed(label) for label in frame.columns]
+    if not len(frame) or not header:
+        raise DataError(f"{name} is empty: it has {counted(len(frame), 'row')} and {counted(len(header), 'column')}.")
+    samples = _index(frame.index, name)
+    columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
+    cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
+    header, cells = _tidy(header, cells, name)
+    _check_names(header, name, option)
+    notes = []
+    first = cells.column(0)
+    numbered = isinstance(frame.index, pd.RangeIndex) and pa.types.is_string(first.type)
+    if numbered and not first.null_count and len(first.unique()) == len(first):
+        hint = f"its index only numbers the rows. If `{header[0]}` names the samples, use .set_index({header[0]!r})."
+        if option in ("counts", "given"):
+            raise DataError(f"Column `{header[0]}` of {name} is text, and {hint}")
+        notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
+    corner = "" if frame.index.name is None else str(frame.index.name)
+    return Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
+
+
+def _composed(label: object) -> str:
+    """A name as text without outer blanks, letters with accents in their composed form."""
+    return unicodedata.normalize("NFC", str(label).strip())
+
+
+def _index(index: Any, name: str) -> tuple[str, ...]:
+    """The names of the samples: unique texts, for numbers their digits."""
+    if index.nlevels > 1:
+        raise DataError(f"The index of {name} has {index.nlevels} levels; it names the samples, by one.")
+    samples = tuple(map(_composed, index))
+    bad = [str(i) for i, missing in enumerate(index.isna().tolist(), 1) if missing or not samples[i - 1]]
+    if bad:
+        raise DataError(
+            f"The index of {name} names the samples, but is empty in {counted(len(bad), 'row')}: {some(bad)}."
+        )
+    twice = [f"{label} ({times} times)" for label, times in Counter(samples).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"The index of {name} has {counted(len(twice), 'sample name')} more than once: {some(twice)}. "
+            "It names the samples: make each name unique."
+        )
+    return samples
+
+
+def _arrow(column: Any, label: str, name: str) -> pa.ChunkedArray:
+    """A column of a data frame; DataError for one of several kinds of values."""
+    import pyarrow as pa
+
+    try:
+        made = pa.Array.from_pandas(column)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"Column `{label}` of {name} is neither numbers nor text throughout: {reason}.") from None
+    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
+
+
 # Names and types, whatever the format
 
 
