@@ -407,3 +407,14 @@ def test_every_setting_of_the_command_is_somewhere() -> None:
 
 def test_the_package_says_what_it_offers() -> None:
     assert plncli.__all__ == ["Dataset", "FitResult", "PlncliError", "__version__", "fit", "load"]
+
+
+def test_the_code_of_the_readme_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## From Python\n")[1].split("\n## ")[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
+    assert cli("sample-data", "oaks", "--out", "oaks").code == 0
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["result"].converged and (tmp_path / "runs" / "python" / "coefficients.csv").is_file()

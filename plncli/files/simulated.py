@@ -291,7 +291,8 @@ def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | No
     if new is None:
         inputs, config = read_again(run)
         data: Dataset | NewData = inputs.data
-        path, named = config.covariates, config.sample_names
+        path: str | Table | None = config.covariates
+        named = config.sample_names
     else:
         data = load(run, new)
         path, named = new.covariates, new.sample_names
@@ -325,10 +326,13 @@ def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | No
     )
 
 
-def _covariates_of(path: str | None, named: bool, samples: tuple[str, ...], columns: tuple[str, ...]) -> pa.Table:
+def _covariates_of(
+    path: str | Table | None, named: bool, samples: tuple[str, ...], columns: tuple[str, ...]
+) -> pa.Table:
     """The columns of a table of covariates, in the order of the samples."""
     assert path is not None
-    table = read_table(path, "covariates", sample_names=named).select(columns)
+    read = path if isinstance(path, Table) else read_table(path, "covariates", sample_names=named)
+    table = read.select(columns)
     at = {sample: i for i, sample in enumerate(table.samples)}
     return table.take(np.array([at[sample] for sample in samples])).cells
 
