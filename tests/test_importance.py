@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from tables import dataset, pln_table, toeplitz
 
-from plncli import fit
+from plncli.fitting import fit
 from plncli.importance import Cells, log_likelihood, pareto_shape, sample_bounds
 from plncli.models.pln import PLN
 from plncli.results import FitResult
