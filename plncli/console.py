@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
@@ -32,6 +33,12 @@ def error(text: str) -> None:
 def hint(text: str) -> None:
     """Print help that was not asked for on standard error."""
     _print(text, sys.stderr)
+
+
+def aside(text: str) -> None:
+    """Say something from a signal handler, in the midst of whatever: past the buffer, which may be at work itself."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def _print(text: str, stream: TextIO, end: str = "\n") -> None:

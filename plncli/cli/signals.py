@@ -39,7 +39,7 @@ class Cancellation:
         if not self.savable or self.signum:
             raise Interrupted(signum)
         self.signum = signum
-        console.hint("\nEnding after this step, and saving; interrupt again to leave at once.")
+        console.aside("\nEnding after this step, and saving; interrupt again to leave at once.")
 
 
 @contextmanager
