@@ -15,6 +15,8 @@ PROCESS = 4e8
 """Bytes that a process takes for torch alone."""
 BLOCKS = 1 << 23
 """Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
+STEP = 20 << 20
+"""The same in the variational step that ends a pln fit."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Fit:
         if self.model == "pln":
             cells = TABLES.get(self.optimizer, OTHER_TABLES) * n * p
             square = 12 * p * p if self.covariance in ("full", "fixed") else 2 * p * p
-            numbers = cells + square + hessians + 8 * n * d + blocks
+            numbers = cells + square + hessians + 8 * n * d + blocks + min(STEP, 20 * n * p)
             if self.sandwich:
                 sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
                 numbers = max(numbers, 12 * n * p + sums + 2 * min(BLOCKS, n * p * p))

@@ -32,9 +32,9 @@ def test_a_refusal_says_the_estimate_what_is_free_and_what_would_do() -> None:
     with pytest.raises(DeviceError) as raised:
         check(PLN, 24 * GB, "cpu")
     told = str(raised.value)
-    assert "needs about 27.7 GB beside its data (50000 samples × 2000 features, float64)" in told
+    assert "needs about 27.8 GB beside its data (50000 samples × 2000 features, float64)" in told
     assert "24 GB are free on cpu" in told
-    assert "--dtype float32 (13.8 GB)" in told
+    assert "--dtype float32 (13.9 GB)" in told
     assert "--covariance diagonal" not in told  # it would not fit either
     assert raised.value.exit_code == 5
 
