@@ -39,9 +39,8 @@ def depths(Y: Tensor) -> Tensor:
     return Y.sum(1)
 
 
-def spread(Y: Tensor) -> Spread:
-    """Spread of the depths of Y (n×p) over the samples that have any count."""
-    depth = depths(Y)
+def spread(depth: Tensor) -> Spread:
+    """Spread of depths (n,) over the samples that have any count."""
     lowest = int(torch.where(depth > 0, depth, torch.inf).argmin())
     highest = int(depth.argmax())
     fold = float(depth[highest] / depth[lowest]) if depth[lowest] > 0 else 1.0
@@ -288,7 +287,8 @@ class SizeFactors:
 
     scale: `counts`, the geometric mean of the factors is that of the samples' total counts in the block, or
     `proportions`, it is 1. blocks: their names, one nameless block for all features; block: (p,) index of each
-    feature's; references: of each block; shifts: (b,) what is added to the log factors for the scale.
+    feature's; references: of each block; shifts: (b,) what is added to the log factors for the scale; features: the
+    names of those that it was learnt of, if they are known.
     """
 
     method: str
@@ -297,6 +297,7 @@ class SizeFactors:
     block: Tensor = field(repr=False)
     references: tuple[Tensor, ...] = field(repr=False)
     shifts: Tensor = field(repr=False)
+    features: tuple[str, ...] = field(repr=False, default=())
 
     def log_factors(self, Y: Tensor, samples: Sequence[str]) -> Tensor:
         """(n, b) log size factors of samples with counts Y (n×p), by block; DataError names those without any."""
@@ -323,6 +324,7 @@ class SizeFactors:
             "block": self.block.tolist(),
             "references": kept,
             "shifts": self.shifts.tolist(),
+            "features": self.features,
         }
 
     @classmethod
@@ -336,8 +338,10 @@ class SizeFactors:
         *references, shifts = (
             torch.tensor(values, dtype=torch.float64) for values in (*content["references"], content["shifts"])
         )
-        block = torch.tensor(content["block"])
-        return cls(content["method"], content["scale"], tuple(content["blocks"]), block, tuple(references), shifts)
+        block, features = torch.tensor(content["block"]), tuple(content.get("features", ()))
+        return cls(
+            content["method"], content["scale"], tuple(content["blocks"]), block, tuple(references), shifts, features
+        )
 
 
 class Estimate(NamedTuple):
@@ -355,6 +359,7 @@ def estimate(
     blocks: Sequence[str] = ("",),
     block: Tensor | None = None,
     samples: Sequence[str] = (),
+    features: Sequence[str] = (),
 ) -> Estimate:
     """Size factors of the counts Y (n×p) by a method; `block` (p,) is the index of each feature's, None for one.
 
@@ -371,7 +376,8 @@ def estimate(
         levels.append(depths(part).log().mean() if scale == "counts" else Y.new_zeros(()))
     log_factors = torch.stack(parts, 1)
     shifts = torch.stack(levels) - log_factors.mean(0)
-    return Estimate(SizeFactors(method, scale, tuple(blocks), block, tuple(references), shifts), log_factors + shifts)
+    learnt = SizeFactors(method, scale, tuple(blocks), block, tuple(references), shifts, tuple(features))
+    return Estimate(learnt, log_factors + shifts)
 
 
 def _check_counts(Y: Tensor, block: str, samples: Sequence[str]) -> None:

@@ -120,15 +120,17 @@ def _estimated(
 
     from plncli.files.depths import blocks_of, depths_of
     from plncli.files.inputs import count_cells
+    from plncli.files.sparse import dense
     from plncli.files.tables import read_table
 
     table = _read(path, named, say)
-    Y, missing = count_cells(table)
+    cells, missing = count_cells(table)
+    Y = dense(cells)
     blocks = blocks_of(read_table(blocks_file, "offset-blocks") if blocks_file else None, table.columns)
     columns: dict[str, Tensor] = {}
     for method in methods or OFFSET_METHODS:
         try:
-            found = depths_of(table, Y, None if missing is None else ~missing, method, scale, blocks)
+            found = depths_of(table, Y, None if missing is None else ~missing, table.columns, method, scale, blocks)
         except DataError as error:
             if methods or method == OFFSET_METHODS[0]:  # where total is not defined, none is
                 raise
@@ -148,6 +150,7 @@ def _against(run: str, path: str, named: bool, say: Console) -> tuple[tuple[str,
     from plncli.files.inputs import count_cells, match_features
     from plncli.files.matching import Tables
     from plncli.files.runs import read_run
+    from plncli.files.sparse import dense
     from plncli.files.tables import refuse
     from plncli.offsets import SizeFactors
 
@@ -157,15 +160,17 @@ def _against(run: str, path: str, named: bool, say: Console) -> tuple[tuple[str,
         raise UsageError(f"{run} was fitted without --offset-method, so there is nothing to hold new samples against.")
     factors = SizeFactors.from_json(learnt)
     table = _read(path, named, say)
-    table, tables = match_features(table, fitted.responses, Tables({"counts": table}, "counts"))
+    table, tables = match_features(table, factors.features or fitted.responses, Tables({"counts": table}, "counts"))
     for note in tables.notes:
         say.note(f"note: {note}")
-    Y, missing = count_cells(table)
+    cells, missing = count_cells(table)
     refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
-    log_factors = factors.log_factors(torch.from_numpy(Y), table.samples)
+    log_factors = factors.log_factors(torch.from_numpy(dense(cells)), table.samples)
     if len(factors.blocks) == 1:
         return table.samples, {factors.method: log_factors[:, 0]}
-    return table.samples, dict(zip(fitted.responses, factors.spread_out(log_factors).T, strict=True))
+    return table.samples, dict(
+        zip(factors.features or fitted.responses, factors.spread_out(log_factors).T, strict=True)
+    )
 
 
 def _read(path: str, named: bool, say: Console) -> Table:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from plncli.files.config import INPUT, MODEL, Setting, choices, option, settings, value_type
+from plncli.files.config import INPUT, MODEL, SELECTION, Setting, choices, option, settings, value_type
 from plncli.names import MODEL_NAMES
 
 COMMAND = "Command line"
@@ -125,7 +125,7 @@ SWITCHES: dict[str, Any] = {
     "verbose": Verbose,
     "no_progress": NoProgress,
 }
-PROBLEM = (INPUT, MODEL)  # the panels that say what is fitted, not how or where
+PROBLEM = (INPUT, SELECTION, MODEL)  # the panels that say what is fitted, not how or where
 
 
 def with_settings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +12,8 @@ import torch
 
 from plncli.errors import DataError, UsageError, some
 from plncli.files.config import FRAME, FitConfig, option, settings
+from plncli.files.content import split_part
+from plncli.files.formats import digest
 from plncli.files.inputs import Inputs, load
 from plncli.files.runs import Run, fingerprint, sketch
 
@@ -80,11 +81,10 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
 def _check_unchanged(run: Run, source: Mapping[str, Any], path: str, advice: str) -> None:
     """DataError unless the file holds the bytes that were fitted."""
     advice = advice.format(option(source["role"]))
-    if not Path(path).is_file():
+    place = Path(split_part(path)[0])
+    if not place.exists():
         raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. {advice}.")
-    with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != source["sha256"]:
+    if digest(place) != source["sha256"]:
         raise DataError(f"{path} has changed since {run.place} was fitted to it. {advice}, or fit again.")
 
 

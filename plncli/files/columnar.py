@@ -19,7 +19,6 @@ def read_columnar(data: memoryview, name: str, named: bool) -> Content:
     import pyarrow as pa
 
     cells, index = _read(data, name)
-    opener = f"pd.{'read_parquet' if bytes(data[:4]) == b'PAR1' else 'read_feather'}({name!r})"
     if len(index) > 1:
         raise DataError(
             f"{name} has an index of {len(index)} levels ({some(index)}); one column of sample names is "
@@ -30,19 +29,19 @@ def read_columnar(data: memoryview, name: str, named: bool) -> Content:
     others = [i for i in range(len(header)) if i != first]
     if not named:
         shown = others if index else range(len(header))
-        return Content([header[i] for i in shown], cells.select(list(shown)), [], opener)
+        return Content([header[i] for i in shown], cells.select(list(shown)), [])
     if not header or not cells.num_rows:
-        return Content(header, cells, [], opener)
+        return Content(header, cells, [])
     if not index and not _is_text(cells.column(0).type) and not looks_like_id(header[0]):
         note = (
             f"{name} has no sample names (no index, and its first column `{header[0]}` is not text): its rows "
             "are numbered from 1."
         )
         numbers = pa.array(map(str, range(1, cells.num_rows + 1)))
-        return Content(["", *header], cells.add_column(0, "", numbers), [note], opener)
+        return Content(["", *header], cells.add_column(0, "", numbers), [note])
     header, cells = [header[i] for i in (first, *others)], cells.select([first, *others])
     cells = cells.set_column(0, header[0], cells.column(0).cast(pa.string()))
-    return Content(header, cells, [], opener if index else f"{opener}.set_index({header[0]!r})")
+    return Content(header, cells, [])
 
 
 def _read(data: memoryview, name: str) -> tuple[pa.Table, list[str]]:

@@ -31,6 +31,7 @@ PLN = ("pln",)
 REGRESSIONS = ("logistic", "linear")
 
 INPUT, MODEL, OPTIMIZER, RUNTIME, OUTPUT = "Input", "Model", "Optimizer", "Where it runs", "Output"
+SELECTION = "What is chosen of the tables"
 INFERENCE = "Standard errors"
 ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
 COUNTS = ("threads", "workers")  # texts, but a number in a file will do
@@ -77,7 +78,8 @@ class FitConfig:
     model: str
     counts: str | None = _setting(
         None,
-        "Table of counts: a row a sample, the sample name in the first column (`-`: standard input).",
+        "Table of counts: a row a sample, the sample name in the first column (`-`: standard input; `FILE::NAME`: a "
+        "sheet of a workbook or a layer of an AnnData file; or the folder of a Matrix Market file).",
         INPUT,
         metavar="FILE",
         path="file",
@@ -100,6 +102,7 @@ class FitConfig:
         INPUT,
         metavar="TEXT",
     )
+    transpose: bool = _setting(False, "The table of counts has features in rows: turn it.", INPUT, models=PLN)
     offsets: str | None = _setting(
         None,
         "Offsets on the log scale, added as they are; one column, or one a feature.",
@@ -159,6 +162,56 @@ class FitConfig:
     )
     sample_names: bool = _setting(
         True, "Take sample names from the first column; --no-sample-names matches rows by their position.", INPUT
+    )
+    samples: str | None = _setting(
+        None, "Fit these samples alone: a text file with a name a line.", SELECTION, metavar="FILE", path="file"
+    )
+    filter: str | None = _setting(
+        None,
+        "Fit the samples for which this holds of their covariates, such as `tree == 'resistant' and depth > 100`.",
+        SELECTION,
+        metavar="CONDITION",
+    )
+    min_depth: float | None = _setting(
+        None,
+        "Leave out samples with a smaller total count, of all their features.",
+        SELECTION,
+        models=PLN,
+        check=_positive,
+        expects="a positive number",
+    )
+    features: str | None = _setting(
+        None,
+        "Fit these features alone: a text file with a name a line.",
+        SELECTION,
+        metavar="FILE",
+        path="file",
+        models=PLN,
+    )
+    min_prevalence: float | None = _setting(
+        None,
+        "Leave out features that are seen in a smaller share of the samples, such as 0.1.",
+        SELECTION,
+        models=PLN,
+        check=lambda v: 0.0 <= v <= 1.0,
+        expects="a share from 0 to 1",
+    )
+    min_total: float | None = _setting(
+        None,
+        "Leave out features with a smaller total count, over the samples.",
+        SELECTION,
+        models=PLN,
+        check=_positive,
+        expects="a positive number",
+    )
+    top: int | None = _setting(
+        None,
+        "Fit the N features with the largest totals alone, of those that are left.",
+        SELECTION,
+        metavar="N",
+        models=PLN,
+        check=lambda v: v >= 1,
+        expects="an integer from 1",
     )
     covariance: str = _setting("full", "Covariance of the latent layer.", MODEL, choices=COVARIANCES, models=PLN)
     precision: str | None = _setting(
@@ -485,11 +538,15 @@ def check(config: FitConfig) -> None:
 
 def _check_inputs_stay(config: FitConfig) -> None:
     """Refuse to replace a folder that holds a table of this very fit, such as the precision of an earlier one."""
+    from plncli.files.content import split_part
+
     folder = output_folder(config).resolve()
     for name, (_, setting) in settings(config.model).items():
         value = getattr(config, name)
-        table = setting.path in ("file", "maybe") and value not in NOWHERE and Path(value).is_file()
-        if table and folder in Path(value).resolve().parents:
+        if setting.path not in ("file", "maybe") or value in NOWHERE:
+            continue
+        place = Path(split_part(value)[0])
+        if place.exists() and folder in (place.resolve(), *place.resolve().parents):
             raise UsageError(
                 f"--overwrite would remove {option(name)} {value}, which this fit reads. "
                 "Choose another folder with --out."

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,24 +17,44 @@ from plncli.errors import DataError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READABLE = "CSV, TSV, Parquet and Feather are read."
+READABLE = "Text tables, Parquet, Feather, Excel, AnnData, BIOM, Matrix Market and 10x files are read."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 FOREIGN = {
-    b"PK\x03\x04": "an Excel workbook or a zip archive; save it as CSV, or unpack it",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
-    b"\x89HDF": "an HDF5 file (.h5, .h5ad, .biom); export the table as CSV or Parquet",
     b"%PDF": "a PDF document",
     b"FEA1": "a Feather file of version 1; write it again with a current pandas or arrow (version 2)",
 }
+PART = "::"
+"""Stands between the path of a file and the part of it that is meant: a sheet, a layer."""
 
 
 class Content(NamedTuple):
-    """A table as its file holds it. `names` are those of all columns; `opener` is the pandas call that reads it too."""
+    """A table as its file holds it. `names` are those of all columns."""
 
     names: list[str]
     cells: pa.Table
     notes: list[str]
-    opener: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that was found and unpacked.
+
+    name: how messages call it; part: what stands after `::`; data: its content; path: where that lies as it is, None
+    for standard input and compressed files; beside: files that belong to it (lists of samples and of features).
+    """
+
+    name: str
+    part: str
+    data: memoryview = field(repr=False)
+    path: Path | None = None
+    sha256: str = ""
+    beside: tuple[Path, ...] | None = None
+
+
+def split_part(path: str) -> tuple[str, str]:
+    """A path, and the part of the file that stands after `::`; nothing where there is none."""
+    file, found, part = path.rpartition(PART)
+    return (file, part) if found and file and not os.path.exists(path) else (path, "")  # noqa: PTH110 (never raises)
 
 
 def read_bytes(path: str, option: str) -> bytes | mmap.mmap:

@@ -57,8 +57,19 @@ def blocks_of(table: Table | None, responses: Sequence[str]) -> Blocks:
     return Blocks(names, torch.tensor([at[block[name]] for name in responses]))
 
 
-def depths_of(counts: Table, Y: np.ndarray, K: np.ndarray | None, method: str, scale: str, blocks: Blocks) -> Depths:
-    """Depths by a method from the counts Y (n×p) of a table; K n×p marks those observed. DataError where undefined."""
+def depths_of(
+    counts: Table,
+    Y: np.ndarray,
+    K: np.ndarray | None,
+    features: Sequence[str],
+    method: str,
+    scale: str,
+    blocks: Blocks,
+) -> Depths:
+    """Depths by a method from the counts Y (n×p) of a table, of `features`; K n×p marks those observed.
+
+    DataError where undefined.
+    """
     if K is not None:
         which = [sample for sample, observed in zip(counts.samples, K, strict=True) if not observed.all()]
         raise DataError(
@@ -66,7 +77,15 @@ def depths_of(counts: Table, Y: np.ndarray, K: np.ndarray | None, method: str, s
             f"cannot be estimated. Leave them out with --missing drop, or give it by --exposure."
         )
     tensor = torch.from_numpy(Y).double()
-    learnt, log_factors = estimate(tensor, method, scale, blocks=blocks.names, block=blocks.of, samples=counts.samples)
+    learnt, log_factors = estimate(
+        tensor,
+        method,
+        scale,
+        blocks=blocks.names,
+        block=blocks.of,
+        samples=counts.samples,
+        features=features,
+    )
     offset = learnt.spread_out(log_factors).numpy()
     return Depths(learnt, offset, _told(learnt, log_factors, tensor, counts.samples))
 

@@ -5,7 +5,9 @@ Each sentence of `Inputs.notes` goes to the user, each `Drop` to the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,11 +18,14 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
-from plncli.files.depths import blocks_of, depths_of
+from plncli.files.content import split_part
+from plncli.files.depths import Depths, blocks_of, depths_of
 from plncli.files.design import Design, expression, make_design, words_among_numbers
 from plncli.files.formula import Formula, left_side, parse
-from plncli.files.matching import Drop, Tables, check_orientation, join, without_missing
-from plncli.files.tables import Table, frame, numbers, read_table, refuse
+from plncli.files.matching import Drop, Tables, check_orientation, join, turned, without_missing
+from plncli.files.selection import LISTS, choose_features, choose_samples, listed_features, read_list
+from plncli.files.sparse import CSR, Sparse, dense, tensor_of
+from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse, refuse_where, table_of
 from plncli.offsets import SizeFactors, log_exposure, spread
 
 if TYPE_CHECKING:
@@ -130,16 +135,20 @@ def _formula(config: FitConfig, tables: dict[str, Table]) -> Formula:
 def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...]) -> Matched:
     """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
     sources = tuple(
-        Source(t.option.replace("-", "_"), t.name, t.sha256, (len(t.samples), len(t.columns))) for t in tables.values()
+        Source(t.option.replace("-", "_"), t.name, t.sha256, (len(t.samples), len(t.columns)))
+        for t in tables.values()
+        if t.option != "covariates" or config.covariates  # else they came with the counts
     )
     covariates = tables.get("covariates")
     weight_column, cluster_column = (_add_column(config, tables, option) for option in COLUMNS)
     main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
     precision, offset_blocks = (tables.pop(option, None) for option in ("precision", "offset-blocks"))
+    samples, features = (tables.pop(option, None) for option in LISTS)
     notes = [note for table in tables.values() for note in table.notes]
-    if covariates and not columns and not (weight_column or cluster_column):
+    if covariates and not columns and not (weight_column or cluster_column or config.filter):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
     joined = check_orientation(join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names))
+    joined = listed_features(choose_samples(joined, config, samples), features)
     used = tuple(dict.fromkeys((*columns, *weight_column)))
     joined = without_missing(joined, used, config.missing)
     if joined.get("weights"):
@@ -155,7 +164,8 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     K: np.ndarray | None = None
     classes: tuple[tuple[str, str], ...] = ()
     if config.model == "pln":
-        tables, Y, K, responses = _counts(tables, config.all_zero)
+        tables, counts = _counts(tables, config)
+        Y, K, responses = counts.Y, counts.K, counts.responses
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
@@ -172,10 +182,7 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
     O, tables = offset_of(tables, responses, offset)
     size_factors = None
     if config.offset_method:
-        blocks = blocks_of(offset_blocks, responses)
-        size_factors, estimated, told = depths_of(
-            tables["counts"], Y, K, config.offset_method, config.offset_scale, blocks
-        )
+        size_factors, estimated, told = _estimated(tables, counts, config, offset_blocks)
         O, tables = O + estimated, tables.noting(told)
     if config.model != "linear":
         check_offsets(O, tables)
@@ -186,11 +193,12 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
         tables = tables.noting(*_depth_note(Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
 
-    def tensor(array: np.ndarray) -> Tensor:
-        converted = torch.from_numpy(np.ascontiguousarray(array)).to(dtype=dtype)
+    def tensor(array: np.ndarray | CSR) -> Tensor:
+        converted = tensor_of(array, device, dtype)
         if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
-            raise DataError(f"The tables hold numbers up to {np.abs(array).max():.3g}, too large for --dtype float32.")
-        return converted.to(device=device)
+            largest = abs(array).max()
+            raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
+        return converted
 
     data = Dataset(
         Y=tensor(Y),
@@ -222,19 +230,39 @@ def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
         if option in given:
             tables[option] = given[option]
             continue
-        if option in COLUMNS and not _names_a_file(option, path, tables.get("covariates")):
+        if option in COLUMNS and not _names_a_file(option, path, tables):
             continue
         tables[option] = read_table(path, option, sample_names=config.sample_names)
+        if option == "counts" and config.transpose:
+            tables[option] = turned(tables[option], COUNTS_RULE)
     if config.offset_blocks:
-        tables["offset-blocks"] = read_table(config.offset_blocks, "offset-blocks")
-    return tables
+        tables["offset-blocks"] = given.get("offset-blocks") or read_table(config.offset_blocks, "offset-blocks")
+    for option in LISTS:
+        if path := getattr(config, option) if option == "samples" or config.model == "pln" else None:
+            tables[option] = read_list(path, option)
+    return _with_known(config, tables)
 
 
-def _names_a_file(option: str, name: str, covariates: Table | None) -> bool:
+def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]:
+    """With what the file of counts says of its samples as covariates, where some are asked for and none are given."""
+    counts = tables.get("counts")
+    asked = left_side(config.formula) or config.filter or not re.fullmatch(r"\s*~?\s*[01]?\s*", config.formula or "")
+    asked = asked or any(getattr(config, option) and option not in tables for option in COLUMNS)
+    if not asked or "covariates" in tables or counts is None or counts.about is None:
+        return tables
+    about = table_of(counts.about, "covariates", counts.name)
+    note = f"Covariates are what {counts.name} says of its samples ({some(about.columns, 8)})."
+    return tables | {"covariates": replace(about, notes=(*about.notes, note))}
+
+
+def _names_a_file(option: str, name: str, tables: dict[str, Table]) -> bool:
     """Whether --weights, say, names a file rather than a column of the covariates, which comes first."""
+    covariates = tables.get("covariates")
+    if covariates is None and "counts" in tables and tables["counts"].about is not None:
+        return name not in tables["counts"].about.columns
     if covariates and name in covariates.columns:
         return False
-    if covariates and not Path(name).exists() and name != "-":
+    if covariates and not Path(split_part(name)[0]).exists() and name != "-":
         hint = nearest(name, covariates.columns)
         raise DataError(f"--{option} {name} is neither a file nor a column of {covariates.name}.{hint}")
     return True
@@ -278,60 +306,132 @@ def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
 # The table to explain
 
 
-def count_cells(table: Table) -> tuple[np.ndarray, np.ndarray | None]:
-    """Counts as n×p float64 (0 where missing), and the mask of missing ones or None; DataError for what is no count."""
-    import numpy as np
+RAW_RULE = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
+COUNT_FAULTS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+    ("infinite count", lambda y: abs(y) == math.inf, COUNTS_RULE),
+    ("negative count", lambda y: y < 0, RAW_RULE),
+    ("fractional count", lambda y: y % 1 != 0, RAW_RULE),
+    ("oversized count", lambda y: y >= 2**53, "Counts must be below 2^53, for larger ones are not exact."),
+)
+"""What no count may be: noun, where it is so, and what to do."""
 
-    Y, missing = numbers(table, COUNTS_RULE)
-    raw = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
-    refuse(table, ~np.isfinite(Y), "infinite count", COUNTS_RULE, Y)
-    refuse(table, Y < 0, "negative count", raw, Y)
-    refuse(table, np.floor(Y) != Y, "fractional count", raw, Y)
-    refuse(table, Y >= 2**53, "oversized count", "Counts must be below 2^53, for larger ones are not exact.", Y)
+
+def count_cells(table: Table) -> tuple[np.ndarray | CSR, np.ndarray | None]:
+    """Counts as n×p float64 (0 where missing), and the mask of missing ones or None; DataError for what is no count.
+
+    A sparse table stays sparse.
+    """
+    Y, missing = cells_of(table)
+    for noun, bad, rule in COUNT_FAULTS:
+        refuse_where(table, Y, bad, noun, f"{rule} {table.hint}".strip())
     return Y, missing
 
 
-def _counts(tables: Tables, all_zero: str) -> tuple[Tables, np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Tables without empty samples, Y (n×p), K (n×p, True where observed, or None) and the names of the features."""
+def cells_of(table: Table) -> tuple[np.ndarray | CSR, np.ndarray | None]:
+    """Numbers of a table of counts, sparse where it is and none is missing; DataError for texts."""
+    if isinstance(table.cells, Sparse) and missing_cells(table) is None:
+        return table.cells.values, None
+    return numbers(table, COUNTS_RULE)
+
+
+class Counts(NamedTuple):
+    """Y (n×p, an array or sparse), K (n×p, True where observed, or None) and the names of the features to fit.
+
+    every, every_K, every_feature: the same of all features that have any count, before some were chosen.
+    """
+
+    Y: np.ndarray | CSR
+    K: np.ndarray | None
+    responses: tuple[str, ...]
+    every: np.ndarray | CSR
+    every_K: np.ndarray | None
+    every_feature: tuple[str, ...]
+
+
+def _counts(tables: Tables, config: FitConfig) -> tuple[Tables, Counts]:
+    """The counts to fit, and the tables without samples that have none, or too few."""
     import numpy as np
 
     table = tables["counts"]
-    Y, missing = count_cells(table)
-    empty_rows, empty_columns = (Y == 0).all(axis=1), (Y == 0).all(axis=0)
+    every, missing = count_cells(table)
+    if config.min_depth:
+        shallow = every.sum(axis=1) < config.min_depth
+        tables = tables.without(shallow, f"the total count is below {config.min_depth:g}")
+        every, missing = _rows(every, missing, ~shallow)
+    observed = every.shape[0] if missing is None else (~missing).sum(axis=0)
+    tables, kept = choose_features(tables, every, observed, config)
+    Y = every if kept.all() else every[:, kept]
+    empty_rows, empty_columns = (Y.sum(axis=axis) == 0 for axis in (1, 0))
     if empty_rows.any() or empty_columns.any():
-        if all_zero != "drop":
-            raise DataError(_all_zero_message(table, empty_rows, empty_columns))
+        names = tuple(table.columns[j] for j in np.flatnonzero(kept).tolist())
+        if config.all_zero != "drop":
+            raise DataError(_all_zero_message(table.name, tables.samples, names, empty_rows, empty_columns))
         if empty_rows.all():
-            raise DataError(f"{table.name} has no count other than 0 in the {counted(len(Y), 'sample')} kept.")
+            raise DataError(f"{table.name} has no count other than 0 in the {counted(len(empty_rows), 'sample')} kept.")
         tables = tables.without(empty_rows, f"{table.name} has no counts")
+        every, missing = _rows(every, missing, ~empty_rows)
         if empty_columns.any():
-            names = tuple(table.columns[j] for j in np.flatnonzero(empty_columns).tolist())
+            which = tuple(names[j] for j in np.flatnonzero(empty_columns).tolist())
             reason = (
-                f"{counted(len(names), 'feature')} left out, because they have no counts in the samples kept: "
-                f"{some(names)}."
+                f"{counted(len(which), 'feature')} left out, because they have no counts in the samples kept: "
+                f"{some(which)}."
             )
-            tables = tables.telling(Drop("feature", names, reason))
-        kept = np.ix_(~empty_rows, ~empty_columns)
-        Y, missing = Y[kept], None if missing is None else missing[kept]
-    responses = tuple(table.columns[j] for j in np.flatnonzero(~empty_columns).tolist())
-    K = None if missing is None or not missing.any() else ~missing
+            tables = tables.telling(Drop("feature", which, reason))
+            kept[np.flatnonzero(kept)[empty_columns]] = False
+        Y = every[:, kept]
+    K = None if missing is None else ~missing[:, kept]
+    K = None if K is None or K.all() else K
     if K is not None:
-        many = int((~K).sum())
-        tables = tables.noting(f"{counted(many, 'missing entry')} of {table.name} kept as unobserved.")
-    return tables, Y, K, responses
+        tables = tables.noting(f"{counted(int((~K).sum()), 'missing entry')} of {table.name} kept as unobserved.")
+    known = every.sum(axis=0) > 0
+    responses, every_feature = (
+        tuple(table.columns[j] for j in np.flatnonzero(mask).tolist()) for mask in (kept, known)
+    )
+    every_K = None if missing is None else ~missing[:, known]
+    return tables, Counts(Y, K, responses, every if known.all() else every[:, known], every_K, every_feature)
 
 
-def _all_zero_message(table: Table, rows: np.ndarray, columns: np.ndarray) -> str:
+def _rows(Y: Any, missing: np.ndarray | None, kept: np.ndarray) -> tuple[Any, np.ndarray | None]:
+    """The rows (n,) of counts that are kept, and of the mask of missing ones."""
+    if kept.all():
+        return Y, missing
+    return Y[kept], None if missing is None else missing[kept]
+
+
+def _estimated(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths:
+    """Depths that --offset-method estimates, from all features, also those that are not fitted."""
+    import numpy as np
+
+    assert config.offset_method
+    names = counts.every_feature
+    found = depths_of(
+        tables["counts"],
+        dense(counts.every),
+        counts.every_K,
+        names,
+        config.offset_method,
+        config.offset_scale,
+        blocks_of(blocks, names),
+    )
+    if found.offset.shape[1] == 1:
+        return found
+    at = {name: j for j, name in enumerate(names)}
+    return found._replace(offset=found.offset[:, np.array([at[name] for name in counts.responses])])
+
+
+def _all_zero_message(
+    table: str, samples: Sequence[str], features: Sequence[str], rows: np.ndarray, columns: np.ndarray
+) -> str:
     """Message naming the samples and features without any count."""
     import numpy as np
 
     parts = []
-    for noun, names, empty in (("sample", table.samples, rows), ("feature", table.columns, columns)):
+    for noun, names, empty in (("sample", samples, rows), ("feature", features, columns)):
         if empty.any():
             which = [names[i] for i in np.flatnonzero(empty).tolist()]
             parts.append(f"{counted(len(which), noun)} without any count ({some(which)})")
     return (
-        f"{table.name} has {' and '.join(parts)} among those to be fitted: nothing can be learnt about them. "
+        f"{table} has {' and '.join(parts)} among those to be fitted: nothing can be learnt about them. "
         f"Leave them out with --all-zero drop."
     )
 
@@ -542,12 +642,12 @@ def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndar
 # Notes
 
 
-def _depth_note(Y: np.ndarray, tables: Tables) -> list[str]:
+def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
     """A sentence when depths vary more than 2-fold and nothing accounts for it."""
-    fold, lowest, highest = spread(torch.from_numpy(Y))
+    depth = Y.sum(axis=1)
+    fold, lowest, highest = spread(torch.from_numpy(depth))
     if fold <= 2:
         return []
-    depth = Y.sum(axis=1)
     return [
         f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {tables.samples[lowest]}, "
         f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "

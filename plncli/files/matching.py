@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plncli.errors import DataError, counted, some
-from plncli.files.tables import Table, missing_cells, refuse
+from plncli.files.sparse import Sparse, csr
+from plncli.files.tables import Table, missing_cells, numbers, refuse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,16 +49,19 @@ class Tables:
         """Names of the n samples."""
         return self[self.main].samples
 
-    def without(self, gone: np.ndarray, why: str) -> Tables:
-        """Without the samples where the mask `gone` (n,) holds, which `why` explains; refuses to drop all of them."""
+    def without(self, gone: np.ndarray, why: str, after: str = "for them") -> Tables:
+        """Without the samples where the mask `gone` (n,) holds, which `why` explains; refuses to drop all of them.
+
+        after: how the explanation ends, about several samples.
+        """
         import numpy as np
 
         if not gone.any():
             return self
         rows = np.flatnonzero(~gone)
         names = tuple(self.samples[i] for i in np.flatnonzero(gone).tolist())
-        them = "it" if len(names) == 1 else "them"
-        reason = f"{counted(len(names), 'sample')} left out, because {why} for {them}: {some(names)}."
+        after = after.replace("them", "it") if len(names) == 1 else after
+        reason = f"{counted(len(names), 'sample')} left out, because {why} {after}: {some(names)}."
         if not len(rows):
             raise DataError(f"No sample is left: {reason}")
         tables = {option: table.take(rows) for option, table in self.by_option.items()}
@@ -152,7 +156,7 @@ def check_orientation(tables: Tables) -> Tables:
     if counts is None:
         return tables
     lineage = _lineage(counts)
-    if lineage and pa.types.is_string(counts.cells.columns[-1].type):
+    if lineage and pa.types.is_string(counts.cells.column(len(counts.columns) - 1).type):
         raise DataError(
             f"{counts.name} has features in rows: its last column, `{lineage}`, describes them. {_turning(counts)}"
         )
@@ -174,6 +178,43 @@ def check_orientation(tables: Tables) -> Tables:
     )
 
 
+def turned(table: Table, rule: str) -> Table:
+    """Rows for columns, with a note: a table that holds features in rows. A last column of lineages is left out.
+
+    DataError, ended by `rule`, names cells that hold text.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from plncli.files.output import number_column
+
+    notes, lineage = [], _lineage(table)
+    if lineage:
+        notes.append(f"The column `{lineage}` of {table.name} describes features, and is not used.")
+        table = table.select(table.columns[:-1])
+    if isinstance(table.cells, Sparse):
+        cells: pa.Table | Sparse = Sparse(csr(table.cells.values.T))
+    else:
+        values, missing = numbers(table, rule)
+        if missing is not None:
+            values = np.where(missing, np.nan, values)
+        whole = all(pa.types.is_int64(column.type) for column in table.cells.columns)
+        rows = values.astype(np.int64) if whole and missing is None else values
+        cells = pa.Table.from_arrays([number_column(row) for row in rows], [str(i) for i in range(len(rows))])
+    n, p = len(table.columns), len(table.samples)
+    notes.append(f"{table.name} was turned: its {counted(n, 'column')} are samples, its {counted(p, 'row')} features.")
+    return replace(
+        table,
+        samples=table.columns,
+        columns=table.samples,
+        cells=cells,
+        notes=(*table.notes, *notes),
+        corner="",
+        about=None,
+        turned=True,
+    )
+
+
 def _lineage(table: Table) -> str:
     """Name of the last column where it is one that describes the features in rows, else nothing."""
     last = table.columns[-1]
@@ -182,14 +223,13 @@ def _lineage(table: Table) -> str:
 
 def _turning(table: Table) -> str:
     """What to do about a table whose samples are columns."""
-    if not table.opener:  # a data frame
+    if not table.sha256:  # a data frame
         return f"Samples must be rows. Give {table.name} turned: `{table.option}.T`."
-    lineage = _lineage(table)
-    without = f".drop(columns={lineage!r})" if lineage else ""
-    return (
-        f'Samples must be rows. Turn it with: python -c "import pandas as pd; {table.opener}{without}.T'
-        ".to_csv('turned.csv')\""
-    )
+    if table.turned:
+        return "It was turned by --transpose: leave that out."
+    if table.option in ("counts", "given"):
+        return "Samples must be rows: turn it with --transpose."
+    return f"Samples must be rows: turn it with `plncli convert --transpose {table.name} turned.csv`."
 
 
 def _spelt_otherwise(names: Sequence[str], others: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
 from plncli.files.design import Design
-from plncli.files.inputs import NUMBERS_RULE, check_offsets, count_cells, match_features, offset_of
-from plncli.files.matching import Tables, check_orientation, join, without_missing
+from plncli.files.inputs import COUNTS_RULE, NUMBERS_RULE, check_offsets, count_cells, match_features, offset_of
+from plncli.files.matching import Tables, check_orientation, join, turned, without_missing
 from plncli.files.runs import Run
-from plncli.files.tables import Table, frame, numbers, read_table
+from plncli.files.sparse import Sparse, dense
+from plncli.files.tables import Table, frame, numbers, read_table, table_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Sources:
     """Where new samples are: paths by option, None where an option was not given; `-` is standard input; or tables.
 
-    counts: of all features of the fit; given: of some of them. exposure, offsets: a path, or a number for all samples.
+    counts: of all features of the fit; given: of some of them; transpose: they have features in rows. exposure,
+    offsets: a path, or a number for all samples.
     """
 
     covariates: str | Table | None = None
@@ -35,6 +37,7 @@ class Sources:
     offsets: str | Table | None = None
     missing: str = "error"
     sample_names: bool = True
+    transpose: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,12 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
         if path and not (option in ("exposure", "offsets") and _number(path) is not None):
             named = sources.sample_names
             table = path if isinstance(path, Table) else read_table(path, option, sample_names=named)
+            if option in ("counts", "given") and sources.transpose:
+                table = turned(table, COUNTS_RULE)
             tables["counts" if option == "given" else option] = table
-    covariates = tables.get("covariates")
+    counts, covariates = tables.get("counts"), tables.get("covariates")
+    if design.columns and covariates is None and counts is not None and counts.about is not None:
+        covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name)
     if design.columns and covariates is None:
         raise UsageError(
             f"The fit explains by {some(f'`{name}`' for name in design.columns)} (`{run.formula}`). Give --covariates "
@@ -204,6 +211,7 @@ def _as_in_the_fit(table: Table, kinds: dict[str, Any]) -> Table:
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             whole = pc.all(pc.equal(column, pc.floor(column))).as_py()
             column = (column.cast(pa.int64()) if whole else column).cast(pa.string())
+        assert not isinstance(table.cells, Sparse)  # covariates
         table = replace(table, cells=table.cells.set_column(place, str(place), column))
     return table
 
@@ -243,4 +251,4 @@ def _known_counts(tables: Tables) -> tuple[Tables, Tensor | None, Tensor | None]
     K = None if missing is None or not missing.any() else torch.from_numpy(~missing)
     if K is not None:
         tables = tables.noting(f"{counted(int((~K).sum()), 'missing entry')} of {table.name} kept as unobserved.")
-    return tables, _tensor(Y), K
+    return tables, _tensor(dense(Y)), K

@@ -291,7 +291,7 @@ def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | No
     if new is None:
         inputs, config = read_again(run)
         data: Dataset | NewData = inputs.data
-        path: str | Table | None = config.covariates
+        path: str | Table | None = config.covariates or config.counts
         named = config.sample_names
     else:
         data = load(run, new)

@@ -1,4 +1,4 @@
-"""Read a table from a file or standard input: text with any separator, Parquet or Feather, told apart by content.
+"""Read a table from a file or standard input, whatever its format, told by its content.
 
 A table is rows of named samples by named columns. Numbers stay numbers, labels stay text, names are always text.
 Arrow imports pandas, which takes long, to convert a value of Python or numpy: names and numbers do without.
@@ -7,17 +7,18 @@ Every fault of a file is a DataError that says what is wrong, where, and what to
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
+from plncli.files import formats
 from plncli.files.columnar import MAGIC, read_columnar
-from plncli.files.content import read_bytes, unpack
+from plncli.files.content import File
+from plncli.files.sparse import CSR, Sparse
 from plncli.files.text import MISSING, NUMBER, looks_like_id, read_text
 
 if TYPE_CHECKING:
@@ -25,23 +26,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+ABOUT_SAMPLES = ("covariates", "weights", "cluster")
+"""Options that ask a file of samples × features what it says of its samples, not for the matrix."""
+
+
 @dataclass(frozen=True)
 class Table:
     """n samples × columns. `cells` has one pyarrow column per name, of type int64, float64, bool or string.
 
-    `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names,
-    `opener` the pandas call that reads the file.
+    `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names;
+    `hint` says what else there is in the file, `about` is a data frame of what it says of the samples beside the table,
+    `turned` says that rows and columns were swapped.
     """
 
     name: str
     option: str
     samples: tuple[str, ...] = field(repr=False)
     columns: tuple[str, ...] = field(repr=False)
-    cells: pa.Table = field(repr=False)
+    cells: pa.Table | Sparse = field(repr=False)
     sha256: str = ""
     notes: tuple[str, ...] = ()
     corner: str = ""
-    opener: str = field(default="", repr=False)
+    hint: str = field(default="", repr=False)
+    about: Any = field(default=None, repr=False)
+    turned: bool = False
 
     def take(self, rows: np.ndarray | None) -> Table:
         """The given rows in the given order; all of them for None."""
@@ -52,7 +60,8 @@ class Table:
 
     def select(self, columns: Sequence[str]) -> Table:
         """The given columns in the given order."""
-        places = [self.columns.index(name) for name in columns]
+        at = {name: j for j, name in enumerate(self.columns)}
+        places = [at[name] for name in columns]
         return replace(self, columns=tuple(columns), cells=self.cells.select(places))
 
     def place(self, row: int, column: int) -> str:
@@ -62,40 +71,68 @@ class Table:
 
 
 def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
-    """Read the table that `--option path` names; `-` is standard input.
+    """Read the table that `--option path` names; `-` is standard input, `path::part` a sheet or layer of the file.
 
-    With `sample_names` False every column is data and samples are numbered from 1.
+    With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names.
     """
-    name = "standard input" if path == "-" else path
-    raw = read_bytes(path, option)
-    data = unpack(raw, name)
+    file = formats.open_file(path, option)
+    matrix = formats.read_matrix(file, about=option in ABOUT_SAMPLES)
+    if matrix is not None:
+        return _of_matrix(matrix, file, option)
+    data, name = file.data, file.name
+    sheet = formats.sheet_text(file, option)
+    if sheet is not None:
+        data, name = sheet[0], f"{name}::{sheet[1]}" if file.part else name
+    elif file.part:
+        raise DataError(f"{name} has no parts, so there is no `{file.part}` in it.")
     if bytes(data[:8]).startswith(MAGIC):
-        header, cells, notes, opener = read_columnar(data, name, sample_names)
+        header, cells, notes = read_columnar(data, name, sample_names)
     else:
-        header, cells, notes, opener = read_text(data, name, option, sample_names)
+        header, cells, notes = read_text(data, name, option, sample_names)
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
     samples, header, cells, more = _split_names(header, cells, name, sample_names)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
-    sha256 = hashlib.sha256(raw).hexdigest()
-    return Table(name, option, samples, tuple(header), cells, sha256, (*notes, *more), corner, opener)
+    return Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
 
 
-def table_of(frame: Any, option: str) -> Table:
+def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
+    """The table that a matrix of samples × features is, or what its file says of the samples."""
+    if matrix.values is None:
+        if matrix.about is None:
+            raise DataError(f"{file.name} says nothing of its samples besides their names. --{option} needs a table.")
+        return replace(table_of(matrix.about, option, file.name), sha256=file.sha256)
+    samples, header = (tuple(map(composed, names)) for names in (matrix.samples, matrix.features))
+    nameless = [str(i) for i, label in enumerate(samples, 1) if not label]
+    if nameless:
+        raise DataError(
+            f"{file.name} has {counted(len(nameless), 'sample')} without a name: number {some(nameless)}. Name them."
+        )
+    if len(set(samples)) < len(samples):
+        raise DataError(_duplicates(samples, file.name))
+    _check_names(header, file.name, option)
+    name = f"{file.name}::{file.part}" if file.part else file.name
+    cells = Sparse(matrix.values)
+    return Table(name, option, samples, header, cells, file.sha256, matrix.notes, "", matrix.hint, matrix.about)
+
+
+def table_of(frame: Any, option: str, name: str = "") -> Table:
     """The table that a pandas DataFrame or Series is, as if it had been read from a file: its index names the samples.
+
+    name: how messages call it, by its option unless given.
 
     Levels of categories are sorted, as those of a file are. DataError as for files.
     """
     import pandas as pd
     import pyarrow as pa
 
-    name = f"`{option}`"
+    name = name or f"`{option}`"
     if isinstance(frame, pd.Series):
         frame = frame.to_frame(option if frame.name is None else frame.name)
     if not isinstance(frame, pd.DataFrame):
         raise DataError(f"{name} must be a pandas DataFrame or Series, but is of the type {type(frame).__name__}.")
-    header = [_composed(label) for label in frame.columns]
+    header = [composed(label) for label in frame.columns]
     if not len(frame) or not header:
         raise DataError(f"{name} is empty: it has {counted(len(frame), 'row')} and {counted(len(header), 'column')}.")
     samples = _index(frame.index, name)
@@ -115,7 +152,7 @@ def table_of(frame: Any, option: str) -> Table:
     return Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
 
 
-def _composed(label: object) -> str:
+def composed(label: object) -> str:
     """A name as text without outer blanks, letters with accents in their composed form."""
     return unicodedata.normalize("NFC", str(label).strip())
 
@@ -124,7 +161,7 @@ def _index(index: Any, name: str) -> tuple[str, ...]:
     """The names of the samples: unique texts, for numbers their digits."""
     if index.nlevels > 1:
         raise DataError(f"The index of {name} has {index.nlevels} levels; it names the samples, by one.")
-    samples = tuple(map(_composed, index))
+    samples = tuple(map(composed, index))
     bad = [str(i) for i, missing in enumerate(index.isna().tolist(), 1) if missing or not samples[i - 1]]
     if bad:
         raise DataError(
@@ -280,6 +317,10 @@ def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
     import numpy as np
     import pyarrow as pa
 
+    if isinstance(table.cells, Sparse):
+        values = table.cells.values.toarray()
+        missing = missing_cells(table)
+        return values if missing is None else np.where(missing, 0.0, values), missing
     _refuse_text(table, rule)
     missing = missing_cells(table)
     values = np.empty((len(table.samples), len(table.columns)))
@@ -302,6 +343,9 @@ def missing_cells(table: Table) -> np.ndarray | None:
     """n×columns mask of missing entries; None when there are none."""
     import numpy as np
 
+    if isinstance(table.cells, Sparse):
+        values = table.cells.values
+        return np.isnan(values.toarray()) if np.isnan(values.data).any() else None
     columns = table.cells.columns
     if not any(column.null_count for column in columns):
         return None
@@ -342,6 +386,25 @@ def refuse(table: Table, bad: np.ndarray | None, noun: str, rule: str, values: n
         for i, j in zip(rows[:3].tolist(), columns[:3].tolist(), strict=True)
     ]
     raise DataError(_cells_message(table, len(rows), noun, shown, rule))
+
+
+def refuse_where(table: Table, Y: np.ndarray | CSR, bad: Callable[[Any], Any], noun: str, rule: str) -> None:
+    """The same where `bad` holds of the cells of Y (n×p, an array, or sparse, none of whose zeros is bad)."""
+    import numpy as np
+
+    if isinstance(Y, np.ndarray):
+        refuse(table, bad(Y), noun, rule, Y)
+        return
+    found = np.flatnonzero(bad(Y.data))
+    if len(found):
+        rows = np.searchsorted(Y.indptr, found[:3], side="right") - 1
+        shown = [
+            f"{table.place(i, j)} ({value:.15g})"
+            for i, j, value in zip(
+                rows.tolist(), Y.indices[found[:3]].tolist(), Y.data[found[:3]].tolist(), strict=True
+            )
+        ]
+        raise DataError(_cells_message(table, len(found), noun, shown, rule))
 
 
 def _cells_message(table: Table, total: int, noun: str, shown: Sequence[str], rule: str) -> str:

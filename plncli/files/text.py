@@ -42,9 +42,7 @@ def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
     if comma:
         notes.append(f"{name} is read with commas as decimal marks (1,5 is one and a half).")
     body = data[sum(map(len, lines[:start])) :]
-    differs = f", sep={separator!r}" * (separator != ",") + f", skiprows={above}" * bool(above)
-    opener = f"pd.read_csv({name!r}{differs}, index_col=0)"
-    return Content(header, _parse(body, separator, len(header), named, comma, name, start), notes, opener)
+    return Content(header, _parse(body, separator, len(header), named, comma, name, start), notes)
 
 
 def looks_like_id(header: str) -> bool:

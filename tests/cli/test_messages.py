@@ -76,10 +76,10 @@ FAULTS = {
     # files
     "missing file": Fault("pln --counts count.csv", ("count.csv does not exist. Did you mean `counts.csv`?",
                           "Check the path given to --counts.")),
-    "folder as file": Fault("pln --counts .", (". is a folder, and --counts needs a file",)),
+    "folder as file": Fault("pln --counts .", (". is a folder. One with a single matrix.mtx",)),
     "empty file": bad("", "is empty. --counts needs a table with a header line and a line per sample"),
-    "binary file": bad(b"\x00\x01\x02\xff" * 99, "it is binary. CSV, TSV, Parquet and Feather are read."),
-    "Excel workbook": bad(b"PK\x03\x04" + b"\x14" * 99, "an Excel workbook", "save it as CSV"),
+    "binary file": bad(b"\x00\x01\x02\xff" * 99, "it is binary. Text tables, Parquet, Feather, Excel, AnnData"),
+    "Excel workbook": bad(b"PK\x03\x04" + b"\x14" * 99, "is damaged, or not quite a zip archive"),
     "truncated gzip": bad(gzip.compress(COUNTS.encode())[:-9], "is damaged", "cut short", "fetch or write it again"),
     "truncated Parquet": bad(PARQUET.getvalue()[:-99], "is damaged", "Parquet", "fetch it again"),
     "no header": bad(COUNTS.partition("\n")[2], "has no header: its first line holds numbers (3, 1, 4)",
@@ -142,7 +142,7 @@ FAULTS = {
                             ("given twice: by --response counts.csv, ", "left of `~` in `ash ~ height`",
                              "Write `~ height`.")),
     "features in rows": bad("# Constructed from biom file\n#OTU ID\ts1\ts2\nash\t1\t2\nelm\t2\t3\n", "has features in "
-                            "rows: its header begins with `#OTU ID`", "skiprows=1, index_col=0).T.to_csv("),
+                            "rows: its header begins with `#OTU ID`", "turn it with --transpose"),
     "bad syntax": formula("~ height +", "`~ height +` cannot be read", "Operator `+` lacks a term beside it"),
     "unknown function": formula("~ lgo(height)", "calls `lgo`, which is not available. Did you mean `log`?"),
     "logarithm of zero": formula("~ log(height - 1.5)", "The term `log(height - 1.5)` is not a finite number in "

@@ -143,14 +143,17 @@ BIOM = "# Constructed from biom file\n#OTU ID\ts00\ts01\ttaxonomy\n" + "".join(
 
 def test_features_in_rows(here: Path) -> None:
     Path("biom.tsv").write_text(BIOM)
-    call = r"pd.read_csv('biom.tsv', sep='\t', skiprows=1, index_col=0)"
-    turn = (
-        f"Samples must be rows. Turn it with: python -c \"import pandas as pd; {call}.drop(columns='taxonomy').T.to_csv"
-    )
+    turn = "Samples must be rows: turn it with --transpose."
     refused(DataError, "biom.tsv looks transposed", turn, counts="biom.tsv", covariates="covariates.csv")
     refused(DataError, "its last column, `taxonomy`, describes them", turn, counts="biom.tsv")
-    turned = eval(f"{call}.drop(columns='taxonomy').T", {"pd": pd})
-    assert turned.loc["s00"].to_dict() == {"o1": 0, "o2": 1, "o3": 2}
+    turned = read(counts="biom.tsv", transpose=True, all_zero="drop")
+    assert (turned.data.samples, turned.data.responses) == (("s00", "s01"), ("o1", "o2", "o3"))
+    assert turned.data.Y.tolist() == [[0, 1, 2], [1, 1, 1]]
+    assert [note for note in turned.notes if "turned" in note] == [
+        "biom.tsv was turned: its 2 columns are samples, its 3 rows features."
+    ]
+    assert any("The column `taxonomy` of biom.tsv describes features" in note for note in turned.notes)
+    refused(DataError, "It was turned by --transpose: leave that out", covariates="covariates.csv", transpose=True)
     counts().rename_axis("#OTU ID").to_csv("counts.csv")
     refused(DataError, "its header begins with `#OTU ID`", "If its rows are samples, call its first column `sample`")
     assert read(covariates="covariates.csv", formula="~ x").data.n == N  # the covariates know the names

@@ -252,7 +252,7 @@ FAULTS = {
     "nameless column": ("id,a,,b\ns1,1,2,3\n", "1 column without a name: number 2 after the sample names"),
     "nameless sample": ("id,a\n,1\ns2,3\n", "1 row without a sample name"),
     "binary": (b"\x00\x01\x02\xff" * 50, "it is binary"),
-    "Excel": (b"PK\x03\x04 and more", "Excel workbook or a zip archive"),
+    "Excel": (b"PK\x03\x04 and more", "is damaged, or not quite a zip archive"),
     "latin-1": ("id,a\ns1,1\ncaf\xe9,2\n".encode("latin-1"), "is not UTF-8 text: byte 0xe9 in line 3"),
     "latin-1 header": ("id,\xe9\ns1,1\n".encode("latin-1"), "is not UTF-8 text: byte 0xe9 in line 1"),
     "truncated gzip": (gzip.compress(b"id,a\n" + b"s,1\n" * 999)[:-20], "is damaged: it cannot be unpacked as gzip"),

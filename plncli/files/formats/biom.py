@@ -1,0 +1,66 @@
+"""BIOM tables, 1.0 (JSON) and 2.1 (HDF5), alone or in a QIIME 2 artifact (McDonald et al. 2012, GigaScience 1:7)."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from plncli.errors import DataError
+from plncli.files.content import File
+from plncli.files.formats.base import Matrix, hdf5, no_part, package, reading, words
+from plncli.files.sparse import CSR, csr
+
+EXTRA = "biom"
+
+
+def is_one(opened: Any) -> bool:
+    """Whether an open HDF5 file is a BIOM table."""
+    return "observation" in opened and "sample" in opened
+
+
+def read(file: File) -> Matrix:
+    """The table, observations being the features."""
+    biom = package("biom", EXTRA, f"{file.name} is a BIOM table. Reading it")
+    no_part(file, "a BIOM table")
+    with reading(file, "a BIOM table"):
+        if bytes(file.data[:4]) == b"\x89HDF":
+            with hdf5(file) as opened:
+                table = biom.Table.from_hdf5(opened)
+        else:
+            table = biom.Table.from_json(json.loads(bytes(file.data)))
+        samples, features = (words(table.ids(axis=axis)) for axis in ("sample", "observation"))
+        values, about = csr(table.matrix_data.T), _about(table, samples)
+    if not samples or not features:
+        raise DataError(f"{file.name} is empty: it has {len(samples)} samples and {len(features)} features.")
+    return Matrix(samples, features, values, about)
+
+
+def _about(table: Any, samples: list[str]) -> Any:
+    """Data frame of the metadata of the samples; None where there is none."""
+    import pandas as pd
+
+    metadata = table.metadata(axis="sample")
+    if metadata is None or not any(metadata):
+        return None
+    return pd.DataFrame([dict(facts or {}) for facts in metadata], index=samples)
+
+
+def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:
+    """Write a table of version 2.1; with the suffix .json one of version 1.0."""
+    biom = package("biom", EXTRA, "Writing a BIOM table")
+    from scipy.sparse import csr_matrix
+
+    metadata = None if about is None else about.astype(object).where(about.notna(), None).to_dict("records")
+    if metadata is not None:
+        metadata = [{key: str(value) for key, value in facts.items() if value is not None} for facts in metadata]
+    table = biom.Table(csr_matrix(values.T), features, samples, sample_metadata=metadata, type="OTU table")
+    if path.suffix == ".json":
+        text = io.StringIO()
+        table.to_json("plncli", direct_io=text)
+        path.write_text(text.getvalue(), encoding="utf-8")
+        return
+    h5py = package("h5py", EXTRA, "Writing a BIOM table")
+    with h5py.File(path, "w") as opened:
+        table.to_hdf5(opened, "plncli")

@@ -1,0 +1,82 @@
+"""Workbooks (.xlsx, .xls, .xlsb, .ods): a sheet is read as the text file that it would be saved as."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from plncli.errors import DataError, nearest, some
+from plncli.files.content import File
+from plncli.files.formats.base import package, reading
+
+EXTRA = "excel"
+
+
+def as_text(file: File, option: str) -> tuple[memoryview, str]:
+    """A sheet as comma-separated text, and its name: the one asked for, or called like the option, or the only one."""
+    calamine = package("python_calamine", EXTRA, f"{file.name} is a workbook. Reading it")
+    with reading(file, "a workbook"):
+        book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(file.data))
+        name = _sheet(file, book.sheet_names, option)
+        rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([_word(cell) for cell in row] for row in _filled(rows))
+    if not text.tell():
+        raise DataError(f"The sheet `{name}` of {file.name} is empty. Choose another by {file.name}::SHEET.")
+    return memoryview(text.getvalue().encode()), name
+
+
+def _sheet(file: File, known: list[str], option: str) -> str:
+    """The name of the sheet to read."""
+    if file.part:
+        if file.part in known:
+            return file.part
+        raise DataError(
+            f"{file.name} has no sheet `{file.part}`.{nearest(file.part, known)} There are {some(known, 20)}."
+        )
+    like = [name for name in known if name.strip().casefold() == option]
+    if len(like) == 1 or len(known) == 1:
+        return (like or known)[0]
+    raise DataError(
+        f"{file.name} has {len(known)} sheets ({some(known, 20)}). Choose one by --{option} {file.name}::SHEET."
+    )
+
+
+def _filled(rows: list[list[Any]]) -> list[list[Any]]:
+    """Rows with some content, without the columns after the last that has any."""
+    filled = [row for row in rows if any(cell != "" for cell in row)]
+    width = max((1 + max(j for j, cell in enumerate(row) if cell != "") for row in filled), default=0)
+    return [row[:width] for row in filled]
+
+
+def _word(cell: Any) -> str:
+    """A cell as text: whole numbers without a point."""
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**63:
+        return str(int(cell))
+    return str(cell)
+
+
+def write(path: Path, header: list[str], columns: list[list[Any]]) -> None:
+    """Write columns, that of the names first, as the one sheet of a workbook."""
+    openpyxl = package("openpyxl", EXTRA, "Writing a workbook")
+    rows, width = len(columns[0]), len(columns)
+    if rows >= 1 << 20 or width > 1 << 14:
+        raise DataError(
+            f"A sheet of a workbook holds 1048575 rows below its header and 16384 columns; this table has {rows} and "
+            f"{width}. Write another format."
+        )
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("table")
+    sheet.append([_cell(openpyxl, sheet, name) for name in header])
+    for row in zip(*columns, strict=True):
+        sheet.append([_cell(openpyxl, sheet, value) if isinstance(value, str) else value for value in row])
+    book.save(path)
+
+
+def _cell(openpyxl: Any, sheet: Any, text: str) -> Any:
+    """A text that stays text: one that begins with `=` is no formula."""
+    cell = openpyxl.cell.WriteOnlyCell(sheet, value=text)
+    cell.data_type = "s"
+    return cell

@@ -1,0 +1,67 @@
+"""AnnData files (.h5ad): observations are the samples, variables the features (Virshup et al. 2024, JOSS 9:4371)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from plncli.errors import DataError, nearest, some
+from plncli.files.content import File
+from plncli.files.formats.base import OBS, Matrix, hdf5, package, reading, words
+from plncli.files.sparse import CSR, csr
+
+EXTRA = "anndata"
+
+
+def is_one(opened: Any) -> bool:
+    """Whether an open HDF5 file is one of AnnData."""
+    return "obs" in opened and "var" in opened
+
+
+def read(file: File) -> Matrix:
+    """X, or the layer that is asked for; `raw` is what AnnData keeps by that name, `X` is X."""
+    io = package("anndata.io", EXTRA, f"{file.name} is an AnnData file. Reading it")
+    with hdf5(file) as opened, reading(file, "an AnnData file"):
+        layers = list(opened["layers"]) if "layers" in opened else []
+        obs = io.read_elem(opened["obs"])
+        if file.part == OBS:
+            return Matrix(words(obs.index), (), None, obs if len(obs.columns) else None)
+        place, names = _place(opened, file, layers)
+        values, var = csr(io.read_elem(opened[place])), io.read_elem(opened[names])
+        others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
+        hint = f"Other tables in it are {some(others)}." if others and not file.part else ""
+    return Matrix(words(obs.index), words(var.index), values, obs if len(obs.columns) else None, (), hint)
+
+
+def _place(opened: Any, file: File, layers: list[str]) -> tuple[str, str]:
+    """Where the values are, and the names of their features."""
+    part = file.part or "X"
+    if part in layers:
+        return f"layers/{part}", "var"
+    if part == "raw" and "raw/X" in opened:
+        return "raw/X", "raw/var"
+    if part == "X" and "X" in opened:
+        return "X", "var"
+    known = [*(["X"] if "X" in opened else []), *layers, *(["raw"] if "raw/X" in opened else [])]
+    if not known:
+        raise DataError(f"{file.name} holds no table: neither X nor a layer.")
+    what = f"has no layer `{part}`" if file.part else "has no X"
+    raise DataError(
+        f"{file.name} {what}.{nearest(part, known)} Choose a table by {file.name}::NAME: there are {some(known)}."
+    )
+
+
+def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:
+    """Write X, with what is known of the samples in obs."""
+    anndata = package("anndata", EXTRA, "Writing an AnnData file")
+    import pandas as pd
+
+    def named(names: list[str]) -> Any:
+        return pd.DataFrame(index=pd.Index(names, dtype=object))
+
+    with pd.option_context("future.infer_string", False):  # anndata writes texts as objects only
+        obs = named(samples)
+        for name in () if about is None else about.columns:
+            column = about[name]
+            obs[name] = column.to_numpy(dtype=object) if pd.api.types.is_string_dtype(column) else column.to_numpy()
+        anndata.AnnData(X=values, obs=obs, var=named(features)).write_h5ad(path, compression="gzip")

@@ -1,0 +1,116 @@
+"""Matrix Market files (.mtx) with the lists of their rows and columns, such as the folders of 10x Genomics."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from plncli.errors import DataError, counted, some
+from plncli.files.content import File, read_bytes, unpack
+from plncli.files.formats.base import Matrix, no_part, reading
+from plncli.files.formats.tenx import told_kinds
+from plncli.files.sparse import CSR, csr
+
+MAGIC = b"%%MatrixMarket"
+MATRIX = r"\.mtx(\.(gz|bz2|xz|zst))?$"
+LIST = r"\.?_?{}\.(tsv|csv|txt)(\.(gz|bz2|xz|zst))?$"
+SAMPLES, FEATURES = r"(barcodes|cells|samples|obs)", r"(features|genes|var|otus|asvs|taxa)"
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file is called as a Matrix Market file is."""
+    return re.search(MATRIX, path.name) is not None
+
+
+def in_folder(folder: Path) -> Path:
+    """The one .mtx file of a folder; DataError where there is none, or several."""
+    found = sorted(file for file in folder.iterdir() if is_one(file))
+    if len(found) != 1:
+        what = f"{len(found)} of them ({some(file.name for file in found)})" if found else "none"
+        raise DataError(
+            f"{folder} is a folder. One with a single matrix.mtx or matrix.mtx.gz can be read, with its lists of "
+            f"barcodes and features, but it has {what}. Name the file."
+        )
+    return found[0]
+
+
+def lists(matrix: Path) -> tuple[Path, Path]:
+    """The lists of samples and of features beside a .mtx file; DataError where one is missing."""
+    stem = re.sub(MATRIX, "", matrix.name)
+    prefix = re.escape(re.sub(r"[._]?matrix$", "", stem))
+    found = []
+    for what, words in (("samples (such as barcodes.tsv)", SAMPLES), ("features (such as features.tsv)", FEATURES)):
+        pattern = f"{prefix}{LIST.format(words)}"
+        here = sorted(file for file in matrix.parent.iterdir() if re.fullmatch(pattern, file.name))
+        if not here:
+            raise DataError(
+                f"{matrix} has no list of its {what} beside it. A .mtx file holds numbers alone: put the lists of both "
+                "sides, a name a line, into its folder."
+            )
+        found.append(here[0])
+    return found[0], found[1]
+
+
+def read(file: File) -> Matrix:
+    """The matrix, features in its rows as 10x writes it, or samples where only that fits the lists."""
+    from scipy.io import mmread
+
+    no_part(file, "a Matrix Market file")
+    if file.beside is None:
+        raise DataError(f"{file.name} is a Matrix Market file, whose names stand in files beside it; give its path.")
+    samples, features = (_rows(path) for path in file.beside)
+    with reading(file, "a Matrix Market file"):
+        values = mmread(io.BytesIO(file.data), spmatrix=False)
+        if getattr(values, "dtype", None) is not None and values.dtype.kind == "c":
+            raise DataError(f"{file.name} holds complex numbers.")
+        values = csr(values)
+    n, p = len(samples), len(features)
+    cells_first = re.match(r"cells_x_", file.beside[0].name) is not None
+    if values.shape == (p, n) and not (n == p and cells_first):
+        values = csr(values.T)
+    elif values.shape != (n, p):
+        raise DataError(
+            f"{file.name} is {values.shape[0]} × {values.shape[1]}, but {file.beside[0].name} beside it names "
+            f"{counted(n, 'sample')} and {file.beside[1].name} {counted(p, 'feature')}. They do not belong together."
+        )
+    kinds = [row[2] for row in features if len(row) > 2]
+    notes = told_kinds(file.name, kinds) if len(kinds) == p else ()
+    return Matrix([row[0] for row in samples], [row[0] for row in features], values, None, notes)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The fields of each line of a list; its first is the name."""
+    data = unpack(read_bytes(str(path), "counts"), str(path))
+    try:
+        lines = str(data, "utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text.") from None
+    separator = "," if ".csv" in path.suffixes else "\t"
+    rows = [[field.strip().strip('"') for field in line.split(separator)] for line in lines if line.strip()]
+    nameless = [i for i, row in enumerate(rows, 1) if not row[0]]
+    if nameless:
+        raise DataError(f"{path} has {counted(len(nameless), 'line')} without a name: number {some(nameless)}.")
+    return rows
+
+
+def write(folder: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:  # noqa: ARG001
+    """Fill a folder as Cell Ranger 3 does: features in rows; there is no place for what is known of the samples."""
+    import numpy as np
+    from scipy.io import mmwrite
+
+    for name in (*samples, *features):
+        if re.search(r"[\t\r\n]", name):
+            raise DataError(f"The name `{name}` holds a tab or a line break, which lists beside a .mtx file cannot.")
+    whole = bool((np.floor(values.data) == values.data).all())
+    matrix = io.BytesIO()
+    mmwrite(matrix, values.T.tocoo().astype(np.int64 if whole else np.float64), precision=17)
+    contents = {
+        "matrix.mtx.gz": matrix.getvalue(),
+        "barcodes.tsv.gz": "".join(f"{name}\n" for name in samples).encode(),
+        "features.tsv.gz": "".join(f"{name}\t{name}\tGene Expression\n" for name in features).encode(),
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(gzip.compress(content, mtime=0))
