@@ -15,6 +15,7 @@ import plncli
 from plncli import console
 from plncli.cli import (
     compare,
+    convert,
     cv,
     diagnose,
     fit,
@@ -49,6 +50,7 @@ VERBS = (
     "diagnose",
     "simulate",
     "offsets",
+    "convert",
     "graph",
     "sample-data",
     "info",
@@ -100,6 +102,7 @@ app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("offsets")(offsets.offsets)
+app.command("convert")(convert.convert)
 app.add_typer(graph.app, name="graph")
 app.command("sample-data")(sample_data.sample_data)
 app.command("info")(info.info)

@@ -120,12 +120,10 @@ def _estimated(
 
     from plncli.files.depths import blocks_of, depths_of
     from plncli.files.inputs import count_cells
-    from plncli.files.sparse import dense
     from plncli.files.tables import read_table
 
     table = _read(path, named, say)
-    cells, missing = count_cells(table)
-    Y = dense(cells)
+    Y, missing = count_cells(table)
     blocks = blocks_of(read_table(blocks_file, "offset-blocks") if blocks_file else None, table.columns)
     columns: dict[str, Tensor] = {}
     for method in methods or OFFSET_METHODS:

@@ -84,6 +84,7 @@ NewMissing = Annotated[
         help="Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
     ),
 ]
+NewTranspose = Annotated[bool, typer.Option("--transpose", help="The table of counts has features in rows: turn it.")]
 NoSampleNames = Annotated[
     bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
 ]

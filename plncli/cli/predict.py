@@ -13,6 +13,7 @@ from plncli.cli.options import (
     NewExposure,
     NewMissing,
     NewOffsets,
+    NewTranspose,
     NoSampleNames,
     Overwrite,
     Quiet,
@@ -94,6 +95,7 @@ def predict(
     level: Level = None,
     wide: Wide = None,
     missing: NewMissing = "error",
+    transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
@@ -111,7 +113,7 @@ def predict(
     from plncli.files.runs import read_run
 
     suffix = check(out, overwrite, format)
-    sources = Sources(covariates, counts, given, exposure, offsets, missing, not no_sample_names)
+    sources = Sources(covariates, counts, given, exposure, offsets, missing, not no_sample_names, transpose)
     deliver(predicted(read_run(Path(run)), sources, Console(quiet), interval or [], level, wide), out, suffix, json)
     return 0
 

@@ -12,6 +12,7 @@ from plncli.cli.options import (
     NewExposure,
     NewMissing,
     NewOffsets,
+    NewTranspose,
     NoSampleNames,
     Overwrite,
     Quiet,
@@ -45,6 +46,7 @@ def transform(
     offsets: NewOffsets = None,
     remove_covariates: Remove = False,
     missing: NewMissing = "error",
+    transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
     out: TableFile = None,
     sd: Deviations = None,
@@ -65,7 +67,7 @@ def transform(
     sd_suffix = check(sd, overwrite, option="--sd") if sd else ""
     if out and sd and Path(out).resolve() == Path(sd).resolve():
         raise UsageError(f"--out and --sd are the same file, {out}.")
-    sources = Sources(covariates, counts, None, exposure, offsets, missing, not no_sample_names)
+    sources = Sources(covariates, counts, None, exposure, offsets, missing, not no_sample_names, transpose)
     mean, deviations = transformed(read_run(Path(run)), sources, Console(quiet), remove_covariates)
     if sd:
         write(deviations, sd, sd_suffix)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from plncli.errors import DataError, counted, nearest, some
+from plncli.files.sparse import CSR, dense
 from plncli.files.tables import Table, missing_cells, refuse
 from plncli.offsets import SizeFactors, estimate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
 
 
 class Blocks(NamedTuple):
@@ -59,14 +58,14 @@ def blocks_of(table: Table | None, responses: Sequence[str]) -> Blocks:
 
 def depths_of(
     counts: Table,
-    Y: np.ndarray,
+    Y: np.ndarray | CSR,
     K: np.ndarray | None,
     features: Sequence[str],
     method: str,
     scale: str,
     blocks: Blocks,
 ) -> Depths:
-    """Depths by a method from the counts Y (n×p) of a table, of `features`; K n×p marks those observed.
+    """Depths by a method from the counts Y (n×p, an array or sparse) of a table, of `features`; K marks those observed.
 
     DataError where undefined.
     """
@@ -76,31 +75,34 @@ def depths_of(
             f"{counts.name} has missing entries in {counted(len(which), 'sample')} ({some(which)}), so their depth "
             f"cannot be estimated. Leave them out with --missing drop, or give it by --exposure."
         )
-    tensor = torch.from_numpy(Y).double()
+    of = blocks.of
+    if method == "total" and not isinstance(Y, np.ndarray):  # sums are all it takes, and sparse counts stay so
+        Y, of = _sums(Y, blocks), torch.arange(len(blocks.names))
+    tensor = torch.from_numpy(dense(Y)).double()
     learnt, log_factors = estimate(
-        tensor,
-        method,
-        scale,
-        blocks=blocks.names,
-        block=blocks.of,
-        samples=counts.samples,
-        features=features,
+        tensor, method, scale, blocks=blocks.names, block=of, samples=counts.samples, features=features
     )
+    learnt = replace(learnt, block=blocks.of)
     offset = learnt.spread_out(log_factors).numpy()
     return Depths(learnt, offset, _told(learnt, log_factors, tensor, counts.samples))
+
+
+def _sums(Y: CSR, blocks: Blocks) -> np.ndarray:
+    """n×b sums of sparse counts over the features of each block."""
+    return np.stack([Y[:, (blocks.of == b).numpy()].sum(axis=1) for b in range(len(blocks.names))], 1)
 
 
 def _told(learnt: SizeFactors, log_factors: Tensor, Y: Tensor, samples: Sequence[str]) -> str:
     """What was estimated, in a sentence: the range of the depths in each block, and what they are held against."""
     parts = []
     for b, (name, reference) in enumerate(zip(learnt.blocks, learnt.references, strict=True)):
-        part, factors = Y[:, learnt.block == b], log_factors[:, b].exp()
+        factors = log_factors[:, b].exp()
         low, high = (samples[int(row)] for row in (factors.argmin(), factors.argmax()))
         where = f"in {name} " if name else ""
         against = {
             "css": lambda: f", counts up to the {float(reference[0]):.3g} quantile",  # noqa: B023 (called at once)
             "rle": lambda: f", by the {counted(int((reference > 0).sum()), 'feature')} of all samples",  # noqa: B023
-            "tmm": lambda: f", against {samples[int((part == reference).all(1).int().argmax())]}",  # noqa: B023
+            "tmm": lambda: f", against {samples[int((Y[:, learnt.block == b] == reference).all(1).int().argmax())]}",  # noqa: B023
         }.get(learnt.method, str)()
         parts.append(f"{where}{factors.min():.4g} ({low}) to {factors.max():.4g} ({high}){against}")
     return f"Depths estimated by {learnt.method}, on the scale of {learnt.scale}: {'; '.join(parts)}."

@@ -64,10 +64,18 @@ def _discard(partial: Path, made: Sequence[Path]) -> None:
 
 def whole_file(out: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all under its name."""
-    target = Path(os.path.realpath(out))
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with partial_file(out) as partial:
         write_file(partial, content)
+
+
+@contextmanager
+def partial_file(out: Path) -> Iterator[Path]:
+    """A hidden sibling to write, of the same suffix, which takes the name `out` once it is whole."""
+    target = Path(os.path.realpath(out))
+    partial = target.with_name(f".{os.getpid()}.partial.{target.name}")
+    try:
+        yield partial
+        _sync(partial)
         partial.replace(target)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -84,11 +92,11 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Make the entries of a folder durable, where the system can."""
+def _sync(path: Path) -> None:
+    """Make the content of a file, or the entries of a folder, durable, where the system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -24,7 +24,7 @@ from plncli.files.design import Design, expression, make_design, words_among_num
 from plncli.files.formula import Formula, left_side, parse
 from plncli.files.matching import Drop, Tables, check_orientation, join, turned, without_missing
 from plncli.files.selection import LISTS, choose_features, choose_samples, listed_features, read_list
-from plncli.files.sparse import CSR, Sparse, dense, tensor_of
+from plncli.files.sparse import CSR, Sparse, tensor_of
 from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse, refuse_where, table_of
 from plncli.offsets import SizeFactors, log_exposure, spread
 
@@ -406,7 +406,7 @@ def _estimated(tables: Tables, counts: Counts, config: FitConfig, blocks: Table 
     names = counts.every_feature
     found = depths_of(
         tables["counts"],
-        dense(counts.every),
+        counts.every,
         counts.every_K,
         names,
         config.offset_method,

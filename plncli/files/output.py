@@ -26,13 +26,18 @@ def check_file(out: Path, overwrite: bool, option: str = "--out") -> str:
     suffix = out.suffix.removeprefix(".").lower()
     if suffix not in FORMATS:
         raise UsageError(f"{option} {out} must end in one of .{', .'.join(FORMATS)}, for that tells its format.")
+    check_place(out, overwrite, option)
+    return suffix
+
+
+def check_place(out: Path, overwrite: bool, option: str = "--out") -> None:
+    """Refuse what is in the way of a file to be written."""
     if out.is_dir() or (out.exists() and not out.is_file()):  # also a device: /dev/null must stay what it is
         raise UsageError(f"{option} {out} is no file that could be replaced. Choose another {option}.")
     if out.exists() and not overwrite:
         raise UsageError(f"{option} {out} exists. Add --overwrite to replace it, or choose another {option}.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"{option} {out} cannot be written, since there is no folder {out.parent}.")
-    return suffix
 
 
 def number_column(values: Any) -> pa.Array:

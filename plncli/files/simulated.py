@@ -20,6 +20,7 @@ from plncli.files import output
 from plncli.files.again import read_again
 from plncli.files.artifacts import check_target
 from plncli.files.config import FitConfig, to_toml
+from plncli.files.content import split_part
 from plncli.files.design import Design, make_design
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.formula import parse
@@ -291,7 +292,7 @@ def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | No
     if new is None:
         inputs, config = read_again(run)
         data: Dataset | NewData = inputs.data
-        path: str | Table | None = config.covariates or config.counts
+        path: str | Table | None = config.covariates or split_part(config.counts or "")[0]
         named = config.sample_names
     else:
         data = load(run, new)

@@ -59,9 +59,19 @@ def write(path: Path, samples: list[str], features: list[str], values: CSR, abou
     def named(names: list[str]) -> Any:
         return pd.DataFrame(index=pd.Index(names, dtype=object))
 
-    with pd.option_context("future.infer_string", False):  # anndata writes texts as objects only
-        obs = named(samples)
-        for name in () if about is None else about.columns:
-            column = about[name]
-            obs[name] = column.to_numpy(dtype=object) if pd.api.types.is_string_dtype(column) else column.to_numpy()
-        anndata.AnnData(X=values, obs=obs, var=named(features)).write_h5ad(path, compression="gzip")
+    obs = named(samples)
+    for name in () if about is None else about.columns:
+        obs[str(name)] = _writable(about[name])
+    anndata.AnnData(X=values, obs=obs, var=named(features)).write_h5ad(path, compression="gzip")
+
+
+def _writable(column: Any) -> Any:
+    """A column as anndata writes it whatever the version of pandas: texts as categories that are objects."""
+    import pandas as pd
+
+    if not (isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column)):
+        return column.to_numpy()
+    made = pd.Categorical(column)
+    return pd.Categorical.from_codes(
+        made.codes, categories=pd.Index(made.categories.to_numpy(dtype=object), dtype=object)
+    )
