@@ -300,3 +300,25 @@ def test_a_gpu_gives_the_same_fit(cli: Cli, tmp_path: Path) -> None:
     found, wanted = summary(tmp_path / "cuda"), summary(tmp_path / "cpu")
     assert found["device"] == "cuda:0"
     assert found["elbo"] == pytest.approx(wanted["elbo"], abs=found["gap"] + wanted["gap"] + 1e-6)  # 1e-6: rounding
+
+
+def test_counts_that_were_hidden_are_foretold_better_than_by_the_means_of_features(cli: Cli, tmp_path: Path) -> None:
+    made = cli("simulate", "--n", "150", "--p", "12", "--depth", "600", "--correlation", "0.8", "--out", "made", "-q")
+    assert made.code == 0
+    whole = pd.read_csv(tmp_path / "made/counts.csv", index_col=0)
+    hidden = np.random.default_rng(1).random(whole.shape) < 0.1
+    whole.astype("Int64").mask(hidden).to_csv(tmp_path / "counts.csv")
+    given = ("--exposure", "made/exposure.csv", "--covariates", "made/covariates.csv", "--formula", "~ x")
+    ran = cli("fit", "pln", "--counts", "counts.csv", *given, "--missing", "keep", "--out", "run")
+    assert ran.code == 0 and f"{hidden.sum()} missing entries of counts.csv kept as unobserved" in ran.err
+    mean, sd = (pd.read_csv(tmp_path / f"run/latent_{name}.csv", index_col=0).to_numpy() for name in ("mean", "sd"))
+    exposure = pd.read_csv(tmp_path / "made/exposure.csv", index_col=0).to_numpy()
+    Y = whole.to_numpy(float)
+    known = np.where(hidden, 0.0, 1.0)
+    rate = (known * Y).sum(0) / (known * exposure).sum(0)
+
+    def deviance(expected: np.ndarray) -> float:
+        y, mu = Y[hidden], expected[hidden]
+        return float(2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / mu), 0.0) - y + mu).mean())
+
+    assert deviance(exposure * np.exp(mean + sd**2 / 2)) < 0.7 * deviance(exposure * rate)
