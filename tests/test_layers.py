@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "plncli"
 LAYERS = (
     ("errors", "arrays", "names"),
-    ("dataset", "offsets", "linalg", "likelihoods", "separation", "streaming", "distributions"),
+    ("dataset", "depths", "linalg", "likelihoods", "separation", "streaming", "distributions"),
     ("optim", "models"),
     (
         "criteria",

@@ -145,11 +145,11 @@ def _against(run: str, path: str, named: bool, say: Console) -> tuple[tuple[str,
     """Samples, and their log depths against the samples of a fit."""
     import torch
 
+    from plncli.depths import SizeFactors
     from plncli.files.inputs import count_cells, match_features
     from plncli.files.matching import Tables
     from plncli.files.runs import read_run
     from plncli.files.tables import refuse
-    from plncli.offsets import SizeFactors
 
     fitted = read_run(Path(run))
     learnt = fitted.design.get("size_factors")

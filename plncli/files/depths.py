@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from plncli.depths import SizeFactors, estimate
 from plncli.errors import DataError, counted, nearest, some
 from plncli.files.tables import Table, missing_cells, refuse
-from plncli.offsets import SizeFactors, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

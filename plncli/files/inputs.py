@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
+from plncli.depths import SizeFactors, log_exposure, spread
 from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
 from plncli.files.depths import blocks_of, depths_of
@@ -21,7 +22,6 @@ from plncli.files.design import Design, expression, make_design, words_among_num
 from plncli.files.formula import Formula, left_side, parse
 from plncli.files.matching import Drop, Tables, check_orientation, join, without_missing
 from plncli.files.tables import Table, frame, numbers, read_table, refuse
-from plncli.offsets import SizeFactors, log_exposure, spread
 
 if TYPE_CHECKING:
     import numpy as np
