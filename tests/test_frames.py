@@ -19,7 +19,8 @@ from plncli import Dataset, FitResult, PlncliError, fit, load
 from plncli.files.config import OUTPUT as OUTPUT_PANEL
 from plncli.files.config import settings
 from plncli.files.tables import table_of
-from plncli.frames import DATA, OUTPUT, _spoken
+from plncli.frames.data import DATA, OUTPUT
+from plncli.frames.words import spoken
 
 Cli = Callable[..., Any]
 BOTH = ("--interval", "confidence", "--interval", "prediction", "--level", "0.9")
@@ -337,7 +338,7 @@ def test_refusals_of_verbs_too(result: FitResult, tables: dict[str, pd.DataFrame
 
 
 @pytest.mark.parametrize(
-    ("said", "spoken"),
+    ("said", "words"),
     [
         ("Use --missing drop to leave these out.", 'Use `missing="drop"` to leave these out.'),
         ("Give --exposure FILE, or `offset(log(column))`.", "Give `exposure`, or `offset(log(column))`."),
@@ -347,8 +348,8 @@ def test_refusals_of_verbs_too(result: FitResult, tables: dict[str, pd.DataFrame
         ("use `plncli fit linear`.", 'use `fit("linear", ...)`.'),
     ],
 )
-def test_sentences_name_arguments(said: str, spoken: str) -> None:
-    assert _spoken(said) == spoken
+def test_sentences_name_arguments(said: str, words: str) -> None:
+    assert spoken(said) == words
 
 
 # --- tables ---

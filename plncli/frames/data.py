@@ -1,0 +1,133 @@
+"""Data frames as tables, and tables as data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from plncli.errors import DataError, UsageError, nearest, some
+from plncli.files import config as configuration
+from plncli.files.config import FRAME, FitConfig
+from plncli.files.newdata import Sources
+from plncli.files.tables import Table, table_of
+from plncli.frames.words import speaking
+from plncli.names import MODEL_NAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Frame = Any
+"""A pandas DataFrame or Series, or None for no table."""
+
+TABLES = ("counts", "response", "covariates", "offsets", "exposure", "weights", "cluster")
+COLUMNS = ("weights", "cluster")  # tables that may be columns of the covariates
+DATA = (*TABLES, "formula", "missing", "all_zero")
+"""Settings of the command line that belong to the data."""
+OUTPUT = ("out", "overwrite", "format", "latent", "allow_unconverged", "sample_names")
+"""Settings of the command line that Python has elsewhere, or not."""
+
+
+class Dataset:
+    """Tables to fit models to, and how: pandas data frames of a row a sample, matched by their indices."""
+
+    @speaking
+    def __init__(
+        self,
+        *,
+        counts: Frame = None,
+        response: Frame = None,
+        covariates: Frame = None,
+        formula: str | None = None,
+        exposure: Frame = None,
+        offsets: Frame = None,
+        weights: Frame | str = None,
+        cluster: Frame | str = None,
+        missing: str = "error",
+        all_zero: str = "error",
+    ) -> None:
+        """Named as the options of `plncli fit`, and with their meaning.
+
+        counts: for pln; response: for logistic and linear, or name a column of the covariates left of `~`. exposure,
+        offsets: a Series for all features, or a column for each. weights, cluster: a Series, or the name of a column of
+        the covariates. Levels of factors are sorted, whatever the order of a categorical. DataError: what is no table.
+        """
+        frames = {name: value for name, value in locals().items() if name in TABLES and value is not None}
+        self.tables: Mapping[str, Table] = {
+            name: table_of(value, name) for name, value in frames.items() if not isinstance(value, str)
+        }
+        named = {name: value for name, value in frames.items() if isinstance(value, str)}
+        known = self.tables["covariates"].columns if "covariates" in self.tables else ()
+        for name, column in named.items():
+            if name not in COLUMNS or column not in known:
+                what = "no column of `covariates`" if name in COLUMNS else "no data frame"
+                raise DataError(f"`{name}` is the text `{column}`, which is {what}.{nearest(column, known)}")
+        settings = {"formula": formula, "missing": missing, "all_zero": all_zero}
+        chosen = {name: value for name, value in settings.items() if value not in (None, "error")}
+        self.settings: Mapping[str, str] = dict.fromkeys(self.tables, FRAME) | named | chosen
+
+    def __repr__(self) -> str:
+        """Its tables with their sizes, and its settings."""
+        sizes = [f"{name}: {len(table.samples)} × {len(table.columns)}" for name, table in self.tables.items()]
+        told = [f"{name}={value!r}" for name, value in self.settings.items() if name not in self.tables]
+        return f"Dataset({', '.join([*sizes, *told])})"
+
+
+def configured(model: str, data: Dataset, settings: Mapping[str, Any]) -> FitConfig:
+    """The configuration of the command that would fit this; UsageError for settings that it does not know."""
+    if model not in MODEL_NAMES:
+        raise UsageError(
+            f"There is no model {model!r}; there are {some(MODEL_NAMES)}.{nearest(str(model), MODEL_NAMES)}"
+        )
+    if not isinstance(data, Dataset):
+        raise UsageError(f"The data must be a Dataset, but are a {type(data).__name__}: Dataset(counts=...).")
+    known, everywhere = configuration.settings(model), configuration.settings()
+    offered = [name for name in known if name not in (*OUTPUT, *DATA)]
+    for name in settings:
+        if name in DATA:
+            raise UsageError(f"`{name}` belongs to the data: Dataset({name}=...).")
+        if name not in offered:
+            applies = (
+                f"is not for {model} fits" if name in everywhere and name not in OUTPUT else "is no setting of fit"
+            )
+            raise UsageError(f"`{name}` {applies}.{nearest(name, offered)}")
+    for name in data.settings:
+        if name not in known:
+            raise UsageError(f"The data have `{name}`, which is not for {model} fits.")
+    if model == "pln" and "counts" not in data.tables:
+        raise UsageError("A pln fit needs counts: Dataset(counts=...).")
+    if model != "pln" and not ({"response", "covariates"} & set(data.tables)):
+        raise UsageError(
+            f"A {model} fit needs a response: Dataset(response=...), or covariates and a formula with a column of "
+            "theirs left of `~`."
+        )
+    flags = {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
+    return configuration.resolve(model, {**data.settings, **flags}, None, {})
+
+
+def sources(covariates: Frame, counts: Frame, given: Frame, exposure: Any, offsets: Any, missing: str) -> Sources:
+    """Where new samples are, tables and numbers as the command line takes them."""
+    frames = {"covariates": covariates, "counts": counts, "given": given, "exposure": exposure, "offsets": offsets}
+    known: dict[str, Any] = {
+        name: repr(float(value)) if isinstance(value, Real) else table_of(value, name)
+        for name, value in frames.items()
+        if value is not None
+    }
+    return Sources(**known, missing=missing)
+
+
+def listed(names: str | Sequence[str]) -> list[str]:
+    """One name, or several, as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns by name."""
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns))
+
+
+def by_sample(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns by name, the names of the samples being the index."""
+    return frame(columns).set_index("sample")
