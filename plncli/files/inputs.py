@@ -226,7 +226,7 @@ def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
             continue
         tables[option] = read_table(path, option, sample_names=config.sample_names)
     if config.offset_blocks:
-        tables["offset-blocks"] = read_table(config.offset_blocks, "offset-blocks")
+        tables["offset-blocks"] = given.get("offset_blocks") or read_table(config.offset_blocks, "offset-blocks")
     return tables
 
 
