@@ -214,7 +214,7 @@ def cv(asked: Asked, *, out: str | None, overwrite: bool, json: bool, quiet: boo
     compared = validated(asked, say)
     if out is not None:
         write(columns(compared), out, suffix)
-    console.out(to_json(content(compared)) if json else "\n".join(lines(compared)))
+    console.out(to_json(_content(compared)) if json else "\n".join(lines(compared)))
     say.note(f"note: {_meaning(asked)}")
     report(say, compared, "--json")
     return 4 if compared.unconverged and not asked.config.allow_unconverged else 0
@@ -343,12 +343,9 @@ def lines(compared: Compared) -> list[str]:
     return aligned(rows, left=len(labels[0]))
 
 
-def content(compared: Compared) -> dict[str, Any]:
-    """All that was found, for machines."""
-    from plncli.files.output import records
-
-    asked = compared.asked
-    candidates = []
+def candidates(compared: Compared) -> list[dict[str, Any]]:
+    """The standings, for machines: a row a candidate."""
+    asked, rows = compared.asked, []
     for number, (label, standing) in enumerate(zip(_labels(compared), compared.validated.standings, strict=True)):
         numbers = {
             "n_parameters": standing.n_parameters,
@@ -363,14 +360,22 @@ def content(compared: Compared) -> dict[str, Any]:
             "unconverged": standing.unconverged,
         }
         marks = {"null": number == compared.null, "best": standing.best, "one_se": standing.simplest}
-        candidates.append(label | numbers | marks)
+        rows.append(label | numbers | marks)
+    return rows
+
+
+def _content(compared: Compared) -> dict[str, Any]:
+    """All that was found, for machines."""
+    from plncli.files.output import records
+
+    asked = compared.asked
     return {
         "model": asked.config.model,
         "held_out": "samples" if asked.share is None else "entries",
         "share": asked.share,
         "folds": asked.folds,
         "seed": asked.config.seed,
-        "candidates": candidates,
+        "candidates": candidates(compared),
         "by_fold": records(columns(compared)),
         "left_out": compared.validated.left_out,
     }

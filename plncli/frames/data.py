@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from numbers import Real
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, UsageError, nearest, some
@@ -73,24 +73,19 @@ class Dataset:
         return f"Dataset({', '.join([*sizes, *told])})"
 
 
-def configured(model: str, data: Dataset, settings: Mapping[str, Any]) -> FitConfig:
-    """The configuration of the command that would fit this; UsageError for settings that it does not know."""
+def check_model(model: str) -> None:
+    """UsageError for a name of no model."""
     if model not in MODEL_NAMES:
         raise UsageError(
             f"There is no model {model!r}; there are {some(MODEL_NAMES)}.{nearest(str(model), MODEL_NAMES)}"
         )
+
+
+def check_data(model: str, data: Dataset) -> None:
+    """UsageError for data that a model cannot be fitted to."""
     if not isinstance(data, Dataset):
         raise UsageError(f"The data must be a Dataset, but are a {type(data).__name__}: Dataset(counts=...).")
-    known, everywhere = configuration.settings(model), configuration.settings()
-    offered = [name for name in known if name not in (*OUTPUT, *DATA)]
-    for name in settings:
-        if name in DATA:
-            raise UsageError(f"`{name}` belongs to the data: Dataset({name}=...).")
-        if name not in offered:
-            applies = (
-                f"is not for {model} fits" if name in everywhere and name not in OUTPUT else "is no setting of fit"
-            )
-            raise UsageError(f"`{name}` {applies}.{nearest(name, offered)}")
+    known = configuration.settings(model)
     for name in data.settings:
         if name not in known:
             raise UsageError(f"The data have `{name}`, which is not for {model} fits.")
@@ -101,6 +96,23 @@ def configured(model: str, data: Dataset, settings: Mapping[str, Any]) -> FitCon
             f"A {model} fit needs a response: Dataset(response=...), or covariates and a formula with a column of "
             "theirs left of `~`."
         )
+
+
+def configured(
+    verb: str, model: str, data: Dataset, settings: Mapping[str, Any], offered: Collection[str]
+) -> FitConfig:
+    """The configuration of the command that would do this; UsageError for settings other than those `offered`."""
+    check_model(model)
+    check_data(model, data)
+    known, everywhere = configuration.settings(model), configuration.settings()
+    names = [name for name in known if name in offered and name not in (*OUTPUT, *DATA)]
+    for name in settings:
+        if name in DATA:
+            raise UsageError(f"`{name}` belongs to the data: Dataset({name}=...).")
+        if name not in names:
+            foreign = name in everywhere and name in offered and name not in OUTPUT
+            applies = f"is not for {model} fits" if foreign else f"is no setting of {verb}"
+            raise UsageError(f"`{name}` {applies}.{nearest(name, names)}")
     flags = {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}
     return configuration.resolve(model, {**data.settings, **flags}, None, {})
 
@@ -116,18 +128,50 @@ def sources(covariates: Frame, counts: Frame, given: Frame, exposure: Any, offse
     return Sources(**known, missing=missing)
 
 
+def tables_of(**frames: Frame) -> dict[str, Table]:
+    """The tables of settings that are data frames, by name."""
+    return {name: table_of(value, name) for name, value in frames.items() if value is not None}
+
+
+def one_of(name: str, value: object, known: Sequence[str]) -> None:
+    """UsageError for a value of an argument that is none of those known; None stands for its default."""
+    if value is not None and value not in known:
+        raise UsageError(f"`{name}` is `{value}`, but must be one of {', '.join(known)}.{nearest(str(value), known)}")
+
+
+def whole(name: str, value: Any) -> int:
+    """The value of an argument that counts; UsageError for what is no whole number of 0 or more."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise UsageError(f"`{name}` must be a whole number of 0 or more, not {value!r}.")
+    return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """The value of an argument that measures; UsageError for what is no number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise UsageError(f"`{name}` must be a number, not {value!r}.")
+    return float(value)
+
+
 def listed(names: str | Sequence[str]) -> list[str]:
     """One name, or several, as a list."""
     return [names] if isinstance(names, str) else list(names)
 
 
-def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns by name."""
+def frame(content: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
+    """Columns by name, or a list of rows."""
     import pandas as pd
 
-    return pd.DataFrame(dict(columns))
+    return pd.DataFrame(content if isinstance(content, list) else dict(content))
 
 
 def by_sample(columns: Mapping[str, Any]) -> pd.DataFrame:
     """Columns by name, the names of the samples being the index."""
     return frame(columns).set_index("sample")
+
+
+def labelled(values: Any, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """A matrix with the names of its rows and columns."""
+    import pandas as pd
+
+    return pd.DataFrame(values, index=pd.Index(rows, name="sample"), columns=list(columns))

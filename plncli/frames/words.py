@@ -43,6 +43,8 @@ def spoken(text: str) -> str:
     """A sentence of the command line with arguments in place of options: `--missing drop` is `missing="drop"`."""
     text = re.sub(r"`plncli fit (\w+)`", r'`fit("\1", ...)`', text)
     text = text.replace("The first column of each must hold", "The index of each must hold")
+    text = text.replace("as config.toml says", "as `dataset` says")
+    text = re.sub(r"`plncli offsets --from .*? --out FILE`", "its `offsets(counts)`", text)
     text = re.sub(rf"^{THIS}", THIS.capitalize(), text)
     return re.sub(r"`[^`]*`|--([a-z][a-z-]*)(?: ([\w.-]*\w))?", _argument, text)
 
