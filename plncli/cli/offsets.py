@@ -14,6 +14,7 @@ from plncli.errors import DataError, UsageError, nearest
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from plncli.files.runs import Run
@@ -132,15 +133,14 @@ def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block:
     import torch
 
     from plncli.files.depths import blocks_of, depths_of
-    from plncli.files.inputs import count_cells
 
     _report(say, table)
-    Y, missing = count_cells(table)
+    Y = _complete(table)
     blocks = blocks_of(by_block, table.columns)
     log_depths: dict[str, Tensor] = {}
     for method in methods or OFFSET_METHODS:
         try:
-            found = depths_of(table, Y, None if missing is None else ~missing, method, scale, blocks)
+            found = depths_of(table, Y, None, method, scale, blocks)
         except DataError as error:
             if methods or method == OFFSET_METHODS[0]:  # where total is not defined, none is
                 raise
@@ -158,9 +158,8 @@ def against(run: Run, table: Table, say: Console) -> Found:
     import torch
 
     from plncli.depths import SizeFactors
-    from plncli.files.inputs import count_cells, match_features
+    from plncli.files.inputs import match_features
     from plncli.files.matching import Tables
-    from plncli.files.tables import refuse
 
     learnt = run.design.get("size_factors")
     if learnt is None:
@@ -172,12 +171,20 @@ def against(run: Run, table: Table, say: Console) -> Found:
     table, tables = match_features(table, run.responses, Tables({"counts": table}, "counts"))
     for note in tables.notes:
         say.note(f"note: {note}")
-    Y, missing = count_cells(table)
-    refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
-    log_factors = factors.log_factors(torch.from_numpy(Y), table.samples)
+    log_factors = factors.log_factors(torch.from_numpy(_complete(table)), table.samples)
     if len(factors.blocks) == 1:
         return Found(table.samples, {factors.method: log_factors[:, 0]})
     return Found(table.samples, dict(zip(run.responses, factors.spread_out(log_factors).T, strict=True)))
+
+
+def _complete(table: Table) -> np.ndarray:
+    """Counts (n×p), none of which may be missing."""
+    from plncli.files.inputs import count_cells
+    from plncli.files.tables import refuse
+
+    Y, missing = count_cells(table)
+    refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
+    return Y
 
 
 def _report(say: Console, table: Table) -> None:

@@ -268,7 +268,7 @@ class FitResult:
         DataError: files that have changed, or data that are not those of the fit, and in what.
         """
         diagnosing.check_draws(whole("draws", draws))
-        origin = self._origin("Give its data, as `data`") if data is None else self._given(data)
+        origin = self._origin("Give its tables as `data`") if data is None else self._given(data)
         say = Sayings()
         found = diagnosing.diagnosed(self.run, origin.data, int(draws), whole("seed", seed), say)
         for sentence in diagnosing.warnings(found.facts):

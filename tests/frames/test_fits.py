@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,43 +22,14 @@ from plncli.frames.data import DATA, OUTPUT
 from plncli.frames.words import spoken
 
 Cli = Callable[..., Any]
-BOTH = ("--interval", "confidence", "--interval", "prediction", "--level", "0.9")
-EQUAL: dict[str, Any] = {"check_dtype": False, "check_names": False, "rtol": 1e-10, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 def read(path: Path, **more: Any) -> pd.DataFrame:
     return pd.read_csv(path, **more)
 
 
-@pytest.fixture
-def tables(tmp_path: Path, oaks: Any) -> dict[str, pd.DataFrame]:
-    """The oaks with eight features, as frames and as files of the same content, rows in different orders."""
-    frames = {name: read(getattr(oaks, name), index_col=0) for name in ("counts", "covariates", "exposure")}
-    kept = frames["counts"].sum().nlargest(8).index
-    frames |= {name: frames[name][kept] for name in ("counts", "exposure")}
-    frames["covariates"] = frames["covariates"].iloc[::-1]
-    for name, frame in frames.items():
-        frame.to_csv(tmp_path / f"{name}.csv")
-    return frames
-
-
-@pytest.fixture
-def result(tables: dict[str, pd.DataFrame]) -> FitResult:
-    return fit("pln", Dataset(**tables, formula="~ tree"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, tables: Any, cli: Cli) -> Path:
-    flags = [part for name in tables for part in (f"--{name}", f"{name}.csv")]
-    assert cli("fit", "pln", *flags, "--formula", "~ tree", "--out", "run").code == 0
-    return tmp_path / "run"
+BOTH = ("--interval", "confidence", "--interval", "prediction", "--level", "0.9")
+EQUAL: dict[str, Any] = {"check_dtype": False, "check_names": False, "rtol": 1e-10, "atol": 1e-10}
 
 
 # --- the same as the command ---
@@ -407,11 +377,13 @@ def test_every_setting_of_the_command_is_somewhere() -> None:
 
 
 def test_the_package_says_what_it_offers() -> None:
-    assert plncli.__all__ == ["Dataset", "FitResult", "PlncliError", "__version__", "fit", "load"]
+    verbs = ["cv", "fit", "load", "offsets", "simulate"]
+    assert plncli.__all__ == ["Dataset", "FitResult", "PlncliError", "__version__", *verbs]
+    assert all(callable(getattr(plncli, verb)) for verb in verbs)  # and no module of the same name
 
 
 def test_the_code_of_the_readme_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = readme.split("## From Python\n")[1].split("\n## ")[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
     assert cli("sample-data", "oaks", "--out", "oaks").code == 0
