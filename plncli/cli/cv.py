@@ -183,8 +183,9 @@ def asked(
     entries: float | None,
 ) -> Asked:
     """What is to be compared; resolved: the configuration with a formula and a covariance, None for what it says."""
-    structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in covariances or (None,)))
-    configs = tuple(_config(resolved(text, structures[0]), structures) for text in dict.fromkeys(formulas or (None,)))
+    names = covariances or (None,)
+    structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in names))
+    configs = tuple(_config(resolved(text, names[0]), structures) for text in dict.fromkeys(formulas or (None,)))
     if folds < 2:
         raise UsageError(f"--folds must be 2 or more, not {folds}.")
     if entries is not None and not 0.0 < entries < 1.0:

@@ -62,10 +62,10 @@ def given_again(run: Run, tables: Mapping[str, Table], chosen: Mapping[str, Any]
     known = settings(run.model)
     kept = {name: value for name, value in run.settings.items() if name in known and not known[name][1].path}
     kept |= {"covariance": "full", "se": "auto"}  # which say nothing of the data, but ask for tables
-    if {"offsets", "exposure"} & set(chosen):
-        kept.pop("offset_method", None)
     learnt = run.design.get("size_factors")
-    if learnt and len(learnt["blocks"]) > 1:
+    if {"offsets", "exposure"} & set(chosen):
+        kept.pop("offset_method", None)  # the offsets then differ, which is said
+    elif learnt and len(learnt["blocks"]) > 1:
         kept["offset_blocks"] = FRAME
         tables = {**tables, "offset_blocks": _blocks(run, learnt)}
     return _origin(run, FitConfig(run.model, **kept | dict(chosen)), tables)
