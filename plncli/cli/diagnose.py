@@ -55,6 +55,7 @@ def diagnose(
     offsets: Annotated[str | None, _moved("--offsets")] = None,
     weights: Annotated[str | None, _moved("--weights")] = None,
     cluster: Annotated[str | None, _moved("--cluster")] = None,
+    offset_blocks: Annotated[str | None, _moved("--offset-blocks")] = None,
     precision: Annotated[str | None, _moved("--precision")] = None,
     draws: Draws = 1000,
     seed: Seed = 0,
@@ -93,6 +94,7 @@ def diagnose(
         "offsets": offsets,
         "weights": weights,
         "cluster": cluster,
+        "offset_blocks": offset_blocks,
         "precision": precision,
     }
     given = {name: path for name, path in moved.items() if path is not None}
@@ -126,8 +128,7 @@ def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> D
     runtime.use_threads(data.n, data.p, data.d, "auto")
     if run.settings.get("covariance") in ("full", "fixed") and data.n * data.p**2 * draws > LONG:
         say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
-    with runtime.memory_guard():
-        return diagnosis.diagnose(run, data, draws, torch.Generator().manual_seed(seed))
+    return diagnosis.diagnose(run, data, draws, torch.Generator().manual_seed(seed))
 
 
 def warnings(facts: Mapping[str, Any]) -> Iterator[str]:

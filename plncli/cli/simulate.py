@@ -132,6 +132,7 @@ def simulate(
     _check(model, run, given, format, covariates=covariates, exposure=exposure)
 
     from plncli.files import simulated
+    from plncli.files.again import read_again
     from plncli.files.artifacts import check_target
     from plncli.files.newdata import Sources
     from plncli.files.output import to_json
@@ -143,7 +144,7 @@ def simulate(
             made = invented(model or "pln", n, given, seed)
         else:
             new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
-            made = resampled(_read(run, model), n, new, seed)
+            made = resampled(_read(run, model), n, new, seed, read_again)
         simulated.write(Path(out), made, format, latent=not no_latent, overwrite=overwrite)
     _report(Console(quiet), made, Path(out))
     if json:
@@ -159,14 +160,11 @@ def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sig
     return _drawn(lambda generator: simulated.invent(recipe, generator, sigma), seed)
 
 
-def resampled(
-    run: Run, n: int | None, new: Sources | None, seed: int, own: Callable[[Run], Origin] | None = None
-) -> Outcome:
+def resampled(run: Run, n: int | None, new: Sources | None, seed: int, own: Callable[[Run], Origin]) -> Outcome:
     """Tables with the parameters of a run: see `simulated.resample`."""
     from plncli.files import simulated
-    from plncli.files.again import read_again
 
-    return _drawn(lambda generator: simulated.resample(run, generator, n=n, new=new, own=own or read_again), seed)
+    return _drawn(lambda generator: simulated.resample(run, generator, n=n, new=new, own=own), seed)
 
 
 def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
@@ -178,8 +176,7 @@ def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
 
     torch.set_num_threads(1)  # how a product is split over threads changes its last digits
     generator = torch.Generator().manual_seed(seed)
-    with runtime.memory_guard():
-        return simulated.draw(truth(generator), generator, {"seed": seed, "versions": runtime.versions()})
+    return simulated.draw(truth(generator), generator, {"seed": seed, "versions": runtime.versions()})
 
 
 def _check(model: str | None, run: str | None, given: dict[str, Any], format: str, **of_run: str | None) -> None:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.files import output
-from plncli.files.again import Origin, read_again
+from plncli.files.again import Origin
 from plncli.files.artifacts import check_target
 from plncli.files.config import FitConfig, to_toml
 from plncli.files.design import Design, make_design
@@ -281,7 +281,7 @@ def _covariates(
 
 
 def resample(
-    run: Run, generator: Generator, *, n: int | None, new: Sources | None, own: Callable[[Run], Origin] = read_again
+    run: Run, generator: Generator, *, n: int | None, new: Sources | None, own: Callable[[Run], Origin]
 ) -> Truth:
     """The parameters of a run, for its own samples, for n of them drawn with replacement, or for new ones.
 

@@ -1,4 +1,4 @@
-"""Data frames as tables, and tables as data frames."""
+"""Data frames as the tables and settings of the command line, and what comes back as data frames."""
 
 from __future__ import annotations
 

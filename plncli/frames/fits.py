@@ -47,7 +47,6 @@ from plncli.frames.data import (
 from plncli.frames.simulation import Simulation, noted, simulation
 from plncli.frames.words import THIS, Sayings, speaking, tell
 from plncli.results import AXES
-from plncli.runtime import memory_guard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +74,8 @@ def fit(
     config = configured("fit", model, data, settings | dict.fromkeys(extra, FRAME), configuration.settings())
     given = {**data.tables, **extra}
     say = Sayings()
-    with memory_guard():
-        earlier = None if init is None else init.run
-        outcome = fitting.fitted(config, say, Cancellation(), "plncli.fit", given=given, earlier=earlier)
+    earlier = None if init is None else init.run
+    outcome = fitting.fitted(config, say, Cancellation(), "plncli.fit", given=given, earlier=earlier)
     assert outcome is not None
     tell(say)
     return FitResult(

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from plncli.console import Console
 from plncli.errors import PlncliError
 from plncli.files import config as configuration
-from plncli.runtime import left_as_it_was
+from plncli.runtime import left_as_it_was, memory_guard
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,12 +68,12 @@ def _argument(found: re.Match[str]) -> str:
 
 
 def speaking(verb: Callable[P, R]) -> Callable[P, R]:
-    """Errors in Python's words, without the way they took; torch left as it was."""
+    """Errors in Python's words, without the way they took, running out of memory among them; torch left as it was."""
 
     @wraps(verb)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with left_as_it_was():
+            with left_as_it_was(), memory_guard():
                 return verb(*args, **kwargs)
         except PlncliError as error:
             raise type(error)(spoken(str(error))) from None
