@@ -1,6 +1,6 @@
 """Poisson log-normal, logistic and linear models, fitted on torch.
 
-From Python: `from plncli import Dataset, fit`; data frames in, and a `FitResult` out that has the other verbs.
+From Python: `from plncli import Dataset, fit`; data frames in, and a `FitResult` out that has the verbs of a fit.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import PlncliError
 
 if TYPE_CHECKING:
-    from plncli.frames import Dataset, FitResult, fit, load
+    from plncli.frames import Dataset, FitResult, cv, fit, load, offsets, simulate
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "FitResult", "PlncliError", "__version__", "fit", "load"]
+__all__ = ["Dataset", "FitResult", "PlncliError", "__version__", "cv", "fit", "load", "offsets", "simulate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,7 @@ from plncli.names import COVARIANCES, MODEL_NAMES
 if TYPE_CHECKING:
     from plncli.crossvalidation import Candidate, Validated
     from plncli.files.inputs import Inputs
+    from plncli.files.tables import Table
     from plncli.runtime import Runtime
 
 app = verb("Compare models by what they foretell of held-out samples or counts.")
@@ -168,19 +169,30 @@ def _command(model: str) -> Callable[..., int]:
             structure = {"covariance": covariance} if "covariance" in OPTIONS[model] else {}
             return configuration.resolve(model, flags | given | structure, config, os.environ)
 
-        structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in covariance or (None,)))
-        texts = dict.fromkeys(formula or (None,))
-        configs = tuple(_config(resolved(text, structures[0]), structures) for text in texts)
-        if folds is not None and folds < 2:
-            raise UsageError(f"--folds must be 2 or more, not {folds}.")
-        if entries is not None and not 0.0 < entries < 1.0:
-            raise UsageError(f"--entries must be a share between 0 and 1, not {entries:g}.")
-        if entries is not None and configs[0].cluster:
-            raise UsageError("--cluster keeps samples together, but --entries holds out counts; leave one of them out.")
-        return cv(Asked(configs, structures, folds or FOLDS, entries), **switches)
+        return cv(asked(resolved, formula, covariance, FOLDS if folds is None else folds, entries), **switches)
 
     command.__doc__ = HELP[model]
     return with_settings(command, model, OPTIONS[model], TAKEN)
+
+
+def asked(
+    resolved: Callable[[str | None, str | None], FitConfig],
+    formulas: Sequence[str] | None,
+    covariances: Sequence[str] | None,
+    folds: int,
+    entries: float | None,
+) -> Asked:
+    """What is to be compared; resolved: the configuration with a formula and a covariance, None for what it says."""
+    names = covariances or (None,)
+    structures = tuple(dict.fromkeys(resolved(None, name).covariance for name in names))
+    configs = tuple(_config(resolved(text, names[0]), structures) for text in dict.fromkeys(formulas or (None,)))
+    if folds < 2:
+        raise UsageError(f"--folds must be 2 or more, not {folds}.")
+    if entries is not None and not 0.0 < entries < 1.0:
+        raise UsageError(f"--entries must be a share between 0 and 1, not {entries:g}.")
+    if entries is not None and configs[0].cluster:
+        raise UsageError("--cluster keeps samples together, but --entries holds out counts; leave one of them out.")
+    return Asked(configs, structures, folds, entries)
 
 
 def _config(config: FitConfig, covariances: Sequence[str]) -> FitConfig:
@@ -195,18 +207,45 @@ for _model in MODEL_NAMES:
 
 def cv(asked: Asked, *, out: str | None, overwrite: bool, json: bool, quiet: bool, no_progress: bool) -> int:
     """Read, hold out, fit, score, report; the exit code says whether all fits converged."""
-    suffix, say, config = check(out, overwrite), Console(quiet, progress=not no_progress), asked.config
+    suffix, say = check(out, overwrite), Console(quiet, progress=not no_progress)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
+    from plncli.files.output import to_json
+
+    compared = validated(asked, say)
+    if out is not None:
+        write(columns(compared), out, suffix)
+    console.out(to_json(_content(compared)) if json else "\n".join(lines(compared)))
+    say.note(f"note: {_meaning(asked)}")
+    report(say, compared, "--json")
+    return 4 if compared.unconverged and not asked.config.allow_unconverged else 0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found of what was asked; null: which of the candidates is the null model."""
+
+    asked: Asked
+    validated: Validated
+    null: int
+
+    @property
+    def unconverged(self) -> int:
+        """Number of fits that did not converge."""
+        return sum(standing.unconverged for standing in self.validated.standings)
+
+
+def validated(asked: Asked, say: Console, given: Mapping[str, Table] | None = None) -> Compared:
+    """Read, hold out, fit and score; given: see `inputs.load`."""
     from plncli import crossvalidation, optim, runtime
     from plncli.files import inputs
-    from plncli.files.output import to_json
     from plncli.optim.base import StopRule
 
+    config = asked.config
     optimizer = optim.build(config.optimizer, config.learning_rate)
     where = runtime.start(config.device, config.dtype, config.seed)
     with runtime.memory_guard():
-        read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype)
+        read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
         for note in dict.fromkeys(note for one in read for note in one.notes):
             say.note(f"note: {note}")
         candidates, null = _candidates(asked, read)
@@ -220,10 +259,7 @@ def cv(asked: Asked, *, out: str | None, overwrite: bool, json: bool, quiet: boo
         counting = say.counting("cross-validation")
         found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting)
     say.clear()
-    if out is not None:
-        write(_columns(asked, found), out, suffix)
-    console.out(to_json(_content(asked, found, null)) if json else "\n".join(_lines(asked, found, null)))
-    return _report(say, asked, found)
+    return Compared(asked, found, null)
 
 
 def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], int]:
@@ -272,27 +308,27 @@ def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime)
 # What is said of it
 
 
-def _labels(found: Validated) -> list[dict[str, str]]:
+def _labels(compared: Compared) -> list[dict[str, str]]:
     """Formula and, for pln, covariance of each candidate."""
     pairs = [
         {"formula": standing.candidate.formula, "covariance": standing.candidate.covariance}
-        for standing in found.standings
+        for standing in compared.validated.standings
     ]
     return [{key: word for key, word in pair.items() if word} for pair in pairs]
 
 
-def _lines(asked: Asked, found: Validated, null: int) -> list[str]:
+def lines(compared: Compared) -> list[str]:
     """The standings, for a reader."""
-    labels = _labels(found)
+    asked, standings, labels = compared.asked, compared.validated.standings, _labels(compared)
     header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2"]
-    some_impossible = any(standing.impossible for standing in found.standings)
+    some_impossible = any(standing.impossible for standing in standings)
     rows = [[*header, *["impossible"] * some_impossible, ""]]
-    for number, (label, standing) in enumerate(zip(labels, found.standings, strict=True)):
+    for number, (label, standing) in enumerate(zip(labels, standings, strict=True)):
         marks = [word for word, yes in (("best", standing.best), ("1-se", standing.simplest)) if yes]
         behind = ["", ""] if standing.best else [f"{standing.behind:.2f}", f"{standing.behind_se:.2f}"]
         rows.append(
             [
-                short(label["formula"], 40) + (" (null)" if number == null else ""),
+                short(label["formula"], 40) + (" (null)" if number == compared.null else ""),
                 *list(label.values())[1:],
                 str(standing.n_parameters),
                 f"{standing.score:.2f}",
@@ -308,11 +344,10 @@ def _lines(asked: Asked, found: Validated, null: int) -> list[str]:
     return aligned(rows, left=len(labels[0]))
 
 
-def _content(asked: Asked, found: Validated, null: int) -> dict[str, Any]:
-    """All that was found, for machines."""
-    by_fold = _columns(asked, found)
-    candidates = []
-    for number, (label, standing) in enumerate(zip(_labels(found), found.standings, strict=True)):
+def candidates(compared: Compared) -> list[dict[str, Any]]:
+    """The standings, for machines: a row a candidate."""
+    asked, rows = compared.asked, []
+    for number, (label, standing) in enumerate(zip(_labels(compared), compared.validated.standings, strict=True)):
         numbers = {
             "n_parameters": standing.n_parameters,
             asked.likelihood: standing.score,
@@ -325,28 +360,35 @@ def _content(asked: Asked, found: Validated, null: int) -> dict[str, Any]:
             "impossible": standing.impossible,
             "unconverged": standing.unconverged,
         }
-        marks = {"null": number == null, "best": standing.best, "one_se": standing.simplest}
-        candidates.append(label | numbers | marks)
+        marks = {"null": number == compared.null, "best": standing.best, "one_se": standing.simplest}
+        rows.append(label | numbers | marks)
+    return rows
+
+
+def _content(compared: Compared) -> dict[str, Any]:
+    """All that was found, for machines."""
     from plncli.files.output import records
 
+    asked = compared.asked
     return {
         "model": asked.config.model,
         "held_out": "samples" if asked.share is None else "entries",
         "share": asked.share,
         "folds": asked.folds,
         "seed": asked.config.seed,
-        "candidates": candidates,
-        "by_fold": records(by_fold),
-        "left_out": found.left_out,
+        "candidates": candidates(compared),
+        "by_fold": records(columns(compared)),
+        "left_out": compared.validated.left_out,
     }
 
 
-def _columns(asked: Asked, found: Validated) -> dict[str, Any]:
+def columns(compared: Compared) -> dict[str, Any]:
     """A row for each candidate and fold; means are of a sample, with --entries of a count."""
     import numpy as np
 
+    asked, found = compared.asked, compared.validated
     cells = [(c, f) for c in range(len(found.standings)) for f in range(len(found.folds))]
-    labels = _labels(found)
+    labels = _labels(compared)
     scores = [found.scores[f][c] for c, f in cells]
     weights = [found.weights[f] for _, f in cells]
     scored = [found.folds[f].scored for _, f in cells]
@@ -362,15 +404,15 @@ def _columns(asked: Asked, found: Validated) -> dict[str, Any]:
     }
 
 
-def _report(say: Console, asked: Asked, found: Validated) -> int:
-    """What the numbers are, what was left out, and what did not converge; the exit code."""
-    say.note(f"note: {_meaning(asked)}")
-    if asked.config.offset_method:
+def report(say: Console, compared: Compared, everything: str) -> None:
+    """What was left out, all of which `everything` has, and what did not converge."""
+    found = compared.validated
+    if compared.asked.config.offset_method:
         say.note("note: Offsets were estimated from the whole table, and so know something of what is held out.")
     for sentence in found.left_out[:MOST_TOLD]:
         say.note(f"note: {sentence}")
     if len(found.left_out) > MOST_TOLD:
-        say.note(f"note: ... and {len(found.left_out) - MOST_TOLD} more such notes (--json has all).")
+        say.note(f"note: ... and {len(found.left_out) - MOST_TOLD} more such notes ({everything} has all).")
     impossible = next(standing.impossible for standing in found.standings if standing.best)
     if impossible:
         say.warn(
@@ -379,11 +421,8 @@ def _report(say: Console, asked: Asked, found: Validated) -> int:
         )
     if found.left_out:
         say.warn("Not all that was held out is scored, for the notes above; what is, is the same for all candidates.")
-    unconverged = sum(standing.unconverged for standing in found.standings)
-    if not unconverged:
-        return 0
-    say.warn(f"{counted(unconverged, 'fit')} did not converge: the scores rest on where they stopped.")
-    return 0 if asked.config.allow_unconverged else 4
+    if compared.unconverged:
+        say.warn(f"{counted(compared.unconverged, 'fit')} did not converge: the scores rest on where they stopped.")
 
 
 def _meaning(asked: Asked) -> str:

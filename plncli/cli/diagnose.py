@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ from plncli.cli.show import MODELS
 from plncli.cli.tables import aligned, short
 from plncli.console import Console
 from plncli.errors import UsageError, counted
+
+if TYPE_CHECKING:
+    from plncli.dataset import Dataset
+    from plncli.files.diagnosis import Diagnosis
+    from plncli.files.runs import Run
 
 WIDTH = 96
 FORMATS = ("csv", "tsv", "parquet", "feather")
@@ -50,6 +55,7 @@ def diagnose(
     offsets: Annotated[str | None, _moved("--offsets")] = None,
     weights: Annotated[str | None, _moved("--weights")] = None,
     cluster: Annotated[str | None, _moved("--cluster")] = None,
+    offset_blocks: Annotated[str | None, _moved("--offset-blocks")] = None,
     precision: Annotated[str | None, _moved("--precision")] = None,
     draws: Draws = 1000,
     seed: Seed = 0,
@@ -67,15 +73,13 @@ def diagnose(
     """
     if format not in FORMATS:
         raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not `{format}`.")
-    if 0 < draws < FEWEST:
-        raise UsageError(f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are.")
     if out is None and (residuals or overwrite):
         raise UsageError(f"{'--residuals' if residuals else '--overwrite'} goes with --out DIR.")
-
-    import torch
+    check_draws(draws)
 
     from plncli import runtime
     from plncli.files import diagnosis
+    from plncli.files.again import read_again
     from plncli.files.artifacts import check_target
     from plncli.files.output import to_json
     from plncli.files.runs import read_run
@@ -90,31 +94,45 @@ def diagnose(
         "offsets": offsets,
         "weights": weights,
         "cluster": cluster,
+        "offset_blocks": offset_blocks,
         "precision": precision,
     }
+    given = {name: path for name, path in moved.items() if path is not None}
     say, read = Console(quiet), read_run(Path(run))
     with runtime.memory_guard():
-        n, p = read.summary.get("n_samples", 1), len(read.responses)
-        runtime.use_threads(n, p, len(read.terms), "auto")
-        if read.settings.get("covariance") in ("full", "fixed") and n * p * p * draws > LONG:
-            say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
-        found = diagnosis.diagnose(
-            read,
-            {name: path for name, path in moved.items() if path is not None},
-            draws,
-            torch.Generator().manual_seed(seed),
-        )
+        data = read_again(read, given, "Give the table as it was by {} FILE").data
+        found = diagnosed(read, data, draws, seed, say)
         if out is not None:
             diagnosis.write(Path(out), found, format, residuals=residuals, overwrite=overwrite)
-    console.out(to_json(found.facts) if json else "\n".join(_lines(found.facts)))
-    for sentence in _warnings(found.facts):
+    console.out(to_json(found.facts) if json else "\n".join(lines(found.facts)))
+    for sentence in warnings(found.facts):
         say.warn(sentence)
     if out is not None:
         say.note(f"The tables are in {out}.")
     return 0
 
 
-def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
+def check_draws(draws: int) -> None:
+    """UsageError for numbers of draws that are too few to tell how good they are."""
+    if draws < 0 or 0 < draws < FEWEST:
+        raise UsageError(f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are.")
+
+
+def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> Diagnosis:
+    """What there is to find of a fit, with the data that it was made to."""
+    import torch
+
+    from plncli import runtime
+    from plncli.files import diagnosis
+
+    runtime.use_threads(data.n, data.p, data.d, "auto")
+    if run.settings.get("covariance") in ("full", "fixed") and data.n * data.p**2 * draws > LONG:
+        say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
+    return diagnosis.diagnose(run, data, draws, torch.Generator().manual_seed(seed))
+
+
+def warnings(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What must not be missed of it."""
     if not facts["converged"]:
         yield f"{facts['run']} did not converge: its parameters are not those of the optimum."
     unreliable = facts.get("khat", {}).get("unreliable", 0)
@@ -125,7 +143,8 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+def lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What was found, for a reader."""
     noun = "feature" if facts["model"] == "pln" else "response"
     size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
     yield facts["run"]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from plncli.cli.options import NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
+from plncli.cli.options import NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, nearest
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
+    from plncli.files.runs import Run
+    from plncli.files.sparse import CSR
     from plncli.files.tables import Table
 
 Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts, a row a sample.", show_default=False)]
@@ -64,6 +68,7 @@ def offsets(
     offset_blocks: BlocksFile = None,
     run: From = None,
     log: Log = False,
+    transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
@@ -76,25 +81,41 @@ def offsets(
     A row a sample and a column a method. The table of one method is what `plncli fit pln --exposure` takes.
     """
     from plncli.cli.tables import check, deliver
+    from plncli.files.inputs import COUNTS_RULE
+    from plncli.files.matching import turned
+    from plncli.files.runs import read_run
+    from plncli.files.tables import read_table
 
     suffix = check(out, overwrite, format)
     _check(offset_method, offset_scale, offset_blocks, run)
     say = Console(quiet)
-    samples, columns = (
-        _against(run, counts, not no_sample_names, say)
-        if run
-        else _estimated(counts, offset_method, offset_scale or "counts", offset_blocks, not no_sample_names, say)
-    )
-    numbers = {name: _rounded(values if log else values.exp()) for name, values in columns.items()}
-    deliver({"sample": list(samples), **numbers}, out, suffix, json)
+    fitted = read_run(Path(run)) if run else None
+    table = read_table(counts, "counts", sample_names=not no_sample_names)
+    table = turned(table, COUNTS_RULE) if transpose else table
+    if fitted is not None:
+        found = against(fitted, table, say)
+    else:
+        blocks = read_table(offset_blocks, "offset-blocks") if offset_blocks else None
+        found = estimated(table, offset_method, offset_scale or "counts", blocks, say)
+    deliver(columns(found, log), out, suffix, json)
     return 0
 
 
-def _rounded(values: Tensor) -> Any:
-    """Twelve digits: a total that went through its logarithm is whole again."""
+class Found(NamedTuple):
+    """Samples, and their log depths (n,) by method; by feature where there are blocks."""
+
+    samples: tuple[str, ...]
+    log_depths: Mapping[str, Tensor]
+
+
+def columns(found: Found, log: bool) -> dict[str, Any]:
+    """Depths, or their logarithms, in twelve digits: a total that went through its logarithm is whole again."""
     import numpy as np
 
-    return np.array([float(f"{value:.12g}") for value in values.tolist()])
+    def rounded(values: Tensor) -> Any:
+        return np.array([float(f"{value:.12g}") for value in (values if log else values.exp()).tolist()])
+
+    return {"sample": list(found.samples)} | {name: rounded(values) for name, values in found.log_depths.items()}
 
 
 def _check(methods: list[str] | None, scale: str | None, blocks: str | None, run: str | None) -> None:
@@ -112,71 +133,70 @@ def _check(methods: list[str] | None, scale: str | None, blocks: str | None, run
         raise UsageError("--offset-blocks makes a column for each feature: give one --offset-method.")
 
 
-def _estimated(
-    path: str, methods: list[str] | None, scale: str, blocks_file: str | None, named: bool, say: Console
-) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Samples, and log depths (n,) by method; by feature where there are blocks."""
+def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block: Table | None, say: Console) -> Found:
+    """Depths of a table of counts, by the given methods, or all that are defined for it."""
     import torch
 
     from plncli.files.depths import blocks_of, depths_of
-    from plncli.files.inputs import count_cells
-    from plncli.files.tables import read_table
 
-    table = _read(path, named, say)
-    Y, missing = count_cells(table)
-    blocks = blocks_of(read_table(blocks_file, "offset-blocks") if blocks_file else None, table.columns)
-    columns: dict[str, Tensor] = {}
+    _report(say, table)
+    Y = _complete(table)
+    blocks = blocks_of(by_block, table.columns)
+    log_depths: dict[str, Tensor] = {}
     for method in methods or OFFSET_METHODS:
         try:
-            found = depths_of(table, Y, None if missing is None else ~missing, table.columns, method, scale, blocks)
+            found = depths_of(table, Y, None, table.columns, method, scale, blocks)
         except DataError as error:
             if methods or method == OFFSET_METHODS[0]:  # where total is not defined, none is
                 raise
             say.note(f"note: {error}")
             continue
-        say.note(f"note: {found.told}")
+        say.note(found.told)
         offset = torch.from_numpy(found.offset)
         by_feature = zip(table.columns, offset.expand(-1, len(table.columns)).T, strict=True)
-        columns |= dict(by_feature) if blocks_file else {method: offset[:, 0]}
-    return table.samples, columns
+        log_depths |= dict(by_feature) if by_block else {method: offset[:, 0]}
+    return Found(table.samples, log_depths)
 
 
-def _against(run: str, path: str, named: bool, say: Console) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """Samples, and their log depths against the samples of a fit."""
+def against(run: Run, table: Table, say: Console) -> Found:
+    """Depths of new samples against those of a fit."""
     import torch
 
-    from plncli.files.inputs import count_cells, match_features
+    from plncli.depths import SizeFactors
+    from plncli.files.inputs import match_features
     from plncli.files.matching import Tables
-    from plncli.files.runs import read_run
     from plncli.files.sparse import dense
-    from plncli.files.tables import refuse
-    from plncli.offsets import SizeFactors
 
-    fitted = read_run(Path(run))
-    learnt = fitted.design.get("size_factors")
+    learnt = run.design.get("size_factors")
     if learnt is None:
-        raise UsageError(f"{run} was fitted without --offset-method, so there is nothing to hold new samples against.")
+        raise UsageError(
+            f"{run.place} was fitted without --offset-method, so there is nothing to hold new samples against."
+        )
     factors = SizeFactors.from_json(learnt)
-    table = _read(path, named, say)
-    table, tables = match_features(table, factors.features or fitted.responses, Tables({"counts": table}, "counts"))
+    _report(say, table)
+    features = factors.features or run.responses
+    table, tables = match_features(table, features, Tables({"counts": table}, "counts"))
     for note in tables.notes:
         say.note(f"note: {note}")
-    cells, missing = count_cells(table)
-    refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
-    log_factors = factors.log_factors(torch.from_numpy(dense(cells)), table.samples)
+    log_factors = factors.log_factors(torch.from_numpy(dense(_complete(table))), table.samples)
     if len(factors.blocks) == 1:
-        return table.samples, {factors.method: log_factors[:, 0]}
-    return table.samples, dict(
-        zip(factors.features or fitted.responses, factors.spread_out(log_factors).T, strict=True)
-    )
+        return Found(table.samples, {factors.method: log_factors[:, 0]})
+    return Found(table.samples, dict(zip(features, factors.spread_out(log_factors).T, strict=True)))
 
 
-def _read(path: str, named: bool, say: Console) -> Table:
-    """The table of counts, with samples in rows."""
+def _complete(table: Table) -> np.ndarray | CSR:
+    """Counts (n×p, an array or sparse), none of which may be missing."""
+    from plncli.files.inputs import count_cells
+    from plncli.files.tables import refuse
+
+    Y, missing = count_cells(table)
+    refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
+    return Y
+
+
+def _report(say: Console, table: Table) -> None:
+    """What there is to say of a table of counts, whose samples must be its rows."""
     from plncli.files.matching import Tables, check_orientation
-    from plncli.files.tables import read_table
 
-    table = read_table(path, "counts", sample_names=named)
     for note in (*table.notes, *check_orientation(Tables({"counts": table}, "counts")).notes):
         say.note(f"note: {note}")
-    return table

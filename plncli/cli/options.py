@@ -130,14 +130,14 @@ PROBLEM = (INPUT, SELECTION, MODEL)  # the panels that say what is fitted, not h
 
 
 def with_settings(
-    command: Callable[..., int], model: str, switches: dict[str, Any], chosen: tuple[str, ...] = ()
+    command: Callable[..., int], model: str, switches: dict[str, Any], names: tuple[str, ...] = ()
 ) -> Callable[..., int]:
     """`command(flags, **switches)` as a command whose options are the settings of `model` and the switches.
 
-    chosen: panels, or names, of the settings that it takes; all without it. A switch takes the place of a setting of
+    names: panels, or names, of the settings that it takes; all without it. A switch takes the place of a setting of
     its name. `flags` holds the settings given on the command line alone, so that weaker sources can fill in the rest.
     """
-    taken = {name: pair for name, pair in _chosen(model, chosen) if name not in switches}
+    taken = {name: pair for name, pair in chosen(model, names) if name not in switches}
 
     def run(**given: Any) -> int:
         flags = {name: given.pop(name) for name in taken}
@@ -154,9 +154,10 @@ def with_settings(
     return run
 
 
-def _chosen(model: str, chosen: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
+def chosen(model: str | None, taken: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
+    """The settings of `model`, or of any, whose panel or name is taken; all where nothing is."""
     for name, pair in settings(model).items():
-        if not chosen or pair[1].panel in chosen or name in chosen:
+        if not taken or pair[1].panel in taken or name in taken:
             yield name, pair
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,13 @@ from plncli.errors import UsageError, counted, nearest
 from plncli.names import COVARIANCES, MODEL_NAMES
 
 if TYPE_CHECKING:
+    from torch import Generator
+
+    from plncli.files.again import Origin
+    from plncli.files.newdata import Sources
     from plncli.files.runs import Run
-    from plncli.files.simulated import Outcome
+    from plncli.files.simulated import Outcome, Truth
+    from plncli.files.tables import Table
 
 CHOICES = COVARIANCES[:3]
 FORMATS = ("csv", "tsv", "parquet", "feather")
@@ -125,29 +131,52 @@ def simulate(
     given = {name: value for name, value in given.items() if value is not None}
     _check(model, run, given, format, covariates=covariates, exposure=exposure)
 
-    import torch
-
-    from plncli import runtime
     from plncli.files import simulated
+    from plncli.files.again import read_again
     from plncli.files.artifacts import check_target
     from plncli.files.newdata import Sources
     from plncli.files.output import to_json
+    from plncli.runtime import memory_guard
 
     check_target(Path(out), overwrite, simulated.WRITTEN)
-    torch.set_num_threads(1)  # how a product is split over threads changes its last digits
-    generator = torch.Generator().manual_seed(seed)
-    with runtime.memory_guard():
+    with memory_guard():
         if run is None:
-            truth = simulated.invent(simulated.recipe(model or "pln", n, given), generator)
+            made = invented(model or "pln", n, given, seed)
         else:
             new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
-            truth = simulated.resample(_read(run, model), generator, n=n, new=new)
-        made = simulated.draw(truth, generator, {"seed": seed, "versions": runtime.versions()})
+            made = resampled(_read(run, model), n, new, seed, read_again)
         simulated.write(Path(out), made, format, latent=not no_latent, overwrite=overwrite)
     _report(Console(quiet), made, Path(out))
     if json:
         console.out(to_json(made.facts))
     return 0
+
+
+def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sigma: Table | None = None) -> Outcome:
+    """Tables of a design: see `simulated.recipe` and `simulated.invent`."""
+    from plncli.files import simulated
+
+    recipe = simulated.recipe(model, n, given)
+    return _drawn(lambda generator: simulated.invent(recipe, generator, sigma), seed)
+
+
+def resampled(run: Run, n: int | None, new: Sources | None, seed: int, own: Callable[[Run], Origin]) -> Outcome:
+    """Tables with the parameters of a run: see `simulated.resample`."""
+    from plncli.files import simulated
+
+    return _drawn(lambda generator: simulated.resample(run, generator, n=n, new=new, own=own), seed)
+
+
+def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
+    """A table of a truth, which may be random too."""
+    import torch
+
+    from plncli import runtime
+    from plncli.files import simulated
+
+    torch.set_num_threads(1)  # how a product is split over threads changes its last digits
+    generator = torch.Generator().manual_seed(seed)
+    return simulated.draw(truth(generator), generator, {"seed": seed, "versions": runtime.versions()})
 
 
 def _check(model: str | None, run: str | None, given: dict[str, Any], format: str, **of_run: str | None) -> None:
@@ -174,14 +203,18 @@ def _read(place: str, model: str | None) -> Run:
     return run
 
 
-def _report(say: Console, made: Outcome, out: Path) -> None:
-    facts = made.facts
+def size(facts: Mapping[str, Any]) -> str:
+    """What was simulated, in a line."""
     noun = "feature" if facts["model"] == "pln" else "response"
-    size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
+    shape = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
     zeros = f", {100 * facts['zeros']:.3g} % zeros" if "zeros" in facts else ""
     depth = f", {facts['mean_depth']:.4g} counts a sample on average" if "mean_depth" in facts else ""
-    say.note(f"Simulated {size}{zeros}{depth}, in {out}.")
+    return f"Simulated {shape}{zeros}{depth}"
+
+
+def _report(say: Console, made: Outcome, out: Path) -> None:
+    say.note(f"{size(made.facts)}, in {out}.")
     for note in made.notes:
         say.note(f"note: {note}")
     config = shlex.quote(str(out / "config.toml"))
-    say.note(f"Fit them with: plncli fit {facts['model']} --config {config}")
+    say.note(f"Fit them with: plncli fit {made.facts['model']} --config {config}")

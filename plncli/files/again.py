@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
+from plncli.files import output
 from plncli.files.config import FRAME, FitConfig, option, settings
 from plncli.files.content import split_part
 from plncli.files.formats import digest
 from plncli.files.inputs import Inputs, load
 from plncli.files.runs import Run, fingerprint, sketch
+from plncli.files.tables import Table
 
 MANIFEST = "manifest.json"
 NAMES = {
@@ -28,22 +31,59 @@ NAMES = {
 }
 
 
-def read_again(run: Run, instead: Mapping[str, str] | None = None) -> tuple[Inputs, FitConfig]:
-    """The data of a fit as it read them, and its configuration.
+class Origin(NamedTuple):
+    """What a fit was made to: its data on the CPU in float64, and its covariates as a path or table, None for none."""
 
-    instead: files that have moved, by option; None where the command has no options for them. DataError when a table is
-    gone or has changed, or when what was given instead is not what was fitted.
+    data: Dataset
+    covariates: str | Table | None
+    sample_names: bool = True
+
+
+def read_again(
+    run: Run, moved: Mapping[str, str] | None = None, advice: str = "Put the table back as it was"
+) -> Origin:
+    """The data of a fit as it read them.
+
+    moved: files that have moved, by option; advice: what to do about one that cannot be read, `{}` being its option.
+    DataError when a table is gone or has changed, or when what was given instead is not what was fitted.
     """
-    manifest = _manifest(run)
-    advice = "Put the table back as it was" if instead is None else "Give the table as it was by {} FILE"
-    moved = instead or {}
+    manifest, moved = _manifest(run), moved or {}
     config = _configuration(run, Path(manifest.get("folder", ".")), moved, advice)
     for source in manifest.get("inputs", ()):
         if source["role"] not in moved:
             _check_unchanged(run, source, getattr(config, source["role"]) or "", advice)
-    inputs = load(config, device=torch.device("cpu"), dtype=torch.float64)
+    return _origin(run, config, {})
+
+
+def given_again(run: Run, tables: Mapping[str, Table], chosen: Mapping[str, Any]) -> Origin:
+    """The same of tables that are there, by option. chosen: settings of the data; where it has none, those of the fit.
+
+    DataError when they are not what was fitted.
+    """
+    known = settings(run.model)
+    kept = {name: value for name, value in run.settings.items() if name in known and not known[name][1].path}
+    kept |= {"covariance": "full", "se": "auto"}  # which say nothing of the data, but ask for tables
+    learnt = run.design.get("size_factors")
+    if {"offsets", "exposure"} & set(chosen):
+        kept.pop("offset_method", None)  # the offsets then differ, which is said
+    elif learnt and len(learnt["blocks"]) > 1:
+        kept["offset_blocks"] = FRAME
+        tables = {**tables, "offset_blocks": _blocks(run, learnt)}
+    return _origin(run, FitConfig(run.model, **kept | dict(chosen)), tables)
+
+
+def _blocks(run: Run, learnt: Mapping[str, Any]) -> Table:
+    """The table of blocks of features that a run was fitted with."""
+    blocks = output.table({"block": [learnt["blocks"][b] for b in learnt["block"]]})
+    features = tuple(learnt.get("features") or run.responses)
+    return Table("offset blocks of the fit", "offset-blocks", features, ("block",), blocks)
+
+
+def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
+    inputs = load(config, device=torch.device("cpu"), dtype=torch.float64, given=given)
     _check_same(run, inputs)
-    return inputs, config
+    counts, _ = split_part(config.counts or "")  # which may say of its samples what no other table does
+    return Origin(inputs.data, given.get("covariates") or config.covariates or counts, config.sample_names)
 
 
 def _manifest(run: Run) -> dict[str, Any]:

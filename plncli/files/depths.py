@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plncli.depths import SizeFactors, estimate
 from plncli.errors import DataError, counted, nearest, some
 from plncli.files.sparse import CSR, dense
 from plncli.files.tables import Table, missing_cells, refuse
-from plncli.offsets import SizeFactors, estimate
 
 
 class Blocks(NamedTuple):

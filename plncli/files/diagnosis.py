@@ -16,7 +16,6 @@ from plncli import diagnostics
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.files import output
-from plncli.files.again import read_again
 from plncli.files.artifacts import check_target
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.output import FORMATS
@@ -33,7 +32,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """facts: the summary, as JSON; tables: columns by name, by name of the table; residuals: n×p."""
+    """facts: the summary, as JSON; tables: columns (lists or arrays) by name, by name of the table; residuals: n×p."""
 
     facts: dict[str, Any]
     tables: dict[str, dict[str, Any]] = field(repr=False)
@@ -42,11 +41,10 @@ class Diagnosis:
     responses: tuple[str, ...] = field(repr=False)
 
 
-def diagnose(run: Run, instead: Mapping[str, str], draws: int, generator: Generator) -> Diagnosis:
-    """Diagnose a fit, its tables read again; `instead`: files that have moved, by option."""
+def diagnose(run: Run, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
+    """Diagnose a fit with the data that it was made to, on the CPU in float64."""
     if not run.summary:
         raise DataError(f"{run.place} was written by an earlier version, which kept no summary in it; fit again.")
-    data = read_again(run, instead)[0].data
     if run.model == "pln":
         facts, tables, residuals = _pln(run, data, draws, generator)
     else:
@@ -60,7 +58,11 @@ def diagnose(run: Run, instead: Mapping[str, str], draws: int, generator: Genera
         "n_features": data.p,
         name: value,
     }
-    return Diagnosis({**top, **facts}, tables, residuals, data.samples, data.responses)
+    plain = {
+        table: {name: part.numpy() if isinstance(part, Tensor) else part for name, part in columns.items()}
+        for table, columns in tables.items()
+    }
+    return Diagnosis({**top, **facts}, plain, residuals, data.samples, data.responses)
 
 
 Found = tuple[dict[str, Any], dict[str, dict[str, Any]], Tensor]
@@ -236,8 +238,7 @@ def write(out: Path, found: Diagnosis, suffix: str, *, residuals: bool, overwrit
     check_target(out, overwrite, WRITTEN)
     with whole_folder(out) as partial:
         for name, columns in found.tables.items():
-            plain = {key: part.numpy() if isinstance(part, Tensor) else part for key, part in columns.items()}
-            write_file(partial / f"{name}.{suffix}", output.table_bytes(output.table(plain), suffix))
+            write_file(partial / f"{name}.{suffix}", output.table_bytes(output.table(columns), suffix))
         if residuals:
             cells = [output.number_column(np.ascontiguousarray(column)) for column in found.residuals.mT.numpy()]
             table = pa.Table.from_arrays([output.text_column(found.samples), *cells], ["sample", *found.responses])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
+from plncli.depths import SizeFactors, log_exposure, spread
 from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
 from plncli.files.content import split_part
@@ -26,7 +27,6 @@ from plncli.files.matching import Drop, Tables, check_orientation, join, turned,
 from plncli.files.selection import LISTS, choose_features, choose_samples, listed_features, read_list
 from plncli.files.sparse import CSR, Sparse, tensor_of
 from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse, refuse_where, table_of
-from plncli.offsets import SizeFactors, log_exposure, spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -236,10 +236,10 @@ def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
         if option == "counts" and config.transpose:
             tables[option] = turned(tables[option], COUNTS_RULE)
     if config.offset_blocks:
-        tables["offset-blocks"] = given.get("offset-blocks") or read_table(config.offset_blocks, "offset-blocks")
+        tables["offset-blocks"] = given.get("offset_blocks") or read_table(config.offset_blocks, "offset-blocks")
     for option in LISTS:
         if path := getattr(config, option) if option == "samples" or config.model == "pln" else None:
-            tables[option] = read_list(path, option)
+            tables[option] = given.get(option) or read_list(path, option)
     return _with_known(config, tables)
 
 

@@ -5,6 +5,8 @@ Samples come first, so that features are judged by those that are fitted. Whatev
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
@@ -28,8 +30,6 @@ def read_list(path: str, option: str) -> Table:
     """
     import hashlib
 
-    import pyarrow as pa
-
     name = "standard input" if path == "-" else path
     raw = read_bytes(path, option)
     try:
@@ -38,10 +38,20 @@ def read_list(path: str, option: str) -> Table:
         lines = ["\0"]
     if any("\0" in line for line in lines):
         raise DataError(f"{name} is no list: --{option} takes a text file (UTF-8) with a name a line.")
-    names = tuple(dict.fromkeys(composed(line) for line in lines if line.strip() and not line.startswith("#")))
-    if not names:
-        raise DataError(f"{name} names nothing. --{option} takes a text file with a name a line.")
-    return Table(name, option, names, (), pa.table({}), hashlib.sha256(raw).hexdigest())
+    named = [line for line in lines if line.strip() and not line.startswith("#")]
+    return replace(list_of(named, option, name), sha256=hashlib.sha256(raw).hexdigest())
+
+
+def list_of(names: Collection[object], option: str, name: str = "") -> Table:
+    """Names as a table without columns, which messages call `name`; DataError where there are none."""
+    import pyarrow as pa
+
+    name = name or f"`{option}`"
+    if isinstance(names, str):
+        raise DataError(f"{name} is one text; give a list of names.")
+    if not len(names):
+        raise DataError(f"{name} names nothing: --{option} takes a text file with a name a line.")
+    return Table(name, option, tuple(dict.fromkeys(map(composed, names))), (), pa.table({}))
 
 
 def choose_samples(tables: Tables, config: FitConfig, listed: Table | None) -> Tables:

@@ -17,10 +17,9 @@ from torch import Generator, Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.files import output
-from plncli.files.again import read_again
+from plncli.files.again import Origin
 from plncli.files.artifacts import check_target
 from plncli.files.config import FitConfig, to_toml
-from plncli.files.content import split_part
 from plncli.files.design import Design, make_design
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.formula import parse
@@ -168,9 +167,9 @@ def _named(letter: str, many: int) -> tuple[str, ...]:
 # From a design
 
 
-def invent(recipe: Recipe, generator: Generator) -> Truth:
-    """Covariates, exposures and parameters as the recipe says."""
-    Sigma, responses = _covariance(recipe)
+def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> Truth:
+    """Covariates, exposures and parameters as the recipe says; sigma: its table, if it is there already."""
+    Sigma, responses = _covariance(recipe, sigma)
     n, p = recipe.n, len(responses)
     samples = _named("s", n)
     formula, covariates, design, X = _covariates(recipe, samples, generator)
@@ -219,13 +218,13 @@ def _check(recipe: Recipe) -> None:
             raise UsageError(f"{_flag(name)} must be {words}, not {value:g}.")
 
 
-def _covariance(recipe: Recipe) -> tuple[Tensor | None, tuple[str, ...]]:
+def _covariance(recipe: Recipe, sigma: Table | None) -> tuple[Tensor | None, tuple[str, ...]]:
     """Sigma (p×p) and the names of the responses."""
     names = _named("f" if recipe.model == "pln" else "y", recipe.p)
     if recipe.model == "logistic":
         return None, names
     if recipe.sigma is not None:
-        return _read_sigma(recipe.sigma)
+        return _named_covariance(sigma or read_table(recipe.sigma, "sigma"))
     assert recipe.sd is not None
     sd = torch.full((recipe.p,), recipe.sd, dtype=torch.float64)
     if recipe.covariance == "full":
@@ -236,9 +235,8 @@ def _covariance(recipe: Recipe) -> tuple[Tensor | None, tuple[str, ...]]:
     return torch.diag(sd.square()), names
 
 
-def _read_sigma(path: str) -> tuple[Tensor, tuple[str, ...]]:
-    """A covariance matrix with named columns, and the names."""
-    table = read_table(path, "sigma")
+def _named_covariance(table: Table) -> tuple[Tensor, tuple[str, ...]]:
+    """A covariance matrix (p×p), and the names of its columns."""
     if set(table.samples) != set(table.columns):
         raise DataError(f"{table.name} must have the same names in its rows and columns, as a covariance matrix has.")
     values, missing = numbers(table, NUMBERS_RULE)
@@ -282,23 +280,25 @@ def _covariates(
 # From a run
 
 
-def resample(run: Run, generator: Generator, *, n: int | None, new: Sources | None) -> Truth:
-    """The parameters of a run, for its own samples, for n of them drawn with replacement, or for new ones."""
+def resample(
+    run: Run, generator: Generator, *, n: int | None, new: Sources | None, own: Callable[[Run], Origin]
+) -> Truth:
+    """The parameters of a run, for its own samples, for n of them drawn with replacement, or for new ones.
+
+    own: what the run was made to, called where it is needed.
+    """
     if n is not None and new is not None:
         raise UsageError("--n draws from the samples of the fit; --covariates and --exposure say how many there are.")
     if n is not None and n < 1:
         raise UsageError(f"--n must be 1 or more, not {n}.")
     design = Design.from_json(run.design)
+    data: Dataset | NewData
     if new is None:
-        inputs, config = read_again(run)
-        data: Dataset | NewData = inputs.data
-        path: str | Table | None = config.covariates or split_part(config.counts or "")[0]
-        named = config.sample_names
+        data, covariates, named = own(run)
     else:
-        data = load(run, new)
-        path, named = new.covariates, new.sample_names
+        data, covariates, named = load(run, new), new.covariates, new.sample_names
     samples, X, O = data.samples, data.X, data.O
-    table = _covariates_of(path, named, samples, design.columns) if design.columns else None
+    table = _covariates_of(covariates, named, samples, design.columns) if design.columns else None
     never, open_cells = _courses(run, X)
     if n is not None:
         rows = torch.randint(len(samples), (n,), generator=generator)
@@ -420,24 +420,32 @@ def _names(names: tuple[str, ...], chosen: Tensor) -> list[str]:
 def write(out: Path, outcome: Outcome, suffix: str, *, latent: bool, overwrite: bool) -> None:
     """Write the tables, the truth and a configuration to fit them with into `out`."""
     check_target(out, overwrite, WRITTEN)
+    made = tables(outcome)
+    with whole_folder(out) as partial:
+        for name, table in made.items():
+            if latent or name != "true_latent":
+                write_file(partial / f"{name}.{suffix}", output.table_bytes(table(), suffix))
+        paths: dict[str, Any] = {name: f"{name}.{suffix}" for name in made if not name.startswith("true_")}
+        config = FitConfig(outcome.truth.model, **paths, **settings(outcome))
+        write_file(partial / "config.toml", to_toml(config).encode())
+        write_file(partial / FACTS, output.to_json(outcome.facts).encode())
+
+
+def tables(outcome: Outcome) -> dict[str, Callable[[], pa.Table]]:
+    """What makes each table, the truth among them, by its name: one at a time, for they may be large."""
     truth = outcome.truth
-    tables: dict[str, Callable[[], pa.Table]] = {
+    made: dict[str, Callable[[], pa.Table]] = {
         truth.main: lambda: _main(outcome),
         "true_coefficients": lambda: _coefficients(truth),
     }
     if truth.covariates is not None:
-        tables["covariates"] = lambda: truth.covariates
+        made["covariates"] = lambda: truth.covariates
     if truth.offset:
-        tables[truth.offset] = lambda: _offset(truth)
+        made[truth.offset] = lambda: _offset(truth)
     if (Sigma := truth.Sigma) is not None:
-        tables["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
-    if latent:
-        tables["true_latent"] = lambda: _matrix("sample", truth.samples, truth.responses, outcome.drawn.latent)
-    with whole_folder(out) as partial:
-        for name, table in tables.items():
-            write_file(partial / f"{name}.{suffix}", output.table_bytes(table(), suffix))
-        write_file(partial / "config.toml", to_toml(_configuration(outcome, suffix)).encode())
-        write_file(partial / FACTS, output.to_json(outcome.facts).encode())
+        made["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
+    made["true_latent"] = lambda: _matrix("sample", truth.samples, truth.responses, outcome.drawn.latent)
+    return made
 
 
 def _main(outcome: Outcome) -> pa.Table:
@@ -474,16 +482,11 @@ def _matrix(corner: str, rows: tuple[str, ...], columns: tuple[str, ...], values
     return pa.Table.from_arrays([output.text_column(rows), *cells], names=[corner, *columns])
 
 
-def _configuration(outcome: Outcome, suffix: str) -> FitConfig:
-    """What fits the simulated tables; its paths are relative to the folder."""
-    truth = outcome.truth
-    given: dict[str, Any] = {truth.main: f"{truth.main}.{suffix}", "formula": truth.formula}
-    if truth.covariates is not None:
-        given["covariates"] = f"covariates.{suffix}"
-    if truth.offset:
-        given[truth.offset] = f"{truth.offset}.{suffix}"
-    if truth.covariance is not None:
-        given["covariance"] = truth.covariance
+def settings(outcome: Outcome) -> dict[str, Any]:
+    """Of a fit of the simulated tables, besides these."""
+    given: dict[str, Any] = {"formula": outcome.truth.formula}
+    if outcome.truth.covariance is not None:
+        given["covariance"] = outcome.truth.covariance
     if outcome.facts.get("empty_samples") or outcome.facts.get("empty_features"):
         given["all_zero"] = "drop"
-    return FitConfig(truth.model, **given)
+    return given

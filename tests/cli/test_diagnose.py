@@ -133,6 +133,18 @@ def test_tables_that_have_moved_can_be_named(cli: Cli, fits: Path, tmp_path: Pat
     assert cli("diagnose", "model.safetensors", "--covariates", moved).code == 0
 
 
+def test_blocks_that_have_moved_can_be_named(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "--p", "4", "--depth", "800", "--out", "made").code == 0
+    (tmp_path / "blocks.csv").write_text("feature,block\nf1,u\nf2,v\nf3,u\nf4,v\n")
+    flags = ["--counts", "made/counts.csv", "--offset-method", "total", "--offset-blocks", "blocks.csv"]
+    assert cli("fit", "pln", *flags, "--out", "fit", "--se", "none").code == 0
+    (tmp_path / "blocks.csv").rename(tmp_path / "moved.csv")
+    assert "Give the table as it was by --offset-blocks FILE." in cli("diagnose", "fit").err
+    assert cli("diagnose", "fit", "--draws", "0", "--offset-blocks", "moved.csv").code == 0
+    (tmp_path / "moved.csv").write_text("feature,block\nf1,u\nf2,u\nf3,v\nf4,v\n")
+    assert "they differ in offsets" in cli("diagnose", "fit", "--offset-blocks", "moved.csv").err
+
+
 def test_weights_missing_counts_and_single_precision(cli: Cli, tmp_path: Path) -> None:
     assert cli("simulate", "--n", "80", "--p", "4", "--depth", "400", "--out", "made").code == 0
     r = np.random.RandomState(1)

@@ -134,7 +134,7 @@ REFUSALS = [
     ("fit pln --counts missing.csv --missing keep --offset-method gmpr", 3, "missing entries in 1 sample (b)"),
     ("fit pln --counts counts.csv --offset-method gmpr --offset-blocks part.csv", 3,
      "no block for 3 of the 4 features: ash, elm, yew"),
-    ("offsets --counts missing.csv", 3, "missing.csv has missing entries in 1 sample (b)"),
+    ("offsets --counts missing.csv", 3, "missing.csv: 1 missing entry: sample b, feature "),
     ("offsets --counts empty.csv", 3, "1 sample without any count (c)"),
     ("offsets --counts counts.csv --offset-method deseq", 2, "must be one of total, css, rle,"),
     ("offsets --counts counts.csv --offset-scale reads", 2, "must be one of counts, proportions"),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +18,18 @@ from plncli import Dataset, FitResult, PlncliError, fit, load
 from plncli.files.config import OUTPUT as OUTPUT_PANEL
 from plncli.files.config import settings
 from plncli.files.tables import table_of
-from plncli.frames import DATA, OUTPUT, _spoken
+from plncli.frames.data import DATA, OUTPUT
+from plncli.frames.words import spoken
 
 Cli = Callable[..., Any]
-BOTH = ("--interval", "confidence", "--interval", "prediction", "--level", "0.9")
-EQUAL: dict[str, Any] = {"check_dtype": False, "check_names": False, "rtol": 1e-10, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 def read(path: Path, **more: Any) -> pd.DataFrame:
     return pd.read_csv(path, **more)
 
 
-@pytest.fixture
-def tables(tmp_path: Path, oaks: Any) -> dict[str, pd.DataFrame]:
-    """The oaks with eight features, as frames and as files of the same content, rows in different orders."""
-    frames = {name: read(getattr(oaks, name), index_col=0) for name in ("counts", "covariates", "exposure")}
-    kept = frames["counts"].sum().nlargest(8).index
-    frames |= {name: frames[name][kept] for name in ("counts", "exposure")}
-    frames["covariates"] = frames["covariates"].iloc[::-1]
-    for name, frame in frames.items():
-        frame.to_csv(tmp_path / f"{name}.csv")
-    return frames
-
-
-@pytest.fixture
-def result(tables: dict[str, pd.DataFrame]) -> FitResult:
-    return fit("pln", Dataset(**tables, formula="~ tree"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path, tables: Any, cli: Cli) -> Path:
-    flags = [part for name in tables for part in (f"--{name}", f"{name}.csv")]
-    assert cli("fit", "pln", *flags, "--formula", "~ tree", "--out", "run").code == 0
-    return tmp_path / "run"
+BOTH = ("--interval", "confidence", "--interval", "prediction", "--level", "0.9")
+EQUAL: dict[str, Any] = {"check_dtype": False, "check_names": False, "rtol": 1e-10, "atol": 1e-10}
 
 
 # --- the same as the command ---
@@ -337,7 +308,7 @@ def test_refusals_of_verbs_too(result: FitResult, tables: dict[str, pd.DataFrame
 
 
 @pytest.mark.parametrize(
-    ("said", "spoken"),
+    ("said", "words"),
     [
         ("Use --missing drop to leave these out.", 'Use `missing="drop"` to leave these out.'),
         ("Give --exposure FILE, or `offset(log(column))`.", "Give `exposure`, or `offset(log(column))`."),
@@ -347,8 +318,8 @@ def test_refusals_of_verbs_too(result: FitResult, tables: dict[str, pd.DataFrame
         ("use `plncli fit linear`.", 'use `fit("linear", ...)`.'),
     ],
 )
-def test_sentences_name_arguments(said: str, spoken: str) -> None:
-    assert _spoken(said) == spoken
+def test_sentences_name_arguments(said: str, words: str) -> None:
+    assert spoken(said) == words
 
 
 # --- tables ---
@@ -401,16 +372,41 @@ def test_torch_is_left_as_it_was(tables: dict[str, pd.DataFrame]) -> None:
 def test_every_setting_of_the_command_is_somewhere() -> None:
     everywhere = settings()
     assert set(DATA) <= set(everywhere)
-    assert set(OUTPUT) - {"sample_names"} == {name for name, (_, s) in everywhere.items() if s.panel == OUTPUT_PANEL}
+    assert set(OUTPUT) - {"sample_names", "transpose"} == {
+        name for name, (_, s) in everywhere.items() if s.panel == OUTPUT_PANEL
+    }
     assert repr(Dataset(counts=COUNTS, missing="drop")) == "Dataset(counts: 4 × 2, missing='drop')"
 
 
+def test_samples_and_features_are_chosen_as_by_the_command(
+    tables: dict[str, pd.DataFrame], tmp_path: Path, cli: Cli
+) -> None:
+    samples, features = tables["counts"].index[10:], tables["counts"].columns[:6]
+    (tmp_path / "samples.txt").write_text("\n".join(samples))
+    (tmp_path / "features.txt").write_text("\n".join(features))
+    rules = {"filter": "tree != 'resistant'", "min_depth": 100.0, "min_prevalence": 0.3, "min_total": 50.0, "top": 4}
+    lists = {"samples": "samples.txt", "features": "features.txt"}
+    flags = [part for name, value in (lists | rules).items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    given = [part for name in tables for part in (f"--{name}", f"{name}.csv")]
+    assert cli("fit", "pln", *given, *flags, "--formula", "~ distTOground", "--out", "run").code == 0
+    data = Dataset(**tables, samples=samples, features=list(features), **rules, formula="~ distTOground")
+    assert repr(data).startswith("Dataset(counts: 116 × 8, covariates: 116 × 3, exposure: 116 × 8, samples: 106, ")
+    found, written = fit("pln", data), load(tmp_path / "run")
+    pd.testing.assert_frame_equal(found.coefficients, written.coefficients)
+    assert found.coefficients["response"].nunique() == 4 and found.summary["n_samples"] < 106
+    assert len(found.diagnose(draws=0).samples) == found.summary["n_samples"]
+    with pytest.raises(PlncliError, match="`samples` is one text; give a list"):
+        Dataset(**tables, samples="oak001")
+
+
 def test_the_package_says_what_it_offers() -> None:
-    assert plncli.__all__ == ["Dataset", "FitResult", "PlncliError", "__version__", "fit", "load"]
+    verbs = ["cv", "fit", "load", "offsets", "simulate"]
+    assert plncli.__all__ == ["Dataset", "FitResult", "PlncliError", "__version__", *verbs]
+    assert all(callable(getattr(plncli, verb)) for verb in verbs)  # and no module of the same name
 
 
 def test_the_code_of_the_readme_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = readme.split("## From Python\n")[1].split("\n## ")[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
     assert cli("sample-data", "oaks", "--out", "oaks").code == 0

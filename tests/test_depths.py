@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tables import oaks
 from torch import Tensor
 
+from plncli.depths import METHODS, SizeFactors, depths, estimate
 from plncli.errors import DataError
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
-from plncli.offsets import METHODS, SizeFactors, depths, estimate
 
 EXACT = ("total", "rle", "rle-positive", "gmpr", "wrench")  # a sample k times as deep has k times the factor
 seeds = st.integers(0, 10_000)

@@ -1,0 +1,328 @@
+"""A fit, and what there is to do with it: each method is a verb of the command line, by the same code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from plncli.cli import compare as comparing
+from plncli.cli import diagnose as diagnosing
+from plncli.cli import fit as fitting
+from plncli.cli import offsets as estimating
+from plncli.cli import predict as predicting
+from plncli.cli import show as showing
+from plncli.cli import simulate as simulating
+from plncli.cli import transform as transforming
+from plncli.cli import wald as testing
+from plncli.cli.signals import Cancellation
+from plncli.errors import UsageError
+from plncli.files import artifacts
+from plncli.files import config as configuration
+from plncli.files.again import Origin, given_again, read_again
+from plncli.files.artifacts import Outcome
+from plncli.files.comparison import Ratio, compare
+from plncli.files.config import FRAME
+from plncli.files.output import FORMATS, finite
+from plncli.files.overview import overview
+from plncli.files.runs import Run, read_run
+from plncli.files.tables import Table, table_of
+from plncli.frames.data import (
+    Dataset,
+    Frame,
+    by_sample,
+    check_data,
+    configured,
+    frame,
+    labelled,
+    listed,
+    sources,
+    tables_of,
+    whole,
+)
+from plncli.frames.simulation import Simulation, noted, simulation
+from plncli.frames.words import THIS, Sayings, speaking, tell
+from plncli.results import AXES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@speaking
+def fit(
+    model: str,
+    data: Dataset,
+    *,
+    init: FitResult | None = None,
+    precision: Frame = None,
+    offset_blocks: Frame = None,
+    **settings: Any,
+) -> FitResult:
+    """Fit `pln`, `logistic` or `linear` to data: `plncli fit`, without files.
+
+    settings: the options of `plncli fit`, with underscores: covariance="diagonal", se="bootstrap", max_iter=100. init:
+    an earlier fit to start from; precision: p×p, for covariance="fixed"; offset_blocks: the block of each feature, by
+    its name, for offset_method. A fit that ends without converging is a result like any other, and a warning says so.
+    """
+    if init is not None:
+        settings["init"] = str(init.run.place)
+    extra = tables_of(precision=precision, offset_blocks=offset_blocks)
+    config = configured("fit", model, data, settings | dict.fromkeys(extra, FRAME), configuration.settings())
+    given = {**data.tables, **extra}
+    say = Sayings()
+    earlier = None if init is None else init.run
+    outcome = fitting.fitted(config, say, Cancellation(), "plncli.fit", given=given, earlier=earlier)
+    assert outcome is not None
+    tell(say)
+    return FitResult(
+        artifacts.run_of(outcome, THIS), replace(outcome, log=tuple(say.log)), data.tables.get("covariates")
+    )
+
+
+@speaking
+def load(folder: str | os.PathLike[str]) -> FitResult:
+    """The fit in a folder that `FitResult.save` or `plncli fit` wrote."""
+    return FitResult(read_run(Path(folder)))
+
+
+# What there is to do with a fit
+
+
+class Latent(NamedTuple):
+    """Latent means and standard deviations, n×p, a row a sample and a column a feature."""
+
+    mean: pd.DataFrame
+    sd: pd.DataFrame
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """How good the bound is, and how well the model holds. Printed, it is what `plncli diagnose` prints.
+
+    facts: as in diagnosis.json. samples, features (pln), responses (logistic, linear), bins (logistic): as the files
+    of these names, None where there are none. residuals: n×p, a row a sample.
+    """
+
+    facts: Mapping[str, Any]
+    samples: pd.DataFrame
+    residuals: pd.DataFrame
+    features: pd.DataFrame | None = None
+    responses: pd.DataFrame | None = None
+    bins: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        """As `plncli diagnose` prints it."""
+        return "\n".join(diagnosing.lines(self.facts))
+
+
+class Comparison(NamedTuple):
+    """criteria: a row a fit; tests: a row a likelihood-ratio test of a `large` model against a `small` one in it."""
+
+    criteria: pd.DataFrame
+    tests: pd.DataFrame
+
+
+@dataclass(frozen=True, repr=False)
+class FitResult:
+    """A finished fit. Printed, it is what `plncli show` shows; names of samples are text, in all that it gives.
+
+    run: all that most verbs ask of it; outcome: all that `save` writes, with the data that `diagnose` needs, None for a
+    fit that was loaded; covariates: the table that a fit was given, for `simulate`.
+    """
+
+    run: Run
+    outcome: Outcome | None = None
+    covariates: Table | None = None
+
+    def __repr__(self) -> str:
+        """As `plncli show` prints it."""
+        return "\n".join(showing.lines(overview(self.run, 10)))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As in summary.json: sizes, criteria, how the fit ended, warnings."""
+        return dict(self.run.summary)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit was certified to be at the optimum, within the tolerance."""
+        return bool(self.run.summary["converged"])
+
+    @property
+    def coefficients(self) -> pd.DataFrame:
+        """As coefficients.csv: a row for each response and term, with tests and intervals."""
+        return artifacts.coefficients(self.run).to_pandas()
+
+    @property
+    def sigma(self) -> pd.DataFrame:
+        """The covariance Sigma, p×p: of the latent layer, or (linear) of the residuals."""
+        return self._matrix("Sigma")
+
+    @property
+    def omega(self) -> pd.DataFrame:
+        """The inverse of Sigma, p×p; empty for features without variance."""
+        return self._matrix("Omega")
+
+    @property
+    def latent_mean(self) -> pd.DataFrame:
+        """Means of the latent layer, n×p: they contain XB, not the offset."""
+        return self._matrix("M")
+
+    @property
+    def latent_sd(self) -> pd.DataFrame:
+        """Standard deviations of the latent layer, n×p."""
+        return self._matrix("S")
+
+    def _matrix(self, symbol: str) -> pd.DataFrame:
+        if symbol not in self.run.estimates:
+            raise AttributeError(f"A {self.run.model} fit has no {AXES[symbol][0]}.")
+        frame = artifacts.matrix(self.run, symbol).to_pandas()
+        return frame.set_index(frame.columns[0])
+
+    @speaking
+    def predict(
+        self,
+        covariates: Frame = None,
+        *,
+        counts: Frame = None,
+        given: Frame = None,
+        exposure: Frame | float = None,
+        offsets: Frame | float = None,
+        interval: str | Sequence[str] = (),
+        level: float | None = None,
+        wide: str | None = None,
+        missing: str = "error",
+    ) -> pd.DataFrame:
+        """What new samples are expected to show: `plncli predict`.
+
+        counts: of all features, for fitted counts; given: of some, for conditional counts of the others. interval:
+        "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
+        column as samples × responses.
+        """
+        say, new = Sayings(), sources(covariates, counts, given, exposure, offsets, missing)
+        columns = predicting.predicted(self.run, new, say, listed(interval), level, wide)
+        tell(say)
+        return by_sample(columns) if wide else frame(columns)
+
+    @speaking
+    def transform(
+        self,
+        counts: Frame,
+        covariates: Frame = None,
+        *,
+        exposure: Frame | float = None,
+        offsets: Frame | float = None,
+        remove_covariates: bool = False,
+        missing: str = "error",
+    ) -> Latent:
+        """Latent values of new samples, from their counts: `plncli transform`."""
+        say, new = Sayings(), sources(covariates, counts, None, exposure, offsets, missing)
+        tables = transforming.transformed(self.run, new, say, remove_covariates)
+        tell(say)
+        return Latent(*map(by_sample, tables))
+
+    @speaking
+    def test(
+        self,
+        *,
+        terms: str | Sequence[str] = (),
+        equal: str | Sequence[str] = (),
+        contrast: str | Sequence[str] = (),
+        level: float | None = None,
+    ) -> pd.DataFrame:
+        """Wald tests, a row for each test and response: `plncli test`."""
+        say = Sayings()
+        columns = testing.tested(self.run, say, listed(terms), listed(equal), listed(contrast), level)
+        tell(say)
+        return frame(columns)
+
+    @speaking
+    def compare(self, *others: FitResult) -> Comparison:
+        """Criteria of this fit and others to the same data, and likelihood-ratio tests: `plncli compare`."""
+        runs = [result.run for result in (self, *others)]
+        if len({id(run) for run in runs}) < len(runs):
+            raise UsageError("A fit is given twice; compare it with others.")
+        named = [
+            replace(run, place=Path(f"fit {i}")) if str(run.place) == THIS else run for i, run in enumerate(runs, 1)
+        ]
+        found, say = compare(named), Sayings()
+        say.kept += [*found.notes, *found.warnings]
+        tell(say)
+        criteria = frame(comparing.columns(found))
+        criteria["converged"] = criteria["converged"] == "true"
+        ratios = {part.name: [getattr(ratio, part.name) for ratio in found.ratios] for part in fields(Ratio)}
+        return Comparison(criteria, frame(ratios))
+
+    @speaking
+    def diagnose(self, data: Dataset | None = None, *, draws: int = 1000, seed: int = 0) -> Diagnosis:
+        """How good the bound is, and whether the model holds: `plncli diagnose`.
+
+        data: what was fitted, for a fit that was loaded, and made to data frames; what the Dataset does not say of
+        formula, missing and all_zero is as in the fit. draws: of each sample, for the likelihood of pln; 0: without it.
+        DataError: files that have changed, or data that are not those of the fit, and in what.
+        """
+        diagnosing.check_draws(whole("draws", draws))
+        origin = self._origin("Give its tables as `data`") if data is None else self._given(data)
+        say = Sayings()
+        found = diagnosing.diagnosed(self.run, origin.data, int(draws), whole("seed", seed), say)
+        for sentence in diagnosing.warnings(found.facts):
+            say.warn(sentence)
+        tell(say)
+        residuals = labelled(found.residuals.numpy(), found.samples, found.responses)
+        tables = {name: frame(columns) for name, columns in found.tables.items()}
+        return Diagnosis(facts=finite(found.facts), residuals=residuals, **tables)
+
+    @speaking
+    def simulate(
+        self, n: int | None = None, covariates: Frame = None, exposure: Frame | float = None, *, seed: int = 0
+    ) -> Simulation:
+        """Draw tables with the parameters of the fit: `plncli simulate --from`.
+
+        For its own samples, n of them drawn with replacement, or new ones, of which covariates and exposure are given.
+        """
+        given = covariates is not None or exposure is not None
+        new = sources(covariates, None, None, exposure, None, "error") if given else None
+        size = None if n is None else whole("n", n)
+
+        def own(_: Run) -> Origin:
+            return self._origin("Give the covariates or the exposure of new samples")
+
+        made = simulating.resampled(self.run, size, new, whole("seed", seed), own)
+        tell(noted(made))
+        return simulation(made)
+
+    @speaking
+    def offsets(self, counts: Frame, *, log: bool = False) -> pd.DataFrame:
+        """Depths of new samples against those of the fit, by its offset_method: `plncli offsets --from`."""
+        say = Sayings()
+        found = estimating.against(self.run, table_of(counts, "counts"), say)
+        tell(say)
+        return by_sample(estimating.columns(found, log))
+
+    def _origin(self, advice: str) -> Origin:
+        """What the fit was made to: as it was kept, or read again from files."""
+        if self.outcome is None:
+            return read_again(self.run, advice=advice)
+        return Origin(self.outcome.result.data.to("cpu", torch.float64), self.covariates)
+
+    def _given(self, data: Dataset) -> Origin:
+        """The same, of data that are given for it."""
+        check_data(self.run.model, data)
+        return given_again(self.run, data.tables, data.settings)
+
+    @speaking
+    def save(
+        self, out: str | os.PathLike[str], *, overwrite: bool = False, format: str = "csv", latent: bool = True
+    ) -> None:
+        """Write the folder that `plncli fit --out` writes; `load` reads it."""
+        if self.outcome is None:
+            raise UsageError(f"This fit was loaded from {self.run.place}, which holds its files; copy them.")
+        if format not in FORMATS:
+            raise UsageError(f"`format` must be one of {', '.join(FORMATS)}, not {format!r}.")
+        config = replace(self.outcome.config, out=str(out), overwrite=overwrite, format=format, latent=latent)
+        manifest = {**self.outcome.manifest, "configuration": configuration.applying(config)}
+        artifacts.write(Path(out), replace(self.outcome, config=config, manifest=manifest))
