@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from plncli.cli.options import NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
+from plncli.cli.tables import sample_rows
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, nearest
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
@@ -115,7 +116,7 @@ def columns(found: Found, log: bool) -> dict[str, Any]:
     def rounded(values: Tensor) -> Any:
         return np.array([float(f"{value:.12g}") for value in (values if log else values.exp()).tolist()])
 
-    return {"sample": list(found.samples)} | {name: rounded(values) for name, values in found.log_depths.items()}
+    return sample_rows(found.samples, {name: rounded(values) for name, values in found.log_depths.items()})
 
 
 def _check(methods: list[str] | None, scale: str | None, blocks: str | None, run: str | None) -> None:

@@ -22,6 +22,7 @@ from plncli.cli.options import (
     TableJson,
     TextFormat,
 )
+from plncli.cli.tables import sample_rows
 from plncli.console import Console
 from plncli.errors import UsageError, counted, some
 
@@ -176,7 +177,7 @@ def _classes(run: Run, probability: Tensor) -> list[str]:
 def _widened(data: NewData, found: Prediction, values: Any) -> dict[str, Any]:
     """One of the columns as samples × responses."""
     p = len(found.responses)
-    return {"sample": list(data.samples)} | {name: values[k::p] for k, name in enumerate(found.responses)}
+    return sample_rows(data.samples, {name: values[k::p] for k, name in enumerate(found.responses)})
 
 
 def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ from plncli.cli.options import (
     TableFile,
     TextFormat,
 )
+from plncli.cli.tables import sample_rows
 from plncli.console import Console
 from plncli.errors import UsageError, counted
 
@@ -98,6 +99,6 @@ def transformed(
         say.note(f"note: {sentence}")
 
     def columns(values: Any) -> dict[str, Any]:
-        return {"sample": list(data.samples)} | dict(zip(run.responses, values.mT.numpy(), strict=True))
+        return sample_rows(data.samples, dict(zip(run.responses, values.mT.numpy(), strict=True)))
 
     return columns(found.residual if remove_covariates else found.mean), columns(found.sd)

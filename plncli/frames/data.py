@@ -183,8 +183,9 @@ def frame(content: Mapping[str, Any] | list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def by_sample(columns: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns by name, the names of the samples being the index."""
-    return frame(columns).set_index("sample")
+    """Columns by name, the first of which, the names of the samples, is the index."""
+    made = frame(columns)
+    return made.set_index(made.columns[0]).rename_axis("sample")
 
 
 def labelled(values: Any, rows: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:

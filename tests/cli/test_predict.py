@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -396,3 +397,15 @@ def test_predictions_come_from_a_pipe_by_the_installed_command(run_cli: Callable
     ran = run_cli("predict", fits / "one", "--exposure", "-", "--wide", "marginal", "-q", stdin=text)
     assert (ran.code, ran.err) == (0, "")
     assert len(ran.out.splitlines()) == 117
+
+
+def test_a_feature_may_be_called_sample(cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.poisson(9, (20, 3)), columns=["sample", "b", "c"], index=[f"s{i}" for i in range(20)])
+    table.rename_axis("id").to_csv(tmp_path / "counts.csv")
+    assert cli("fit", "pln", "--counts", "counts.csv", "--out", "run").code == 0
+    for words in (("predict", "run", "--counts", "counts.csv", "--wide", "fitted"), ("transform", "run", "--counts")):
+        ran = cli(*words, *(["counts.csv"] if words[0] == "transform" else []))
+        found = pd.read_csv(io.StringIO(ran.out), index_col=0)
+        assert ran.code == 0 and list(found.columns) == ["sample", "b", "c"] and list(found.index) == list(table.index)
+        assert found.index.name == "sample_name"
