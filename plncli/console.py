@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from plncli.optim.base import Step
+    from plncli.workers import Done
 
 REFRESH = 0.1  # seconds between two looks of the progress line
 SILENCE = 30.0  # seconds without a word, where there is no progress line
-CLEAR = "\r\x1b[K"  # back to the start of the line, and erase it
+SOON = 1.0  # seconds to go that are not worth telling
 
 
 def out(text: str) -> None:
@@ -66,8 +67,8 @@ class Console:
     verbose: bool = False
     progress: bool = True
     log: list[str] = field(default_factory=list)
-    _last: float = 0.0
-    _drawn: bool = False
+    _last: float = field(default_factory=lambda: time.monotonic())
+    _live: Any = None
 
     def __post_init__(self) -> None:
         """Draw no progress line where nobody watches it, or where it would mix with the lines of --verbose."""
@@ -86,34 +87,52 @@ class Console:
         """Say something that must not be missed."""
         self._say(f"warning: {text}", f"{_styled('warning:', '33;1')} {text}")
 
-    def step(self, step: Step) -> None:
-        """Show how far an optimizer is."""
-        if self.verbose:
-            self.detail(_step_line(step))
-        elif self.progress and time.monotonic() - self._last > REFRESH:
-            self._last, self._drawn = time.monotonic(), True
-            line = f"fitting: {_step_line(step)}"[: shutil.get_terminal_size().columns - 1]
-            _print(CLEAR + line, sys.stderr, end="")
+    @contextmanager
+    def stage(self, what: str) -> Iterator[None]:
+        """A part of the work that may take long: shown while it lasts, its time told to --verbose and run.log."""
+        if self.progress:
+            self._draw(f"{what} ...")
+        began = time.perf_counter()
+        yield
+        self.clear()
+        self.detail(f"{what}: {time.perf_counter() - began:.2f} s")
 
-    def counting(self, what: str) -> Callable[[int, int], None]:
-        """What shows how many of many things are done: on the progress line, else now and then in a line of its own."""
-        began = told = 0.0
+    def fitting(self, likelihood: str, goal: float) -> Callable[[Step], None]:
+        """What shows how far an optimizer is; `goal`: the gap, in nats, at which it has converged."""
+        gaps: list[tuple[float, float]] = []
 
-        def done(number: int, total: int) -> None:
-            nonlocal began, told
-            now = time.monotonic()
-            if number == 1:
-                began = told = now
-            left = (now - began) / max(number - 1, 1) * (total - number)
-            line = f"{what}: {number} of {total} fits, about {left:.0f} s to go"
-            if self.progress and now - self._last > REFRESH:
-                self._last, self._drawn = now, True
-                _print(CLEAR + line[: shutil.get_terminal_size().columns - 1], sys.stderr, end="")
-            elif not self.progress and now - told > SILENCE and number < total:
-                told = now
-                self.note(line)
+        def show(step: Step) -> None:
+            gaps.append((step.seconds, step.gap))
+            line = f"step {step.step}  {likelihood} {-step.loss:.2f}"
+            line += "" if math.isnan(step.gap) else f"  gap {step.gap:.2g} of {goal:.2g} nats"
+            line += f"  {step.seconds:.{1 if step.seconds < 10 else 0}f} s"
+            left = to_go(gaps, goal)
+            line += f", {left:.0f} s to go" if left is not None and left > SOON else ""
+            if self.verbose:
+                self.detail(line)
+            elif self._due(REFRESH if self.progress else SILENCE):
+                self._draw(f"fitting: {line}") if self.progress else self.note(f"fitting: {line}")
 
-        return done
+        return show
+
+    def counting(self, what: str) -> Callable[[Done], None]:
+        """What shows how many of many fits are done, and which took longest: by a bar, or now and then in a line."""
+        began, slowest = time.monotonic(), ("", 0.0)
+
+        def show(done: Done) -> None:
+            nonlocal began, slowest
+            if done.number == 1:
+                began = time.monotonic()
+            slowest = max(slowest, (done.name, done.seconds), key=lambda pair: pair[1])
+            left = (time.monotonic() - began) / max(done.number - 1, 1) * (done.total - done.number)
+            words = f"{done.number} of {done.total} fits, about {left:.0f} s to go; slowest {slowest[0]}"
+            words += f" ({slowest[1]:.1f} s)"
+            if self.progress and self._due(REFRESH):
+                self._draw(words, what, done.number / done.total)
+            elif not self.progress and done.number < done.total and self._due(SILENCE):
+                self.note(f"{what}: {words}")
+
+        return show
 
     def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Print names and values, aligned."""
@@ -123,17 +142,57 @@ class Console:
 
     def clear(self) -> None:
         """Erase the progress line."""
-        if self._drawn:
-            _print(CLEAR, sys.stderr, end="")
-            self._drawn = False
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _due(self, seconds: float) -> bool:
+        """Whether that long has passed since something was last shown."""
+        now = time.monotonic()
+        if now - self._last <= seconds:
+            return False
+        self._last = now
+        return True
+
+    def _draw(self, words: str, what: str = "", share: float | None = None) -> None:
+        """Draw the progress line anew: with a bar, where a share of the work is done."""
+        from rich.console import Console as Terminal
+        from rich.live import Live
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        line = Table.grid(padding=(0, 1))
+        text = Text(words, no_wrap=True, overflow="ellipsis")
+        line.add_row(*([text] if share is None else [what, ProgressBar(1.0, share, width=30), text]))
+        if self._live is None:  # without a thread of its own, and without a hand on what others print
+            self._live = Live(
+                console=Terminal(file=sys.stderr, force_terminal=True),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        with suppress(BrokenPipeError):
+            self._live.update(line, refresh=True)
 
     def _say(self, plain: str, styled: str, shown: bool = True) -> None:
         self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {plain}")
         if shown and not self.quiet:
             self.clear()
+            self._last = time.monotonic()
             _print(styled, sys.stderr)
 
 
-def _step_line(step: Step) -> str:
-    gap = f"  gap {step.gap:.2g}" if step.gap == step.gap else ""
-    return f"step {step.step}  loss {step.loss:.4f}{gap}  {step.seconds:.1f} s"
+def to_go(gaps: Sequence[tuple[float, float]], goal: float) -> float | None:
+    """Seconds until the gap is `goal`, falling as it has since it was largest; None where nobody can tell.
+
+    gaps: seconds and the gap (nats, nan where it is not known) after each step.
+    """
+    known = [(seconds, gap) for seconds, gap in gaps if gap > 0.0 and math.isfinite(gap)]
+    if len(known) < 2 or known[-1][1] <= goal:
+        return None
+    began, largest = max(known, key=lambda pair: pair[1])
+    now, gap = known[-1]
+    return (now - began) * math.log(gap / goal) / math.log(largest / gap) if gap < largest else None

@@ -148,14 +148,22 @@ class Task:
         """Whether processes can share the fits."""
         return self.candidates[0].data.Y.device.type == "cpu"
 
+    def name(self, index: int) -> str:
+        """The candidate and the fold."""
+        candidate, fold = self._pair(index)
+        return f"{candidate.name}, fold {fold.number}"
+
     def part(self, index: int, cancelled: Callable[[], bool] = lambda: False) -> Scored:
         """One candidate in one fold. DataError or FitError name both."""
-        number, of = divmod(index, len(self.candidates))
-        candidate, fold = self.candidates[of], self.folds[number]
+        candidate, fold = self._pair(index)
         try:
             return _scored(candidate, fold, self.optimizer, replace(self.stop, cancelled=cancelled))
         except (DataError, FitError) as error:
-            raise type(error)(f"{candidate.name}, fold {fold.number}: {error}") from None
+            raise type(error)(f"{self.name(index)}: {error}") from None
+
+    def _pair(self, index: int) -> tuple[Candidate, Fold]:
+        number, of = divmod(index, len(self.candidates))
+        return self.candidates[of], self.folds[number]
 
 
 def validate(

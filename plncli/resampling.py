@@ -49,7 +49,7 @@ class Resampling:
     """How a model is fitted again and again.
 
     resamples: of the bootstrap (the jackknife has one for each sample, or cluster); seed: of the draws; workers: most
-    processes to share the fits, 1 being this one alone; on_done: told how many fits are done, and of how many.
+    processes to share the fits, 1 being this one alone; on_done: told of each fit that is done.
     """
 
     resamples: int = 200
@@ -108,6 +108,10 @@ class Task:
     def on_cpu(self) -> bool:
         """Whether processes can share the fits."""
         return self.data.Y.device.type == "cpu"
+
+    def name(self, index: int) -> str:
+        """The number of the fit."""
+        return f"fit {index + 1}"
 
     def part(self, index: int, cancelled: Callable[[], bool] = lambda: False) -> Replicate:
         """The fit of that index: of the whole model, or, where that cannot be, of the parts that can."""

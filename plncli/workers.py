@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -25,7 +25,17 @@ WORTH = 3.0
 """Seconds that worker processes must save: each takes about 1.5 to load torch, and a second core may be busy."""
 LOOK = 0.1  # seconds between two looks at whether to go on
 
-OnDone = Callable[[int, int], None]
+
+class Done(NamedTuple):
+    """How many parts are done, and of how many; what the one just done is called, and the seconds that it took."""
+
+    number: int
+    total: int
+    name: str
+    seconds: float
+
+
+OnDone = Callable[[Done], None]
 
 
 class WorkerLost(DeviceError):
@@ -44,6 +54,10 @@ class Task(Protocol):
         """Number of parts."""
         ...
 
+    def name(self, index: int) -> str:
+        """What that part is called."""
+        ...
+
     def part(self, index: int, cancelled: Callable[[], bool] = lambda: False) -> Any:
         """What that part finds; raises Interrupted when `cancelled` says so."""
         ...
@@ -52,22 +66,22 @@ class Task(Protocol):
 def shared(task: Task, workers: int, on_done: OnDone | None, cancelled: Callable[[], bool]) -> list[Any]:
     """All parts of a task, in order, by at most so many processes; in this one as long as others are not worth it.
 
-    on_done is told how many parts are done, and of how many. Raises Interrupted when `cancelled` says so, and
+    on_done is told of each part that is done. Raises Interrupted when `cancelled` says so, and
     WorkerLost. One thread each: more would round differently, and wait for each other.
     """
     done: dict[int, Any] = {}
     began, total = time.perf_counter(), len(task)
 
-    def add(index: int, answer: Any) -> None:
+    def add(index: int, answer: Any, seconds: float) -> None:
         done[index] = answer
         if on_done is not None:
-            on_done(len(done), total)
+            on_done(Done(len(done), total, task.name(index), seconds))
 
     with _one_thread():
         for index in range(total):
             if cancelled():
                 raise Interrupted
-            add(index, task.part(index, cancelled))
+            add(index, *_timed(task, index, cancelled))
             left = (time.perf_counter() - began) / len(done) * (total - len(done))
             workers = min(workers, total - len(done))
             if task.on_cpu and workers > 1 and left * (1.0 - 1.0 / workers) > WORTH:
@@ -75,6 +89,12 @@ def shared(task: Task, workers: int, on_done: OnDone | None, cancelled: Callable
     if len(done) < total:
         _share(task, range(len(done), total), workers, add, cancelled)
     return [done[index] for index in range(total)]
+
+
+def _timed(task: Task, index: int, cancelled: Callable[[], bool]) -> tuple[Any, float]:
+    """What a part finds, and the seconds that it took."""
+    began = time.perf_counter()
+    return task.part(index, cancelled), time.perf_counter() - began
 
 
 @contextmanager
@@ -95,7 +115,7 @@ def _share(
     task: Task,
     indices: range,
     workers: int,
-    add: Callable[[int, Any], None],
+    add: Callable[[int, Any, float], None],
     cancelled: Callable[[], bool],
 ) -> None:
     """Let worker processes do the parts, each handed one at a time, and end them whatever happens.
@@ -104,7 +124,7 @@ def _share(
     """
     content = pickle.dumps(task)
     todo: SimpleQueue[int] = SimpleQueue()
-    answers: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    answers: SimpleQueue[tuple[int, Any, float]] = SimpleQueue()
     for index in indices:
         todo.put(index)
     command = [sys.executable, "-c", SERVE.format(path=sys.path, parent=os.getpid())]
@@ -127,10 +147,10 @@ def _share(
             if cancelled():
                 raise Interrupted
             with suppress(Empty):
-                index, answer = answers.get(timeout=LOOK)
+                index, answer, seconds = answers.get(timeout=LOOK)
                 if isinstance(answer, BaseException):
                     raise answer
-                add(index, answer)
+                add(index, answer, seconds)
                 left -= 1
     finally:
         for process in processes:
@@ -140,7 +160,10 @@ def _share(
 
 
 def _attend(
-    process: subprocess.Popen[bytes], content: bytes, todo: SimpleQueue[int], answers: SimpleQueue[tuple[int, Any]]
+    process: subprocess.Popen[bytes],
+    content: bytes,
+    todo: SimpleQueue[int],
+    answers: SimpleQueue[tuple[int, Any, float]],
 ) -> None:
     """Hand a worker one index after the other; a thread for each worker."""
     assert process.stdin is not None and process.stdout is not None
@@ -150,13 +173,13 @@ def _attend(
             index = todo.get_nowait()
             pickle.dump(index, process.stdin)
             process.stdin.flush()
-            answers.put((index, pickle.load(process.stdout)))
+            answers.put((index, *pickle.load(process.stdout)))
     except Empty:
         return
     except (OSError, EOFError, pickle.UnpicklingError):
-        answers.put((-1, WorkerLost(_lost(process.wait()))))
+        answers.put((-1, WorkerLost(_lost(process.wait())), 0.0))
     except BaseException as error:  # noqa: BLE001 (it is raised again where the work is waited for)
-        answers.put((-1, error))
+        answers.put((-1, error, 0.0))
 
 
 def _lost(code: int) -> str:
@@ -175,8 +198,8 @@ def serve(parent: int) -> None:
         while True:
             index = pickle.load(source)
             try:
-                answer: Any = task.part(index, lambda: os.getppid() != parent)
+                answer: Any = _timed(task, index, lambda: os.getppid() != parent)
             except Exception as error:  # noqa: BLE001 (it is raised again where the user is)
-                answer = error
+                answer = error, 0.0
             pickle.dump(answer, answers)
             answers.flush()

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+import re
 import sys
+from dataclasses import replace
 
 import pytest
 
 from plncli import console
 from plncli.console import Console
 from plncli.optim.base import Step
+from plncli.workers import Done
 
 STEP = Step(3, 1.25, 5, 10.5, 1.0, 0.01, 1.0)
 
@@ -37,42 +41,103 @@ def test_a_quiet_console_still_keeps_the_log(capsys: pytest.CaptureFixture[str])
 
 def test_without_a_terminal_there_is_no_progress_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     say = Console()
-    say.step(STEP)
+    say.fitting("elbo", 0.001)(STEP)
+    with say.stage("reading"):
+        pass
     say.clear()
     console.error("no")
     assert capsys.readouterr().err == "plncli: error: no\n"
+    assert say.log[0].endswith(" reading: 0.00 s")
 
 
 @pytest.mark.usefixtures("terminal")
-def test_on_a_terminal_progress_is_drawn_and_erased(capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_a_terminal_progress_is_drawn_and_erased(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "REFRESH", -1.0)
     say = Console()
-    say.step(STEP)
-    assert capsys.readouterr().err == f"{console.CLEAR}fitting: step 3  loss 10.5000  gap 0.01  1.2 s"
+    show = say.fitting("elbo", 0.001)
+    show(replace(STEP, step=1, seconds=0.25, gap=10.0))
+    show(replace(STEP, step=3, seconds=1.25, gap=1.0))
+    drawn = capsys.readouterr().err
+    assert "fitting: step 3  elbo -10.50  gap 1 of 0.001 nats  1.2 s, 3 s to go" in drawn
     say.note("done")
-    assert capsys.readouterr().err == f"{console.CLEAR}done\n"
+    assert screen(drawn + capsys.readouterr().err) == ["done"]
 
 
 @pytest.mark.usefixtures("terminal")
-def test_counting_is_drawn_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_is_shown_while_it_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    say = Console()
+    with say.stage("reading counts.csv"):
+        drawn = capsys.readouterr().err
+        assert screen(drawn) == ["reading counts.csv ..."]
+    assert screen(drawn + capsys.readouterr().err) == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_counting_is_a_bar_with_the_slowest_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "REFRESH", -1.0)
+    monkeypatch.setenv("COLUMNS", "120")
     say = Console()
     count = say.counting("bootstrap")
-    count(1, 4)
-    assert capsys.readouterr().err.startswith(f"{console.CLEAR}bootstrap: 1 of 4 fits")
+    for number, seconds in ((1, 0.5), (2, 2.5), (3, 1.0)):
+        count(Done(number, 4, f"fit {number}", seconds))
+    (line,) = screen(capsys.readouterr().err)
+    assert line.startswith("bootstrap ━") and "3 of 4 fits, about 0 s to go; slowest fit 2 (2.5 s)" in line
     say.clear()
-    assert capsys.readouterr().err == console.CLEAR
+    assert screen(capsys.readouterr().err) == []
 
 
-def test_counting_is_told_now_and_then_elsewhere(
+def screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end: of the sequences that move it, all but those of colour are read."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", text):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part.startswith("\x1b[") and part.endswith("A"):
+            row -= int(part[2:-1] or 1)
+        elif not part.startswith("\x1b") and part != "\r":
+            lines[row] += part
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_fits_and_counts_are_told_now_and_then_elsewhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
-    count = Console().counting("jackknife")
+    say = Console()
+    count, show = say.counting("jackknife"), say.fitting("loglik", 1e-3)
     for number in range(1, 101):
-        count(number, 100)
+        count(Done(number, 100, f"fit {number}", 1.0))
         now += 1.0
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"jackknife: {n} of 100 fits, about {100 - n} s to go" for n in (32, 63, 94)]
+    assert lines == [
+        f"jackknife: {n} of 100 fits, about {100 - n} s to go; slowest fit 1 (1.0 s)" for n in (32, 63, 94)
+    ]
+    for number in range(70):
+        show(replace(STEP, step=number, seconds=float(number), gap=math.nan))
+        now += 1.0
+    assert capsys.readouterr().err.splitlines() == [f"fitting: step {n}  loglik -10.50  {n} s" for n in (24, 55)]
+
+
+def test_the_time_to_go_is_that_of_a_gap_that_falls_as_it_has() -> None:
+    gaps = [(float(k), 100.0 * 0.1**k) for k in range(4)]
+    assert console.to_go(gaps, 1e-4) == pytest.approx(3.0)
+    assert console.to_go([(0.0, math.nan), (1.0, 1.0), (2.0, 5.0), (3.0, 0.5)], 0.05) == pytest.approx(1.0)
+    for nobody_knows in (
+        [],
+        gaps[:1],
+        [(0.0, 1.0), (1.0, 2.0)],
+        [(0.0, 1.0), (1.0, math.nan)],
+        [(0.0, 1.0), (1.0, 1e-9)],
+    ):
+        assert console.to_go(nobody_knows, 1e-4) is None
 
 
 @pytest.mark.usefixtures("terminal")

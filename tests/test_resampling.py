@@ -23,7 +23,7 @@ from plncli.models.pln import PLN
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.resampling import Resampling, Task, resampled
 from plncli.results import FitResult
-from plncli.workers import shared
+from plncli.workers import Done, shared
 
 F = torch.float64
 
@@ -301,7 +301,7 @@ def test_the_number_of_workers_changes_no_digit(processes: list[subprocess.Popen
     rule = InferenceRule("bootstrap")
     alone = fit(PLN(), data, inference=rule, resampling=Resampling(12, seed=3)).inference
     shown: list[tuple[int, int]] = []
-    more = Resampling(12, seed=3, workers=2, on_done=lambda done, total: shown.append((done, total)))
+    more = Resampling(12, seed=3, workers=2, on_done=lambda done: shown.append(done[:2]))
     together = fit(PLN(), data, inference=rule, resampling=more).inference
     assert len(processes) == 2
     assert torch.equal(alone.blocks, together.blocks)
@@ -330,9 +330,9 @@ def test_an_interrupt_ends_the_workers(processes: list[subprocess.Popen]) -> Non
     task, _ = task_of("linear", gaussian(400), "jackknife", solve=faulty.slow)
     done = 0
 
-    def count(number: int, total: int) -> None:
+    def count(fits: Done) -> None:
         nonlocal done
-        done = number
+        done = fits.number
 
     began = time.monotonic()
     with pytest.raises(Interrupted):
@@ -346,9 +346,9 @@ def test_an_interrupted_bootstrap_leaves_the_fit() -> None:
     data, *_ = pln_table(50, 3)
     done = 0
 
-    def count(number: int, total: int) -> None:
+    def count(fits: Done) -> None:
         nonlocal done
-        done = number
+        done = fits.number
 
     from plncli.optim.base import StopRule
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plncli import console
-from plncli.cli.fit import HELP, model_of
+from plncli.cli.fit import HELP, model_of, named_tables
 from plncli.cli.options import (
     PROBLEM,
     Command,
@@ -25,7 +25,7 @@ from plncli.cli.options import (
 )
 from plncli.cli.tables import aligned, check, short, write
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, counted
+from plncli.errors import DataError, UsageError, counted, some
 from plncli.files import config as configuration
 from plncli.files.config import FitConfig
 from plncli.names import COVARIANCES, MODEL_NAMES
@@ -245,7 +245,8 @@ def validated(asked: Asked, say: Console, given: Mapping[str, Table] | None = No
     optimizer = optim.build(config.optimizer, config.learning_rate)
     where = runtime.start(config.device, config.dtype, config.seed)
     with runtime.memory_guard():
-        read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
+        with say.stage(f"reading {some(named_tables(config))}"):
+            read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
         for note in dict.fromkeys(note for one in read for note in one.notes):
             say.note(f"note: {note}")
         candidates, null = _candidates(asked, read)

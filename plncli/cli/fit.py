@@ -76,11 +76,13 @@ def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: b
         artifacts.check_target(out, config.overwrite)
         say.detail(f"results go to {out}")
         with runtime.memory_guard():
-            outcome = fitted(config, say, state, shlex.join(["plncli", *sys.argv[1:]]), dry_run=dry_run)
+            command = shlex.join(["plncli", *sys.argv[1:]])
+            outcome = fitted(config, say, state, command, dry_run=dry_run, out=out)
             if outcome is None:
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
-            artifacts.write(out, replace(outcome, log=tuple(say.log)))
+            with say.stage("writing the results"):
+                artifacts.write(out, replace(outcome, log=tuple(say.log)))
     say.note(f"The results are in {out}.")
     if json:
         console.out(output.to_json(artifacts.summary(outcome)))
@@ -96,15 +98,20 @@ def fitted(
     given: Mapping[str, Table] | None = None,
     earlier: Run | None = None,
     dry_run: bool = False,
+    out: Path | None = None,
 ) -> Outcome | None:
-    """Read, fit, report; None for a dry run. given: see `inputs.load`; earlier: the run of --init, if it is read."""
+    """Read, fit, report; None for a dry run.
+
+    given: see `inputs.load`; earlier: the run of --init, if it is read; out: where the results will be, if anywhere.
+    """
     from plncli import optim, runtime
     from plncli.files import inputs
 
     began, started = time.perf_counter(), datetime.now(UTC)
     optimizer = optim.build(config.optimizer, config.learning_rate)
     where = runtime.start(config.device, config.dtype, config.seed)
-    read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
+    with say.stage(f"reading {some(named_tables(config))}"):
+        read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
     threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
     _report_inputs(say, config, read, where, threads)
     init = _init(config, read, say, earlier)
@@ -113,11 +120,19 @@ def fitted(
         model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
         say.note(memory_told)
         return None
-    result = _fitted(config, read, optimizer, init, say, state, workers, method)
+    result = _fitted(config, read, optimizer, init, say, state, workers, method, out)
     code = _exit_code(config, result, state)
     outcome = _outcome(config, read, result, where, command, started, time.perf_counter() - began, code)
     _report(say, outcome)
     return outcome
+
+
+def named_tables(config: FitConfig) -> list[str]:
+    """The tables that a configuration names, as a user calls them."""
+    known = configuration.settings(config.model)
+    paths = [getattr(config, name) for name, (_, setting) in known.items() if setting.path == "file"]
+    named = ["standard input" if path == "-" else path for path in paths if path and path != configuration.FRAME]
+    return named or ["data frames"]
 
 
 def model_of(config: FitConfig, read: Inputs | None) -> Model:
@@ -180,7 +195,9 @@ def _fitted(
     state: Cancellation,
     workers: int,
     method: str | Finding,
+    out: Path | None,
 ) -> FitResult:
+    from plncli.files.watching import watched
     from plncli.fitting import fit as run
     from plncli.inference import InferenceRule
     from plncli.optim.base import StopRule
@@ -189,16 +206,19 @@ def _fitted(
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit
     stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
     state.savable = True
-    result = run(
-        model_of(config, read),
-        read.data,
-        optimizer,
-        stop,
-        say.step,
-        InferenceRule(method, config.level, config.vcov),
-        init=init,
-        resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
-    )
+    name = "elbo" if config.model == "pln" else "loglik"
+    show = say.fitting(name, config.tol * read.data.total_weight)
+    with watched(out, name, config.tensorboard, show, say.note) as on_step:
+        result = run(
+            model_of(config, read),
+            read.data,
+            optimizer,
+            stop,
+            on_step,
+            InferenceRule(method, config.level, config.vcov),
+            init=init,
+            resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
+        )
     say.clear()
     return result
 

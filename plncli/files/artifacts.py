@@ -18,6 +18,7 @@ from plncli.files.config import FitConfig, absolute, applying, to_toml
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
+from plncli.files.watching import trace_row
 from plncli.inference import COLUMNS, tensors_of
 from plncli.models.base import Latent
 from plncli.results import AXES, FitResult
@@ -156,13 +157,9 @@ def likelihood_name(result: FitResult) -> str:
 
 
 def _trace(result: FitResult) -> pa.Table:
-    steps = result.optimum.trace
-    columns = {name: [getattr(step, name) for step in steps] for name in ("step", "seconds", "evaluations", "loss")}
-    columns[likelihood_name(result)] = [-step.loss for step in steps]
-    columns |= {name: [getattr(step, name) for step in steps] for name in ("grad_norm", "gap", "step_size")}
-    integers = ("step", "evaluations")
-    types = {name: np.int64 if name in integers else np.float64 for name in columns}
-    return pa.table({name: output.number_column(np.array(column, types[name])) for name, column in columns.items()})
+    rows = [trace_row(step, likelihood_name(result)) for step in result.optimum.trace]
+    types = {name: np.int64 if name in ("step", "evaluations") else np.float64 for name in rows[0]}
+    return output.table({name: np.array([each[name] for each in rows], kind) for name, kind in types.items()})
 
 
 # --- summary and model ---

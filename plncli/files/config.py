@@ -327,6 +327,13 @@ class FitConfig:
     latent: bool = _setting(
         True, "Write the tables of the latent layer too; each is as large as the counts.", OUTPUT, models=PLN
     )
+    tensorboard: str | None = _setting(
+        None,
+        "Folder for event files of TensorBoard, written while the fit goes on.",
+        OUTPUT,
+        metavar="DIR",
+        path="folder",
+    )
     allow_unconverged: bool = _setting(False, "Exit with 0 instead of 4 when the fit ends without converging.", OUTPUT)
 
 

@@ -27,7 +27,7 @@ LISTS = ("samples", "features")
 RULES = ("filter", "min_depth", "min_prevalence", "min_total", "top")
 DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "all_zero")
 """Settings of the command line that belong to the data."""
-OUTPUT = ("out", "overwrite", "format", "latent", "allow_unconverged", "sample_names", "transpose")
+OUTPUT = ("out", "overwrite", "format", "latent", "allow_unconverged", "sample_names", "transpose", "tensorboard")
 """Settings of the command line that Python has elsewhere, or not."""
 
 

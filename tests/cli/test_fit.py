@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -195,8 +196,8 @@ def test_a_misspelt_variable_is_noted(cli: Cli, small: str, monkeypatch: pytest.
 def test_verbose_says_every_step(cli: Cli, small: str) -> None:
     err = cli("fit", "pln", "--counts", small, "-v").err
     assert "read counts from small.csv: 6 × 2" in err
-    assert "step 0  loss " in err
-    assert "step 1  loss " in err
+    assert "step 0  elbo -" in err
+    assert "step 1  elbo -" in err
 
 
 @pytest.mark.parametrize("suffix", artifacts.FORMATS)
@@ -322,3 +323,61 @@ def test_counts_that_were_hidden_are_foretold_better_than_by_the_means_of_featur
         return float(2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / mu), 0.0) - y + mu).mean())
 
     assert deviance(exposure * np.exp(mean + sd**2 / 2)) < 0.7 * deviance(exposure * rate)
+
+
+def test_a_long_fit_can_be_followed(cli: Cli, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trace lies beside the results while the fit lasts, row by row as loss_trace.csv, and is gone afterwards."""
+    from plncli.files import watching
+    from plncli.optim.newton_cg import NewtonCG
+
+    live = tmp_path / "deep/er/run.loss_trace.csv"
+    seen: list[str] = []
+    search = NewtonCG._search
+
+    def spy(*given: Any) -> Any:
+        seen.append(live.read_text() if live.exists() else "")
+        return search(*given)
+
+    monkeypatch.setattr(watching, "LONG", 0.0)
+    monkeypatch.setattr(watching, "FLUSH", -1.0)
+    monkeypatch.setattr(NewtonCG, "_search", staticmethod(spy))
+    ran = cli("fit", "pln", "--counts", small, "--out", "deep/er/run")
+    assert ran.code == 0 and "The trace can be followed: tail -f deep/er/run.loss_trace.csv" in ran.err
+    written = (tmp_path / "deep/er/run/loss_trace.csv").read_text()
+    assert len(seen) > 2 and seen[0].count("\n") == 2 and not live.exists()
+    kept = [pd.read_csv(io.StringIO(text)) for text in (seen[-1], written)]
+    pd.testing.assert_frame_equal(kept[0], kept[1].iloc[: len(kept[0])])
+
+
+def test_a_trace_that_cannot_be_written_is_no_reason_to_stop(
+    cli: Cli, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plncli.files import watching
+
+    monkeypatch.setattr(watching, "LONG", 0.0)
+    (tmp_path / "run.loss_trace.csv").mkdir()
+    assert cli("fit", "pln", "--counts", small, "--out", "run").code == 0
+    assert (tmp_path / "run.loss_trace.csv").is_dir()
+
+
+def test_event_files_for_tensorboard(cli: Cli, small: str, tmp_path: Path) -> None:
+    from tensorboardX.proto import event_pb2
+
+    ran = cli("fit", "pln", "--counts", small, "--out", "run", "--tensorboard", "events")
+    assert ran.code == 0, ran.err
+    (path,) = (tmp_path / "events").iterdir()
+    content, found = path.read_bytes(), []
+    while content:  # records: length (8 bytes), its checksum (4), an event, its checksum (4)
+        size = int.from_bytes(content[:8], "little")
+        event = event_pb2.Event.FromString(content[12 : 12 + size])
+        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        content = content[16 + size :]
+    trace = pd.read_csv(tmp_path / "run/loss_trace.csv")
+    for name in ("elbo", "gap", "grad_norm"):
+        values = {step: value for step, tag, value in found if tag == name}
+        known = trace.set_index("step")[name].dropna()
+        assert list(values) == list(known.index)
+        np.testing.assert_allclose(list(values.values()), known, rtol=1e-6)
+    (tmp_path / "file").write_text("")
+    ran = cli("fit", "pln", "--counts", small, "--out", "again", "--tensorboard", "file")
+    assert ran.code == 3 and "--tensorboard file cannot be written" in ran.err and not (tmp_path / "again").exists()
