@@ -140,6 +140,14 @@ class Revisable(Protocol):
         """Start and prepared data of the problem as an earlier fit left it, its boundary included."""
         ...
 
+    def standing(self, prepared: Any) -> dict[str, Tensor]:
+        """How the problem has been changed so far, for `stand`."""
+        ...
+
+    def stand(self, prepared: Any, standing: Mapping[str, Tensor]) -> Any:
+        """Prepared data as they were when `standing` was asked of them."""
+        ...
+
     def degenerate(self, params: Params, prepared: Any) -> bool:
         """Cheap sign, looked at after each step, that `revise` may have something to change."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -363,14 +363,23 @@ class PLN:
         returns = prepared.returns.clone()
         returns[back] += 1
         tried[back] = math.inf
-        table, boundary = self._tables(data, prepared.basis, prepared.counted, latent, poisson)
+        standing = {"latent": latent, "poisson": poisson, "tried": tried, "returns": returns}
+        changed = self.stand(prepared, standing)
         start = {"q": q[:, :, latent]}
         if len(poisson):
-            start["gamma"] = boundary.fit(gamma[:, poisson])
-        changed = replace(
-            prepared, latent=latent, poisson=poisson, table=table, boundary=boundary, tried=tried, returns=returns
-        )
+            start["gamma"] = changed.boundary.fit(gamma[:, poisson])
         return start, changed
+
+    def standing(self, prepared: Prepared) -> dict[str, Tensor]:
+        """Which features are on the boundary, and what was tried."""
+        return {name: getattr(prepared, name) for name in ("latent", "poisson", "tried", "returns")}
+
+    def stand(self, prepared: Prepared, standing: Mapping[str, Tensor]) -> Prepared:
+        """The data split as `standing` says."""
+        known = {name: tensor.to(prepared.data.Y.device) for name, tensor in standing.items()}
+        latent, poisson = known["latent"], known["poisson"]
+        table, boundary = self._tables(prepared.data, prepared.basis, prepared.counted, latent, poisson)
+        return replace(prepared, table=table, boundary=boundary, **known)
 
     # -- what comes out --------------------------------------------------------------------------------------------
 

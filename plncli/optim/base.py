@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -78,6 +78,22 @@ OnStep = Callable[[Step], None]
 
 
 @dataclass(frozen=True)
+class State:
+    """Where a minimisation stands between two steps: all that it takes to go on to the same bits as if undisturbed.
+
+    tensors: by name; facts: what is no tensor, as JSON can hold it; trace: the steps so far.
+    """
+
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)
+    trace: Sequence[Step] = field(repr=False)
+
+
+Offer = Callable[[State], None]
+"""Told the state between two steps. It holds until the next step begins: whoever wants to keep it writes it down."""
+
+
+@dataclass(frozen=True)
 class Problem:
     """What an optimizer is given.
 
@@ -123,8 +139,18 @@ class Optimizer(Protocol):
 
     name: ClassVar[str]
 
-    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
-        """Minimise `problem` until `stop` says so; `on_step` sees each row of the trace as it is made."""
+    def minimise(
+        self,
+        problem: Problem,
+        stop: StopRule,
+        on_step: OnStep | None = None,
+        offer: Offer | None = None,
+        state: State | None = None,
+    ) -> Optimum:
+        """Minimise `problem` until `stop` says so; `on_step` sees each row of the trace as it is made.
+
+        offer: is told the state before each step; state: one to go on from, of the same problem.
+        """
         ...
 
 
@@ -200,12 +226,21 @@ class Point:
 class Run:
     """Bookkeeping of one minimisation: clock, counters, trace, and the stop rule's limits."""
 
-    def __init__(self, stop: StopRule, on_step: OnStep | None) -> None:
-        self.stop, self.on_step = stop, on_step
-        self.began = time.perf_counter()
-        self.evaluations = 0
-        self.products = 0
-        self.trace: list[Step] = []
+    def __init__(
+        self, stop: StopRule, on_step: OnStep | None, offer: Offer | None = None, state: State | None = None
+    ) -> None:
+        self.stop, self.on_step, self._offer = stop, on_step, offer
+        facts: Mapping[str, Any] = {} if state is None else state.facts
+        self.began = time.perf_counter() - facts.get("seconds", 0.0)
+        self.evaluations = facts.get("evaluations", 0)
+        self.products = facts.get("products", 0)
+        self.trace: list[Step] = [] if state is None else list(state.trace)
+
+    def offer(self, tensors: Mapping[str, Tensor], **facts: Any) -> None:
+        """Offer the state here: what the optimizer needs to know of it, and how far the run is."""
+        if self._offer is not None:
+            known = {"seconds": self.seconds, "evaluations": self.evaluations, "products": self.products, **facts}
+            self._offer(State(tensors, known, self.trace))
 
     @property
     def seconds(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Params
-from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 
 Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
@@ -67,8 +67,8 @@ class Closure:
 
 def descend(
     problem: Problem,
-    stop: StopRule,
-    on_step: OnStep | None,
+    run: Run,
+    state: State | None,
     stepper: Stepper,
     learning_rate: float,
     max_iter: int,
@@ -79,16 +79,32 @@ def descend(
     Where a window gains next to nothing the learning rate shrinks too; and a window has to gain ten times less than the
     last time before the certificate is asked again.
     """
-    run = Run(stop, on_step)
     closure = Closure(problem, run)
-    goal = stop.tol * problem.scale
-    closure()
-    run.record(closure.loss, closure.grad_norm)
-    best, best_u, best_norm = closure.loss, closure.u.detach().clone(), closure.grad_norm
+    goal = run.stop.tol * problem.scale
+    if state is None:
+        closure()
+        run.record(closure.loss, closure.grad_norm)
+        best, best_u, best_norm = closure.loss, closure.u.detach().clone(), closure.grad_norm
+        rate, restarts, threshold, mark, since, gap = learning_rate, 0, goal, best, 0, math.nan
+        optimizer = stepper(closure.u, rate)
+    else:
+        best_u = state.tensors["best_u"].to(closure.u)
+        best, best_norm, rate, restarts, threshold, mark, since, gap = (state.facts[name] for name in NUMBERS)
+        with torch.no_grad():
+            closure.u.copy_(state.tensors["u"])
+        closure()
+        run.evaluations -= 1  # which is counted already
+        optimizer = stepper(closure.u, rate)
+        _restore(optimizer, state)
     status = None if math.isfinite(best) else Status.DIVERGED
-    optimizer, rate, restarts = stepper(closure.u, learning_rate), learning_rate, 0
-    threshold, mark, since, gap = goal, best, 0, math.nan
     while status is None:
+        numbers = (best, best_norm, rate, restarts, threshold, mark, since, gap)
+        kept, scalars = _taken_apart(optimizer)
+        run.offer(
+            {"u": closure.u.detach(), "best_u": best_u, **kept},
+            **dict(zip(NUMBERS, numbers, strict=True)),
+            optimizer=scalars,
+        )
         status = run.limit(max_iter)
         if status is not None:
             break
@@ -129,6 +145,40 @@ def descend(
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 
+NUMBERS = ("best", "best_norm", "rate", "restarts", "threshold", "mark", "since", "gap")
+"""What of a descent is no tensor."""
+
+
+def _taken_apart(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a torch optimizer remembers, as tensors and as JSON, by its path: `old_dirs.3`."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for name, value in optimizer.state_dict()["state"].get(0, {}).items():
+        if isinstance(value, Tensor):
+            tensors[f"optimizer.{name}"] = value
+        elif isinstance(value, list) and any(isinstance(entry, Tensor) for entry in value):
+            tensors |= {f"optimizer.{name}.{i}": entry for i, entry in enumerate(value) if isinstance(entry, Tensor)}
+            scalars[name] = [None] * len(value)
+        else:
+            scalars[name] = value
+    return tensors, scalars
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Give a torch optimizer back what it remembered."""
+    known: dict[str, Any] = dict(state.facts["optimizer"])
+    for path, tensor in state.tensors.items():
+        whole, _, name = path.partition(".")
+        name, _, index = name.partition(".")
+        if whole == "optimizer" and index:
+            known[name] = [*known[name]]
+            known[name][int(index)] = tensor
+        elif whole == "optimizer":
+            known[name] = tensor
+    if known:
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: known}})
+
+
 @dataclass(frozen=True)
 class FirstOrder:
     """An optimizer of torch.optim by its name there, and its settings."""
@@ -140,13 +190,22 @@ class FirstOrder:
     algorithm: ClassVar[str]
     settings: ClassVar[dict[str, Any]] = {}
 
-    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+    def minimise(
+        self,
+        problem: Problem,
+        stop: StopRule,
+        on_step: OnStep | None = None,
+        offer: Offer | None = None,
+        state: State | None = None,
+    ) -> Optimum:
         """Minimise with full-batch steps until they gain little, and let the certificate judge."""
 
         def stepper(u: Tensor, rate: float) -> torch.optim.Optimizer:
             return getattr(torch.optim, self.algorithm)([u], lr=rate, **self.settings)
 
-        return descend(problem, stop, on_step, stepper, self.learning_rate, self.max_iter, self.window)
+        return descend(
+            problem, Run(stop, on_step, offer, state), state, stepper, self.learning_rate, self.max_iter, self.window
+        )
 
 
 @dataclass(frozen=True)

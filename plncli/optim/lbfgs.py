@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import OnStep, Optimum, Problem, StopRule
+from plncli.optim.base import Offer, OnStep, Optimum, Problem, Run, State, StopRule
 from plncli.optim.first_order import descend
 
 
@@ -22,7 +22,14 @@ class LBFGS:
     history: int = 50
     window: int = 10
 
-    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+    def minimise(
+        self,
+        problem: Problem,
+        stop: StopRule,
+        on_step: OnStep | None = None,
+        offer: Offer | None = None,
+        state: State | None = None,
+    ) -> Optimum:
         """Minimise until steps gain little, and let the certificate judge."""
 
         def stepper(u: Tensor, rate: float) -> torch.optim.Optimizer:
@@ -39,4 +46,6 @@ class LBFGS:
                 line_search_fn="strong_wolfe",
             )
 
-        return descend(problem, stop, on_step, stepper, self.learning_rate, self.max_iter, self.window)
+        return descend(
+            problem, Run(stop, on_step, offer, state), state, stepper, self.learning_rate, self.max_iter, self.window
+        )

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import newton_solve, preconditioner_at
 
 ARMIJO = 1e-4
@@ -33,19 +33,31 @@ class NewtonCG:
     products: int = 100
     certify_products: int = 1000
 
-    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+    def minimise(
+        self,
+        problem: Problem,
+        stop: StopRule,
+        on_step: OnStep | None = None,
+        offer: Offer | None = None,
+        state: State | None = None,
+    ) -> Optimum:
         """Minimise; each row of the trace carries the gap estimated at its point.
 
         Far from the optimum the Newton system is solved loosely: there, and where a limit ends the run, the gap is a
         lower estimate. A run is only called converged on a tight one.
         """
-        run = Run(stop, on_step)
+        run = Run(stop, on_step, offer, state)
         flat = Flat(problem.start)
         goal = stop.tol * problem.scale
-        point = Point(problem, flat, flat.join(problem.start))
-        run.evaluations += 1
         size, polished, radius, gap, status = math.nan, 0, math.inf, math.nan, None
+        if state is None:
+            point = Point(problem, flat, flat.join(problem.start))
+            run.evaluations += 1
+        else:
+            point = Point(problem, flat, state.tensors["x"].to(flat.join(problem.start)))
+            size, polished, radius = (state.facts[name] for name in ("size", "polished", "radius"))
         while True:
+            run.offer({"x": point.x.detach()}, size=size, polished=polished, radius=radius)
             reached = run.seconds
             g = point.gradient().detach()
             grad_norm = float(g.norm())

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import Flat, OnStep, Optimum, Point, Problem, Run, Status, StopRule
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
 
@@ -29,19 +29,32 @@ class VEM:
     products: int = 3
     window: int = 5
 
-    def minimise(self, problem: Problem, stop: StopRule, on_step: OnStep | None = None) -> Optimum:
+    def minimise(
+        self,
+        problem: Problem,
+        stop: StopRule,
+        on_step: OnStep | None = None,
+        offer: Offer | None = None,
+        state: State | None = None,
+    ) -> Optimum:
         """Minimise until a window of steps gains little, and let the certificate judge."""
         if problem.alternate is None:
             raise UsageError(
                 "The optimizer `vem` needs a model with a variational step, such as pln. "
                 "Use --optimizer newton-cg or lbfgs."
             )
-        run = Run(stop, on_step)
+        run = Run(stop, on_step, offer, state)
         flat = Flat(problem.start)
         goal = stop.tol * problem.scale
-        point = self._evaluated(problem, flat, flat.join(problem.start), run)
-        threshold, mark, gap, status = goal, point.loss, math.nan, None
+        status = None
+        if state is None:
+            point = self._evaluated(problem, flat, flat.join(problem.start), run)
+            threshold, mark, gap = goal, point.loss, math.nan
+        else:
+            point = Point(problem, flat, state.tensors["x"].to(flat.join(problem.start)))
+            threshold, mark, gap = (state.facts[name] for name in ("threshold", "mark", "gap"))
         while status is None:
+            run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark, gap=gap)
             status = run.limit(self.max_iter)
             if status is None and run.steps and problem.degenerate is not None and problem.degenerate(point.params):
                 status = Status.DEGENERATE
