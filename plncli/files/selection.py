@@ -5,6 +5,7 @@ Samples come first, so that features are judged by those that are fitted. Whatev
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
@@ -13,6 +14,7 @@ from plncli.files.content import read_bytes, unpack
 from plncli.files.filter import holds
 from plncli.files.matching import Drop, Tables
 from plncli.files.tables import Table, composed
+from plncli.files.text import lines_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,16 +34,18 @@ def read_list(path: str, option: str) -> Table:
 
     name = "standard input" if path == "-" else path
     raw = read_bytes(path, option)
-    try:
-        lines = str(unpack(raw, name), "utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        lines = ["\0"]
+    lines = [line for line in lines_of(unpack(raw, name), name) if line.strip() and not line.startswith("#")]
     if any("\0" in line for line in lines):
         raise DataError(f"{name} is no list: --{option} takes a text file (UTF-8) with a name a line.")
-    names = tuple(dict.fromkeys(composed(line) for line in lines if line.strip() and not line.startswith("#")))
+    names = tuple(dict.fromkeys(composed(_unquoted(line.strip())) for line in lines))
     if not names:
         raise DataError(f"{name} names nothing. --{option} takes a text file with a name a line.")
     return Table(name, option, names, (), pa.table({}), hashlib.sha256(raw).hexdigest())
+
+
+def _unquoted(line: str) -> str:
+    """What stands in quotes that open and close a line; else the line."""
+    return line[1:-1].replace('""', '"') if re.fullmatch(r'"([^"]|"")+"', line) else line
 
 
 def choose_samples(tables: Tables, config: FitConfig, listed: Table | None) -> Tables:

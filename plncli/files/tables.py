@@ -19,7 +19,7 @@ from plncli.files import formats
 from plncli.files.columnar import MAGIC, read_columnar
 from plncli.files.content import File
 from plncli.files.sparse import CSR, Sparse
-from plncli.files.text import MISSING, NUMBER, looks_like_id, read_text
+from plncli.files.text import GROUPED, MISSING, NUMBER, looks_like_id, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -370,7 +370,9 @@ def _refuse_text(table: Table, rule: str) -> None:
         total += len(rows)
         shown += [f"{table.place(i, j)} (`{column[i].as_py()}`)" for i in rows[: max(0, 3 - len(shown))]]
     if total:
-        rule = f"{rule} Leave an entry empty, or write NA, where it is missing."
+        grouped = any(re.search(rf"\(`{GROUPED}`\)$", cell) for cell in shown)
+        hint = " Write numbers without thousand separators: 1234, not 1,234." if grouped else ""
+        rule = f"{rule}{hint} Leave an entry empty, or write NA, where it is missing."
         raise DataError(_cells_message(table, total, "non-numeric entry", shown, rule))
 
 

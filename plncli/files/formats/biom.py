@@ -9,8 +9,9 @@ from typing import Any
 
 from plncli.errors import DataError
 from plncli.files.content import File
-from plncli.files.formats.base import Matrix, hdf5, no_part, package, reading, words
-from plncli.files.sparse import CSR, csr
+from plncli.files.formats.base import Matrix, hdf5, held, no_part, package, reading, rows_of, words
+from plncli.files.sparse import CSR
+from plncli.files.text import values_of
 
 EXTRA = "biom"
 
@@ -27,24 +28,27 @@ def read(file: File) -> Matrix:
     with reading(file, "a BIOM table"):
         if bytes(file.data[:4]) == b"\x89HDF":
             with hdf5(file) as opened:
+                held(file, opened["observation"], opened["sample"])
                 table = biom.Table.from_hdf5(opened)
         else:
             table = biom.Table.from_json(json.loads(bytes(file.data)))
         samples, features = (words(table.ids(axis=axis)) for axis in ("sample", "observation"))
-        values, about = csr(table.matrix_data.T), _about(table, samples)
+        values, about = rows_of(table.matrix_data.T, samples, features, file.name), _about(table, samples)
     if not samples or not features:
         raise DataError(f"{file.name} is empty: it has {len(samples)} samples and {len(features)} features.")
     return Matrix(samples, features, values, about)
 
 
 def _about(table: Any, samples: list[str]) -> Any:
-    """Data frame of the metadata of the samples; None where there is none."""
+    """Data frame of the metadata of the samples, texts of numbers as numbers; None where there is none."""
     import pandas as pd
 
     metadata = table.metadata(axis="sample")
     if metadata is None or not any(metadata):
         return None
-    return pd.DataFrame([dict(facts or {}) for facts in metadata], index=samples)
+    keys = dict.fromkeys(key for facts in metadata for key in facts or {})
+    told = {key: values_of([(facts or {}).get(key) for facts in metadata]) for key in keys}
+    return pd.DataFrame(told, index=samples, dtype=object)
 
 
 def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:
