@@ -79,7 +79,10 @@ class _Asked:
         match node:
             case ast.Constant(value=bool() | int() | float() | str()):
                 constant: Any = node.value
-                return pa.scalar(float(constant) if type(constant) is int else constant)
+                try:
+                    return pa.scalar(float(constant) if type(constant) is int else constant)
+                except (OverflowError, UnicodeEncodeError):
+                    raise self.error("holds a number that is too large, or odd characters") from None
             case ast.Name():
                 return self.column(node.id)
             case ast.BoolOp():
@@ -107,8 +110,7 @@ class _Asked:
     def column(self, name: str) -> Any:
         import pyarrow as pa
 
-        if name.startswith(STAND_IN) and name.removeprefix(STAND_IN).isdecimal():
-            name = self.quoted[int(name.removeprefix(STAND_IN))]
+        name = self.shown(ast.Name(name))
         if name not in self.table.columns:
             raise FormulaError(
                 f"--filter `{self.condition}` uses `{name}`, which is no column of {self.table.name}."
@@ -180,4 +182,5 @@ class _Asked:
         return sides
 
     def shown(self, node: ast.expr) -> str:
-        return re.sub(rf"{STAND_IN}(\d+)", lambda found: self.quoted[int(found[1])], ast.unparse(node))
+        known = {f"{STAND_IN}{i}": name for i, name in enumerate(self.quoted)}
+        return re.sub(rf"{STAND_IN}\d+", lambda found: known.get(found[0], found[0]), ast.unparse(node))

@@ -325,8 +325,9 @@ def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
     missing = missing_cells(table)
     values = np.empty((len(table.samples), len(table.columns)))
     for j, column in enumerate(table.cells.columns):
-        filled = column.fill_null(pa.scalar(0, column.type)) if column.null_count else column
-        values[:, j] = filled if pa.types.is_string(filled.type) else _floats(filled)
+        text = pa.types.is_string(column.type)
+        filled = column.fill_null(pa.scalar("0" if text else 0, column.type)) if column.null_count else column
+        values[:, j] = filled if text else _floats(filled)
     return values, missing
 
 

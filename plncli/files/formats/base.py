@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -45,9 +46,11 @@ def package(module: str, extra: str, what: str) -> Any:
 
 @contextmanager
 def reading(file: File, kind: str) -> Iterator[None]:
-    """DataError for whatever a package says of a damaged file."""
+    """DataError for whatever a package says of a damaged file; its warnings are for those who program."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except PlncliError:
         raise
     except Exception as error:  # noqa: BLE001 (each package has errors of its own)

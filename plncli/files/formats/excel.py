@@ -17,8 +17,8 @@ from plncli.files.formats.base import package, reading
 EXTRA = "excel"
 BYTES = 40
 """That each cell of a sheet takes while it is read, also an empty one."""
-FAR = rb"r=[\"'](?:[A-Z]{3}\d|[A-Z]+\d{5})"
-CELL = rb"<(?:\w+:)?c\s(?:[^>]*\s)?r=[\"']([A-Z]{1,3})(\d{1,7})[\"'](?:[^>]*[^>/])?>"
+FAR = rb"r=[\"'](?:[A-Za-z]{3}|[A-Za-z]+\d{5})"
+CELL = rb"<(?:\w+:)?c\s(?:[^>]*\s)?r=[\"']([A-Za-z]+)(\d+)[\"'](?:[^>]*[^>/])?>"
 
 
 def as_text(file: File, option: str) -> tuple[memoryview, str]:
@@ -77,7 +77,7 @@ def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
 def _number(letters: bytes) -> int:
     """Number of the column that letters name, from 1: A, ..., Z, AA, ..."""
     number = 0
-    for letter in letters:
+    for letter in letters.upper():
         number = 26 * number + letter - 64
     return number
 

@@ -19,6 +19,9 @@ from plncli.files.text import lines_of
 MAGIC = b"%%MatrixMarket"
 MATRIX = r"\.mtx(\.(gz|bz2|xz|zst))?$"
 LIST = r"\.?_?{}\.(tsv|csv|txt)(\.(gz|bz2|xz|zst))?$"
+LAYOUTS = {"coordinate": 3, "array": 2}
+"""Numbers in the line of sizes."""
+NUMBERS = ("integer", "unsigned-integer", "real", "double", "pattern")
 SAMPLES, FEATURES = r"(barcodes|cells|samples|obs)", r"(features|genes|var|otus|asvs|taxa)"
 
 
@@ -58,28 +61,66 @@ def lists(matrix: Path) -> tuple[Path, Path]:
 
 def read(file: File) -> Matrix:
     """The matrix, features in its rows as 10x writes it, or samples where only that fits the lists."""
-    from scipy.io import mminfo, mmread
-
     no_part(file, "a Matrix Market file")
     if file.beside is None:
         raise DataError(f"{file.name} is a Matrix Market file, whose names stand in files beside it; give its path.")
     samples, features = (_rows(path) for path in file.beside)
     n, p = len(samples), len(features)
     with reading(file, "a Matrix Market file"):
-        height, width, entries, _, kind, _ = mminfo(io.BytesIO(file.data))
-        if kind == "complex":
-            raise DataError(f"{file.name} holds complex numbers.")
+        stream = io.BytesIO(file.data)
+        form, sizes = _declared(stream, file)
+        height, width = sizes[:2]
         if (height, width) not in ((p, n), (n, p)):
             raise DataError(_unlike(file, samples, features, (height, width)))
-        if entries > len(file.data):
-            raise DataError(f"{file.name} is damaged: it is too short for the {entries} entries that it declares.")
-        values = csr(mmread(io.BytesIO(file.data), spmatrix=False))
+        values = _values(stream, form, sizes, file)
     cells_first = re.match(r"cells_x_", file.beside[0].name) is not None
-    if (height, width) == (p, n) and not (n == p and cells_first):
-        values = csr(values.T)
+    turned = (height, width) == (p, n) and not (n == p and cells_first)
     kinds = [row[2] for row in features if len(row) > 2]
     notes = told_kinds(file.name, kinds) if len(kinds) == p else ()
-    return Matrix([row[0] for row in samples], [row[0] for row in features], values, None, notes)
+    names = [row[0] for row in samples], [row[0] for row in features]
+    return Matrix(*names, csr(values.T if turned else values), None, notes)
+
+
+def _declared(stream: io.BytesIO, file: File) -> tuple[str, list[int]]:
+    """What the first line says of the form, and the sizes: rows, columns and, but for dense ones, entries."""
+    form = stream.readline().decode("latin-1").casefold().split()[2:]
+    if len(form) != 3 or form[0] not in LAYOUTS or form[1] not in NUMBERS or form[2] != "general":
+        raise DataError(
+            f"{file.name} holds a matrix of the form `{' '.join(form)}`. Only `coordinate` and `array` ones of integer,"
+            " real or pattern entries that are `general` can be read: write it as such."
+        )
+    line = next(line for line in stream if line.strip() and not line.startswith(b"%"))
+    sizes = [int(word) for word in line.split()]
+    if len(sizes) != LAYOUTS[form[0]] or min(sizes) < 0:
+        raise DataError(f"{file.name} is damaged: `{line.decode('latin-1').strip()}` are no sizes of a matrix.")
+    return f"{form[0]} {form[1]}", sizes
+
+
+def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
+    """The entries below the sizes, as many as are declared; at a damaged line, scipy's reader may end the process."""
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    dense, pattern = form.startswith("array"), form.endswith("pattern")
+    height, width, entries = sizes if not dense else (*sizes, sizes[0] * sizes[1])
+    rest = stream.read()
+    width_of_line = 1 if dense else 2 if pattern else 3
+    if not rest.strip():
+        lines = pd.DataFrame(np.zeros((0, width_of_line), dtype=np.int64))
+    else:
+        lines = pd.read_csv(io.BytesIO(rest), sep=r"\s+", header=None, comment="%")
+    if lines.shape != (entries, width_of_line):
+        raise DataError(
+            f"{file.name} is damaged: it declares {entries} lines of {counted(width_of_line, 'number')}, but has "
+            f"{len(lines)} of {lines.shape[1]}. Write or fetch it again."
+        )
+    columns = [pd.to_numeric(lines[j]).to_numpy() for j in range(width_of_line)]
+    if dense:
+        return columns[0].reshape((height, width), order="F")
+    rows, places = (column.astype(np.int64, casting="safe") - 1 for column in columns[:2])
+    numbers = np.ones(entries) if pattern else columns[2].astype(np.float64)
+    return sparse.coo_array((numbers, (rows, places)), shape=(height, width))
 
 
 def _unlike(file: File, samples: list[list[str]], features: list[list[str]], shape: tuple[int, int]) -> str:
