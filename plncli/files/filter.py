@@ -110,7 +110,7 @@ class _Asked:
     def column(self, name: str) -> Any:
         import pyarrow as pa
 
-        name = self.shown(ast.Name(name))
+        name = self.stood_in().get(name, name)
         if name not in self.table.columns:
             raise FormulaError(
                 f"--filter `{self.condition}` uses `{name}`, which is no column of {self.table.name}."
@@ -182,5 +182,9 @@ class _Asked:
         return sides
 
     def shown(self, node: ast.expr) -> str:
-        known = {f"{STAND_IN}{i}": name for i, name in enumerate(self.quoted)}
+        known = self.stood_in()
         return re.sub(rf"{STAND_IN}\d+", lambda found: known.get(found[0], found[0]), ast.unparse(node))
+
+    def stood_in(self) -> dict[str, str]:
+        """The names in backticks, by what stands in for them."""
+        return {f"{STAND_IN}{i}": name for i, name in enumerate(self.quoted)}

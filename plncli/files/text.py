@@ -210,7 +210,7 @@ def _decimal_mark(cells: Sequence[str], separator: str, name: str, option: str) 
     commas = [cell for cell in cells if re.fullmatch(r"[+-]?\d+,\d+", cell)] if separator != "," else []
     points = [cell for cell in cells if re.fullmatch(r"[+-]?\d*\.\d+", cell)]
     grouped = bool(points) and all(re.fullmatch(GROUPED, cell) for cell in points)
-    if commas and grouped:
+    if commas and grouped and separator == ";":
         raise DataError(
             f"{name} holds both `{points[0]}` and `{commas[0]}`, as if points set thousands apart and commas were "
             "decimal marks. Save it without thousand separators."

@@ -26,6 +26,8 @@ from plncli.files import content
 from plncli.files.selection import read_list
 from plncli.files.tables import Table, numbers, read_table
 
+pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # anndata writes objects alone
+
 SIGNS = st.characters(
     codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp", "Mn", "Co", "Cn"), exclude_characters='"'
 )
@@ -196,6 +198,35 @@ def test_a_matrix_market_header_that_declares_too_much(tmp_path: Path, size: str
     written.WRITERS["10x folder"](tmp_path, FRAME, None)
     (tmp_path / "matrix.mtx").write_text(f"%%MatrixMarket matrix coordinate integer general\n{size}\n1 1 1\n")
     assert "1000000000000" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "words"),
+    [
+        ("coordinate integer symmetric", "3 4 1\n1 1 1\n", "of the form `coordinate integer symmetric`"),
+        ("coordinate complex general", "3 4 1\n1 1 1 0\n", "of the form `coordinate complex general`"),
+        ("coordinate integer general", "3 4 2\n1 1 1\n1 2\n1 3 3\n", "declares 2 lines of 3 numbers, but has 3 of 3"),
+        ("coordinate integer general", "3 4 1\n1 1 x\n", "is damaged"),
+        ("coordinate integer general", "3 4 1\n1.5 1 2\n", "is damaged"),
+        ("coordinate integer general", "3 4 1\n4 1 2\n", "is damaged"),
+        ("coordinate integer general", "3 4\n", "`3 4` are no sizes of a matrix"),
+    ],
+)
+def test_damaged_matrix_market_files(tmp_path: Path, form: str, body: str, words: str) -> None:
+    written.WRITERS["10x folder"](tmp_path, FRAME, None)
+    (tmp_path / "matrix.mtx").write_text(f"%%MatrixMarket matrix {form}\n% by me\n{body}")
+    assert words in refusal(tmp_path)
+
+
+def test_forms_of_matrix_market_files(tmp_path: Path) -> None:
+    written.WRITERS["10x folder"](tmp_path, FRAME, None)
+    for form, body, values in (
+        ("array real general", "3 4\n" + "\n".join(map(str, FRAME.to_numpy().ravel())), FRAME),
+        ("coordinate pattern general", "3 4 1\n2\t1\n", FRAME * 0 + np.eye(4, 3, 1) * np.eye(4, 1)),
+        ("coordinate real general", "\n3 4 1\n  2  1  1.0e0\n", FRAME * 0 + np.eye(4, 3, 1) * np.eye(4, 1)),
+    ):
+        (tmp_path / "matrix.mtx").write_text(f"%%MatrixMarket matrix {form}\n{body}")
+        assert same(read_table(str(tmp_path), "counts"), values)
 
 
 def test_a_cell_far_outside_of_a_sheet(tmp_path: Path) -> None:

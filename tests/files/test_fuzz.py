@@ -73,6 +73,12 @@ PIECES = st.sampled_from(
 WORDS = st.lists(PIECES, max_size=9).flatmap(lambda words: st.sampled_from([" ".join(words), "".join(words)]))
 
 
+def test_a_column_may_be_called_as_what_stands_in_for_others() -> None:
+    table = table_of(pd.DataFrame({"_column_0": [1], "my_column_0": [2], "a b": [3]}, index=["s1"]), "covariates")
+    for condition in ("_column_0 == 1", "my_column_0 == 2 and `a b` == 3"):
+        assert holds(condition, table)[0].all()
+
+
 @settings(max_examples=400, deadline=None)
 @given(text=WORDS | st.text(max_size=20))
 def test_any_condition_holds_or_is_refused(text: str) -> None:

@@ -16,7 +16,7 @@ from plncli.files.formats.base import package, reading
 
 EXTRA = "excel"
 BYTES = 40
-"""That each cell of a sheet takes while it is read, also an empty one."""
+"""Memory that each cell of a sheet takes while it is read, also an empty one."""
 FAR = rb"r=[\"'](?:[A-Za-z]{3}|[A-Za-z]+\d{5})"
 CELL = rb"<(?:\w+:)?c\s(?:[^>]*\s)?r=[\"']([A-Za-z]+)(\d+)[\"'](?:[^>]*[^>/])?>"
 

@@ -51,8 +51,7 @@ def _frame(read: Any, opened: Any) -> Any:
             columns[name] = pd.Categorical.from_codes(column, words(np.atleast_1d(levels[()])))
         elif column.dtype.kind in "SO":
             columns[name] = np.array(words(column), dtype=object)
-    index = "index" if "index" in columns else "_index"
-    return pd.DataFrame(columns, dtype=None).set_index(index)
+    return pd.DataFrame(columns).set_index("index" if "index" in columns else next(iter(columns)))
 
 
 def _place(opened: Any, file: File, layers: list[str]) -> tuple[str, str]:

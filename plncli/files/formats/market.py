@@ -103,19 +103,18 @@ def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
     from scipy import sparse
 
     dense, pattern = form.startswith("array"), form.endswith("pattern")
-    height, width, entries = sizes if not dense else (*sizes, sizes[0] * sizes[1])
-    rest = stream.read()
-    width_of_line = 1 if dense else 2 if pattern else 3
-    if not rest.strip():
-        lines = pd.DataFrame(np.zeros((0, width_of_line), dtype=np.int64))
-    else:
-        lines = pd.read_csv(io.BytesIO(rest), sep=r"\s+", header=None, comment="%")
-    if lines.shape != (entries, width_of_line):
+    height, width, entries = (*sizes, sizes[0] * sizes[1]) if dense else sizes
+    fields = 1 if dense else 2 if pattern else 3
+    try:
+        lines = pd.read_csv(stream, sep=r"\s+", header=None, comment="%")
+    except pd.errors.EmptyDataError:
+        lines = pd.DataFrame(np.zeros((0, fields), dtype=np.int64))
+    if lines.shape != (entries, fields):
         raise DataError(
-            f"{file.name} is damaged: it declares {entries} lines of {counted(width_of_line, 'number')}, but has "
-            f"{len(lines)} of {lines.shape[1]}. Write or fetch it again."
+            f"{file.name} is damaged: it declares {entries} lines of {counted(fields, 'number')}, but has {len(lines)} "
+            f"of {lines.shape[1]}. Write or fetch it again."
         )
-    columns = [pd.to_numeric(lines[j]).to_numpy() for j in range(width_of_line)]
+    columns = [pd.to_numeric(lines[j]).to_numpy() for j in range(fields)]
     if dense:
         return columns[0].reshape((height, width), order="F")
     rows, places = (column.astype(np.int64, casting="safe") - 1 for column in columns[:2])
