@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -9,6 +10,10 @@ class PlncliError(Exception):
     """Base of every foreseen failure; the message says what, where and what to do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line: control characters, which names may hold, would act on the terminal."""
+        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda sign: ascii(sign[0])[1:-1], super().__str__())
 
 
 class UsageError(PlncliError):

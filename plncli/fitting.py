@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from plncli.models.base import (
 )
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING
-from plncli.optim.base import OnStep, Optimizer, Optimum, Problem, Status, Step, StopRule
+from plncli.optim.base import Offer, OnStep, Optimizer, Optimum, Problem, State, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.resampling import Estimated, Resampling, Task, resampled
 from plncli.results import FitResult
@@ -53,19 +53,22 @@ def fit(
     inference: InferenceRule | None = None,
     init: Init | None = None,
     resampling: Resampling | None = None,
+    offer: Offer | None = None,
+    state: State | None = None,
 ) -> FitResult:
     """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
 
     optimizer: Newton-CG unless given. on_step: called with each row of the trace as it is made. inference: which
     standard errors are wanted; none unless given. init: estimates of an earlier fit to start from, matched to the rows
     and columns of `data` (`models.base.INIT`); the optimum is the same, and nearer. resampling: how a bootstrap or a
-    jackknife is done, if `inference` asks for one.
+    jackknife is done, if `inference` asks for one. offer: is told between steps how far the fit is; state: what it was
+    told then, of the same model, data and optimizer, to go on from to the same bits.
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
     prepared = model.prepare(data)
     stop = stop or StopRule()
-    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init)
+    params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init, offer, state)
     with torch.no_grad():
         loss, entropy = optimum.value, math.nan
         if isinstance(model, Latent):
@@ -206,14 +209,26 @@ def _begin(model: Model, prepared: Any, init: Init | None) -> tuple[Params, Any]
 
 
 def _minimise(
-    model: Model, prepared: Any, optimizer: Optimizer, stop: StopRule, on_step: OnStep | None, init: Init | None
+    model: Model,
+    prepared: Any,
+    optimizer: Optimizer,
+    stop: StopRule,
+    on_step: OnStep | None,
+    init: Init | None,
+    offer: Offer | None = None,
+    state: State | None = None,
 ) -> tuple[Params, Any, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
-    params, prepared = _begin(model, prepared, init)
     parts: list[Optimum] = []
+    if state is None:
+        params, prepared = _begin(model, prepared, init)
+    else:
+        parts, params, prepared, state = _taken_up(model, prepared, state)
     for _ in range(MAX_REVISIONS):
         rest, show = _continued(stop, on_step, parts)
-        optimum = optimizer.minimise(problem_of(model, prepared, params), rest, show)
+        problem = problem_of(model, prepared, params)
+        optimum = optimizer.minimise(problem, rest, show, _offering(offer, model, prepared, params, parts), state)
+        state = None
         if not parts and optimum.steps == 0 and optimum.status is Status.DIVERGED:
             raise FitError(
                 "The objective is not finite where the fit starts. Look for extreme offsets or covariates "
@@ -230,6 +245,52 @@ def _minimise(
             break
         params, prepared = revised
     return params, prepared, _joined(parts)
+
+
+# A fit that goes on where it stood: the optimizer's state, and how its problem had been changed until then
+
+
+def _offering(offer: Offer | None, model: Model, prepared: Any, start: Params, parts: list[Optimum]) -> Offer | None:
+    """What an optimizer offers its state to, in a run that began at `start` after `parts`."""
+    if offer is None:
+        return None
+    standing = model.standing(prepared) if isinstance(model, Revisable) else {}
+    done = [{name: getattr(part, name) for name in PART} | {"status": part.status.name} for part in parts]
+    traces = [[astuple(step) for step in part.trace] for part in parts]
+
+    def whole(state: State) -> None:
+        groups = {"state": state.tensors, "start": start, "standing": standing}
+        tensors = {f"{group}.{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
+        offer(
+            State(tensors, {"state": state.facts, "parts": done, "traces": traces, "order": list(start)}, state.trace)
+        )
+
+    return whole
+
+
+PART = ("value", "gap", "grad_norm", "steps", "evaluations", "products", "seconds")
+"""What is kept of a finished part of a minimisation, besides its status and trace."""
+
+
+def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum], Params, Any, State]:
+    """Undo `_offering`: the parts that are done, where the next one began, on which data, and its optimizer's state."""
+    groups: dict[str, dict[str, Tensor]] = {"state": {}, "start": {}, "standing": {}}
+    for path, tensor in state.tensors.items():
+        group, _, name = path.partition(".")
+        groups[group][name] = tensor.to(prepared.data.Y.device)
+    parts = [
+        Optimum(
+            params={},
+            status=Status[facts["status"]],
+            trace=tuple(Step(*row) for row in trace),
+            **{name: facts[name] for name in PART},
+        )
+        for facts, trace in zip(state.facts["parts"], state.facts["traces"], strict=True)
+    ]
+    if isinstance(model, Revisable):
+        prepared = model.stand(prepared, groups["standing"])
+    start = {name: groups["start"][name] for name in state.facts["order"]}  # in which they are joined to one vector
+    return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)
 
 
 def _continued(stop: StopRule, on_step: OnStep | None, parts: list[Optimum]) -> tuple[StopRule, OnStep | None]:

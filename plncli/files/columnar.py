@@ -63,7 +63,10 @@ def _read(data: memoryview, name: str) -> tuple[pa.Table, list[str]]:
             f"{name} is damaged: it starts like Parquet or Feather but cannot be read ({reason}). Write or "
             "fetch it again."
         ) from None
-    stored = json.loads((cells.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    try:
+        stored = json.loads((cells.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, TypeError, KeyError):  # not by pandas
+        stored = []
     return cells, [column for column in stored if isinstance(column, str) and column in cells.column_names]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import mmap
 import os
@@ -10,7 +11,7 @@ import sys
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plncli.errors import DataError, nearest
 
@@ -23,6 +24,8 @@ FOREIGN = {
     b"%PDF": "a PDF document",
     b"FEA1": "a Feather file of version 1; write it again with a current pandas or arrow (version 2)",
 }
+STEP = 1 << 24
+"""Bytes that are unpacked at a time."""
 PART = "::"
 """Stands between the path of a file and the part of it that is meant: a sheet, a layer."""
 
@@ -104,31 +107,51 @@ def unpack(raw: bytes | mmap.mmap, name: str) -> memoryview:
     kind = next((kind for magic, kind in COMPRESSED.items() if head.startswith(magic)), None)
     if kind is None:
         return memoryview(raw)
+    most, data = most_bytes(), bytearray()
     try:
-        data = _decompress(bytes(raw), kind)
+        with _opened(raw, kind) as stream:
+            while len(data) <= most and (piece := stream.read(STEP)):
+                data += piece
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"{name} is damaged: it cannot be unpacked as {kind} ({error}). It may be cut short; fetch or "
             "write it again."
         ) from None
+    refuse_large(len(data), name)
     if not data:
         raise DataError(f"{name} is empty once unpacked. A table with a header line and a line per sample is needed.")
-    return memoryview(data)
+    return memoryview(data).toreadonly()
 
 
-def _decompress(raw: bytes, kind: str) -> bytes:
-    """Whole content of a gzip, bz2, xz or zstd file."""
+def _opened(raw: bytes | mmap.mmap, kind: str) -> Any:
+    """A gzip, bz2, xz or zstd file, open for reading what it holds."""
+    if kind == "zstd":
+        import pyarrow as pa
+
+        return pa.CompressedInputStream(pa.BufferReader(raw), "zstd")
     if kind == "gzip":
-        import gzip
+        from gzip import GzipFile
 
-        return gzip.decompress(raw)
+        return GzipFile(fileobj=io.BytesIO(raw))
     if kind == "bz2":
-        import bz2
+        from bz2 import BZ2File
 
-        return bz2.decompress(raw)
-    if kind == "xz":
-        return lzma.decompress(raw)
-    import pyarrow as pa
+        return BZ2File(io.BytesIO(raw))
+    return lzma.LZMAFile(io.BytesIO(raw))
 
-    with pa.CompressedInputStream(pa.BufferReader(raw), "zstd") as stream:
-        return bytes(stream.read())
+
+def most_bytes() -> int:
+    """Bytes that one table may take: half of the machine's memory; 16 GB where it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, OSError, ValueError):
+        return 1 << 34
+
+
+def refuse_large(size: int, name: str) -> None:
+    """DataError where the content of a file, of `size` bytes, is more than the memory can take."""
+    if size > most_bytes():
+        raise DataError(
+            f"{name} holds more than {most_bytes() / 2**30:.3g} GB once unpacked, half of this machine's memory. It is "
+            "damaged, or needs a larger machine."
+        )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FormulaError, nearest, some
@@ -65,7 +66,8 @@ class _Asked:
 
         text = re.sub(r"`([^`]+)`", put_by, self.condition.strip())
         try:
-            return ast.parse(text, mode="eval").body
+            with warnings.catch_warnings(action="ignore"):  # Python's own, on numbers beside words
+                return ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = error.msg if isinstance(error, SyntaxError) else "it is too long, or holds odd characters"
             hint = " Equality is written ==." if re.search(r"(?<![=<>!])=(?!=)", text) else ""
@@ -79,7 +81,10 @@ class _Asked:
         match node:
             case ast.Constant(value=bool() | int() | float() | str()):
                 constant: Any = node.value
-                return pa.scalar(float(constant) if type(constant) is int else constant)
+                try:
+                    return pa.scalar(float(constant) if type(constant) is int else constant)
+                except (OverflowError, UnicodeEncodeError):
+                    raise self.error("holds a number that is too large, or odd characters") from None
             case ast.Name():
                 return self.column(node.id)
             case ast.BoolOp():
@@ -107,8 +112,7 @@ class _Asked:
     def column(self, name: str) -> Any:
         import pyarrow as pa
 
-        if name.startswith(STAND_IN) and name.removeprefix(STAND_IN).isdecimal():
-            name = self.quoted[int(name.removeprefix(STAND_IN))]
+        name = self.stood_in().get(name, name)
         if name not in self.table.columns:
             raise FormulaError(
                 f"--filter `{self.condition}` uses `{name}`, which is no column of {self.table.name}."
@@ -180,4 +184,9 @@ class _Asked:
         return sides
 
     def shown(self, node: ast.expr) -> str:
-        return re.sub(rf"{STAND_IN}(\d+)", lambda found: self.quoted[int(found[1])], ast.unparse(node))
+        known = self.stood_in()
+        return re.sub(rf"{STAND_IN}\d+", lambda found: known.get(found[0], found[0]), ast.unparse(node))
+
+    def stood_in(self) -> dict[str, str]:
+        """The names in backticks, by what stands in for them."""
+        return {f"{STAND_IN}{i}": name for i, name in enumerate(self.quoted)}

@@ -5,6 +5,7 @@ Samples come first, so that features are judged by those that are fitted. Whatev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from plncli.files.content import read_bytes, unpack
 from plncli.files.filter import holds
 from plncli.files.matching import Drop, Tables
 from plncli.files.tables import Table, composed
+from plncli.files.text import lines_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,13 +34,10 @@ def read_list(path: str, option: str) -> Table:
 
     name = "standard input" if path == "-" else path
     raw = read_bytes(path, option)
-    try:
-        lines = str(unpack(raw, name), "utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        lines = ["\0"]
+    lines = [line for line in lines_of(unpack(raw, name), name) if line.strip() and not line.startswith("#")]
     if any("\0" in line for line in lines):
         raise DataError(f"{name} is no list: --{option} takes a text file (UTF-8) with a name a line.")
-    named = [line for line in lines if line.strip() and not line.startswith("#")]
+    named = [_unquoted(line.strip()) for line in lines]
     return replace(list_of(named, option, name), sha256=hashlib.sha256(raw).hexdigest())
 
 
@@ -52,6 +51,11 @@ def list_of(names: Collection[object], option: str, name: str = "") -> Table:
     if not len(names):
         raise DataError(f"{name} names nothing: --{option} takes a text file with a name a line.")
     return Table(name, option, tuple(dict.fromkeys(map(composed, names))), (), pa.table({}))
+
+
+def _unquoted(line: str) -> str:
+    """What stands in quotes that open and close a line; else the line."""
+    return line[1:-1].replace('""', '"') if re.fullmatch(r'"([^"]|"")+"', line) else line
 
 
 def choose_samples(tables: Tables, config: FitConfig, listed: Table | None) -> Tables:

@@ -19,7 +19,7 @@ from plncli.files import formats
 from plncli.files.columnar import MAGIC, read_columnar
 from plncli.files.content import File
 from plncli.files.sparse import CSR, Sparse
-from plncli.files.text import MISSING, NUMBER, looks_like_id, read_text
+from plncli.files.text import GROUPED, MISSING, NUMBER, looks_like_id, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -325,8 +325,9 @@ def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
     missing = missing_cells(table)
     values = np.empty((len(table.samples), len(table.columns)))
     for j, column in enumerate(table.cells.columns):
-        filled = column.fill_null(pa.scalar(0, column.type)) if column.null_count else column
-        values[:, j] = filled if pa.types.is_string(filled.type) else _floats(filled)
+        text = pa.types.is_string(column.type)
+        filled = column.fill_null(pa.scalar("0" if text else 0, column.type)) if column.null_count else column
+        values[:, j] = filled if text else _floats(filled)
     return values, missing
 
 
@@ -370,7 +371,9 @@ def _refuse_text(table: Table, rule: str) -> None:
         total += len(rows)
         shown += [f"{table.place(i, j)} (`{column[i].as_py()}`)" for i in rows[: max(0, 3 - len(shown))]]
     if total:
-        rule = f"{rule} Leave an entry empty, or write NA, where it is missing."
+        grouped = any(re.search(rf"\(`{GROUPED}`\)$", cell) for cell in shown)
+        hint = " Write numbers without thousand separators: 1234, not 1,234." if grouped else ""
+        rule = f"{rule}{hint} Leave an entry empty, or write NA, where it is missing."
         raise DataError(_cells_message(table, total, "non-numeric entry", shown, rule))
 
 

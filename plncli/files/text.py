@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MISSING = ("", "NA", "na", "NaN", "nan", "N/A", "n/a", "#N/A", "<NA>", "null", "NULL")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+GROUPED = r"[+-]?[1-9]\d{0,2}([., '\u2019\u00a0\u2009\u202f]\d{3})+([.,]\d+)?"
+"""A number whose thousands are set apart, such as 1,234; it may also be one with three decimals."""
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "spaces"}
 ID_WORDS = ("id", "ids", "sample", "samples", "sampleid", "samplename", "name", "names", "index", "site", "row")
 
@@ -25,7 +27,7 @@ def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
     """The content of a text table; its first column is read as text when `named`."""
     data = _as_utf8(data, name)
     lines = _head(data)
-    if b"\x00" in b"".join(lines):
+    if _holds(data, b"\x00"):
         raise DataError(f"{name} is not a table that can be read: it is binary. {READABLE}")
     above, remarks = _above(lines)
     separator = _sniff(lines[above:])
@@ -38,9 +40,8 @@ def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
     if remarks:
         found = "1 line is a comment" if len(remarks) == 1 else f"{len(remarks)} lines are comments"
         notes.append(f"{found} above the header of {name}: `{remarks[0]}`.")
-    comma = separator == ";" and option != "counts" and _has_decimal_commas(rows)
-    if comma:
-        notes.append(f"{name} is read with commas as decimal marks (1,5 is one and a half).")
+    comma, told = _decimal_mark([cell.strip() for row in rows for cell in row[1:]], separator, name, option)
+    notes += told
     body = data[sum(map(len, lines[:start])) :]
     return Content(header, _parse(body, separator, len(header), named, comma, name, start), notes)
 
@@ -49,6 +50,33 @@ def looks_like_id(header: str) -> bool:
     """Whether a column's name is one that tables give to their column of sample names."""
     word = re.sub(r"[^a-z]", "", header.casefold())
     return not header or word in (*ID_WORDS, "rownames") or header.startswith(("Unnamed: 0", "__index_level_0__"))
+
+
+def values_of(words: Sequence[Any]) -> list[Any]:
+    """Words as a column of a text table is read: all of them whole numbers, numbers, true or false, or else texts.
+
+    None where one is missing.
+    """
+    texts = [None if word is None or str(word).strip() in MISSING else str(word).strip() for word in words]
+    known = [text for text in texts if text is not None]
+    kinds: dict[str, Any] = {r"[+-]?\d{1,18}": int, NUMBER: float, "true|True|TRUE|false|False|FALSE": _true}
+    for pattern, kind in kinds.items():
+        if known and all(re.fullmatch(pattern, text, re.ASCII) for text in known):
+            return [None if text is None else kind(text) for text in texts]
+    return texts
+
+
+def _true(text: str) -> bool:
+    return text.casefold() == "true"
+
+
+def lines_of(data: memoryview, name: str) -> list[str]:
+    """Lines of a list of names, in UTF-8 or UTF-16, without their ends; DataError for a file that is no text."""
+    content = _as_utf8(data, name)
+    try:
+        return re.split(r"\r\n?|\n", str(content, "utf-8"))
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name, content[error.start], 1 + bytes(content[: error.start]).count(b"\n")) from None
 
 
 def _as_utf8(data: memoryview, name: str) -> memoryview:
@@ -90,6 +118,9 @@ def _above(lines: Sequence[bytes]) -> tuple[int, list[str]]:
 
     A line with `#` is the header itself where it has as many fields as the line below.
     """
+    if lines and re.fullmatch(rb'"?sep=."?\s*', lines[0]):  # what tells Excel the separator
+        first, remarks = _above(lines[1:])
+        return first + 1, remarks
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), len(lines))
     marked = [i for i in range(first) if lines[i].startswith(b"#")]
     if not marked:
@@ -171,11 +202,28 @@ def _check_header(header: list[str], label: str, name: str, option: str, named: 
     )
 
 
-def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether numbers are written with a decimal comma and never with a point."""
-    cells = [cell.strip() for row in rows for cell in row[1:]]
-    commas = any(re.fullmatch(r"[+-]?\d+,\d+", cell) for cell in cells)
-    return commas and not any(re.fullmatch(r"[+-]?\d*\.\d+", cell) for cell in cells)
+def _decimal_mark(cells: Sequence[str], separator: str, name: str, option: str) -> tuple[bool, list[str]]:
+    """Whether the decimal mark is a comma, and a note where that or a point like one of thousands had to be judged.
+
+    DataError where both are there, and the points can only be of thousands.
+    """
+    commas = [cell for cell in cells if re.fullmatch(r"[+-]?\d+,\d+", cell)] if separator != "," else []
+    points = [cell for cell in cells if re.fullmatch(r"[+-]?\d*\.\d+", cell)]
+    grouped = bool(points) and all(re.fullmatch(GROUPED, cell) for cell in points)
+    if commas and grouped and separator == ";":
+        raise DataError(
+            f"{name} holds both `{points[0]}` and `{commas[0]}`, as if points set thousands apart and commas were "
+            "decimal marks. Save it without thousand separators."
+        )
+    if commas and not points and option != "counts":
+        if separator == ";" or not all(re.fullmatch(GROUPED, cell) for cell in commas):
+            return True, [f"{name} is read with commas as decimal marks (1,5 is one and a half)."]
+    elif grouped and separator == ";":
+        return False, [
+            f"{name} is read with points as decimal marks: `{points[0]}` is {float(points[0]):g}. If they set "
+            "thousands apart, save it without thousand separators."
+        ]
+    return False, []
 
 
 def _parse(body: memoryview, separator: str, width: int, named: bool, comma: bool, name: str, start: int) -> pa.Table:
@@ -259,23 +307,27 @@ def _unreadable(body: memoryview, separator: str, width: int, name: str, start: 
     except UnicodeDecodeError as error:
         return _not_utf8(name, body[error.start], start + 1 + bytes(body[: error.start]).count(b"\n"))
     reader = _fields(io.StringIO(content, newline=""), separator)
-    ragged: list[tuple[int, int]] = []
+    ragged: list[tuple[int, int, bool]] = []
     begin = end = start
     try:
         for row in reader:
             begin, end = end + 1, start + reader.line_num
             if row and len(row) != width:
-                ragged.append((begin, len(row)))
+                ragged.append((begin, len(row), row[0].startswith("#")))
     except csv.Error as error:
         reason = str(error)
     if not ragged:
         return DataError(f"{name} cannot be read: {reason.splitlines()[0]}. Check its quotes and separators.")
     if end > begin == ragged[-1][0]:
         return DataError(f'{name} has an opening quote (") in line {begin} that is never closed. Close or remove it.')
-    found = some((f"line {line} has {fields}" for line, fields in ragged), 3)
+    found = some((f"line {line} has {fields}" for line, fields, _ in ragged), 3)
+    if all(remark for _, _, remark in ragged):
+        remedy = "Comments (`# ...`) stand above the header only: remove these."
+    else:
+        remedy = f"Look for missing or stray separators ({SEPARATORS[separator]}) there, and quote texts that hold one."
     return DataError(
         f"{name} is ragged: {counted(len(ragged), 'line')} of another length than the {width} fields of the header: "
-        f"{found}. Look for missing or stray separators ({SEPARATORS[separator]}) there, and quote texts that hold one."
+        f"{found}. {remedy}"
     )
 
 

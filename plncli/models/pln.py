@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -376,7 +376,7 @@ class PLN:
 
     def stand(self, prepared: Prepared, standing: Mapping[str, Tensor]) -> Prepared:
         """The data split as `standing` says."""
-        known = {name: tensor.to(prepared.data.Y.device) for name, tensor in standing.items()}
+        known: dict[str, Any] = {name: tensor.to(prepared.data.Y.device) for name, tensor in standing.items()}
         latent, poisson = known["latent"], known["poisson"]
         table, boundary = self._tables(prepared.data, prepared.basis, prepared.counted, latent, poisson)
         return replace(prepared, table=table, boundary=boundary, **known)

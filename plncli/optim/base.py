@@ -240,7 +240,7 @@ class Run:
         """Offer the state here: what the optimizer needs to know of it, and how far the run is."""
         if self._offer is not None:
             known = {"seconds": self.seconds, "evaluations": self.evaluations, "products": self.products, **facts}
-            self._offer(State(tensors, known, self.trace))
+            self._offer(State(tensors, known, tuple(self.trace)))
 
     @property
     def seconds(self) -> float:

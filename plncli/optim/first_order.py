@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -172,11 +172,12 @@ def _restore(optimizer: torch.optim.Optimizer, state: State) -> None:
         name, _, index = name.partition(".")
         if whole == "optimizer" and index:
             known[name] = [*known[name]]
-            known[name][int(index)] = tensor
+            known[name][int(index)] = tensor.clone()
         elif whole == "optimizer":
-            known[name] = tensor
-    if known:
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": {0: known}})
+            known[name] = tensor.clone()
+    if known:  # as they are: load_state_dict would turn them into the dtype of the parameters
+        (parameter,) = optimizer.param_groups[0]["params"]
+        optimizer.state[parameter] = known
 
 
 @dataclass(frozen=True)

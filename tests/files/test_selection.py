@@ -68,7 +68,7 @@ def test_a_list_of_samples(here: Path) -> None:
     refused(DataError, "none.txt names no sample of counts.csv: x, y against s0, s1, s2", samples="none.txt")
     Path("empty.txt").write_text("# nothing\n\n")
     refused(DataError, "empty.txt names nothing", samples="empty.txt")
-    Path("binary.txt").write_bytes(b"\x00\xff\xfe")
+    Path("binary.txt").write_bytes(b"a\x00b\n")
     refused(DataError, "binary.txt is no list: --samples takes a text file", samples="binary.txt")
     refused(DataError, "gone.txt does not exist", samples="gone.txt")
 

@@ -14,14 +14,12 @@ from io import BytesIO
 from pathlib import Path
 
 from plncli.errors import DataError
-from plncli.files.content import File, read_bytes, split_part, unpack
+from plncli.files.content import File, read_bytes, refuse_large, split_part, unpack
 from plncli.files.formats import biom, excel, h5ad, market, tenx
 from plncli.files.formats.base import OBS, Matrix, hdf5, reading
 
 __all__ = ["Matrix", "digest", "open_file", "read_matrix", "sheet_text"]
 
-MOST_UNPACKED = 1 << 36
-"""Bytes of a part of a zip archive that are too many to be true."""
 ZIP = b"PK\x03\x04"
 ARTIFACT = "/data/feature-table.biom"
 
@@ -103,10 +101,8 @@ def _in_artifact(file: File) -> File | None:
     """The BIOM table of a QIIME 2 artifact; None for other archives that may be workbooks; DataError for the rest."""
     with reading(file, "a zip archive"), zipfile.ZipFile(BytesIO(file.data)) as archive:
         members = {member.filename: member for member in archive.infolist()}
-        too_large = sum(member.file_size for member in members.values()) > MOST_UNPACKED
+        refuse_large(sum(member.file_size for member in members.values()), file.name)
         table = next((name for name in members if name.endswith(ARTIFACT)), None)
-        if too_large:
-            raise DataError(f"{file.name} says that it unpacks to more than {MOST_UNPACKED >> 30} GB; it is refused.")
         if table is not None:
             return replace(file, path=None, data=memoryview(archive.read(members[table])))
         if any(name.endswith("metadata.yaml") for name in members):

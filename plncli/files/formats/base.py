@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from plncli.errors import DataError, PlncliError
-from plncli.files.content import File
-from plncli.files.sparse import CSR
+from plncli.errors import DataError, PlncliError, counted
+from plncli.files.content import File, refuse_large
+from plncli.files.sparse import CSR, csr
 
 OBS = "obs"
 """The part of a file that says what its samples are."""
@@ -45,9 +46,11 @@ def package(module: str, extra: str, what: str) -> Any:
 
 @contextmanager
 def reading(file: File, kind: str) -> Iterator[None]:
-    """DataError for whatever a package says of a damaged file."""
+    """DataError for whatever a package says of a damaged file; its warnings are for those who program."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except PlncliError:
         raise
     except Exception as error:  # noqa: BLE001 (each package has errors of its own)
@@ -64,6 +67,30 @@ def hdf5(file: File) -> Iterator[Any]:
     h5py = package("h5py", "formats", f"{file.name} is an HDF5 file. Reading it")
     with h5py.File(file.path if file.path is not None else io.BytesIO(file.data), "r") as opened:
         yield opened
+
+
+def held(file: File, *parts: Any) -> None:
+    """DataError where parts of an HDF5 file say that they hold more than the memory does, whatever their bytes."""
+    sizes: list[int] = []
+
+    def count(_: str, part: Any) -> None:
+        sizes.append(getattr(part, "nbytes", 0))
+
+    for part in parts:
+        count("", part)
+        if hasattr(part, "visititems"):
+            part.visititems(count)
+    refuse_large(sum(sizes), file.name)
+
+
+def rows_of(values: Any, samples: Sequence[str], features: Sequence[str], name: str) -> CSR:
+    """A matrix of any kind as n×p; DataError where it has another shape than its names say."""
+    if values.shape != (len(samples), len(features)):
+        raise DataError(
+            f"{name} is damaged: its matrix is {' × '.join(map(str, values.shape))}, but it names "
+            f"{counted(len(samples), 'sample')} and {counted(len(features), 'feature')}. Write or fetch it again."
+        )
+    return csr(values)
 
 
 def words(values: Any) -> list[str]:

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from plncli.errors import DataError, nearest, some
-from plncli.files.content import File
+from plncli.files.content import STEP, File, most_bytes
 from plncli.files.formats.base import package, reading
 
 EXTRA = "excel"
+BYTES = 40
+"""Memory that each cell of a sheet takes while it is read, also an empty one."""
+FAR = rb"r=[\"'](?:[A-Za-z]{3}|[A-Za-z]+\d{5})"
+CELL = rb"<(?:\w+:)?c\s(?:[^>]*\s)?r=[\"']([A-Za-z]+)(\d+)[\"'](?:[^>]*[^>/])?>"
 
 
 def as_text(file: File, option: str) -> tuple[memoryview, str]:
     """A sheet as comma-separated text, and its name: the one asked for, or called like the option, or the only one."""
     calamine = package("python_calamine", EXTRA, f"{file.name} is a workbook. Reading it")
     with reading(file, "a workbook"):
+        _refuse_far(file)
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(file.data))
         name = _sheet(file, book.sheet_names, option)
         rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
@@ -26,6 +34,52 @@ def as_text(file: File, option: str) -> tuple[memoryview, str]:
     if not text.tell():
         raise DataError(f"The sheet `{name}` of {file.name} is empty. Choose another by {file.name}::SHEET.")
     return memoryview(text.getvalue().encode()), name
+
+
+def _refuse_far(file: File) -> None:
+    """DataError where a sheet reaches so far that its cells, most of them empty, do not fit into memory."""
+    if bytes(file.data[:2]) != b"PK":
+        return
+    with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+        for member in archive.namelist():
+            if not re.match(r"xl/worksheets/[^/]+\.xml$", member):
+                continue
+            with archive.open(member) as sheet:
+                if not any(re.search(FAR, piece) for piece in _pieces(sheet)):
+                    continue
+            with archive.open(member) as sheet:
+                width, height = _extent(sheet)
+            if width * height * BYTES > most_bytes():
+                raise DataError(
+                    f"{member} of {file.name} reaches to row {height} and column {width}, too far to be held. Delete "
+                    "what stands far outside of the table, or save the sheet as CSV."
+                )
+
+
+def _extent(sheet: IO[bytes]) -> tuple[int, int]:
+    """Columns and rows of a sheet (XML) up to the last cell that holds anything."""
+    columns, height = {b"A"}, 1
+    for piece in _pieces(sheet):
+        cells = re.findall(CELL, piece)
+        columns.update(column for column, _ in cells)
+        height = max([height, *(int(row) for _, row in cells)])
+    return max(map(_number, columns)), height
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """What a file holds, in pieces that overlap by more than what begins a cell."""
+    rest = b""
+    while piece := stream.read(STEP):
+        yield rest + piece
+        rest = piece[-200:]
+
+
+def _number(letters: bytes) -> int:
+    """Number of the column that letters name, from 1: A, ..., Z, AA, ..."""
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + letter - 64
+    return number
 
 
 def _sheet(file: File, known: list[str], option: str) -> str:
@@ -45,10 +99,11 @@ def _sheet(file: File, known: list[str], option: str) -> str:
 
 
 def _filled(rows: list[list[Any]]) -> list[list[Any]]:
-    """Rows with some content, without the columns after the last that has any."""
+    """Rows with some content, from the first column that has any to the last."""
     filled = [row for row in rows if any(cell != "" for cell in row)]
-    width = max((1 + max(j for j, cell in enumerate(row) if cell != "") for row in filled), default=0)
-    return [row[:width] for row in filled]
+    used = [[j for j, cell in enumerate(row) if cell != ""] for row in filled]
+    first, last = min((places[0] for places in used), default=0), max((places[-1] for places in used), default=0)
+    return [row[first : last + 1] for row in filled]
 
 
 def _word(cell: Any) -> str:

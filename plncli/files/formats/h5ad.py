@@ -7,8 +7,8 @@ from typing import Any
 
 from plncli.errors import DataError, nearest, some
 from plncli.files.content import File
-from plncli.files.formats.base import OBS, Matrix, hdf5, package, reading, words
-from plncli.files.sparse import CSR, csr
+from plncli.files.formats.base import OBS, Matrix, hdf5, held, package, reading, rows_of, words
+from plncli.files.sparse import CSR
 
 EXTRA = "anndata"
 
@@ -21,16 +21,37 @@ def is_one(opened: Any) -> bool:
 def read(file: File) -> Matrix:
     """X, or the layer that is asked for; `raw` is what AnnData keeps by that name, `X` is X."""
     io = package("anndata.io", EXTRA, f"{file.name} is an AnnData file. Reading it")
-    with hdf5(file) as opened, reading(file, "an AnnData file"):
+    with reading(file, "an AnnData file"), hdf5(file) as opened:
         layers = list(opened["layers"]) if "layers" in opened else []
-        obs = io.read_elem(opened["obs"])
+        held(file, opened["obs"])
+        obs = _frame(io.read_elem(opened["obs"]), opened)
+        samples = words(obs.index)
         if file.part == OBS:
-            return Matrix(words(obs.index), (), None, obs if len(obs.columns) else None)
+            return Matrix(samples, (), None, obs if len(obs.columns) else None)
         place, names = _place(opened, file, layers)
-        values, var = csr(io.read_elem(opened[place])), io.read_elem(opened[names])
+        held(file, opened[place], opened[names])
+        features = words(_frame(io.read_elem(opened[names]), opened).index)
+        values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
         others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
         hint = f"Other tables in it are {some(others)}." if others and not file.part else ""
-    return Matrix(words(obs.index), words(var.index), values, obs if len(obs.columns) else None, (), hint)
+    return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint)
+
+
+def _frame(read: Any, opened: Any) -> Any:
+    """A data frame as such; before anndata 0.7 it was an array of records, and `uns` held the levels of categories."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(read, pd.DataFrame):
+        return read
+    columns = {name: read[name] for name in read.dtype.names}
+    for name, column in columns.items():
+        levels = opened.get(f"uns/{name}_categories")
+        if levels is not None:
+            columns[name] = pd.Categorical.from_codes(column, words(np.atleast_1d(levels[()])))
+        elif column.dtype.kind in "SO":
+            columns[name] = np.array(words(column), dtype=object)
+    return pd.DataFrame(columns).set_index("index" if "index" in columns else next(iter(columns)))
 
 
 def _place(opened: Any, file: File, layers: list[str]) -> tuple[str, str]:

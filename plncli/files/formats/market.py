@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import re
@@ -13,10 +14,14 @@ from plncli.files.content import File, read_bytes, unpack
 from plncli.files.formats.base import Matrix, no_part, reading
 from plncli.files.formats.tenx import told_kinds
 from plncli.files.sparse import CSR, csr
+from plncli.files.text import lines_of
 
 MAGIC = b"%%MatrixMarket"
 MATRIX = r"\.mtx(\.(gz|bz2|xz|zst))?$"
 LIST = r"\.?_?{}\.(tsv|csv|txt)(\.(gz|bz2|xz|zst))?$"
+LAYOUTS = {"coordinate": 3, "array": 2}
+"""Numbers in the line of sizes."""
+NUMBERS = ("integer", "unsigned-integer", "real", "double", "pattern")
 SAMPLES, FEATURES = r"(barcodes|cells|samples|obs)", r"(features|genes|var|otus|asvs|taxa)"
 
 
@@ -56,40 +61,85 @@ def lists(matrix: Path) -> tuple[Path, Path]:
 
 def read(file: File) -> Matrix:
     """The matrix, features in its rows as 10x writes it, or samples where only that fits the lists."""
-    from scipy.io import mmread
-
     no_part(file, "a Matrix Market file")
     if file.beside is None:
         raise DataError(f"{file.name} is a Matrix Market file, whose names stand in files beside it; give its path.")
     samples, features = (_rows(path) for path in file.beside)
-    with reading(file, "a Matrix Market file"):
-        values = mmread(io.BytesIO(file.data), spmatrix=False)
-        if getattr(values, "dtype", None) is not None and values.dtype.kind == "c":
-            raise DataError(f"{file.name} holds complex numbers.")
-        values = csr(values)
     n, p = len(samples), len(features)
+    with reading(file, "a Matrix Market file"):
+        stream = io.BytesIO(file.data)
+        form, sizes = _declared(stream, file)
+        height, width = sizes[:2]
+        if (height, width) not in ((p, n), (n, p)):
+            raise DataError(_unlike(file, samples, features, (height, width)))
+        values = _values(stream, form, sizes, file)
     cells_first = re.match(r"cells_x_", file.beside[0].name) is not None
-    if values.shape == (p, n) and not (n == p and cells_first):
-        values = csr(values.T)
-    elif values.shape != (n, p):
-        raise DataError(
-            f"{file.name} is {values.shape[0]} × {values.shape[1]}, but {file.beside[0].name} beside it names "
-            f"{counted(n, 'sample')} and {file.beside[1].name} {counted(p, 'feature')}. They do not belong together."
-        )
+    turned = (height, width) == (p, n) and not (n == p and cells_first)
     kinds = [row[2] for row in features if len(row) > 2]
     notes = told_kinds(file.name, kinds) if len(kinds) == p else ()
-    return Matrix([row[0] for row in samples], [row[0] for row in features], values, None, notes)
+    names = [row[0] for row in samples], [row[0] for row in features]
+    return Matrix(*names, csr(values.T if turned else values), None, notes)
+
+
+def _declared(stream: io.BytesIO, file: File) -> tuple[str, list[int]]:
+    """What the first line says of the form, and the sizes: rows, columns and, but for dense ones, entries."""
+    form = stream.readline().decode("latin-1").casefold().split()[2:]
+    if len(form) != 3 or form[0] not in LAYOUTS or form[1] not in NUMBERS or form[2] != "general":
+        raise DataError(
+            f"{file.name} holds a matrix of the form `{' '.join(form)}`. Only `coordinate` and `array` ones of integer,"
+            " real or pattern entries that are `general` can be read: write it as such."
+        )
+    line = next(line for line in stream if line.strip() and not line.startswith(b"%"))
+    sizes = [int(word) for word in line.split()]
+    if len(sizes) != LAYOUTS[form[0]] or min(sizes) < 0:
+        raise DataError(f"{file.name} is damaged: `{line.decode('latin-1').strip()}` are no sizes of a matrix.")
+    return f"{form[0]} {form[1]}", sizes
+
+
+def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
+    """The entries below the sizes, as many as are declared; at a damaged line, scipy's reader may end the process."""
+    import numpy as np
+    import pandas as pd
+    from scipy import sparse
+
+    dense, pattern = form.startswith("array"), form.endswith("pattern")
+    height, width, entries = (*sizes, sizes[0] * sizes[1]) if dense else sizes
+    fields = 1 if dense else 2 if pattern else 3
+    try:
+        lines = pd.read_csv(stream, sep=r"\s+", header=None, comment="%")
+    except pd.errors.EmptyDataError:
+        lines = pd.DataFrame(np.zeros((0, fields), dtype=np.int64))
+    if lines.shape != (entries, fields):
+        raise DataError(
+            f"{file.name} is damaged: it declares {entries} lines of {counted(fields, 'number')}, but has {len(lines)} "
+            f"of {lines.shape[1]}. Write or fetch it again."
+        )
+    columns = [pd.to_numeric(lines[j]).to_numpy() for j in range(fields)]
+    if dense:
+        return columns[0].reshape((height, width), order="F")
+    rows, places = (column.astype(np.int64, casting="safe") - 1 for column in columns[:2])
+    numbers = np.ones(entries) if pattern else columns[2].astype(np.float64)
+    return sparse.coo_array((numbers, (rows, places)), shape=(height, width))
+
+
+def _unlike(file: File, samples: list[list[str]], features: list[list[str]], shape: tuple[int, int]) -> str:
+    """Message for lists that have other lengths than the matrix, with the header that one begins with, if any."""
+    assert file.beside is not None
+    message = (
+        f"{file.name} is {shape[0]} × {shape[1]}, but {file.beside[0].name} beside it names "
+        f"{counted(len(samples), 'sample')} and {file.beside[1].name} {counted(len(features), 'feature')}. "
+    )
+    for path, names, fits in zip(file.beside, (samples, features), ((0, 1), (1, 0)), strict=True):
+        if (len(features) - fits[0], len(samples) - fits[1]) == shape:
+            return f"{message}The first line of {path.name}, `{names[0][0]}`, may be a header: remove it."
+    return f"{message}They do not belong together."
 
 
 def _rows(path: Path) -> list[list[str]]:
     """The fields of each line of a list; its first is the name."""
-    data = unpack(read_bytes(str(path), "counts"), str(path))
-    try:
-        lines = str(data, "utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text.") from None
-    separator = "," if ".csv" in path.suffixes else "\t"
-    rows = [[field.strip().strip('"') for field in line.split(separator)] for line in lines if line.strip()]
+    lines = [line for line in lines_of(unpack(read_bytes(str(path), "counts"), str(path)), str(path)) if line.strip()]
+    split = csv.reader(lines) if ".csv" in path.suffixes else (line.split("\t") for line in lines)
+    rows = [[field.strip().strip('"') for field in fields] for fields in split]
     nameless = [i for i, row in enumerate(rows, 1) if not row[0]]
     if nameless:
         raise DataError(f"{path} has {counted(len(nameless), 'line')} without a name: number {some(nameless)}.")

@@ -7,8 +7,8 @@ from typing import Any
 
 from plncli.errors import DataError, nearest, some
 from plncli.files.content import File
-from plncli.files.formats.base import OBS, Matrix, hdf5, package, reading, words
-from plncli.files.sparse import CSR, csr
+from plncli.files.formats.base import OBS, Matrix, hdf5, held, package, reading, rows_of, words
+from plncli.files.sparse import CSR
 
 EXTRA = "10x"
 PARTS = ("data", "indices", "indptr", "shape", "barcodes")
@@ -28,7 +28,7 @@ def read(file: File) -> Matrix:
     """The matrix, or that of the genome which is asked for; features are named by their ids, which are unique."""
     from scipy import sparse
 
-    with hdf5(file) as opened, reading(file, "an .h5 file of Cell Ranger"):
+    with reading(file, "an .h5 file of Cell Ranger"), hdf5(file) as opened:
         known = _tables(opened)
         asked = "" if file.part == OBS else file.part
         name = asked or known[0]
@@ -39,14 +39,16 @@ def read(file: File) -> Matrix:
                 f"there are {some(known)}."
             )
         group = opened[name]
+        held(file, group)
         p, n = (int(size) for size in group["shape"][()])
         columns = tuple(group[part][()] for part in ("data", "indices", "indptr"))
         values = sparse.csr_array(columns, shape=(n, p))
         values.check_format(full_check=True)
-        features = group["features"]["id"] if "features" in group else group["genes"]
+        ids = group["features"]["id"] if "features" in group else group["genes"]
         kinds = words(group["features"]["feature_type"][()]) if "features" in group else []
-        barcodes, features = words(group["barcodes"][()]), words(features[()])
-    return Matrix(barcodes, features, csr(values), None, told_kinds(file.name, kinds))
+        barcodes, features = words(group["barcodes"][()]), words(ids[()])
+        values = rows_of(values, barcodes, features, file.name)
+    return Matrix(barcodes, features, values, None, told_kinds(file.name, kinds))
 
 
 def told_kinds(name: str, kinds: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,131 @@
+"""A minimisation that goes on from any state that it was offered ends in the same bits as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tables import dataset, oaks, pln_table
+
+from plncli.errors import DataError
+from plncli.files import checkpoints
+from plncli.fitting import fit
+from plncli.models.linear import Linear
+from plncli.models.logistic import Logistic
+from plncli.models.pln import PLN
+from plncli.names import OPTIMIZER_NAMES
+from plncli.optim import OPTIMIZERS
+from plncli.optim.base import State, Status, StopRule
+from plncli.results import FitResult
+
+
+def sparse() -> object:
+    """Counts so few that features move to the boundary on the way, some more than once."""
+    data, _, _ = pln_table(40, 6, seed=3, mean=-1.0)
+    return data
+
+
+PROBLEMS = {
+    "pln": (PLN(), lambda: pln_table(30, 4, seed=1)[0]),
+    "pln-boundary": (PLN(), sparse),
+    "pln-diagonal": (PLN("diagonal"), sparse),
+    "logistic": (Logistic(), lambda: dataset((pln_table(40, 2, seed=2)[0].Y > 4).double(), pln_table(40, 2)[0].X)),
+    "linear": (Linear(), lambda: dataset(torch.randn(30, 2, generator=torch.Generator().manual_seed(0)))),
+}
+
+
+def kept(tmp_path: Path, name: str, optimizer: str, stop: StopRule) -> tuple[FitResult, list[State]]:
+    """A fit that is not disturbed, and its states as they come back from a file."""
+    model, data = PROBLEMS[name]
+    states: list[State] = []
+
+    def offer(state: State) -> None:
+        (tmp_path / "one").write_bytes(checkpoints.packed(state, {}))
+        states.append(checkpoints.read(tmp_path / "one")[0])
+
+    return fit(model, data(), OPTIMIZERS[optimizer](), stop, offer=offer), states
+
+
+def same(a: FitResult, b: FitResult) -> None:
+    for symbol, value in a.estimates.items():
+        assert torch.equal(value.nan_to_num(nan=7.5), b.estimates[symbol].nan_to_num(nan=7.5)), symbol
+    ends = [
+        (r.optimum.value, r.optimum.status, r.optimum.steps, r.optimum.evaluations, r.optimum.products) for r in (a, b)
+    ]
+    assert ends[0] == ends[1]
+    traces = [[(s.step, s.evaluations, s.loss, s.grad_norm, repr(s.gap)) for s in r.optimum.trace] for r in (a, b)]
+    assert traces[0] == traces[1]
+    times = [step.seconds for step in b.optimum.trace]
+    assert times == sorted(times) and b.optimum.seconds >= times[-1]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path, name: str, optimizer: str) -> None:
+    if optimizer == "vem" and not name.startswith("pln"):
+        pytest.skip("vem is for models with a latent layer")
+    model, data = PROBLEMS[name]
+    stop = StopRule(max_iter=None if optimizer in ("newton-cg", "vem") else 60)
+    whole, states = kept(tmp_path, name, optimizer, stop)
+    for place in sorted({0, min(1, len(states) - 1), len(states) // 2, len(states) - 1}):
+        same(whole, fit(model, data(), OPTIMIZERS[optimizer](), stop, state=states[place]))
+
+
+def test_the_boundary_of_the_space_is_met_on_the_way(tmp_path: Path) -> None:
+    """The test above means something: parts end on the boundary, before and after the states that are taken up."""
+    _, states = kept(tmp_path, "pln-boundary", "newton-cg", StopRule())
+    assert len(states[-1].facts["parts"]) >= 2 and states[-1].tensors["standing.poisson"].numel() > 0
+
+
+def test_a_fit_that_was_cut_short_goes_on_to_the_same_bits() -> None:
+    data = oaks()
+    whole = fit(PLN(), data)
+    state: State | None = None
+    for steps in range(2, 99, 2):
+        latest: list[State] = []
+        cut = fit(PLN(), data, stop=StopRule(max_iter=steps), state=state, offer=latest.append)
+        state = latest[-1]
+        if cut.optimum.status is not Status.MAX_ITER:
+            break
+    same(whole, cut)
+
+
+def test_checkpoints_are_written_in_turn_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
+    _, states = kept(tmp_path, "pln", "newton-cg", StopRule())
+    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", {"settings": {}, "inputs": []}, every=0.0)
+    for state in states[:3]:
+        keeper.offer(state)
+    files = sorted((tmp_path / "run.checkpoint").iterdir())
+    assert [file.name for file in files] == ["a.safetensors", "b.safetensors"]
+    found = checkpoints.newest(tmp_path / "run.checkpoint")
+    assert found is not None and len(found[0].trace) == 2 and found[2] == ()
+    content = files[0].read_bytes()
+    for damaged in (
+        content[:-9],
+        content[:99] + b"?" + content[100:],
+        content[:-40] + b"!" + content[-39:],
+        b"",
+        b"no",
+    ):
+        files[0].write_bytes(damaged)
+        found = checkpoints.newest(tmp_path / "run.checkpoint")
+        assert found is not None and len(found[0].trace) == 1
+        assert "a.safetensors is damaged" in found[2][0] and "An older checkpoint is used." in found[2][0]
+    files[1].write_bytes(b"no")
+    with pytest.raises(DataError, match="is damaged.*Remove .*run.checkpoint to begin anew"):
+        checkpoints.newest(tmp_path / "run.checkpoint")
+    keeper.discard()
+    assert checkpoints.newest(tmp_path / "run.checkpoint") is None
+
+
+def test_nothing_is_written_before_its_time_or_into_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    _, states = kept(tmp_path, "pln", "newton-cg", StopRule())
+    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", {}, every=math.inf)
+    keeper.offer(states[0])
+    assert not keeper.folder.exists() and keeper.save() and keeper.folder.is_dir()
+    (tmp_path / "file").write_text("")
+    keeper = checkpoints.Keeper(tmp_path / "file/run.checkpoint", {}, every=0.0)
+    keeper.offer(states[0])
+    assert keeper.failure and not keeper.save()
