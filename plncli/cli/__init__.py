@@ -21,6 +21,7 @@ from plncli.cli import (
     graph,
     info,
     offsets,
+    plot,
     predict,
     sample_data,
     show,
@@ -47,6 +48,7 @@ VERBS = (
     "compare",
     "cv",
     "diagnose",
+    "plot",
     "simulate",
     "offsets",
     "graph",
@@ -98,6 +100,7 @@ app.command("test")(wald.wald)
 app.command("compare")(compare.compare)
 app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
+app.command("plot", cls=Command)(plot.plot)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("offsets")(offsets.offsets)
 app.add_typer(graph.app, name="graph")

@@ -1,0 +1,172 @@
+"""The coefficients that stand out, with their intervals; those without a finite estimate beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plncli.errors import counted, short
+from plncli.files.overview import SIGNIFICANT
+from plncli.files.runs import Run
+from plncli.hypotheses import INTERCEPT
+from plncli.pictures import style
+from plncli.pictures.source import Source, Wanted, likelihood_scale, response_index
+
+TOP = 20
+ROW = 3.3
+"""Height of a row in mm."""
+
+
+class Row(NamedTuple):
+    """A coefficient: estimate, interval and q-value, nan where there is none; the estimate may be ±inf."""
+
+    term: str
+    response: str
+    estimate: float
+    low: float
+    high: float
+    q_value: float
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Coefficients in order, the first on top; level of the intervals; what a coefficient is measured in."""
+
+    rows: tuple[Row, ...] = field(repr=False)
+    level: float
+    scale: str
+    notes: tuple[str, ...] = ()
+
+
+def content(source: Source, wanted: Wanted) -> Forest:
+    """The coefficients with the smallest q-values, by term and in order of size, and as many without finite estimate.
+
+    Intercepts are among them only where they are asked for, or alone. Without standard errors: the largest in size.
+    """
+    run, top = source.run, TOP if wanted.top is None else wanted.top
+    terms = _terms(run, wanted.terms)
+    responses = [response_index(run, name) for name in wanted.responses] or range(len(run.responses))
+    at = np.array([(k, j) for k in terms for j in responses])
+    rows = [_row(run, k, j) for k, j in at.tolist()]
+    infinite = [row for row in rows if np.isinf(row.estimate)]
+    finite = [row for row in rows if np.isfinite(row.estimate)]
+    known = [row for row in finite if not np.isnan(row.q_value)]
+    ranked = sorted(known if run.inference else finite, key=_rank)
+    order = {run.terms[k]: place for place, k in enumerate(terms)}
+    shown = sorted(ranked[:top], key=lambda row: (order[row.term], -row.estimate))
+    shown += sorted(infinite, key=lambda row: (order[row.term], row.estimate))[:top]
+    notes = _notes(run, len(ranked), len(finite) - len(ranked), len(infinite), len(rows), top)
+    return Forest(tuple(shown), float(run.summary.get("level") or 0.95), likelihood_scale(run), notes)
+
+
+def _terms(run: Run, names: tuple[str, ...]) -> list[int]:
+    """Indices of the coefficients that terms of the formula, or coefficients, name."""
+    if names:
+        rows = [row for name in names for row in run.coefficients.zero(name).rows]
+        return list(dict.fromkeys(row.index(1.0) for row in rows))
+    return [k for k, term in enumerate(run.terms) if term != INTERCEPT] or [0]
+
+
+def _row(run: Run, k: int, j: int) -> Row:
+    def number(name: str) -> float:
+        return float(_table(run, name)[k, j])
+
+    return Row(run.terms[k], run.responses[j], *map(number, ("B", "conf_low", "conf_high", "q_value")))
+
+
+def _table(run: Run, name: str) -> np.ndarray:
+    """B, or a table of the inference, d×p."""
+    B = run.estimates["B"]
+    if name == "B":
+        return B
+    return run.inference[name] if run.inference else np.full(B.shape, np.nan)
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    """Small for what stands out: by q-value, equal ones by estimate over the width of the interval."""
+    if np.isnan(row.q_value):
+        return 0.0, -abs(row.estimate)
+    return row.q_value, -abs(row.estimate) / max(row.high - row.low, 1e-300)
+
+
+def _notes(run: Run, ranked: int, without: int, infinite: int, total: int, top: int) -> tuple[str, ...]:
+    """How many coefficients are not drawn, and why."""
+    notes = []
+    if ranked > top:
+        by = "the smallest q-values" if run.inference else "the largest estimates; the fit has no standard errors"
+        notes.append(f"{top} of {counted(total, 'coefficient')}: those with {by}.")
+    elif not run.inference:
+        notes.append("The fit has no standard errors, so there are no intervals.")
+    if infinite > top:
+        notes.append(f"{infinite - top} of {counted(infinite, 'coefficient')} of ±∞ not drawn.")
+    if without and run.inference:
+        notes.append(f"{counted(without, 'coefficient')} without a standard error not drawn.")
+    return tuple(notes)
+
+
+def draw(record: Forest, width: float) -> Figure:
+    """A forest plot: a row a coefficient, below the name of its term where there are several."""
+    lines = _lines(record.rows)
+    figure = style.blank(width, 18.0 + ROW * max(len(lines), 3))
+    axes = figure.subplots()
+    axes.axvline(0.0, color=style.PALE, linewidth=0.6, zorder=0)
+    places = {line: -place for place, line in enumerate(lines) if isinstance(line, Row)}
+    finite = [row for row in places if np.isfinite(row.estimate)]
+    for row in finite:
+        clear = row.q_value < SIGNIFICANT
+        colour = style.BLUE if clear else style.GREY
+        axes.plot([row.low, row.high], [places[row]] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
+        axes.plot(row.estimate, places[row], "o", color=colour, markerfacecolor=colour if clear else "white", ms=3.0)
+    if not finite:
+        axes.set_xlim(-1.0, 1.0)
+    across = axes.get_yaxis_transform()
+    for row in places:
+        if np.isinf(row.estimate):
+            up = row.estimate > 0
+            axes.plot(1.0 - 0.012 if up else 0.012, places[row], ">" if up else "<", color=style.RED, ms=3.5,
+                      transform=across, clip_on=False)  # fmt: skip
+            axes.text(0.97 if up else 0.03, places[row], "∞" if up else "−∞", transform=across, fontsize=style.TEXT,
+                      ha="right" if up else "left", va="center", color=style.RED)  # fmt: skip
+    axes.set_yticks([-place for place in range(len(lines))])
+    axes.set_yticklabels([short(line.response if isinstance(line, Row) else line, 28) for line in lines])
+    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("normal" if isinstance(line, Row) else "bold")
+    axes.set_ylim(-len(lines) + 0.4, 0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(f"coefficient ({record.scale}), {100 * record.level:g} % intervals")
+    _key(figure, record.rows)
+    style.footnote(figure, record.notes)
+    return figure
+
+
+def _lines(rows: tuple[Row, ...]) -> list[Row | str]:
+    """The rows, with the name of a term before those of it."""
+    lines: list[Row | str] = []
+    last = None
+    for row in rows:
+        title = f"{row.term}, no finite estimate" if np.isinf(row.estimate) else row.term
+        if title != last:
+            lines.append(title)
+        lines.append(row)
+        last = title
+    return lines
+
+
+def _key(figure: Figure, rows: tuple[Row, ...]) -> None:
+    """What the marks mean, of those that occur."""
+    kinds = {
+        f"q < {SIGNIFICANT:g}": (style.BLUE, style.BLUE, any(row.q_value < SIGNIFICANT for row in rows)),
+        f"q ≥ {SIGNIFICANT:g}": (style.GREY, "white", any(row.q_value >= SIGNIFICANT for row in rows)),
+    }
+    marks = [
+        Line2D([], [], marker="o", ms=3.0, color=edge, markerfacecolor=face, linewidth=0.9, label=label)
+        for label, (edge, face, there) in kinds.items()
+        if there
+    ]
+    if marks:
+        figure.legend(handles=marks, loc="outside upper right", ncols=2)
