@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -57,8 +58,8 @@ def content(source: Source, wanted: Wanted) -> Forest:
     known = [row for row in finite if not np.isnan(row.q_value)]
     ranked = sorted(known if run.inference else finite, key=_rank)
     order = {run.terms[k]: place for place, k in enumerate(terms)}
-    shown = sorted(ranked[:top], key=lambda row: (order[row.term], -row.estimate))
-    shown += sorted(infinite, key=lambda row: (order[row.term], row.estimate))[:top]
+    infinite.sort(key=lambda row: (order[row.term], -row.estimate))
+    shown = sorted([*ranked[:top], *infinite[:top]], key=lambda row: (order[row.term], -row.estimate))
     notes = _notes(run, len(ranked), len(finite) - len(ranked), len(infinite), len(rows), top)
     return Forest(tuple(shown), float(run.summary.get("level") or 0.95), likelihood_scale(run), notes)
 
@@ -109,32 +110,26 @@ def _notes(run: Run, ranked: int, without: int, infinite: int, total: int, top: 
 
 
 def draw(record: Forest, width: float) -> Figure:
-    """A forest plot: a row a coefficient, below the name of its term where there are several."""
+    """A forest plot: a row a coefficient, below the name of its term."""
     lines = _lines(record.rows)
     figure = style.blank(width, 18.0 + ROW * max(len(lines), 3))
     axes = figure.subplots()
     axes.axvline(0.0, color=style.PALE, linewidth=0.6, zorder=0)
-    places = {line: -place for place, line in enumerate(lines) if isinstance(line, Row)}
-    finite = [row for row in places if np.isfinite(row.estimate)]
-    for row in finite:
-        clear = row.q_value < SIGNIFICANT
-        colour = style.BLUE if clear else style.GREY
-        axes.plot([row.low, row.high], [places[row]] * 2, color=colour, linewidth=0.9, solid_capstyle="butt")
-        axes.plot(row.estimate, places[row], "o", color=colour, markerfacecolor=colour if clear else "white", ms=3.0)
-    if not finite:
+    for place, (_, row) in enumerate(lines):
+        if row is not None and np.isinf(row.estimate):
+            _infinite(axes, -place, row.estimate > 0)
+        elif row is not None:
+            clear = row.q_value < SIGNIFICANT
+            colour = style.BLUE if clear else style.GREY
+            axes.plot([row.low, row.high], [-place, -place], color=colour, linewidth=0.9, solid_capstyle="butt")
+            axes.plot(row.estimate, -place, "o", color=colour, markerfacecolor=colour if clear else "white", ms=3.0)
+    if not any(np.isfinite(row.estimate) for row in record.rows):
         axes.set_xlim(-1.0, 1.0)
-    across = axes.get_yaxis_transform()
-    for row in places:
-        if np.isinf(row.estimate):
-            up = row.estimate > 0
-            axes.plot(1.0 - 0.012 if up else 0.012, places[row], ">" if up else "<", color=style.RED, ms=3.5,
-                      transform=across, clip_on=False)  # fmt: skip
-            axes.text(0.97 if up else 0.03, places[row], "∞" if up else "−∞", transform=across, fontsize=style.TEXT,
-                      ha="right" if up else "left", va="center", color=style.RED)  # fmt: skip
-    axes.set_yticks([-place for place in range(len(lines))])
-    axes.set_yticklabels([short(line.response if isinstance(line, Row) else line, 28) for line in lines])
-    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
-        label.set_fontweight("normal" if isinstance(line, Row) else "bold")
+    elif any(np.isinf(row.estimate) for row in record.rows):
+        axes.margins(x=0.12)
+    axes.set_yticks([-place for place in range(len(lines))], [short(text, 28) for text, _ in lines])
+    for label, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("bold" if row is None else "normal")
     axes.set_ylim(-len(lines) + 0.4, 0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -144,17 +139,25 @@ def draw(record: Forest, width: float) -> Figure:
     return figure
 
 
-def _lines(rows: tuple[Row, ...]) -> list[Row | str]:
-    """The rows, with the name of a term before those of it."""
-    lines: list[Row | str] = []
-    last = None
-    for row in rows:
-        title = f"{row.term}, no finite estimate" if np.isinf(row.estimate) else row.term
-        if title != last:
-            lines.append(title)
-        lines.append(row)
-        last = title
+def _lines(rows: tuple[Row, ...]) -> list[tuple[str, Row | None]]:
+    """The rows by response, with the name of a term before those of it; by term, where there is one response."""
+    if len({row.response for row in rows}) == 1:
+        return [(row.term, row) for row in rows]
+    lines: list[tuple[str, Row | None]] = []
+    for before, row in zip((None, *rows), rows, strict=False):
+        if before is None or before.term != row.term:
+            lines.append((row.term, None))
+        lines.append((row.response, row))
     return lines
+
+
+def _infinite(axes: Axes, place: int, up: bool) -> None:
+    """A mark at the edge of the panel, and its sign."""
+    across = axes.get_yaxis_transform()
+    edge, beside, sign = (0.988, 0.965, "∞") if up else (0.012, 0.035, "−∞")
+    axes.plot(edge, place, ">" if up else "<", color=style.RED, ms=3.5, transform=across, clip_on=False)
+    side = "right" if up else "left"
+    axes.text(beside, place, sign, transform=across, fontsize=style.TEXT, ha=side, va="center", color=style.RED)
 
 
 def _key(figure: Figure, rows: tuple[Row, ...]) -> None:

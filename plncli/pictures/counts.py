@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plncli.errors import counted
 from plncli.pictures import style
@@ -140,10 +139,9 @@ def draw_residuals(record: CountResiduals, width: float) -> Figure:
     x, y = style.running_median(np.log10(record.expected), record.residuals)
     left.plot(x, y, color="black", marker="o", ms=1.8, linewidth=0.7, label="running median")
     left.legend(loc="upper right")
-    left.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    left.xaxis.set_major_formatter(FuncFormatter(lambda power, _: style.power_of_ten(10.0**power)))
     left.set(xlabel="expected count", ylabel="quantile residual")
     left.set_ylim(top=left.get_ylim()[1] + 0.6)
+    style.decades(left.xaxis)
     quantile_plot(right, quantile_pairs(record.residuals), band=None)
     if len(record.residuals) > QUANTILES:
         style.footnote(figure, [f"{QUANTILES} quantiles of {len(record.residuals)} residuals."])
@@ -159,8 +157,7 @@ def draw_depth(record: Depth, width: float) -> Figure:
         style.cloud(axes, np.log10(record.depth), y, "samples")
         axes.axhline(0.0, color=style.PALE, linewidth=0.6, zorder=0)
         axes.plot(*style.running_median(np.log10(record.depth), y), color="black", marker="o", ms=1.8, linewidth=0.7)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda power, _: style.power_of_ten(float(f"{10.0**power:.1e}"))))
+        style.decades(axes.xaxis)
         axes.set(xlabel=record.scale, ylabel=label)
         axes.set_title("" if math.isnan(rho) else f"Spearman's ρ = {rho:.2f}".replace("-", "−"), loc="left")
     return figure
@@ -187,5 +184,7 @@ def draw_zeros(record: ZeroCounts, width: float) -> Figure:
             style.footnote(
                 figure, [f"The {len(worst)} farthest of {int(far.sum())} features beyond {FAR:g} sd are named."]
             )
-        style.name_points(axes, record.expected[worst], record.counted[worst], [record.features[j] for j in worst])
+        names = [record.features[j] for j in worst]
+        marks = np.column_stack([record.expected, record.counted])
+        style.name_points(axes, record.expected[worst], record.counted[worst], names, marks)
     return figure

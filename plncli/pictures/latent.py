@@ -162,7 +162,8 @@ def draw_biplot(record: Components, width: float) -> Figure:
     _labels(axes, record, "correlation with ")
     tips = record.correlations[drawn]
     style.footnote(figure, (*notes, " ") if notes else ())
-    lost = style.name_points(axes, tips[:, 0], tips[:, 1], [record.features[j] for j in drawn])
+    arrows = np.concatenate([tips * along for along in np.linspace(0.1, 1.0, 19)])
+    lost = style.name_points(axes, tips[:, 0], tips[:, 1], [record.features[j] for j in drawn], arrows)
     if lost:
         figure.supxlabel(figure.get_supxlabel().rstrip() + f"\n{counted(lost, 'name')} had no room.", **_FOOT)
     return figure

@@ -147,10 +147,11 @@ def draw_leverage(record: Regressions, width: float) -> Figure:
         axes.set(xlabel="leverage", ylabel="standardised residual")
         _title(axes, one.response)
         worst = np.argsort(-one.cook[known], kind="stable")[:NAMED]
-        named.append((axes, h[worst], r[worst], [record.samples[i] for i in np.flatnonzero(known)[worst]]))
+        names = [record.samples[i] for i in np.flatnonzero(known)[worst]]
+        named.append((axes, h[worst], r[worst], names, np.column_stack([h, r])))
     style.footnote(figure, record.notes)
-    for axes, x, y, names in named:
-        style.name_points(axes, x, y, names)
+    for of_panel in named:
+        style.name_points(*of_panel)
     return figure
 
 

@@ -104,7 +104,8 @@ def draw(record: Loss, width: float) -> Figure:
         for column, x in enumerate((trace.steps, trace.seconds)):
             grid[0, column].plot(x, trace.left, label=trace.name, **look)
             known = ~np.isnan(trace.gap)
-            grid[1, column].plot(x[known], trace.gap[known], **look)
+            few = {"marker": "o"} if known.sum() <= 60 else {}
+            grid[1, column].plot(x[known], trace.gap[known], **look | few)
     likelihood = {trace.likelihood for trace in record.traces}
     noun = "ELBO" if likelihood == {"elbo"} else "log-likelihood" if likelihood == {"loglik"} else "objective"
     grid[0, 0].set_ylabel(f"{noun} still to gain (nats)")
@@ -120,6 +121,7 @@ def draw(record: Loss, width: float) -> Figure:
     for column, values in enumerate(([t.steps[-1] for t in record.traces], [t.seconds[-1] for t in record.traces])):
         if max(values) > 20.0 * min(values) > 0.0:
             grid[1, column].set_xscale("symlog", linthresh=max(min(values) / 4.0, 1.0 if column == 0 else 0.0))
+            grid[1, column].set_xlim(left=0.0)
             grid[1, column].xaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(record.traces), 3))
     style.footnote(figure, record.notes)

@@ -100,7 +100,7 @@ def chosen_responses(run: Run, names: Sequence[str], most: int = PANELS) -> tupl
     if names:
         return [response_index(run, name) for name in names], ()
     left = len(run.responses) - most
-    note = f"The first {most} of {len(run.responses)} responses; --response NAME draws another."
+    note = f"The first {most} of {len(run.responses)} responses; --only NAME draws another."
     return list(range(min(most, len(run.responses)))), (note,) if left > 0 else ()
 
 

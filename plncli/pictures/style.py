@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from plncli.errors import short
@@ -39,7 +40,7 @@ DENSITY = "cividis"
 NUMERIC = "viridis"
 DIVERGING = "RdBu_r"
 TEXT = 6.0
-SMALLEST = 3.6
+SMALLEST = 3.3
 """Sizes of names, in points: the usual one, and the one below which some are left out instead."""
 MANY = 4000
 """Points beyond which their density is drawn."""
@@ -127,44 +128,60 @@ def thinned(number: int, room: float) -> tuple[float, int]:
 
 
 PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+DISTANCES = (3.0, 9.0, 16.0)
+"""Points from a mark to its name; from the second on a line joins them."""
 
 
-def name_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> int:
-    """Write names beside points, the first ones first, where they overlap no other; how many had no room.
+def name_points(
+    axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], others: np.ndarray | None = None
+) -> int:
+    """Write names beside points, the first ones first, where they cover no mark or name; how many had no room.
 
-    Called last: the parts of the figure must not move any more.
+    others: m×2, marks that are not named. Called last: the parts of the figure must not move any more.
     """
     figure = axes.figure
     assert isinstance(figure, Figure) and isinstance(figure.canvas, FigureCanvasAgg)
     figure.draw_without_rendering()
     renderer, bounds, legend = figure.canvas.get_renderer(), axes.get_window_extent(), axes.get_legend()
-    taken = [] if legend is None else [legend.get_window_extent(renderer)]
     spots = axes.transData.transform(np.column_stack([x, y]))
+    marks = spots if others is None else np.concatenate([spots, axes.transData.transform(others)])
+    taken = [] if legend is None else [legend.get_window_extent(renderer)]
+    middle = np.array([bounds.x0 + bounds.x1, bounds.y0 + bounds.y1]) / 2.0
     lost = 0
     for name, at, spot in zip(names, zip(x, y, strict=True), spots, strict=True):
-        # outwards first, so that names of a cloud's edge stand outside it
-        middle = np.array([bounds.x0 + bounds.x1, bounds.y0 + bounds.y1]) / 2
-        outwards = (spot - middle) / (np.abs(spot - middle).max() or 1.0)
-        for dx, dy in sorted(PLACES, key=lambda place: -float(np.dot(place, outwards) / math.hypot(*place))):
+        for dx, dy in _around(spot - middle):
             text = axes.annotate(
                 short(name, 24),
                 at,
-                xytext=(3.0 * dx, 3.0 * dy),
+                xytext=(dx, dy),
                 textcoords="offset points",
-                ha={1: "left", 0: "center", -1: "right"}[dx],
-                va={1: "bottom", 0: "center", -1: "top"}[dy],
+                ha="left" if dx > 0 else "right" if dx < 0 else "center",
+                va="bottom" if dy > 0 else "top" if dy < 0 else "center",
                 fontsize=5.0,
+                arrowprops=None if max(abs(dx), abs(dy)) <= DISTANCES[0] else LEADER,
             )
             text.set_in_layout(False)
-            box = text.get_window_extent(renderer)
+            box = Text.get_window_extent(text, renderer)
             inside = bounds.x0 <= box.x0 and box.x1 <= bounds.x1 and bounds.y0 <= box.y0 and box.y1 <= bounds.y1
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not any(box.overlaps(other) for other in taken) and not box.count_contains(marks):
                 taken.append(box)
                 break
             text.remove()
         else:
             lost += 1
     return lost
+
+
+LEADER: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0.0, "shrinkB": 1.0}
+
+
+def _around(outwards: np.ndarray) -> list[tuple[float, float]]:
+    """Where a name may stand beside its point: near before far, and away from the middle before towards it."""
+
+    def towards(place: tuple[int, int]) -> float:
+        return -float(np.dot(place, outwards) / math.hypot(*place))
+
+    return [(far * dx, far * dy) for far in DISTANCES for dx, dy in sorted(PLACES, key=towards)]
 
 
 # Scales
@@ -187,6 +204,16 @@ def log_axis(axis: Any) -> None:
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_formatter(FuncFormatter(power_of_ten))
     axis.set_minor_locator(NullLocator())
+
+
+def decades(axis: Any) -> None:
+    """Ticks of an axis on which log10 of something positive is drawn, by what is in view."""
+    low, high = axis.get_view_interval()
+    steps = (1, 2, 5) if high - low < 2.2 else (1,) if high - low < 6.0 else ()
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [math.log10(step * 10.0**power) for power in powers for step in steps] or list(powers)[::2]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_major_formatter(FuncFormatter(lambda place, _: power_of_ten(float(f"{10.0**place:.3e}"))))
 
 
 def count_axis(axis: Any, largest: float) -> None:

@@ -86,10 +86,19 @@ def standings(names: list[str], scores: np.ndarray, parameters: list[int | None]
     gap, gap_se = behind.mean(1), behind.std(1, ddof=1) / root
     near = [c for c in range(len(names)) if gap[c] <= se[best] and parameters[c] is not None]
     simplest = min(near, key=lambda c: (parameters[c], gap[c]), default=None)
-    spreads = [column.tolist() for column in (mean, se, gap, gap_se)]
     made = [
-        Standing(name, folds, *spread, many, c == best, c == simplest)
-        for c, (name, folds, many, *spread) in enumerate(zip(names, scores, parameters, *spreads, strict=True))
+        Standing(
+            name=names[c],
+            folds=scores[c],
+            score=float(mean[c]),
+            score_se=float(se[c]),
+            behind=float(gap[c]),
+            behind_se=float(gap_se[c]),
+            n_parameters=parameters[c],
+            best=c == best,
+            simplest=c == simplest,
+        )
+        for c in range(len(names))
     ]
     return tuple(sorted(made, key=lambda one: -one.score))
 
