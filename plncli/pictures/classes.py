@@ -168,7 +168,7 @@ def draw_calibration(record: Calibrations, width: float) -> Figure:
         axes.scatter(one.expected, one.observed, s=size, color=style.BLUE, linewidths=0, zorder=3)
         axes.set(xlabel="mean probability", ylabel="observed share (95 %)", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.set_aspect("equal")
-        test = "" if np.isnan(one.p_value) else f"  (Hosmer-Lemeshow p = {one.p_value:.2g})"
+        test = "" if np.isnan(one.p_value) else f"\nHosmer-Lemeshow p = {one.p_value:.2g}"
         axes.set_title(f"{short(one.response, 24)}{test}", loc="left", fontsize=style.TEXT)
     style.footnote(figure, record.notes)
     return figure

@@ -133,7 +133,8 @@ def draw(record: Forest, width: float) -> Figure:
     axes.set_ylim(-len(lines) + 0.4, 0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"coefficient ({record.scale}), {100 * record.level:g} % intervals")
+    intervals = f", {100 * record.level:g} % intervals" if any(row.low < row.high for row in record.rows) else ""
+    axes.set_xlabel(f"coefficient ({record.scale}){intervals}")
     _key(figure, record.rows)
     style.footnote(figure, record.notes)
     return figure

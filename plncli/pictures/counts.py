@@ -138,9 +138,8 @@ def draw_residuals(record: CountResiduals, width: float) -> Figure:
     left.axhline(0.0, color=style.RED, linewidth=0.7)
     x, y = style.running_median(np.log10(record.expected), record.residuals)
     left.plot(x, y, color="black", marker="o", ms=1.8, linewidth=0.7, label="running median")
-    left.legend(loc="upper right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left")
     left.set(xlabel="expected count", ylabel="quantile residual")
-    left.set_ylim(top=left.get_ylim()[1] + 0.6)
     style.decades(left.xaxis)
     quantile_plot(right, quantile_pairs(record.residuals), band=None)
     if len(record.residuals) > QUANTILES:
@@ -176,6 +175,8 @@ def draw_zeros(record: ZeroCounts, width: float) -> Figure:
                 record.expected[there], record.counted[there], xerr=2.0 * record.sd[there], fmt="o", ms=2.2,
                 color=colour, ecolor=style.PALE, elinewidth=0.5, markeredgewidth=0, label=label, rasterized=False,
             )  # fmt: skip
+    top = float(max(record.counted.max(), (record.expected + 2.0 * record.sd).max(), 1.0))
+    axes.set(xlim=(-0.03 * top, 1.03 * top), ylim=(-0.03 * top, 1.03 * top))
     axes.set(xlabel="zeros expected (± 2 sd)", ylabel="zeros counted")
     if far.any():
         axes.legend(loc="upper left", title=counted(len(off), "feature"), title_fontsize=style.TEXT)

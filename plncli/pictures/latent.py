@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
@@ -18,6 +19,8 @@ from plncli.pictures import style
 from plncli.pictures.source import Source, Wanted
 
 ARROWS = 10
+ROOM = "\u00a0"
+"""A line below the picture that is kept free until it is known whether all names have room."""
 LEVELS = len(style.SERIES) - 1
 
 
@@ -161,15 +164,12 @@ def draw_biplot(record: Components, width: float) -> Figure:
     axes.set(xlim=(-1.22, 1.22), ylim=(-1.22, 1.22), aspect="equal")
     _labels(axes, record, "correlation with ")
     tips = record.correlations[drawn]
-    style.footnote(figure, (*notes, " ") if notes else ())
+    style.footnote(figure, (*notes, ROOM))
     arrows = np.concatenate([tips * along for along in np.linspace(0.1, 1.0, 19)])
     lost = style.name_points(axes, tips[:, 0], tips[:, 1], [record.features[j] for j in drawn], arrows)
     if lost:
-        figure.supxlabel(figure.get_supxlabel().rstrip() + f"\n{counted(lost, 'name')} had no room.", **_FOOT)
+        style.footnote(figure, (*notes, f"{counted(lost, 'name')} had no room."))
     return figure
-
-
-_FOOT: dict[str, Any] = {"x": 0.01, "ha": "left", "fontsize": 5.5, "color": style.GREY, "linespacing": 1.3}
 
 
 def _labels(axes: Axes, record: Components, before: str = "") -> None:
@@ -194,9 +194,9 @@ def _samples(axes: Axes, record: Components, at: np.ndarray, faint: bool = False
     known = ~np.isnan(colouring.values)
     axes.scatter(at[~known, 0], at[~known, 1], color=style.PALE, **look)
     shown = axes.scatter(at[known, 0], at[known, 1], c=colouring.values[known], cmap=style.NUMERIC, **look)
-    bar = axes.figure.colorbar(shown, ax=axes, label=short(colouring.name, 40), fraction=0.04, pad=0.02)
+    opaque = ScalarMappable(shown.norm, shown.cmap)
+    bar = axes.figure.colorbar(opaque, ax=axes, label=short(colouring.name, 40), fraction=0.04, pad=0.02)
     bar.outline.set_visible(False)
-    bar.set_alpha(1.0)
     return (f"{counted(int((~known).sum()), 'sample')} without {colouring.name} in grey.",) if not known.all() else ()
 
 
@@ -215,6 +215,6 @@ def _by_level(axes: Axes, colouring: Colouring, at: np.ndarray, look: dict[str, 
         named.append(("missing", style.PALE))
     handles = [Line2D([], [], marker="o", ms=3.0, linestyle="", color=colour, label=name) for name, colour in named]
     title = short(colouring.name, 40)
-    place: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "handletextpad": 0.2, "columnspacing": 1.0}
+    place: dict[str, Any] = {"loc": "outside upper left", "ncols": 4, "handletextpad": 0.2, "columnspacing": 1.0}
     axes.figure.legend(handles=handles, title=title, title_fontsize=style.TEXT, **place)
     return (f"Colours: the {len(chosen)} most frequent of {len(colouring.levels)} levels.",) if others else ()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from plncli.errors import counted, short
 from plncli.pictures import style
@@ -117,7 +118,7 @@ def draw_residuals(record: Regressions, width: float) -> Figure:
         axes.plot(x, y, color="black", marker="o", ms=1.8, linewidth=0.7, label="running median")
         axes.set(xlabel="fitted value", ylabel="standardised residual")
         _title(axes, one.response)
-    grid[0].legend(loc="best")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right")
     style.footnote(figure, record.notes)
     return figure
 
@@ -158,15 +159,17 @@ def draw_leverage(record: Regressions, width: float) -> Figure:
 def _contours(axes: Axes, d: int, right: float, top: float) -> None:
     """Where Cook's distance r² h / (d (1 − h)) is one of CONTOURS, named where they leave the panel."""
     h = np.linspace(1e-4, min(right, 0.9999), 400)
+    inside = []
     for distance in CONTOURS:
         r = np.sqrt(distance * d * (1.0 - h) / h)
         for sign in (1.0, -1.0):
             axes.plot(h, sign * r, color=style.RED, linewidth=0.6, linestyle="--")
         if r[-1] < top:
+            inside.append(f"{distance:g}")
             axes.text(right, r[-1], f" {distance:g}", fontsize=5.0, color=style.RED, va="center", ha="left")
-    inside = np.sqrt(CONTOURS[0] * d * (1.0 - h[-1]) / h[-1]) < top
-    axes.text(0.98, 0.98, "Cook's distance" if inside else f"Cook's distance < {CONTOURS[0]:g} throughout", va="top",
-              transform=axes.transAxes, fontsize=5.0, color=style.RED, ha="right")  # fmt: skip
+    label = f"Cook's distance {', '.join(inside)}" if inside else f"Cook's distance < {CONTOURS[0]:g} throughout"
+    key = Line2D([], [], color=style.RED, linewidth=0.6, linestyle="--" if inside else "", label=label)
+    axes.legend(handles=[key], loc="upper right", fontsize=5.0, handlelength=1.5 if inside else 0.0)
 
 
 def _title(axes: Axes, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from plncli.errors import DataError
 from plncli.files.output import FORMATS
@@ -53,7 +53,7 @@ class Loss:
 
 
 def content(source: Source, wanted: Wanted) -> Loss:  # noqa: ARG001 (one signature for all kinds)
-    """The trace in the folder of a fit, in any format. DataError where there is none."""
+    """The trace in the folder of a fit, in any format. DataError where there is none, or nothing but its end."""
     run = source.run
     path = _trace_file(run.path.parent)
     if path is None:
@@ -68,6 +68,8 @@ def content(source: Source, wanted: Wanted) -> Loss:  # noqa: ARG001 (one signat
     if missing is not None:
         values = np.where(missing, np.nan, values)
     steps, seconds, objective, gap = values.T
+    if len(steps) < 2:
+        raise DataError(f"{run.place} was solved in one step, so there is no course of it to draw.")
     last = float(objective[-1]) + (float(gap[-1]) if np.isfinite(gap[-1]) else 0.0)
     parts = [run.model, run.summary.get("covariance"), sorted(run.terms), *sorted(run.fingerprint.items())]
     problem = repr(parts) if run.fingerprint else str(run.place)
@@ -116,13 +118,15 @@ def draw(record: Loss, width: float) -> Figure:
         style.log_axis(axes.yaxis)
         if not any(np.isfinite(line.get_ydata()).any() for line in axes.lines):
             axes.set_ylim(0.1, 1.0)
-            axes.text(0.5, 0.5, "0 at all steps", transform=axes.transAxes, ha="center", color=style.GREY)
+            axes.text(0.5, 0.5, "none above 0", transform=axes.transAxes, ha="center", color=style.GREY)
         axes.grid(axis="y", linewidth=0.3, color=style.PALE)
     for column, values in enumerate(([t.steps[-1] for t in record.traces], [t.seconds[-1] for t in record.traces])):
         if max(values) > 20.0 * min(values) > 0.0:
             grid[1, column].set_xscale("symlog", linthresh=max(min(values) / 4.0, 1.0 if column == 0 else 0.0))
             grid[1, column].set_xlim(left=0.0)
             grid[1, column].xaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
+        else:
+            grid[1, column].xaxis.set_major_locator(MaxNLocator(5, integer=column == 0))
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(record.traces), 3))
     style.footnote(figure, record.notes)
     return figure

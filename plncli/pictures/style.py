@@ -161,7 +161,8 @@ def name_points(
                 arrowprops=None if max(abs(dx), abs(dy)) <= DISTANCES[0] else LEADER,
             )
             text.set_in_layout(False)
-            box = Text.get_window_extent(text, renderer)
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer)  # without the line
             inside = bounds.x0 <= box.x0 and box.x1 <= bounds.x1 and bounds.y0 <= box.y0 and box.y1 <= bounds.y1
             if inside and not any(box.overlaps(other) for other in taken) and not box.count_contains(marks):
                 taken.append(box)
@@ -191,8 +192,8 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def power_of_ten(value: float, _: Any = None) -> str:
-    """A tick of a logarithmic axis: plain numbers from 0.01 to 1000, powers beyond."""
-    if 0.00999 < value < 1001.0 or value <= 0.0:
+    """A tick of a logarithmic axis: plain numbers from 0.01 to below 10 000, powers beyond."""
+    if 0.00999 < value < 9999.0 or value <= 0.0:
         return f"{value:g}"
     exponent = math.floor(math.log10(value) + 1e-9)
     factor = value / 10.0**exponent
