@@ -40,7 +40,7 @@ DENSITY = "cividis"
 NUMERIC = "viridis"
 DIVERGING = "RdBu_r"
 TEXT = 6.0
-SMALLEST = 3.3
+SMALLEST = 3.0
 """Sizes of names, in points: the usual one, and the one below which some are left out instead."""
 MANY = 4000
 """Points beyond which their density is drawn."""
@@ -123,8 +123,8 @@ def footnote(figure: Figure, notes: Sequence[str]) -> None:
 def thinned(number: int, room: float) -> tuple[float, int]:
     """Size in points of `number` names along `room` mm, and the step at which they are told: 1 if all fit."""
     pitch = room * POINTS / max(number, 1)
-    size = min(TEXT, pitch)
-    return (size, 1) if size >= SMALLEST else (SMALLEST, math.ceil(SMALLEST / pitch))
+    size = min(TEXT, 0.88 * pitch)  # letters with their descenders are higher than the size
+    return (size, 1) if size >= SMALLEST else (SMALLEST, math.ceil(SMALLEST / (0.88 * pitch)))
 
 
 PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

@@ -118,11 +118,12 @@ def draw(record: Standings, width: float) -> Figure:
         left.errorbar(one.score, -place, xerr=one.score_se, **look)
         right.errorbar(one.behind, -place, xerr=one.behind_se, **look)
     left.set_yticks([-place for place in range(many)])
-    left.set_yticklabels([_label(one) for one in record.standings])
+    left.set_yticklabels([_label(one, 24 if width < style.NARROW else 40) for one in record.standings])
     left.set_ylim(-many + 0.4, 0.6)
+    gap = "\n" if width < style.NARROW else " "
     noun = {"elbo": "ELBO", "loglik": "log-likelihood"}[record.likelihood]
-    left.set_xlabel(f"{noun} held out (nats, ± se)")
-    right.set_xlabel("behind the best (nats, ± se)")
+    left.set_xlabel(f"{noun} held out{gap}(nats, ± se)")
+    right.set_xlabel(f"behind the best{gap}(nats, ± se)")
     for axes in (left, right):
         axes.tick_params(axis="y", length=0)
     _key(figure, record)
@@ -130,9 +131,9 @@ def draw(record: Standings, width: float) -> Figure:
     return figure
 
 
-def _label(one: Standing) -> str:
+def _label(one: Standing, signs: int) -> str:
     size = "" if one.n_parameters is None else f"\n{one.n_parameters} parameters"
-    return f"{short(one.name, 40)}{size}"
+    return f"{short(one.name, signs)}{size}"
 
 
 def _key(figure: Figure, record: Standings) -> None:
