@@ -190,7 +190,7 @@ def draw_confusion(record: Confusions, width: float) -> Figure:
         axes.set_yticks([0, 1], labels)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set(xlabel=f"predicted (threshold {record.threshold:g})", ylabel="observed")
+        axes.set(xlabel=f"predicted (threshold {record.threshold:g})" if alone else "predicted", ylabel="observed")
         right = float(np.trace(one.counts) / one.counts.sum())
         axes.set_title(f"{short(one.response, 24)}: {100.0 * right:.1f} % right", loc="left")
     style.footnote(figure, record.notes)

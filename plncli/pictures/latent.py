@@ -19,8 +19,6 @@ from plncli.pictures import style
 from plncli.pictures.source import Source, Wanted
 
 ARROWS = 10
-ROOM = "\u00a0"
-"""A line below the picture that is kept free until it is known whether all names have room."""
 LEVELS = len(style.SERIES) - 1
 
 
@@ -164,12 +162,15 @@ def draw_biplot(record: Components, width: float) -> Figure:
     axes.set(xlim=(-1.22, 1.22), ylim=(-1.22, 1.22), aspect="equal")
     _labels(axes, record, "correlation with ")
     tips = record.correlations[drawn]
-    style.footnote(figure, (*notes, ROOM))
+    style.footnote(figure, (*notes, _without_room(len(drawn))))  # keeps a line free until it is known
     arrows = np.concatenate([tips * along for along in np.linspace(0.1, 1.0, 19)])
     lost = style.name_points(axes, tips[:, 0], tips[:, 1], [record.features[j] for j in drawn], arrows)
-    if lost:
-        style.footnote(figure, (*notes, f"{counted(lost, 'name')} had no room."))
+    style.footnote(figure, (*notes, _without_room(lost)) if lost else notes)
     return figure
+
+
+def _without_room(names: int) -> str:
+    return f"{counted(names, 'name')} had no room."
 
 
 def _labels(axes: Axes, record: Components, before: str = "") -> None:

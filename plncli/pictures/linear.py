@@ -74,8 +74,7 @@ def quantile_pairs(residuals: np.ndarray) -> Quantiles:
     many = len(known)
     positions = (np.arange(1, many + 1) - 0.5) / max(many, 1)
     if many > QUANTILES:
-        ends = 0.5 / many
-        positions = np.concatenate([[ends], np.linspace(ends, 1.0 - ends, QUANTILES - 2), [1.0 - ends]])
+        positions = np.r_[0.5 / many, (np.arange(1, QUANTILES - 1) + 0.5) / QUANTILES, 1.0 - 0.5 / many]
         known = np.quantile(known, positions)
     return Quantiles(np.array([NormalDist().inv_cdf(float(share)) for share in positions]), known)
 

@@ -94,7 +94,7 @@ def together(losses: Sequence[Loss]) -> Loss:
 
 def draw(record: Loss, width: float) -> Figure:
     """Four panels: what is left and the gap, on log scales, against steps and seconds."""
-    figure = style.blank(width, min(0.72 * width, 120.0))
+    figure = style.blank(width, max(90.0, min(0.72 * width, 120.0)))
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for number, trace in enumerate(record.traces):
         look: dict[str, Any] = {

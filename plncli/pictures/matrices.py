@@ -115,7 +115,7 @@ def draw(record: Matrix, width: float) -> Figure:
     )
     bar.outline.set_visible(False)
     if p <= WRITTEN:
-        _write(axes, record)
+        _write(axes, record, side / p)
         axes.set_xlabel("columns in the order of the rows" if p > 1 else "")
     else:
         axes.set_xlabel("the same features in the same order")
@@ -123,10 +123,14 @@ def draw(record: Matrix, width: float) -> Figure:
     return figure
 
 
-def _write(axes: Axes, record: Matrix) -> None:
-    """Each value into its cell, in black or white, whichever is seen."""
+def _write(axes: Axes, record: Matrix, room: float) -> None:
+    """Each value into its cell, `room` mm wide, in black or white; nothing where it does not fit."""
+    words = [f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}" for value in record.values.flat]
+    size = min(5.5, room * style.POINTS / (0.68 * max(map(len, words))))
+    if size < style.SMALLEST:
+        return
     for (i, j), value in np.ndenumerate(record.values):
         if not np.isnan(value):
-            dark = abs(value) > 0.65 * record.limit
-            text = f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
-            axes.text(j, i, text, ha="center", va="center", fontsize=5.5, color="white" if dark else "black")
+            colour = "white" if abs(value) > 0.65 * record.limit else "black"
+            word = words[i * len(record.names) + j]
+            axes.text(j, i, word, ha="center", va="center", fontsize=size, color=colour)

@@ -110,8 +110,8 @@ def panels(number: int, width: float, height: float) -> tuple[Figure, list[Axes]
 
 
 def footnote(figure: Figure, notes: Sequence[str]) -> None:
-    """What a reader of the picture must know, below it."""
-    if notes:
+    """What a reader of the picture must know, below it; in the place of what was there."""
+    if notes or figure.get_supxlabel():
         signs = int(figure.get_figwidth() / MM / 0.98)
         text = "\n".join(line for note in notes for line in textwrap.wrap(note, signs))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color=GREY, linespacing=1.3)
@@ -137,11 +137,13 @@ def name_points(
 ) -> int:
     """Write names beside points, the first ones first, where they cover no mark or name; how many had no room.
 
-    others: m×2, marks that are not named. Called last: the parts of the figure must not move any more.
+    others: m×2, marks that are not named. Called last: from then on the parts of the figure stay where they are.
     """
     figure = axes.figure
     assert isinstance(figure, Figure) and isinstance(figure.canvas, FigureCanvasAgg)
-    figure.draw_without_rendering()
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     renderer, bounds, legend = figure.canvas.get_renderer(), axes.get_window_extent(), axes.get_legend()
     spots = axes.transData.transform(np.column_stack([x, y]))
     marks = spots if others is None else np.concatenate([spots, axes.transData.transform(others)])
