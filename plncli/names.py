@@ -34,5 +34,8 @@ PICTURES = {
     "linear": ("loss", "coefficients", "sigma", "correlation", "residuals", "qq", "leverage"),
 }
 """Kinds of pictures of a fit, by model."""
+PICTURE_FORMATS = ("png", "svg", "pdf")
+WIDTHS = {"single": 85.0, "double": 178.0}
+"""Of pictures, in mm: a column, and a page of two."""
 OF_VALIDATION = "cv"
 """The kind of picture of a table of `plncli cv`."""

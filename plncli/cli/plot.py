@@ -12,18 +12,17 @@ import typer
 from plncli.cli.options import Quiet, moved_table
 from plncli.console import Console
 from plncli.errors import PlncliError, UsageError, nearest
-from plncli.names import OF_VALIDATION, PICTURES
+from plncli.names import OF_VALIDATION, PICTURES, WIDTHS
+from plncli.names import PICTURE_FORMATS as FORMATS
 
 if TYPE_CHECKING:
     from plncli.files.runs import Run
     from plncli.pictures import Kind
     from plncli.pictures.source import Source
 
-FORMATS = ("png", "svg", "pdf")
 EVERY = "all"
 NAMES = tuple(dict.fromkeys([*(name for names in PICTURES.values() for name in names), OF_VALIDATION, EVERY]))
 OFFERED = "; ".join(f"{model}: {', '.join(names)}" for model, names in PICTURES.items())
-WIDTHS = {"single": 85.0, "double": 178.0}
 NARROWEST, WIDEST = 40.0, 1000.0
 FLAGS = {"terms": "--term", "responses": "--only"}
 """Options that are not called like their field of `Wanted`."""

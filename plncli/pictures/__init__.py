@@ -12,10 +12,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from plncli.names import WIDTHS
 from plncli.pictures import classes, coefficients, counts, latent, linear, loss, matrices, style, validation
 
-SINGLE, DOUBLE = 85.0, 178.0
-"""Widths in mm of a column, and of a page of two."""
+SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 PLN, LOGISTIC, LINEAR = "pln", "logistic", "linear"
 
 

@@ -15,7 +15,7 @@ from plncli.files.overview import SIGNIFICANT
 from plncli.files.runs import Run
 from plncli.hypotheses import INTERCEPT
 from plncli.pictures import style
-from plncli.pictures.source import Source, Wanted, likelihood_scale, response_index
+from plncli.pictures.source import Source, Wanted, coefficient_scale, response_index
 
 TOP = 20
 ROW = 3.3
@@ -51,8 +51,10 @@ def content(source: Source, wanted: Wanted) -> Forest:
     run, top = source.run, TOP if wanted.top is None else wanted.top
     terms = _terms(run, wanted.terms)
     responses = [response_index(run, name) for name in wanted.responses] or range(len(run.responses))
-    at = np.array([(k, j) for k in terms for j in responses])
-    rows = [_row(run, k, j) for k, j in at.tolist()]
+    tables = [run.estimates["B"], *(_table(run, name) for name in ("conf_low", "conf_high", "q_value"))]
+    rows = [
+        Row(run.terms[k], run.responses[j], *(float(table[k, j]) for table in tables)) for k in terms for j in responses
+    ]
     infinite = [row for row in rows if np.isinf(row.estimate)]
     finite = [row for row in rows if np.isfinite(row.estimate)]
     known = [row for row in finite if not np.isnan(row.q_value)]
@@ -61,7 +63,7 @@ def content(source: Source, wanted: Wanted) -> Forest:
     infinite.sort(key=lambda row: (order[row.term], -row.estimate))
     shown = sorted([*ranked[:top], *infinite[:top]], key=lambda row: (order[row.term], -row.estimate))
     notes = _notes(run, len(ranked), len(finite) - len(ranked), len(infinite), len(rows), top)
-    return Forest(tuple(shown), float(run.summary.get("level") or 0.95), likelihood_scale(run), notes)
+    return Forest(tuple(shown), float(run.summary.get("level") or 0.95), coefficient_scale(run), notes)
 
 
 def _terms(run: Run, names: tuple[str, ...]) -> list[int]:
@@ -72,19 +74,9 @@ def _terms(run: Run, names: tuple[str, ...]) -> list[int]:
     return [k for k, term in enumerate(run.terms) if term != INTERCEPT] or [0]
 
 
-def _row(run: Run, k: int, j: int) -> Row:
-    def number(name: str) -> float:
-        return float(_table(run, name)[k, j])
-
-    return Row(run.terms[k], run.responses[j], *map(number, ("B", "conf_low", "conf_high", "q_value")))
-
-
 def _table(run: Run, name: str) -> np.ndarray:
-    """B, or a table of the inference, d×p."""
-    B = run.estimates["B"]
-    if name == "B":
-        return B
-    return run.inference[name] if run.inference else np.full(B.shape, np.nan)
+    """A table of the inference, d×p: nan throughout, where there is none."""
+    return run.inference[name] if run.inference else np.full(run.estimates["B"].shape, np.nan)
 
 
 def _rank(row: Row) -> tuple[float, float]:

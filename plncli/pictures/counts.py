@@ -63,7 +63,7 @@ class ZeroCounts:
     notes: tuple[str, ...] = ()
 
 
-def fitted(source: Source, wanted: Wanted) -> Fitted:  # noqa: ARG001 (one signature for all kinds)
+def fitted(source: Source, _: Wanted) -> Fitted:
     """Counts and exp(o + m + s²/2), m and s those of q."""
     run, cells = source.run, source.cells
     log_mean = source.data.O.numpy() + run.state["M_finite"] + 0.5 * run.estimates["S"] ** 2
@@ -84,7 +84,7 @@ def depth(source: Source, wanted: Wanted) -> Depth:
     data = source.data
     offset = data.O.double().mean(1).numpy()
     with_offset = float(np.ptp(offset)) > 1e-9
-    per_sample = np.exp(offset) if with_offset else source.cells.Y.sum(1).numpy()
+    per_sample = np.exp(offset) if with_offset else source.cells.Y.sum(1).clamp_min(1.0).numpy()
     R = source.residuals(wanted.seed)
     known = ~np.isnan(R)
     mean = np.where(known, R, 0.0).sum(1) / np.maximum(known.sum(1), 1)
@@ -106,7 +106,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return float(a @ b) / scale if scale else math.nan
 
 
-def zeros(source: Source, wanted: Wanted) -> ZeroCounts:  # noqa: ARG001
+def zeros(source: Source, _: Wanted) -> ZeroCounts:
     """Zeros of each feature beside what the model expects."""
     from plncli.diagnostics import zeros as counted_zeros
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plncli.errors import counted, short
+from plncli.errors import DataError, counted, short
 from plncli.pictures import style
 from plncli.pictures.source import Source, Wanted, chosen_responses
 
@@ -41,7 +41,7 @@ class Regressions:
 
 
 def content(source: Source, wanted: Wanted) -> Regressions:
-    """Residuals over their standard deviations, leverages and Cook's distances."""
+    """Residuals over their standard deviations, leverages and Cook's distances. DataError where there are none."""
     from plncli.diagnostics import influence
 
     data = source.data
@@ -53,6 +53,8 @@ def content(source: Source, wanted: Wanted) -> Regressions:
         for j in chosen
     )
     none = int(np.isnan(made[0].residuals).sum())
+    if none == data.n:
+        raise DataError(f"{source.run.place} has no residuals: it fits all {data.n} samples exactly.")
     if none:
         notes = (*notes, f"{counted(none, 'sample')} of leverage 1, which have no residual, not drawn.")
     return Regressions(data.samples, found.leverage.numpy(), data.d, made, notes)

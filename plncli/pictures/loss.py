@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from plncli.errors import DataError
+from plncli.errors import DataError, short
 from plncli.files.output import FORMATS
 from plncli.files.tables import numbers, read_table
 from plncli.pictures import style
@@ -52,7 +52,7 @@ class Loss:
     notes: tuple[str, ...] = ()
 
 
-def content(source: Source, wanted: Wanted) -> Loss:  # noqa: ARG001 (one signature for all kinds)
+def content(source: Source, _: Wanted) -> Loss:
     """The trace in the folder of a fit, in any format. DataError where there is none, or nothing but its end."""
     run = source.run
     path = _trace_file(run.path.parent)
@@ -104,7 +104,7 @@ def draw(record: Loss, width: float) -> Figure:
             "markersize": 2.0,
         }
         for column, x in enumerate((trace.steps, trace.seconds)):
-            grid[0, column].plot(x, trace.left, label=trace.name, **look)
+            grid[0, column].plot(x, trace.left, label=short(trace.name, 40), **look)
             known = ~np.isnan(trace.gap)
             few = {"marker": "o"} if known.sum() <= 60 else {}
             grid[1, column].plot(x[known], trace.gap[known], **look | few)
@@ -127,6 +127,8 @@ def draw(record: Loss, width: float) -> Figure:
             grid[1, column].xaxis.set_major_formatter(FuncFormatter(style.power_of_ten))
         else:
             grid[1, column].xaxis.set_major_locator(MaxNLocator(5, integer=column == 0))
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=min(len(record.traces), 3))
+    longest = max(len(short(trace.name, 40)) for trace in record.traces)
+    columns = max(1, int(width / (12.0 + 1.3 * longest)))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=columns)
     style.footnote(figure, record.notes)
     return figure

@@ -35,7 +35,7 @@ class Matrix:
     notes: tuple[str, ...] = ()
 
 
-def covariance(source: Source, wanted: Wanted) -> Matrix:  # noqa: ARG001 (one signature for all kinds)
+def covariance(source: Source, _: Wanted) -> Matrix:
     """Sigma, features in the order of the clusters of their correlations.
 
     The colours end at the largest covariance, where variances go beyond it.

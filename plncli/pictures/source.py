@@ -90,8 +90,8 @@ class Source:
         return drawn[seed]
 
 
-def likelihood_scale(run: Run) -> str:
-    """What a coefficient of a model is, on its scale."""
+def coefficient_scale(run: Run) -> str:
+    """What coefficients of the model are measured in."""
     return {"pln": "log counts", "logistic": "log odds", "linear": "units of the response"}[run.model]
 
 
@@ -111,8 +111,3 @@ def response_index(run: Run, name: str) -> int:
             f"{run.place} has no response `{name}`: it has {some(run.responses)}.{nearest(name, run.responses)}"
         )
     return run.responses.index(name)
-
-
-def plain(tensor: object) -> np.ndarray:
-    """A tensor as an array."""
-    return np.asarray(tensor)

@@ -403,3 +403,8 @@ def test_settings_of_the_caller_stay_and_do_not_matter() -> None:
 def test_pyplot_is_never_loaded() -> None:
     code = "import sys, plncli.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_long_names_of_runs_leave_room_for_the_key() -> None:
+    record = loss.Loss(tuple(trace(f"/a/long/way/to/the/folder/of/run/{k}", 8) for k in range(4)))
+    assert clashes(draw(PLN["loss"], record, 85.0)) == []
