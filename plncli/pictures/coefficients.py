@@ -122,6 +122,8 @@ def draw(record: Forest, width: float) -> Figure:
     axes.set_yticks([-place for place in range(len(lines))], [short(text, 28) for text, _ in lines])
     for label, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
         label.set_fontweight("bold" if row is None else "normal")
+    if lines and all(row is not None for _, row in lines):
+        axes.set_title(short(record.rows[0].response, 28), loc="left")
     axes.set_ylim(-len(lines) + 0.4, 0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from plncli.names import PICTURES, WIDTHS
+from plncli.names import PICTURE_FORMATS, PICTURES, WIDTHS
 
 Cli = Callable[..., Any]
 MAGIC = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}

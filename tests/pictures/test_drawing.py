@@ -269,6 +269,7 @@ def test_of_one_response_the_rows_are_terms() -> None:
     rows = tuple(coefficients.Row(f"x{k}", "harvest", 1.0, 0.5, 1.5, 0.2) for k in range(3))
     (axes,) = draw(LINEAR["coefficients"], coefficients.Forest(rows, 0.9, "units of the response")).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["x0", "x1", "x2"]
+    assert axes.get_title("left") == "harvest"
     assert axes.get_xlabel() == "coefficient (units of the response), 90 % intervals"
 
 
