@@ -192,8 +192,10 @@ def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str]:
     """The runs and the kind, which stands last. UsageError for what is no kind, or no run."""
     *places, name = words
     if name not in NAMES:
-        if words[0] in NAMES:
-            raise UsageError(f"The kind stands last: plncli plot {' '.join(words[1:])} {words[0]}.")
+        kind = next((word for word in words if word in NAMES), None)
+        if kind:
+            others = [word for word in words if word != kind]
+            raise UsageError(f"The kind stands last: plncli plot {' '.join([*others, kind])}.")
         if not places:
             raise UsageError(f"Which picture? plncli plot {name} KIND, KIND being one of {', '.join(NAMES)}.")
         raise UsageError(f"There is no picture `{name}`.{nearest(name, NAMES)} There are: {', '.join(NAMES)}.")

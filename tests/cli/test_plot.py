@@ -195,6 +195,7 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
         (["{fits}/one", "tree"], 2, "There are: loss, coefficients, sigma,"),
         (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss,"),
         (["loss", "{fits}/one"], 2, "The kind stands last: plncli plot {fits}/one loss."),
+        (["a", "loss", "b"], 2, "The kind stands last: plncli plot a b loss."),
         (["loss"], 2, "loss of what? plncli plot RUN loss."),
         (["cv"], 2, "cv of what? plncli plot FILE cv."),
         (["{fits}/one", "{fits}/tree", "pca"], 2, "pca is drawn of one run, not of 2; only loss is of several"),
