@@ -62,6 +62,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else many}"
 
 
+def short(text: str, width: int) -> str:
+    """Text of at most `width` signs on one line: the middle of a longer one is left out."""
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """``" Did you mean `x`?"`` for the known name closest to `name`, or an empty string."""
     from difflib import get_close_matches

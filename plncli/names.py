@@ -28,3 +28,14 @@ CLUSTERED = ("sandwich", "robust", *RESAMPLING)
 OFFSET_METHODS = ("total", "css", "rle", "rle-positive", "gmpr", "wrench", "tmm")
 """Ways to estimate an offset from the counts."""
 OFFSET_SCALES = ("counts", "proportions")
+PICTURES = {
+    "pln": ("loss", "coefficients", "sigma", "correlation", "pca", "biplot", "fitted", "residuals", "depth", "zeros"),
+    "logistic": ("loss", "coefficients", "roc", "calibration", "confusion"),
+    "linear": ("loss", "coefficients", "sigma", "correlation", "residuals", "qq", "leverage"),
+}
+"""Kinds of pictures of a fit, by model."""
+PICTURE_FORMATS = ("png", "svg", "pdf")
+WIDTHS = {"single": 85.0, "double": 178.0}
+"""Of pictures, in mm: a column, and a page of two."""
+OF_VALIDATION = "cv"
+"""The kind of picture of a table of `plncli cv`."""

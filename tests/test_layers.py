@@ -28,6 +28,7 @@ LAYERS = (
     ),
     ("fitting", "resampling", "workers", "crossvalidation"),
     ("runtime", "memory", "files"),
+    ("pictures",),
     ("console", "cli", "__main__", "frames"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -85,14 +86,17 @@ def test_only_runtime_says_cuda() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["fit", "pln", "--help"], ["graph", "linear", "-h"], ["--version"]], ids=" ".join
+    "args",
+    [["--help"], ["fit", "pln", "--help"], ["graph", "linear", "-h"], ["plot", "-h"], ["--version"]],
+    ids=" ".join,
 )
 def test_help_loads_nothing_large(args: list[str]) -> None:
     code = (
         "import sys\nfrom plncli.cli import main\n"
         f"sys.argv = ['plncli', *{args!r}]\n"
         "try: main()\nexcept SystemExit as exited: assert not exited.code\n"
-        "sys.exit(str(sorted({'torch', 'numpy', 'pandas', 'pyarrow', 'formulaic', 'scipy'} & set(sys.modules)) or ''))"
+        "large = {'torch', 'numpy', 'pandas', 'pyarrow', 'formulaic', 'scipy', 'matplotlib'}\n"
+        "sys.exit(str(sorted(large & set(sys.modules)) or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.strip() == ""

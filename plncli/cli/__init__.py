@@ -22,6 +22,7 @@ from plncli.cli import (
     graph,
     info,
     offsets,
+    plot,
     predict,
     sample_data,
     show,
@@ -48,6 +49,7 @@ VERBS = (
     "compare",
     "cv",
     "diagnose",
+    "plot",
     "simulate",
     "offsets",
     "convert",
@@ -100,6 +102,7 @@ app.command("test")(wald.wald)
 app.command("compare")(compare.compare)
 app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
+app.command("plot", cls=Command)(plot.plot)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("offsets")(offsets.offsets)
 app.command("convert")(convert.convert)

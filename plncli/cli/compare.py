@@ -11,8 +11,9 @@ import typer
 
 from plncli import console
 from plncli.cli.options import Overwrite, Quiet, TableFile, TableJson
-from plncli.cli.tables import aligned, check, short, write
+from plncli.cli.tables import aligned, check, write
 from plncli.console import Console
+from plncli.errors import short
 
 if TYPE_CHECKING:
     from plncli.files.comparison import Comparison

@@ -23,9 +23,9 @@ from plncli.cli.options import (
     verb,
     with_settings,
 )
-from plncli.cli.tables import aligned, check, short, write
+from plncli.cli.tables import aligned, check, write
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, counted, some
+from plncli.errors import DataError, UsageError, counted, short, some
 from plncli.files import config as configuration
 from plncli.files.config import FitConfig
 from plncli.names import COVARIANCES, MODEL_NAMES
@@ -395,6 +395,7 @@ def columns(compared: Compared) -> dict[str, Any]:
     scored = [found.folds[f].scored for _, f in cells]
     return {
         **{key: [labels[c][key] for c, _ in cells] for key in labels[0]},
+        "n_parameters": np.array([found.standings[c].n_parameters for c, _ in cells]),
         "fold": np.array([found.folds[f].number for _, f in cells]),
         "n_samples": np.array([int(cell.any(1).sum()) for cell in scored]),
         "n_entries": np.array([int(cell.sum()) for cell in scored]),

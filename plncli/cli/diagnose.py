@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plncli import console
-from plncli.cli.options import Quiet, RunFolder, TableJson
+from plncli.cli.options import Quiet, RunFolder, TableJson, moved_table
 from plncli.cli.show import MODELS
-from plncli.cli.tables import aligned, short
+from plncli.cli.tables import aligned
 from plncli.console import Console
-from plncli.errors import UsageError, counted
+from plncli.errors import UsageError, counted, short
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
@@ -26,12 +26,6 @@ FORMATS = ("csv", "tsv", "parquet", "feather")
 FEWEST = 25
 LONG = 1e11
 """Samples × features² × draws that take about half a minute."""
-MOVED = "Tables that have moved since the fit"
-
-
-def _moved(option: str) -> Any:
-    return typer.Option(option, metavar="FILE", help="Where it is now.", rich_help_panel=MOVED, show_default=False)
-
 
 Draws = Annotated[
     int, typer.Option("--draws", metavar="N", min=0, help="pln: draws a sample for its likelihood; 0: without it.")
@@ -48,15 +42,15 @@ Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help
 
 def diagnose(
     run: RunFolder,
-    counts: Annotated[str | None, _moved("--counts")] = None,
-    response: Annotated[str | None, _moved("--response")] = None,
-    covariates: Annotated[str | None, _moved("--covariates")] = None,
-    exposure: Annotated[str | None, _moved("--exposure")] = None,
-    offsets: Annotated[str | None, _moved("--offsets")] = None,
-    weights: Annotated[str | None, _moved("--weights")] = None,
-    cluster: Annotated[str | None, _moved("--cluster")] = None,
-    offset_blocks: Annotated[str | None, _moved("--offset-blocks")] = None,
-    precision: Annotated[str | None, _moved("--precision")] = None,
+    counts: Annotated[str | None, moved_table("counts")] = None,
+    response: Annotated[str | None, moved_table("response")] = None,
+    covariates: Annotated[str | None, moved_table("covariates")] = None,
+    exposure: Annotated[str | None, moved_table("exposure")] = None,
+    offsets: Annotated[str | None, moved_table("offsets")] = None,
+    weights: Annotated[str | None, moved_table("weights")] = None,
+    cluster: Annotated[str | None, moved_table("cluster")] = None,
+    offset_blocks: Annotated[str | None, moved_table("offset-blocks")] = None,
+    precision: Annotated[str | None, moved_table("precision")] = None,
     draws: Draws = 1000,
     seed: Seed = 0,
     out: Out = None,

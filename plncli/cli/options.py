@@ -88,6 +88,19 @@ NewTranspose = Annotated[bool, typer.Option("--transpose", help="The table of co
 NoSampleNames = Annotated[
     bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
 ]
+
+
+def moved_table(name: str) -> Any:
+    """The option of a table of a finished fit that is read again, and is elsewhere now."""
+    return typer.Option(
+        option(name),
+        metavar="FILE",
+        help="Where it is now.",
+        rich_help_panel="Tables that have moved since the fit",
+        show_default=False,
+    )
+
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if there is one.")]
 TableJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]

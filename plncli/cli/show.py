@@ -11,8 +11,8 @@ import typer
 
 from plncli import console
 from plncli.cli.options import RunFolder, TableJson
-from plncli.cli.tables import aligned, short
-from plncli.errors import UsageError, counted
+from plncli.cli.tables import aligned
+from plncli.errors import UsageError, counted, short
 
 WIDTH = 96
 Top = Annotated[int, typer.Option("--top", metavar="N", help="Coefficients and correlations to show.")]

@@ -59,12 +59,3 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def short(text: str, width: int) -> str:
-    """Text of at most `width` signs on one line: the middle of a longer one is left out."""
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"

@@ -82,8 +82,10 @@ def _blocks(run: Run, learnt: Mapping[str, Any]) -> Table:
 def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
     inputs = load(config, device=torch.device("cpu"), dtype=torch.float64, given=given)
     _check_same(run, inputs)
-    counts, _ = split_part(config.counts or "")  # which may say of its samples what no other table does
-    return Origin(inputs.data, given.get("covariates") or config.covariates or counts, config.sample_names)
+    covariates: str | Table | None = given.get("covariates") or config.covariates
+    if covariates is None and inputs.design.columns and config.counts:
+        covariates = split_part(config.counts)[0]  # which says what its samples are
+    return Origin(inputs.data, covariates, config.sample_names)
 
 
 def _manifest(run: Run) -> dict[str, Any]:

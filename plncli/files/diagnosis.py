@@ -65,15 +65,20 @@ def diagnose(run: Run, data: Dataset, draws: int, generator: Generator) -> Diagn
     return Diagnosis({**top, **facts}, plain, residuals, data.samples, data.responses)
 
 
+def cells_of(run: Run, data: Dataset) -> Cells:
+    """The counts of a pln fit; observed ones whose expected value is 0 or not determined do not count."""
+    known = run.parameters
+    assert known.Sigma is not None
+    seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
+    return Cells(data.Y, seen & (known.course(data.X) == 0), data.O + data.X @ known.B, known.Sigma)
+
+
 Found = tuple[dict[str, Any], dict[str, dict[str, Any]], Tensor]
 
 
 def _pln(run: Run, data: Dataset, draws: int, generator: Generator) -> Found:
     """The bound, the likelihood, zeros, and residuals."""
-    known = run.parameters
-    assert known.Sigma is not None
-    seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
-    cells = Cells(data.Y, seen & (known.course(data.X) == 0), data.O + data.X @ known.B, known.Sigma)
+    cells = cells_of(run, data)
     M = data.O + torch.from_numpy(run.state["M_finite"]).double()
     S2 = torch.from_numpy(run.estimates["S"]).double().square()
     bounds = sample_bounds(cells, M, S2)

@@ -21,11 +21,11 @@ from plncli.errors import UsageError
 FORMATS = ("csv", "tsv", "parquet", "feather")
 
 
-def check_file(out: Path, overwrite: bool, option: str = "--out") -> str:
-    """The format of a table to be written into the file `out`, told by its suffix; refuses what is in the way."""
+def check_file(out: Path, overwrite: bool, option: str = "--out", formats: Sequence[str] = FORMATS) -> str:
+    """The format, one of `formats`, of what goes into the file `out`, by its suffix; refuses what is in the way."""
     suffix = out.suffix.removeprefix(".").lower()
-    if suffix not in FORMATS:
-        raise UsageError(f"{option} {out} must end in one of .{', .'.join(FORMATS)}, for that tells its format.")
+    if suffix not in formats:
+        raise UsageError(f"{option} {out} must end in one of .{', .'.join(formats)}, for that tells its format.")
     check_place(out, overwrite, option)
     return suffix
 

@@ -1,0 +1,246 @@
+"""`plncli plot`: pictures of finished fits, and what is said where there are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from plncli.names import PICTURE_FORMATS, PICTURES, WIDTHS
+
+Cli = Callable[..., Any]
+MAGIC = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}
+OAKS = Path(__file__).parents[2] / "sample_data" / "oaks"
+
+
+def words(path: Path) -> list[str]:
+    """The texts of an svg, which has them as text."""
+    return [text for node in ElementTree.parse(path).iter() if (text := (node.text or "").strip())]
+
+
+@pytest.mark.parametrize(
+    ("run", "model", "format", "skipped"), [("markers", "logistic", "pdf", ()), ("soil", "linear", "png", ("loss",))]
+)
+def test_all_draws_every_kind_of_a_model(
+    cli: Cli, fits: Path, tmp_path: Path, run: str, model: str, format: str, skipped: tuple[str, ...]
+) -> None:
+    ran = cli("plot", fits / run, "all", "--out", "drawn", "--format", format, "--dpi", "60")
+    assert (ran.code, ran.out) == (0, ""), ran.err
+    names = [name for name in PICTURES[model] if name not in skipped]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == sorted(f"{name}.{format}" for name in names)
+    for path in (tmp_path / "drawn").iterdir():
+        assert path.read_bytes().startswith(MAGIC[format])
+    assert f"The pictures are in drawn: {', '.join(names)}." in ran.err
+    assert ran.err.count("is left out:") == len(skipped)
+
+
+def test_pictures_of_the_oaks_hold_what_the_files_of_the_fit_hold(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    assert cli("plot", fits / "means", "all", "--out", "drawn", "--format", "svg").code == 0
+    shown = {path.stem: words(path) for path in (tmp_path / "drawn").iterdir()}
+    assert set(shown) == set(PICTURES["pln"])
+    table = pd.read_csv(fits / "means" / "coefficients.csv")
+    assert shown["coefficients"].count("−∞") == np.isinf(table["estimate"]).sum() == 13
+    best = table.nsmallest(20, "q_value")["response"]
+    assert set(best) <= set(shown["coefficients"])
+    assert "20 of 342 coefficients: those with the smallest q-values." in shown["coefficients"]
+    features = pd.read_csv(fits / "means" / "sigma.csv", index_col=0).index
+    assert set(features) <= set(shown["correlation"])
+    assert "ELBO still to gain (nats)" in shown["loss"]
+
+
+def test_the_installed_command_writes_one_picture(run_cli: Cli, fits: Path, tmp_path: Path) -> None:
+    ran = run_cli("plot", fits / "one", "sigma")
+    assert (ran.code, ran.out, ran.err) == (0, "", "The picture is in one-sigma.png.\n")
+    with Image.open(tmp_path / "one-sigma.png") as image:
+        assert image.width == pytest.approx(WIDTHS["double"] / 25.4 * 300, abs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["one-sigma.png"]
+
+
+@pytest.mark.parametrize(("width", "mm"), [("single", 85.0), ("double", 178.0), ("120", 120.0)])
+def test_pictures_have_the_width_of_a_column(cli: Cli, fits: Path, tmp_path: Path, width: str, mm: float) -> None:
+    assert cli("plot", fits / "soil", "qq", "--out", "qq.png", "--width", width, "--dpi", "100").code == 0
+    with Image.open(tmp_path / "qq.png") as image:
+        assert image.width == pytest.approx(mm / 25.4 * 100, abs=1)
+
+
+def test_several_runs_share_a_picture_whatever_the_format_of_their_files(
+    cli: Cli, fits: Path, oaks: Any, tmp_path: Path
+) -> None:
+    same = ["--counts", oaks.counts, "--exposure", oaks.exposure, "--covariates", oaks.covariates]
+    fit = ["fit", "pln", *same, "--optimizer", "lbfgs", "--max-iter", "5", "--allow-unconverged", "--se", "none"]
+    assert cli(*fit, "--out", "slow", "--format", "parquet").code == 0
+    ran = cli("plot", fits / "one", "slow", "loss", "--out", "loss.svg")
+    assert (ran.code, "note: Fits of one problem are measured against the best of them." in ran.err) == (0, True)
+    shown = words(tmp_path / "loss.svg")
+    assert {"slow", "ELBO still to gain (nats)"} <= set(shown)
+    assert any(text.endswith("/one") for text in shown)
+    assert "warning" not in ran.err
+
+
+def test_files_are_the_same_each_time_and_replaced_only_when_told(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    args = ("plot", fits / "tree", "residuals", "--out", "r.svg")
+    assert cli(*args).code == 0
+    first = (tmp_path / "r.svg").read_bytes()
+    ran = cli(*args)
+    assert (ran.code, "--out r.svg exists. Add --overwrite" in ran.err) == (2, True)
+    assert cli(*args, "--overwrite").code == 0
+    assert (tmp_path / "r.svg").read_bytes() == first
+    assert cli(*args, "--overwrite", "--seed", "1").code == 0
+    assert (tmp_path / "r.svg").read_bytes() != first
+
+
+def test_samples_are_coloured_by_a_covariate_of_the_fit_or_of_another_table(
+    cli: Cli, fits: Path, tmp_path: Path
+) -> None:
+    assert cli("plot", fits / "tree", "pca", "--color", "tree", "--out", "tree.svg").code == 0
+    assert {"intermediate", "resistant", "susceptible"} <= set(words(tmp_path / "tree.svg"))
+    samples = pd.read_csv(OAKS / "counts.csv", index_col=0).index
+    pd.DataFrame({"batch": np.arange(len(samples)) % 2 == 0}, index=samples[::-1]).to_csv(tmp_path / "other.csv")
+    other = ("--color", "batch", "--covariates", "other.csv", "--out", "batch.svg")
+    assert cli("plot", fits / "one", "biplot", *other, "--top", "3").code == 0
+    shown = words(tmp_path / "batch.svg")
+    assert {"batch", "False", "True"} <= set(shown)
+    assert any(text.startswith("Arrows: the 3 of 114 features") for text in shown)
+
+
+def test_covariates_are_left_in_the_components_or_taken_out(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    assert cli("plot", fits / "tree", "pca", "--out", "with.svg").code == 0
+    assert cli("plot", fits / "tree", "pca", "--out", "without.svg", "--remove-covariates").code == 0
+    kept, removed = words(tmp_path / "with.svg"), words(tmp_path / "without.svg")
+    assert "principal components of the latent means" in kept
+    assert "principal components of M − XB, covariates removed" in removed
+    M = pd.read_csv(fits / "tree" / "latent_mean.csv", index_col=0)
+    finite = M.loc[:, np.isfinite(M).all()]
+    values = np.linalg.eigvalsh(np.cov(finite.T))
+    assert f"component 1 ({100 * values[-1] / values.sum():.1f} %)" in kept
+    assert any(f"{114 - finite.shape[1]} features with a latent mean of −∞" in text for text in kept)
+
+
+def test_terms_and_features_can_be_chosen(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    args = ("--term", "tree[resistant]", "--only", "f_OTU_4", "--only", "b_OTU_20", "--out", "some.svg")
+    assert cli("plot", fits / "tree", "coefficients", *args).code == 0
+    shown = words(tmp_path / "some.svg")
+    assert {"tree[T.resistant]", "f_OTU_4", "b_OTU_20", "∞"} <= set(shown)
+    assert "tree[T.susceptible]" not in shown
+    assert cli("plot", fits / "tree", "coefficients", "--top", "2", "--out", "two.svg").code == 0
+    assert any(text == "10 of 12 coefficients of ±∞ not drawn." for text in words(tmp_path / "two.svg"))
+
+
+def test_one_feature(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "--p", "1", "--n", "60", "--out", "made").code == 0
+    assert cli("fit", "pln", "--config", "made/config.toml", "--out", "fit").code == 0
+    ran = cli("plot", "fit", "all", "--dpi", "50")
+    assert ran.code == 0
+    drawn = {path.stem for path in (tmp_path / "fit-pictures").iterdir()}
+    assert drawn == set(PICTURES["pln"]) - {"pca", "biplot"}
+    assert "pca is left out: Principal components need 2 features" in ran.err
+
+
+def test_what_needs_tables_that_are_gone_is_said_and_skipped(cli: Cli, oaks: Any, tmp_path: Path) -> None:
+    shutil.copy(oaks.counts, tmp_path / "counts.csv")
+    fit = ["fit", "pln", "--counts", "counts.csv", "--covariance", "diagonal", "--se", "none", "--out", "fit"]
+    assert cli(*fit).code == 0
+    (tmp_path / "counts.csv").unlink()
+    ran = cli("plot", "fit", "all", "--dpi", "50")
+    assert ran.code == 0
+    assert {path.stem for path in (tmp_path / "fit-pictures").iterdir()} == {
+        "loss",
+        "coefficients",
+        "sigma",
+        "pca",
+        "biplot",
+    }
+    for name in ("fitted", "residuals", "depth", "zeros"):
+        assert f"note: {name} is left out: " in ran.err
+    assert "all its correlations are 0" in ran.err
+    ran = cli("plot", "fit", "zeros")
+    assert (ran.code, "is gone. Give the table as it was by --counts FILE." in ran.err) == (3, True)
+    assert cli("plot", "fit", "zeros", "--counts", oaks.counts).code == 0
+
+
+def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) -> None:
+    assert cli("simulate", "linear", "--n", "60", "--out", "made").code == 0
+    tables = ["--response", "made/response.csv", "--covariates", "made/covariates.csv"]
+    formulas = ["--formula", "~ x", "--formula", "~ 1"]
+    compared = cli("cv", "linear", *tables, *formulas, "--out", "scores.csv", "--json", "-q")
+    assert compared.code == 0
+    assert cli("plot", "scores.csv", "cv", "--out", "cv.svg").code == 0
+    shown = words(tmp_path / "cv.svg")
+    for candidate in json.loads(compared.out)["candidates"]:
+        assert candidate["formula"] in shown
+        assert f"{candidate['n_parameters']} parameters" in shown
+    from plncli.pictures.validation import content
+
+    found = {one.name: one for one in content(tmp_path / "scores.csv").standings}
+    for candidate in json.loads(compared.out)["candidates"]:
+        one = found[candidate["formula"]]
+        assert (one.best, one.simplest) == (candidate["best"], candidate["one_se"])
+        assert (one.score, one.score_se, one.behind, one.behind_se) == pytest.approx(
+            tuple(candidate[name] for name in ("loglik", "loglik_se", "behind", "behind_se"))
+        )
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "reason"),
+    [
+        (["{fits}/one", "sigmas"], 2, "There is no picture `sigmas`. Did you mean `sigma`?"),
+        (["{fits}/one", "tree"], 2, "There are: loss, coefficients, sigma,"),
+        (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss,"),
+        (["loss", "{fits}/one"], 2, "The kind stands last: plncli plot {fits}/one loss."),
+        (["a", "loss", "b"], 2, "The kind stands last: plncli plot a b loss."),
+        (["loss"], 2, "loss of what? plncli plot RUN loss."),
+        (["cv"], 2, "cv of what? plncli plot FILE cv."),
+        (["{fits}/one", "{fits}/tree", "pca"], 2, "pca is drawn of one run, not of 2; only loss is of several"),
+        (["{fits}/one", "{fits}/one", "loss"], 2, "{fits}/one is given twice."),
+        (["{fits}/one", "roc"], 2, "roc is not for a fit of the model pln, as {fits}/one is. There are: loss,"),
+        (["{fits}/soil", "zeros"], 2, "There are: loss, coefficients, sigma, correlation, residuals, qq, leverage."),
+        (["{fits}/one", "loss", "--top", "3"], 2, "--top does not go with loss."),
+        (["{fits}/one", "sigma", "--only", "x"], 2, "--only does not go with sigma."),
+        (["{fits}/one", "zeros", "--remove-covariates"], 2, "--remove-covariates does not go with zeros."),
+        (["{fits}/one", "loss", "--out", "a.jpg"], 2, "--out a.jpg must end in one of .png, .svg, .pdf"),
+        (["{fits}/one", "loss", "--out", "no/a.png"], 2, "there is no folder no"),
+        (["{fits}/one", "all", "--out", "{fits}/one", "--overwrite"], 2, "would remove what plncli did not write"),
+        (["{fits}/one", "loss", "--width", "wide"], 2, "--width must be single, double, or 40 to 1000 (mm)"),
+        (["{fits}/one", "loss", "--format", "gif"], 2, "--format must be one of png, svg, pdf, not `gif`."),
+        (["{fits}/one", "loss", "--format", "svg", "--out", "a.svg"], 2, "the suffix of a file tells its format"),
+        (["nothing", "loss"], 3, "`nothing` does not exist. Give the folder that `plncli fit` wrote."),
+        (["nothing.csv", "cv"], 3, "nothing.csv does not exist."),
+        (["{oaks}/counts.csv", "sigma"], 2, "is a table, from which only cv is drawn"),
+        (["{fits}/one", "cv"], 2, "cv is drawn from the table that `plncli cv --out FILE` wrote"),
+        (["{oaks}/counts.csv", "cv"], 3, "has no columns formula, fold, and elbo or loglik"),
+        (["{fits}/diagonal", "correlation"], 3, "with --covariance diagonal: all its correlations are 0"),
+        (["{fits}/soil", "loss"], 3, "was solved in one step"),
+        (["{fits}/tree", "pca", "--color", "three"], 3, "has no column `three` to colour by: it has tree,"),
+        (["{fits}/one/model.safetensors", "pca", "--color", "x", "--covariates", "{oaks}/no"], 3, "does not exist"),
+        (["{fits}/tree", "coefficients", "--term", "trees"], 2, "trees"),
+        (["{fits}/tree", "coefficients", "--only", "f_OTU_44"], 3, "has no response `f_OTU_44`"),
+        (["{fits}/markers", "roc", "--only", "cases"], 3, "has no response `cases`: it has case. Did you mean `case`?"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(
+    args: list[str], code: int, reason: str, cli: Cli, fits: Path, tmp_path: Path
+) -> None:
+    ran = cli("plot", *(arg.format(fits=fits, oaks=OAKS) for arg in args))
+    assert (ran.code, ran.out) == (code, "")
+    assert reason.format(fits=fits) in " ".join(ran.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_its_trace_has_no_loss(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    shutil.copy(fits / "one" / "model.safetensors", tmp_path / "model.safetensors")
+    ran = cli("plot", "model.safetensors", "loss")
+    assert (ran.code, "has no loss_trace file" in ran.err) == (3, True)
+    assert cli("plot", "model.safetensors", "sigma", "--out", "sigma.pdf").code == 0
+
+
+def test_an_unconverged_fit_is_warned_of(cli: Cli, fits: Path) -> None:
+    assert "did not converge" in cli("plot", fits / "stopped", "sigma").err
+    assert tuple(MAGIC) == PICTURE_FORMATS
