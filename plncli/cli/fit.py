@@ -22,10 +22,12 @@ from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
 
 if TYPE_CHECKING:
+    from plncli.dataset import Dataset
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
     from plncli.files.runs import Run
     from plncli.files.tables import Table
+    from plncli.memory import Fit as Planned
     from plncli.models.base import Finding, Init, Model
     from plncli.optim.base import Optimizer
     from plncli.results import FitResult
@@ -114,8 +116,8 @@ def fitted(
         read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
     threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
     _report_inputs(say, config, read, where, threads)
-    init = _init(config, read, say, earlier)
-    memory_told, workers, method = _check_memory(config, read, where)
+    init = init_of(config, read, say, earlier)
+    memory_told, workers, method = check_memory(config, read, where)
     if dry_run:
         model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
         say.note(memory_told)
@@ -144,7 +146,19 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int, str | Finding]:
+def planned_of(config: FitConfig, data: Dataset, where: Runtime) -> Planned:
+    """What the memory of the fit depends on, standard errors included."""
+    from plncli import memory
+
+    covariance = config.covariance if config.model == "pln" else None
+    resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
+    sandwich = covariance in ("full", "fixed") and config.se in ("auto", "sandwich")
+    return memory.Fit(
+        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples, sandwich
+    )
+
+
+def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int, str | Finding]:
     """How much memory the fit takes, as a sentence; how many such fits may run at once; and the standard errors.
 
     Refused where it is not there; where it is there but for standard errors that nobody asked for, they are left out.
@@ -152,13 +166,7 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
     from plncli import memory, runtime
     from plncli.models.base import Finding
 
-    data = read.data
-    covariance = config.covariance if config.model == "pln" else None
-    resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
-    sandwich = covariance in ("full", "fixed") and config.se in ("auto", "sandwich")
-    planned = memory.Fit(
-        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples, sandwich
-    )
+    planned = planned_of(config, read.data, where)
     free = runtime.free_memory(where.device)
     method: str | Finding = config.se
     if config.se == "auto" and free is not None and planned.needs() > free:
@@ -174,7 +182,7 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
     return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
 
 
-def _init(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:
+def init_of(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:
     """The estimates that --init names."""
     if not config.init:
         return None

@@ -57,8 +57,7 @@ class Inputs:
     """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
 
     precision: p×p, in the order of the responses; size_factors: what --offset-method has learnt of the counts. Both
-    are None unless they were asked for. columns: the columns of the covariates that are used, as a data frame, None
-    for a fit, which needs them no longer.
+    are None unless they were asked for. beside: what else a validation looks at, None for a fit.
     """
 
     data: Dataset
@@ -70,7 +69,15 @@ class Inputs:
     name: str = "fit"
     precision: Tensor | None = field(default=None, repr=False)
     size_factors: SizeFactors | None = field(default=None, repr=False)
-    columns: Any = field(default=None, repr=False)
+    beside: Beside | None = field(default=None, repr=False)
+
+
+class Beside(NamedTuple):
+    """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts."""
+
+    tables: Tables
+    columns: Any
+    counts: Counts | None
 
 
 class Matched(NamedTuple):
@@ -266,7 +273,7 @@ def _assemble(
     O, tables = offset_of(tables, explained.responses if explained else (), offset, faults)
     size_factors = None
     if config.offset_method and explained and explained.counts:
-        estimate = partial(_estimated, tables, explained.counts, config, offset_blocks)
+        estimate = partial(estimate_depths, tables, explained.counts, config, offset_blocks)
         estimated = faults.attempt(estimate, None)
         if estimated:
             size_factors, O, tables = estimated.learnt, O + estimated.offset, tables.noting(estimated.told)
@@ -308,8 +315,8 @@ def _assemble(
         known = faults.attempt(partial(_precision, precision, responses, config.sample_names, faults), None)
         Omega = None if known is None else tensor(known)
     name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    kept = columns if faults.every else None
-    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, kept)
+    beside = Beside(tables, columns, explained.counts) if faults.every else None
+    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
 
 
 # Which tables there are
@@ -570,7 +577,7 @@ def _rows(Y: Any, missing: np.ndarray | None, kept: np.ndarray) -> tuple[Any, np
     return Y[kept], None if missing is None else missing[kept]
 
 
-def _estimated(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths | None:
+def estimate_depths(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths | None:
     """Depths that --offset-method estimates, from all features, also those that are not fitted.
 
     None where the counts are at fault: then the blocks alone are looked at.
