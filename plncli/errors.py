@@ -73,19 +73,21 @@ class Faults:
 
     def refused(self, step: Callable[[], object]) -> bool:
         """Whether the step ends in a DataError that is kept."""
-        before = len(self.found)
-        self.attempt(step, None)
-        return len(self.found) > before
 
-    def each(self, faults: Iterable[DataError]) -> None:
-        """Raise the first of the faults of one step, if there are any; when every one is kept, the last."""
-        last = None
-        for last in faults:
+        def passed() -> bool:
+            step()
+            return False
+
+        return self.attempt(passed, True)
+
+    def each(self, faults: Iterable[DataError]) -> bool:
+        """Raise the first of the faults, if there are any; when every one is kept, whether there were any."""
+        fault = None
+        for fault in faults:
             if not self.every:
-                break
-            self.keep(last)
-        if last is not None:
-            raise last
+                raise fault
+            self.keep(fault)
+        return fault is not None
 
 
 FIRST = Faults()

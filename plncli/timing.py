@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from plncli.dataset import Dataset
 from plncli.fitting import problem_of
 from plncli.models.base import Model
 from plncli.optim.base import Flat, Point
@@ -24,12 +25,18 @@ class Work(NamedTuple):
     products: int
 
 
-TYPICAL = {
-    "pln": (Work(5, 12), Work(40, 400)),
-    "logistic": (Work(5, 3), Work(15, 15)),
-    "linear": (Work(1, 0), Work(3, 2)),
-}
-"""The least and the most that fits usually take: counts with most cells 0, or of few samples, need the most."""
+COUNTS = ((0.25, Work(4, 8), Work(15, 60)), (0.5, Work(8, 30), Work(30, 150)), (1.0, Work(10, 25), Work(90, 400)))
+"""The least and the most that fits of counts took, by the share of zeros up to which that holds."""
+REGRESSIONS = {"logistic": (Work(5, 3), Work(15, 15)), "linear": (Work(1, 0), Work(3, 2))}
+"""The same of the other models."""
+
+
+def typical(model: str, data: Dataset) -> tuple[Work, Work]:
+    """The least and the most that fits of such data usually take."""
+    if model in REGRESSIONS:
+        return REGRESSIONS[model]
+    zeros = float((data.Y == 0).double().mean())
+    return next((low, high) for most, low, high in COUNTS if zeros <= most)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def expected(model: Model, prepared: Any) -> Expected:
     direction = precondition(point.gradient().detach())
     of_point = _seconds(begin)
     of_product = _seconds(lambda _: float(precondition(point.product(direction)).sum()))
-    low, high = (work.points * of_point + work.products * of_product for work in TYPICAL[model.name])
+    low, high = (work.points * of_point + work.products * of_product for work in typical(model.name, prepared.data))
     return Expected(of_point, of_product, low, high)
 
 

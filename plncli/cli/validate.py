@@ -82,9 +82,11 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
     if json:
         console.out(to_json(_content(config, found, prospect, notes, faults)))
     else:
-        report = [] if quiet else list(_lines(config, found, prospect, notes))
-        lines = [*report, *_faults(faults, quiet=quiet)]
-        if lines:
+        head = "No faults: a fit takes this."
+        if faults.found:
+            head = f"{counted(len(faults.found), 'fault')} to mend before a fit"
+        report = [] if quiet else [*_lines(config, found, prospect, notes), "", head]
+        if lines := [*report, *_faults(faults)]:
             console.out("\n".join(lines))
     return faults.found[0].exit_code if faults.found else 0
 
@@ -139,14 +141,8 @@ def _content(
 # For a reader
 
 
-def _faults(faults: Faults, *, quiet: bool) -> Iterator[str]:
-    if not faults.found:
-        if not quiet:
-            yield from wrapped("none", "faults    ")
-        return
-    if not quiet:
-        yield ""
-        yield f"{counted(len(faults.found), 'fault')} to mend before a fit"
+def _faults(faults: Faults) -> Iterator[str]:
+    """The faults by number, if there are any."""
     width = len(str(len(faults.found)))
     for number, fault in enumerate(faults.found, 1):
         yield from wrapped(str(fault), f"{number:>{width + 2}}. ")
@@ -158,13 +154,10 @@ def _lines(config: FitConfig, found: Facts | None, prospect: Prospect | None, no
     facts = [("model", f"{MODELS[config.model]}{covariance}"), ("formula", config.formula or "~ 1")]
     if found is not None:
         noun = "feature" if found.counts else "response"
-        facts.append(
-            (
-                "data",
-                f"{counted(found.n_samples, 'sample')} × {counted(found.n_features, noun)}, "
-                f"{counted(found.n_covariates, 'coefficient')} each ({some(found.terms, MOST_LEVELS)})",
-            )
-        )
+        size = f"{counted(found.n_samples, 'sample')} × {counted(found.n_features, noun)}"
+        if found.terms:
+            size += f", {counted(len(found.terms), 'coefficient')} each ({some(found.terms, MOST_LEVELS)})"
+        facts.append(("data", size))
         facts += [*_of_counts(found.counts), *_of_responses(found), *_of_levels(found), *_of_offset(found)]
     if prospect is not None:
         facts += _of_fit(prospect)

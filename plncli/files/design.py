@@ -188,21 +188,25 @@ def make_design(
         offset_encoding, parts = Encoding.fit(text, frame[_used([text], formula)])
         if parts.shape[1] != len(formula.offsets):
             raise FormulaError(f"In the formula `{formula.text}`, an offset is not a single column of numbers.")
-        faults.each(_infinite_terms(parts, _offset_names(formula), samples))
-        offset = parts.sum(axis=1)
+        bad = faults.each(_infinite_terms(parts, _offset_names(formula), samples))
+        offset = None if bad else parts.sum(axis=1)
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
     names = _used([formula.rhs], formula)
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
-    faults.each(_faulty_levels({name: _levels(used[name]) for name in used.columns}, len(used), table))
+    levels: Mapping[str, Sequence[Any] | None] = {name: _levels(used[name]) for name in used.columns}
+    useless = faults.each(_faulty_levels(levels, len(used), table))
     encoding, matrix = Encoding.fit(formula.rhs, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
-    faults.each(_faulty_levels(levels, len(used), table))
-    if not encoding.terms:
+    useless |= faults.each(_faulty_levels(levels, len(used), table))
+    if not encoding.terms and not useless:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
-    faults.each(_infinite_terms(matrix, encoding.terms, samples))
+    useless |= faults.each(_infinite_terms(matrix, encoding.terms, samples))
     if "Intercept" in encoding.terms:
-        faults.each(_constant_terms(matrix, encoding.terms, table))
+        useless |= faults.each(_constant_terms(matrix, encoding.terms, table))
+    if useless:
+        _check_rank_of_rest(encoding.terms, matrix, faults)
+        raise faults.found[-1]
     return Design(formula, encoding, offset_encoding), matrix, offset
 
 
@@ -393,6 +397,20 @@ def _constant_terms(matrix: np.ndarray, terms: Sequence[str], table: str) -> Ite
                 "constant as the intercept. "
                 f"Take it out of the formula, or the intercept with `~ 0 + ...`."
             )
+
+
+def _check_rank_of_rest(terms: tuple[str, ...], matrix: np.ndarray, faults: Faults) -> None:
+    """Keep the fault of terms that depend on each other, beside those (n×d) that have one of their own."""
+    import numpy as np
+    import torch
+
+    from plncli.linalg import orthonormal_basis
+
+    varied = np.isfinite(matrix).all(axis=0) & (matrix.min(axis=0) < matrix.max(axis=0))
+    sound = [j for j, term in enumerate(terms) if varied[j] or term == "Intercept"]
+    if len(sound) <= len(matrix):  # else because of a label for each sample
+        X = torch.from_numpy(matrix[:, sound])
+        faults.attempt(lambda: orthonormal_basis(X, torch.ones_like(X[:, 0]), [terms[j] for j in sound]), None)
 
 
 def _infinite_terms(matrix: np.ndarray, terms: Sequence[str], samples: Sequence[str]) -> Iterator[DataError]:

@@ -73,11 +73,15 @@ class Inputs:
 
 
 class Beside(NamedTuple):
-    """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts."""
+    """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts.
+
+    designed: whether the formula could be used.
+    """
 
     tables: Tables
     columns: Any
     counts: Counts | None
+    designed: bool
 
 
 class Matched(NamedTuple):
@@ -152,23 +156,21 @@ def _return_memory() -> None:
 def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST) -> Formula:
     """The formula, of columns that there are, and with a response left of `~` where one belongs.
 
-    Where it cannot be used, and that is kept as a fault: an intercept alone, with the response if there is one.
+    Where it cannot be used, and that is kept as a fault: without text, an intercept with the response if there is one.
     """
     refused = faults.refused(partial(_check_response, config, tables))
-    text, left = config.formula or "~ 1", left_side(config.formula)
-    if refused and config.model == "pln":
+    text, left = config.formula, left_side(config.formula)
+    if text and refused and config.model == "pln":
         text = f"~ {text.partition('~')[2]}"
-    covariates = tables.get("covariates")
     if _unread_covariates(config, tables):
-        faults.attempt(lambda: parse(text, names_in(text, text, ()), config.covariates), None)
-        return Formula()  # the columns are not known
+        faults.attempt(lambda: parse(text, names_in(text or "", text or "", ()), config.covariates), None)
+        return Formula("")  # the columns are not known
+    covariates = tables.get("covariates")
     known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
-    formula = faults.attempt(lambda: parse(text if config.formula else None, *known), None)
-    if formula is not None:
-        return formula
-    if not left or config.model == "pln":
-        return Formula()
-    return Faults(every=True).attempt(lambda: parse(f"{left} ~ 1", *known), Formula())
+    formula = faults.attempt(lambda: parse(text, *known), None)
+    if formula is None and left and config.model != "pln":
+        formula = Faults(every=True).attempt(lambda: replace(parse(f"{left} ~ 1", *known), text=""), None)
+    return formula or Formula("")
 
 
 def _unread_covariates(config: FitConfig, tables: Mapping[str, Table]) -> bool:
@@ -204,7 +206,7 @@ def _match(
     if not joined.by_option:
         raise faults.found[-1]
     if _unread_covariates(config, joined.by_option):
-        config, formula, columns, weight_column = replace(config, filter=None), Formula(), (), ()
+        config, formula, columns, weight_column = replace(config, filter=None), Formula(""), (), ()
     joined = choose_samples(joined, config, samples, faults)
     if joined.get("counts"):
         joined = faults.attempt(partial(listed_features, joined, features), joined)
@@ -315,7 +317,9 @@ def _assemble(
         known = faults.attempt(partial(_precision, precision, responses, config.sample_names, faults), None)
         Omega = None if known is None else tensor(known)
     name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    beside = Beside(tables, columns, explained.counts) if faults.every else None
+    beside = (
+        Beside(tables, columns, explained.counts, made is not None and bool(formula.text)) if faults.every else None
+    )
     return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
 
 
@@ -680,11 +684,9 @@ def _two_classes(table: Table, faults: Faults) -> tuple[np.ndarray, tuple[tuple[
     Y = np.empty((len(table.samples), len(table.columns)))
     classes: list[tuple[str, str]] = []
     distinct = [sorted(pc.unique(column).to_pylist()) for column in table.cells.columns]
-    faults.each(
-        DataError(_not_two(table, name, values))
-        for name, values in zip(table.columns, distinct, strict=True)
-        if len(values) != 2
-    )
+    pairs = zip(table.columns, distinct, strict=True)
+    if faults.each(DataError(_not_two(table, name, values)) for name, values in pairs if len(values) != 2):
+        raise faults.found[-1]
     for j, (column, values) in enumerate(zip(table.cells.columns, distinct, strict=True)):
         Y[:, j] = pc.equal(column, pa.scalar(values[1], column.type)).to_numpy(zero_copy_only=False)
         classes.append((_label(values[0]), _label(values[1])))

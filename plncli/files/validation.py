@@ -72,14 +72,15 @@ class OffsetMethod:
 class Facts:
     """Sizes and terms of the data; levels: samples of each level, by factor; the rest is None for other models.
 
+    n_covariates and terms are None where the formula cannot be used.
     classes: samples of each class, by response (logistic). responses: mean, standard deviation, smallest and largest,
     by response (linear). offset: how it is given, empty where it is not.
     """
 
     n_samples: int
     n_features: int
-    n_covariates: int
-    terms: tuple[str, ...]
+    n_covariates: int | None
+    terms: tuple[str, ...] | None
     levels: Mapping[str, Mapping[str, int]]
     offset: str
     counts: CountFacts | None = None
@@ -98,8 +99,8 @@ def facts(config: FitConfig, read: Inputs) -> Facts:
     found = Facts(
         data.n,
         data.p,
-        data.d,
-        data.terms,
+        data.d if beside.designed else None,
+        data.terms if beside.designed else None,
         {} if encoding is None else level_sizes(encoding, beside.columns),
         ", ".join(given),
     )
