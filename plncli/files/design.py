@@ -408,7 +408,7 @@ def _check_rank_of_rest(terms: tuple[str, ...], matrix: np.ndarray, faults: Faul
 
     varied = np.isfinite(matrix).all(axis=0) & (matrix.min(axis=0) < matrix.max(axis=0))
     sound = [j for j, term in enumerate(terms) if varied[j] or term == "Intercept"]
-    if len(sound) <= len(matrix):  # else because of a label for each sample
+    if 0 < len(sound) <= len(matrix):  # more of them come of a label for each sample
         X = torch.from_numpy(matrix[:, sound])
         faults.attempt(lambda: orthonormal_basis(X, torch.ones_like(X[:, 0]), [terms[j] for j in sound]), None)
 

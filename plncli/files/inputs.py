@@ -214,6 +214,8 @@ def _match(
     joined = without_missing(joined, used, config.missing, faults)
     if joined.get("weights"):
         joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
+    if not joined.by_option:
+        raise faults.found[-1]  # none is left
     return Matched(joined, formula, used, precision, offset_blocks, sources)
 
 
