@@ -22,7 +22,6 @@ from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
 
 if TYPE_CHECKING:
-    from plncli.dataset import Dataset
     from plncli.files.artifacts import Outcome
     from plncli.files.inputs import Inputs
     from plncli.files.runs import Run
@@ -117,10 +116,10 @@ def fitted(
     threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
     _report_inputs(say, config, read, where, threads)
     init = init_of(config, read, say, earlier)
-    memory_told, workers, method = check_memory(config, read, where)
+    planned, workers, method = check_memory(config, read, where)
     if dry_run:
         model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
-        say.note(memory_told)
+        say.note(_memory_told(planned, where))
         return None
     result = _fitted(config, read, optimizer, init, say, state, workers, method, out)
     code = _exit_code(config, result, state)
@@ -146,27 +145,21 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def planned_of(config: FitConfig, data: Dataset, where: Runtime) -> Planned:
-    """What the memory of the fit depends on, standard errors included."""
-    from plncli import memory
-
-    covariance = config.covariance if config.model == "pln" else None
-    resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
-    sandwich = covariance in ("full", "fixed") and config.se in ("auto", "sandwich")
-    return memory.Fit(
-        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples, sandwich
-    )
-
-
-def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int, str | Finding]:
-    """How much memory the fit takes, as a sentence; how many such fits may run at once; and the standard errors.
+def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Planned, int, str | Finding]:
+    """What the memory of the fit depends on; how many such fits may run at once; and the standard errors.
 
     Refused where it is not there; where it is there but for standard errors that nobody asked for, they are left out.
     """
     from plncli import memory, runtime
     from plncli.models.base import Finding
 
-    planned = planned_of(config, read.data, where)
+    data = read.data
+    covariance = config.covariance if config.model == "pln" else None
+    resamples = {"bootstrap": config.resamples, "jackknife": data.n_clusters}.get(config.se, 0)
+    sandwich = covariance in ("full", "fixed") and config.se in ("auto", "sandwich")
+    planned = memory.Fit(
+        config.model, config.optimizer, covariance, data.n, data.p, data.d, where.dtype_name, resamples, sandwich
+    )
     free = runtime.free_memory(where.device)
     method: str | Finding = config.se
     if config.se == "auto" and free is not None and planned.needs() > free:
@@ -177,9 +170,16 @@ def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, 
             "were free; fit with --covariance diagonal, or use --se bootstrap.",
         )
     memory.check(planned, free, where.device_name)
+    return planned, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
+
+
+def _memory_told(planned: Planned, where: Runtime) -> str:
+    """How much memory the fit takes, as a sentence."""
+    from plncli import memory, runtime
+
+    free = runtime.free_memory(where.device)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
-    told = f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
-    return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
+    return f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
 
 
 def init_of(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:

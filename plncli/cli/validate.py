@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from plncli import console
-from plncli.cli.fit import HELP, check_memory, init_of, model_of, planned_of
+from plncli.cli.fit import HELP, check_memory, init_of, model_of
 from plncli.cli.options import PROBLEM, Command, ConfigFile, Quiet, TableJson, verb, with_settings
 from plncli.cli.show import COVARIANCES, MODELS, wrapped
 from plncli.cli.tables import aligned
@@ -95,13 +95,14 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
     """What a fit does between reading and its first step; None where there are faults, or it finds one."""
     from plncli import runtime, timing
     from plncli.files.validation import check_design
+    from plncli.models.base import Finding, Uncertain
 
     if faults.found:
         check_design(read, faults)
         return None
     faults.attempt(lambda: init_of(config, read, Console(quiet=True), None), None)
     try:
-        check_memory(config, read, where)
+        planned, _, method = check_memory(config, read, where)
     except DeviceError as fault:
         faults.keep(fault)
         return None
@@ -109,10 +110,12 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
     prepared = faults.attempt(lambda: model.prepare(read.data), None)
     if prepared is None:
         return None
+    if method == "auto" and isinstance(model, Uncertain):
+        method = model.default_se(prepared)
     findings = model.findings(model.start(prepared), prepared, math.inf)
     return Prospect(
-        findings,
-        planned_of(config, read.data, where).needs(),
+        (*findings, method) if isinstance(method, Finding) else findings,
+        planned.needs(),
         runtime.free_memory(where.device),
         where.device_name,
         timing.expected(model, prepared) if config.optimizer == "newton-cg" else None,

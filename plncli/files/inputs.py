@@ -175,7 +175,7 @@ def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST
 
 def _unread_covariates(config: FitConfig, tables: Mapping[str, Table]) -> bool:
     """Whether covariates were given, maybe by the file of counts, that could not be read or matched."""
-    given = config.covariates or (config.counts and "counts" not in tables)
+    given = config.covariates or (config.model == "pln" and "counts" not in tables)
     return "covariates" not in tables and bool(given)
 
 
@@ -259,18 +259,21 @@ def _assemble(
 
     tables, formula, used, precision, offset_blocks, sources = matched
     main = "counts" if config.model == "pln" else "covariates" if formula.lhs else "response"
+
+    def explain(tables: Tables, columns: Any) -> tuple[Tables, Explained | None]:
+        nothing: tuple[Tables, Explained | None] = (tables, None)
+        if main not in tables.by_option:
+            return nothing
+        return faults.attempt(partial(_explained, config, tables, formula, columns, faults), nothing)
+
     explained: Explained | None = None
-    if config.model == "pln" and main in tables.by_option:
-        tables, explained = faults.attempt(
-            partial(_explained, config, tables, formula, None, faults), (tables, explained)
-        )
+    if config.model == "pln":
+        tables, explained = explain(tables, None)  # samples without counts go first
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
-    if config.model != "pln" and main in tables.by_option:
-        tables, explained = faults.attempt(
-            partial(_explained, config, tables, formula, columns, faults), (tables, explained)
-        )
+    if config.model != "pln":
+        tables, explained = explain(tables, columns)
     where = covariates.name if covariates else ""
     made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults), None)
     design, X, offset = made or make_design(Formula(), None, tables.samples, where)
@@ -284,11 +287,8 @@ def _assemble(
     if config.model != "linear":
         faults.attempt(partial(check_offsets, O, tables), None)
     w = _weights(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
-    if (
-        config.model == "pln"
-        and explained
-        and not (config.offset_method or tables.get("offsets") or tables.get("exposure") or formula.offsets)
-    ):
+    accounted = config.offset_method or tables.get("offsets") or tables.get("exposure") or formula.offsets
+    if config.model == "pln" and explained and not accounted:
         tables = tables.noting(*_depth_note(explained.Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
     clusters = faults.attempt(partial(_clusters, tables["cluster"]), None) if tables.get("cluster") else None
@@ -319,9 +319,8 @@ def _assemble(
         known = faults.attempt(partial(_precision, precision, responses, config.sample_names, faults), None)
         Omega = None if known is None else tensor(known)
     name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    beside = (
-        Beside(tables, columns, explained.counts, made is not None and bool(formula.text)) if faults.every else None
-    )
+    designed = made is not None and bool(formula.text)
+    beside = Beside(tables, columns, explained.counts, designed) if faults.every else None
     return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
 
 
