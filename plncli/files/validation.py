@@ -12,13 +12,13 @@ from functools import partial
 import torch
 
 from plncli.dataset import Dataset
+from plncli.depths import spread
 from plncli.errors import DataError, Faults
 from plncli.files.config import FitConfig
 from plncli.files.design import level_sizes
 from plncli.files.inputs import Beside, Inputs, estimate_depths
 from plncli.linalg import orthonormal_basis
 from plncli.names import OFFSET_METHODS
-from plncli.offsets import spread
 
 PAIRWISE = 2e8
 """Comparisons (n²p) beyond which gmpr, which holds each sample against all others, is not tried: about 3 s."""
