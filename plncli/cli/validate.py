@@ -126,18 +126,19 @@ def _content(
     config: FitConfig, found: Facts | None, prospect: Prospect | None, notes: tuple[str, ...], faults: Faults
 ) -> dict[str, Any]:
     """All that was found, for machines."""
+    of_fit: dict[str, Any] = dict.fromkeys(("findings", "memory", "seconds"))
+    if prospect is not None:
+        of_fit["findings"] = [asdict(finding) for finding in prospect.findings]
+        of_fit["memory"] = {"needs": prospect.needs, "free": prospect.free, "device": prospect.device}
+        of_fit["seconds"] = prospect.time and asdict(prospect.time)
     return {
         "model": config.model,
         "formula": config.formula or "~ 1",
         "valid": not faults.found,
         "faults": [str(fault) for fault in faults.found],
         "notes": notes,
-        "data": None if found is None else asdict(found),
-        "findings": None if prospect is None else [asdict(finding) for finding in prospect.findings],
-        "memory": None
-        if prospect is None
-        else {"needs": prospect.needs, "free": prospect.free, "device": prospect.device},
-        "seconds": None if prospect is None or prospect.time is None else asdict(prospect.time),
+        "data": found and asdict(found),
+        **of_fit,
     }
 
 
