@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class PlncliError(Exception):
@@ -46,6 +49,54 @@ class DeviceError(PlncliError):
     """The device is not there, lacks the number type, or is out of memory."""
 
     exit_code = 5
+
+
+class Faults:
+    """What is wrong with an input. A fit ends at the first fault; a validation keeps `every` one, and goes on.
+
+    found: those that were kept, each once, in the order in which a fit would meet them.
+    """
+
+    def __init__(self, *, every: bool = False) -> None:
+        self.every = every
+        self.found: list[PlncliError] = []
+
+    def keep(self, fault: PlncliError) -> None:
+        """Keep a fault, unless its sentence is known: a column may be part of two tables."""
+        if str(fault) not in map(str, self.found):
+            self.found.append(fault)
+
+    def attempt(self, step: Callable[[], T], otherwise: T) -> T:
+        """What the step gives; `otherwise` where it ends in a DataError that is kept."""
+        try:
+            return step()
+        except DataError as fault:
+            if not self.every:
+                raise
+            self.keep(fault)
+            return otherwise
+
+    def refused(self, step: Callable[[], object]) -> bool:
+        """Whether the step ends in a DataError that is kept."""
+
+        def passed() -> bool:
+            step()
+            return False
+
+        return self.attempt(passed, True)
+
+    def each(self, faults: Iterable[DataError]) -> bool:
+        """Raise the first of the faults, if there are any; when every one is kept, whether there were any."""
+        fault = None
+        for fault in faults:
+            if not self.every:
+                raise fault
+            self.keep(fault)
+        return fault is not None
+
+
+FIRST = Faults()
+"""The way of a fit: the first fault is raised."""
 
 
 def some(names: Iterable[object], limit: int = 5) -> str:

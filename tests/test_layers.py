@@ -26,7 +26,7 @@ LAYERS = (
         "diagnostics",
         "scoring",
     ),
-    ("fitting", "resampling", "workers", "crossvalidation"),
+    ("fitting", "resampling", "workers", "crossvalidation", "timing"),
     ("runtime", "memory", "files"),
     ("pictures",),
     ("console", "cli", "__main__", "frames"),

@@ -28,6 +28,7 @@ from plncli.cli import (
     show,
     simulate,
     transform,
+    validate,
     wald,
 )
 from plncli.cli.options import HELP_FLAGS, Command, takers
@@ -41,6 +42,7 @@ EXIT_CODES = (
 )
 
 VERBS = (
+    "validate",
     "fit",
     "show",
     "predict",
@@ -94,6 +96,7 @@ def _root(
     """Fit Poisson log-normal, logistic and linear models to tables."""
 
 
+app.add_typer(validate.app, name="validate")
 app.add_typer(fit.app, name="fit")
 app.command("show")(show.show)
 app.command("predict")(predict.predict)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from plncli.files.inputs import Inputs
     from plncli.files.runs import Run
     from plncli.files.tables import Table
+    from plncli.memory import Fit as Planned
     from plncli.models.base import Finding, Init, Model
     from plncli.optim.base import Optimizer
     from plncli.results import FitResult
@@ -114,11 +115,11 @@ def fitted(
         read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
     threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
     _report_inputs(say, config, read, where, threads)
-    init = _init(config, read, say, earlier)
-    memory_told, workers, method = _check_memory(config, read, where)
+    init = init_of(config, read, say, earlier)
+    planned, workers, method = check_memory(config, read, where)
     if dry_run:
         model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
-        say.note(memory_told)
+        say.note(_memory_told(planned, where))
         return None
     result = _fitted(config, read, optimizer, init, say, state, workers, method, out)
     code = _exit_code(config, result, state)
@@ -144,8 +145,8 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model:
     return model(**{name: value for name, value in known.items() if name in model.__dataclass_fields__})
 
 
-def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str, int, str | Finding]:
-    """How much memory the fit takes, as a sentence; how many such fits may run at once; and the standard errors.
+def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Planned, int, str | Finding]:
+    """What the memory of the fit depends on; how many such fits may run at once; and the standard errors.
 
     Refused where it is not there; where it is there but for standard errors that nobody asked for, they are left out.
     """
@@ -169,12 +170,19 @@ def _check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[str,
             "were free; fit with --covariance diagonal, or use --se bootstrap.",
         )
     memory.check(planned, free, where.device_name)
+    return planned, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
+
+
+def _memory_told(planned: Planned, where: Runtime) -> str:
+    """How much memory the fit takes, as a sentence."""
+    from plncli import memory, runtime
+
+    free = runtime.free_memory(where.device)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
-    told = f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
-    return told, memory.workers(planned, free, config.workers, runtime.ALL_THREADS), method
+    return f"The fit would need about {memory.size(planned.needs())} of memory beside its data{known}."
 
 
-def _init(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:
+def init_of(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) -> Init | None:
     """The estimates that --init names."""
     if not config.init:
         return None

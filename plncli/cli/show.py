@@ -63,9 +63,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for name, text in facts:
         if text:
-            yield from _wrapped(text, f"{name:<10}")
+            yield from wrapped(text, f"{name:<10}")
     for sentence in found["warnings"]:
-        yield from _wrapped(sentence, "warning   ")
+        yield from wrapped(sentence, "warning   ")
     yield from _coefficients(found, noun)
     yield from _correlations(found, noun)
 
@@ -74,7 +74,8 @@ def _number(value: float | None, digits: int) -> str:
     return "not finite" if value is None else f"{value:.{digits}f}"
 
 
-def _wrapped(text: str, label: str) -> list[str]:
+def wrapped(text: str, label: str) -> list[str]:
+    """Lines of a text that stand beside its label."""
     return textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False)
 
 

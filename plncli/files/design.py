@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import DataError, FormulaError, counted, nearest, some
+from plncli.errors import FIRST, DataError, Faults, FormulaError, counted, nearest, some
 from plncli.files.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Design:
         if self.encoding is None:
             return np.ones((len(frame), 1))
         matrix = self.encoding.build(frame)
-        _refuse_infinite(matrix, self.terms, list(map(str, frame.index)))
+        FIRST.each(_infinite_terms(matrix, self.terms, list(map(str, frame.index))))
         return matrix
 
     def offset(self, frame: pd.DataFrame) -> np.ndarray:
@@ -128,7 +129,7 @@ class Design:
         if self.offset_encoding is None:
             return np.zeros(len(frame))
         matrix = self.offset_encoding.build(frame)
-        _refuse_infinite(matrix, _offset_names(self.formula), list(map(str, frame.index)))
+        FIRST.each(_infinite_terms(matrix, _offset_names(self.formula), list(map(str, frame.index))))
         return np.asarray(matrix.sum(axis=1))
 
     def to_json(self) -> dict[str, Any]:
@@ -149,8 +150,28 @@ class Design:
 # Making the matrix
 
 
+def level_sizes(encoding: Encoding, frame: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many samples of `frame`, the columns that were encoded, each level of each factor has."""
+    sizes: dict[str, dict[str, int]] = {}
+    for factor, (role, inner) in encoding.state["encoders"].items():
+        levels = _revive(inner).get("categories")
+        if role != "categorical" or levels is None:
+            continue
+        if factor in frame.columns:
+            words = Counter(map(str, frame[factor]))
+            sizes[factor] = {str(level): words[str(level)] for level in levels}
+        else:
+            indicators, _, _ = _materialise(f"0 + {factor}", frame, {})
+            sizes[factor] = {str(level): int(n) for level, n in zip(levels, indicators.sum(axis=0), strict=True)}
+    return sizes
+
+
 def make_design(
-    formula: Formula, frame: pd.DataFrame | None, samples: Sequence[str], table: str
+    formula: Formula,
+    frame: pd.DataFrame | None,
+    samples: Sequence[str],
+    table: str,
+    faults: Faults = FIRST,
 ) -> tuple[Design, np.ndarray, np.ndarray | None]:
     """The design, its n×d matrix and the (n,) offset of the formula's offset terms (None without any).
 
@@ -167,21 +188,25 @@ def make_design(
         offset_encoding, parts = Encoding.fit(text, frame[_used([text], formula)])
         if parts.shape[1] != len(formula.offsets):
             raise FormulaError(f"In the formula `{formula.text}`, an offset is not a single column of numbers.")
-        _refuse_infinite(parts, _offset_names(formula), samples)
-        offset = parts.sum(axis=1)
+        bad = faults.each(_infinite_terms(parts, _offset_names(formula), samples))
+        offset = None if bad else parts.sum(axis=1)
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
     names = _used([formula.rhs], formula)
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
-    _check_levels({name: _levels(used[name]) for name in used.columns}, len(used), table)
+    levels: Mapping[str, Sequence[Any] | None] = {name: _levels(used[name]) for name in used.columns}
+    useless = faults.each(_faulty_levels(levels, len(used), table))
     encoding, matrix = Encoding.fit(formula.rhs, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
-    _check_levels(levels, len(used), table)
-    if not encoding.terms:
+    useless |= faults.each(_faulty_levels(levels, len(used), table))
+    if not encoding.terms and not useless:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
-    _refuse_infinite(matrix, encoding.terms, samples)
+    useless |= faults.each(_infinite_terms(matrix, encoding.terms, samples))
     if "Intercept" in encoding.terms:
-        _refuse_constant(matrix, encoding.terms, table)
+        useless |= faults.each(_constant_terms(matrix, encoding.terms, table))
+    if useless:
+        _check_rank_of_rest(encoding.terms, matrix, faults)
+        raise faults.found[-1]
     return Design(formula, encoding, offset_encoding), matrix, offset
 
 
@@ -339,18 +364,18 @@ def _revive(value: Any) -> Any:
 # Faults of a design
 
 
-def _check_levels(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> None:
-    """DataError for a column, or a C(...), of labels that has one level in the n samples kept, or one for each."""
+def _faulty_levels(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> Iterator[DataError]:
+    """A DataError for each column, or C(...), of labels that has one level in the n samples kept, or one for each."""
     for name, known in levels.items():
         if known is not None and len(known) == 1:
-            raise DataError(
+            yield DataError(
                 f"Column `{name}` of {table} has one level (`{known[0]}`) in {counted(n, 'sample')} kept, "
                 f"so it explains nothing. Take it out of the formula."
             )
-        if known is not None and len(known) == n:
+        elif known is not None and len(known) == n:
             odd = words_among_numbers(known)
             advice = f"mend its entries that are no numbers ({some(odd, 3)})" if odd else "merge its levels"
-            raise DataError(
+            yield DataError(
                 f"Column `{name}` of {table} has a different label ({some(known, 3)}) in each of the {n} samples kept, "
                 f"so it leaves nothing to learn. Take it out of the formula, or {advice}."
             )
@@ -362,30 +387,44 @@ def words_among_numbers(levels: Sequence[Any]) -> list[str]:
     return words if len(words) < len(levels) / 2 else []
 
 
-def _refuse_constant(matrix: np.ndarray, terms: Sequence[str], table: str) -> None:
-    """DataError for terms with one value throughout, beside an intercept."""
+def _constant_terms(matrix: np.ndarray, terms: Sequence[str], table: str) -> Iterator[DataError]:
+    """A DataError for each term with one value throughout, beside an intercept."""
     lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
     for j, term in enumerate(terms):
         if term != "Intercept" and lowest[j] == highest[j] != 0 and len(matrix) > 1:
-            raise DataError(
+            yield DataError(
                 f"The term `{term}` (from {table}) is {lowest[j]:.15g} in all {len(matrix)} samples, as "
                 "constant as the intercept. "
                 f"Take it out of the formula, or the intercept with `~ 0 + ...`."
             )
 
 
-def _refuse_infinite(matrix: np.ndarray, terms: Sequence[str], samples: Sequence[str]) -> None:
-    """DataError naming the term and the samples where the matrix (n×d) is not finite."""
+def _check_rank_of_rest(terms: tuple[str, ...], matrix: np.ndarray, faults: Faults) -> None:
+    """Keep the fault of terms that depend on each other, beside those (n×d) that have one of their own."""
+    import numpy as np
+    import torch
+
+    from plncli.linalg import orthonormal_basis
+
+    varied = np.isfinite(matrix).all(axis=0) & (matrix.min(axis=0) < matrix.max(axis=0))
+    sound = [j for j, term in enumerate(terms) if varied[j] or term == "Intercept"]
+    if 0 < len(sound) <= len(matrix):  # more of them come of a label for each sample
+        X = torch.from_numpy(matrix[:, sound])
+        faults.attempt(lambda: orthonormal_basis(X, torch.ones_like(X[:, 0]), [terms[j] for j in sound]), None)
+
+
+def _infinite_terms(matrix: np.ndarray, terms: Sequence[str], samples: Sequence[str]) -> Iterator[DataError]:
+    """A DataError for each term that is not finite, naming the samples; matrix: n×d."""
     import numpy as np
 
     finite = np.isfinite(matrix)
     if finite.all():
         return
-    j = int(np.flatnonzero(~finite.all(axis=0))[0])
-    rows = np.flatnonzero(~finite[:, j]).tolist()
-    raise DataError(
-        f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} "
-        f"({some(samples[i] for i in rows)}): "
-        "infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out "
-        "these samples."
-    )
+    for j in np.flatnonzero(~finite.all(axis=0)).tolist():
+        rows = np.flatnonzero(~finite[:, j]).tolist()
+        yield DataError(
+            f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} "
+            f"({some(samples[i] for i in rows)}): "
+            "infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out "
+            "these samples."
+        )

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,15 +18,15 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.depths import SizeFactors, log_exposure, spread
-from plncli.errors import DataError, FormulaError, UsageError, counted, nearest, some
+from plncli.errors import FIRST, DataError, Faults, FormulaError, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig, check, output_folder
 from plncli.files.content import split_part
 from plncli.files.depths import Depths, blocks_of, depths_of
 from plncli.files.design import Design, expression, make_design, words_among_numbers
-from plncli.files.formula import Formula, left_side, parse
+from plncli.files.formula import Formula, left_side, names_in, parse
 from plncli.files.matching import Drop, Tables, check_orientation, join, turned, without_missing
 from plncli.files.selection import LISTS, choose_features, choose_samples, listed_features, read_list
-from plncli.files.sparse import CSR, Sparse, tensor_of
+from plncli.files.sparse import CSR, Sparse, dense, tensor_of
 from plncli.files.tables import Table, frame, missing_cells, numbers, read_table, refuse, refuse_where, table_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
 COLUMNS = ("weights", "cluster")  # options that name a table of one column, or a column of the covariates
 LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
+MOST_COUNT = 2.0**53  # from it on, not all whole numbers are numbers of 64 bits
 HUGE = 1e100  # beyond it, sums of squares overflow
 MOST_OFFSET = 500.0  # beyond it, so does exp
 FINITE_RULE = "Give finite numbers."
@@ -55,7 +57,7 @@ class Inputs:
     """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
 
     precision: p×p, in the order of the responses; size_factors: what --offset-method has learnt of the counts. Both
-    are None unless they were asked for.
+    are None unless they were asked for. beside: what else a validation looks at, None for a fit.
     """
 
     data: Dataset
@@ -67,6 +69,19 @@ class Inputs:
     name: str = "fit"
     precision: Tensor | None = field(default=None, repr=False)
     size_factors: SizeFactors | None = field(default=None, repr=False)
+    beside: Beside | None = field(default=None, repr=False)
+
+
+class Beside(NamedTuple):
+    """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts.
+
+    designed: whether the formula could be used.
+    """
+
+    tables: Tables
+    columns: Any
+    counts: Counts | None
+    designed: bool
 
 
 class Matched(NamedTuple):
@@ -115,6 +130,19 @@ def load_each(
     return inputs
 
 
+def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faults: Faults) -> Inputs | None:
+    """Read everything that `config` names as `load` does, and go on past the faults that are kept.
+
+    Of tables with faults, what is sound is looked at: counts that are none are unobserved, and the design is the
+    intercept alone where the formula cannot be used. None where too little is left to make a data set.
+    """
+    check(config)
+    tables = _read(config, {}, faults)
+    formula = _formula(config, tables, faults)
+    matched = faults.attempt(partial(_match, config, tables, formula, formula.columns, faults), None)
+    return None if matched is None else faults.attempt(partial(_assemble, config, matched, device, dtype, faults), None)
+
+
 def _return_memory() -> None:
     """Give back what the tables took, for the fit needs it: formulaic's objects refer to each other and to them."""
     import gc
@@ -125,14 +153,35 @@ def _return_memory() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _formula(config: FitConfig, tables: dict[str, Table]) -> Formula:
-    """The formula, of columns that there are, and with a response left of `~` where one belongs."""
-    _check_response(config, tables)
+def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST) -> Formula:
+    """The formula, of columns that there are, and with a response left of `~` where one belongs.
+
+    Where it cannot be used, and that is kept as a fault: without text, an intercept with the response if there is one.
+    """
+    refused = faults.refused(partial(_check_response, config, tables))
+    text, left = config.formula, left_side(config.formula)
+    if text and refused and config.model == "pln":
+        text = f"~ {text.partition('~')[2]}"
+    if _unread_covariates(config, tables):
+        faults.attempt(lambda: parse(text, names_in(text or "", text or "", ()), config.covariates), None)
+        return Formula("")  # the columns are not known
     covariates = tables.get("covariates")
-    return parse(config.formula, *((covariates.columns, covariates.name, covariates.corner) if covariates else ()))
+    known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
+    formula = faults.attempt(lambda: parse(text, *known), None)
+    if formula is None and left and config.model != "pln":
+        formula = Faults(every=True).attempt(lambda: replace(parse(f"{left} ~ 1", *known), text=""), None)
+    return formula or Formula("")
 
 
-def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...]) -> Matched:
+def _unread_covariates(config: FitConfig, tables: Mapping[str, Table]) -> bool:
+    """Whether covariates were given, maybe by the file of counts, that could not be read or matched."""
+    given = config.covariates or (config.model == "pln" and "counts" not in tables)
+    return "covariates" not in tables and bool(given)
+
+
+def _match(
+    config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...], faults: Faults = FIRST
+) -> Matched:
     """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
     sources = tuple(
         Source(t.option.replace("-", "_"), t.name, t.sha256, (len(t.samples), len(t.columns)))
@@ -145,53 +194,107 @@ def _match(config: FitConfig, tables: dict[str, Table], formula: Formula, column
     precision, offset_blocks = (tables.pop(option, None) for option in ("precision", "offset-blocks"))
     samples, features = (tables.pop(option, None) for option in LISTS)
     notes = [note for table in tables.values() for note in table.notes]
-    if covariates and not columns and not (weight_column or cluster_column or config.filter):
+    if covariates and not columns and not (weight_column or cluster_column or config.filter or faults.found):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
-    joined = check_orientation(join(Tables(tables, main, notes=tuple(notes)), named=config.sample_names))
-    joined = listed_features(choose_samples(joined, config, samples), features)
+    joined = Tables(tables, main, notes=tuple(notes))
+    if main not in tables:
+        joined = joined.less(main)
+    if not joined.by_option:
+        raise faults.found[-1]  # none could be read
+    joined = join(joined, named=config.sample_names, faults=faults)
+    joined = faults.attempt(partial(check_orientation, joined), None) or joined.less("counts")
+    if not joined.by_option:
+        raise faults.found[-1]
+    if _unread_covariates(config, joined.by_option):
+        config, formula, columns, weight_column = replace(config, filter=None), Formula(""), (), ()
+    joined = choose_samples(joined, config, samples, faults)
+    if joined.get("counts"):
+        joined = faults.attempt(partial(listed_features, joined, features), joined)
     used = tuple(dict.fromkeys((*columns, *weight_column)))
-    joined = without_missing(joined, used, config.missing)
+    joined = without_missing(joined, used, config.missing, faults)
     if joined.get("weights"):
-        joined = joined.without(_weights(joined["weights"]) == 0, "the weight is 0")
+        joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
+    if not joined.by_option:
+        raise faults.found[-1]  # none is left
     return Matched(joined, formula, used, precision, offset_blocks, sources)
 
 
-def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype) -> Inputs:
+def _weighted(tables: Tables, faults: Faults) -> Tables:
+    """Without the samples of weight 0."""
+    return tables.without(_weights(tables["weights"], faults) == 0, "the weight is 0")
+
+
+class Explained(NamedTuple):
+    """Y (n×p, an array or sparse), K (n×p, True where observed, or None), the names of the responses, their classes.
+
+    counts: what --offset-method estimates depths from, None for other models and where counts are at fault.
+    """
+
+    Y: np.ndarray | CSR
+    K: np.ndarray | None
+    responses: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...] = ()
+    counts: Counts | None = None
+
+
+def _explained(
+    config: FitConfig, tables: Tables, formula: Formula, columns: Any, faults: Faults
+) -> tuple[Tables, Explained]:
+    """What is to be explained, and the tables with what is told of it."""
+    if config.model == "pln":
+        tables, counts = _counts(tables, config, faults)
+        return tables, Explained(counts.Y, counts.K, counts.responses, counts=counts)
+    response = _response(tables, formula, columns)
+    if config.model == "logistic":
+        Y, classes, notes = _two_classes(response, faults)
+        return tables.noting(*notes), Explained(Y, None, response.columns, classes)
+    return tables, Explained(_real(response, faults), None, response.columns)
+
+
+def _assemble(
+    config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
+) -> Inputs:
     """The data set of matched tables."""
     import numpy as np
 
     tables, formula, used, precision, offset_blocks, sources = matched
-    K: np.ndarray | None = None
-    classes: tuple[tuple[str, str], ...] = ()
+    main = "counts" if config.model == "pln" else "covariates" if formula.lhs else "response"
+
+    def explain(tables: Tables, columns: Any) -> tuple[Tables, Explained | None]:
+        nothing: tuple[Tables, Explained | None] = (tables, None)
+        if main not in tables.by_option:
+            return nothing
+        return faults.attempt(partial(_explained, config, tables, formula, columns, faults), nothing)
+
+    explained: Explained | None = None
     if config.model == "pln":
-        tables, counts = _counts(tables, config)
-        Y, K, responses = counts.Y, counts.K, counts.responses
+        tables, explained = explain(tables, None)  # samples without counts go first
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
     if config.model != "pln":
-        response = _response(tables, formula, columns)
-        responses = response.columns
-        if config.model == "logistic":
-            Y, classes, notes = _two_classes(response)
-            tables = tables.noting(*notes)
-        else:
-            Y = _real(response)
+        tables, explained = explain(tables, columns)
     where = covariates.name if covariates else ""
-    design, X, offset = make_design(formula, columns, tables.samples, where)
-    O, tables = offset_of(tables, responses, offset)
+    made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults), None)
+    design, X, offset = made or make_design(Formula(), None, tables.samples, where)
+    O, tables = offset_of(tables, explained.responses if explained else (), offset, faults)
     size_factors = None
-    if config.offset_method:
-        size_factors, estimated, told = _estimated(tables, counts, config, offset_blocks)
-        O, tables = O + estimated, tables.noting(told)
+    if config.offset_method and explained and explained.counts:
+        estimate = partial(estimate_depths, tables, explained.counts, config, offset_blocks)
+        estimated = faults.attempt(estimate, None)
+        if estimated:
+            size_factors, O, tables = estimated.learnt, O + estimated.offset, tables.noting(estimated.told)
     if config.model != "linear":
-        check_offsets(O, tables)
-    w = _weights(tables["weights"]) if tables.get("weights") else np.ones(len(tables.samples))
-    if config.model == "pln" and not (
-        size_factors or tables.get("offsets") or tables.get("exposure") or formula.offsets
-    ):
-        tables = tables.noting(*_depth_note(Y, tables))
+        faults.attempt(partial(check_offsets, O, tables), None)
+    w = _weights(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
+    accounted = config.offset_method or tables.get("offsets") or tables.get("exposure") or formula.offsets
+    if config.model == "pln" and explained and not accounted:
+        tables = tables.noting(*_depth_note(explained.Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
+    clusters = faults.attempt(partial(_clusters, tables["cluster"]), None) if tables.get("cluster") else None
+    if explained is None:
+        raise faults.found[-1]  # which is known: there is nothing to explain
+    Y, K, responses, classes, _ = explained
 
     def tensor(array: np.ndarray | CSR) -> Tensor:
         converted = tensor_of(array, device, dtype)
@@ -206,22 +309,33 @@ def _assemble(config: FitConfig, matched: Matched, device: torch.device, dtype: 
         O=tensor(O),
         w=tensor(w),
         K=None if K is None else torch.from_numpy(K).to(device=device),
-        clusters=None if "cluster" not in tables.by_option else _clusters(tables["cluster"]).to(device=device),
+        clusters=None if clusters is None else clusters.to(device=device),
         samples=tables.samples,
         terms=design.terms,
         responses=responses,
     )
-    Omega = None if precision is None else tensor(_precision(precision, responses, config.sample_names))
+    Omega = None
+    if precision is not None:
+        known = faults.attempt(partial(_precision, precision, responses, config.sample_names, faults), None)
+        Omega = None if known is None else tensor(known)
     name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors)
+    designed = made is not None and bool(formula.text)
+    beside = Beside(tables, columns, explained.counts, designed) if faults.every else None
+    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
 
 
 # Which tables there are
 
 
-def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
-    """The tables that are given or named by a path, by option."""
+def _read(config: FitConfig, given: Mapping[str, Table], faults: Faults = FIRST) -> dict[str, Table]:
+    """The tables that are given or named by a path, by option; without those whose faults are kept."""
     tables: dict[str, Table] = {}
+
+    def read(option: str, step: Callable[[], Table]) -> None:
+        table = faults.attempt(step, None)
+        if table is not None:
+            tables[option] = table
+
     for option in ("counts", "response", "covariates", "offsets", "exposure", *COLUMNS, "precision"):
         path = getattr(config, option)
         belongs = config.model == "pln" or option not in ("counts", "precision")
@@ -230,17 +344,22 @@ def _read(config: FitConfig, given: Mapping[str, Table]) -> dict[str, Table]:
         if option in given:
             tables[option] = given[option]
             continue
-        if option in COLUMNS and not _names_a_file(option, path, tables):
+        if option in COLUMNS and not faults.attempt(partial(_names_a_file, option, path, config, tables), None):
             continue
-        tables[option] = read_table(path, option, sample_names=config.sample_names)
-        if option == "counts" and config.transpose:
-            tables[option] = turned(tables[option], COUNTS_RULE)
-    if config.offset_blocks:
-        tables["offset-blocks"] = given.get("offset_blocks") or read_table(config.offset_blocks, "offset-blocks")
+        read(option, partial(read_table, path, option, sample_names=config.sample_names))
+        if option == "counts" and config.transpose and option in tables:
+            read(option, partial(turned, tables.pop(option), COUNTS_RULE))
+    if blocks := config.offset_blocks:
+        read("offset-blocks", lambda: given.get("offset_blocks") or read_table(blocks, "offset-blocks"))
     for option in LISTS:
         if path := getattr(config, option) if option == "samples" or config.model == "pln" else None:
-            tables[option] = given.get(option) or read_list(path, option)
-    return _with_known(config, tables)
+            read(option, partial(_list, option, path, given))
+    return faults.attempt(partial(_with_known, config, tables), tables)
+
+
+def _list(option: str, path: str, given: Mapping[str, Table]) -> Table:
+    """A list of names that is given, or in a file."""
+    return given.get(option) or read_list(path, option)
 
 
 def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]:
@@ -255,9 +374,11 @@ def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]
     return tables | {"covariates": replace(about, notes=(*about.notes, note))}
 
 
-def _names_a_file(option: str, name: str, tables: dict[str, Table]) -> bool:
+def _names_a_file(option: str, name: str, config: FitConfig, tables: dict[str, Table]) -> bool:
     """Whether --weights, say, names a file rather than a column of the covariates, which comes first."""
     covariates = tables.get("covariates")
+    if _unread_covariates(config, tables):
+        return Path(name).is_file()
     if covariates is None and "counts" in tables and tables["counts"].about is not None:
         return name not in tables["counts"].about.columns
     if covariates and name in covariates.columns:
@@ -270,10 +391,10 @@ def _names_a_file(option: str, name: str, tables: dict[str, Table]) -> bool:
 
 def _add_column(config: FitConfig, tables: dict[str, Table], option: str) -> tuple[str, ...]:
     """Put a column of the covariates that --weights, say, names beside the other tables; the name of that column."""
-    name = getattr(config, option)
-    if not name or option in tables:
+    name, covariates = getattr(config, option), tables.get("covariates")
+    if not name or option in tables or covariates is None or name not in covariates.columns:
         return ()
-    tables[option] = replace(tables["covariates"].select([name]), option=option, notes=())
+    tables[option] = replace(covariates.select([name]), option=option, notes=())
     return (name,)
 
 
@@ -287,7 +408,7 @@ def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
                 f"The formula `{text}` has `{left}` left of `~`, but the counts come from --counts. "
                 f"Write what explains them alone: `{right}`."
             )
-    elif left and "response" in tables:
+    elif left and config.response:
         covariates = tables.get("covariates")
         other = f", or leave out --response to explain that column of {covariates.name}" if covariates else ""
         if covariates and left not in covariates.columns:
@@ -296,10 +417,11 @@ def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
             f"The response is given twice: by --response {config.response}, all columns of which are fitted, and left "
             f"of `~` in `{text}`. Write `{right}`{other}."
         )
-    elif not left and "response" not in tables:
+    elif not left and not config.response:
+        name = tables["covariates"].name if "covariates" in tables else config.covariates
         raise UsageError(
             f"The formula `{text}` has no response left of `~`, and there is no --response FILE. "
-            f"Write `name ~ ...` with a column of {tables['covariates'].name}, or give --response."
+            f"Write `name ~ ...` with a column of {name}, or give --response."
         )
 
 
@@ -307,37 +429,43 @@ def _check_response(config: FitConfig, tables: dict[str, Table]) -> None:
 
 
 RAW_RULE = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
-COUNT_FAULTS: tuple[tuple[str, Callable[[Any], Any], str], ...] = (
+Check = tuple[str, Callable[[Any], Any], str]
+"""What no cell may be: noun, where it is so, and what to do."""
+COUNT_FAULTS: tuple[Check, ...] = (
     ("infinite count", lambda y: abs(y) == math.inf, COUNTS_RULE),
     ("negative count", lambda y: y < 0, RAW_RULE),
     ("fractional count", lambda y: y % 1 != 0, RAW_RULE),
-    ("oversized count", lambda y: y >= 2**53, "Counts must be below 2^53, for larger ones are not exact."),
+    ("oversized count", lambda y: y >= MOST_COUNT, "Counts must be below 2^53, for larger ones are not exact."),
 )
-"""What no count may be: noun, where it is so, and what to do."""
 
 
-def count_cells(table: Table) -> tuple[np.ndarray | CSR, np.ndarray | None]:
+def count_cells(table: Table, faults: Faults = FIRST) -> tuple[np.ndarray | CSR, np.ndarray | None]:
     """Counts as n×p float64 (0 where missing), and the mask of missing ones or None; DataError for what is no count.
 
-    A sparse table stays sparse.
+    A sparse table stays sparse. Where faults are kept, what is no count is missing.
     """
-    Y, missing = cells_of(table)
+    import numpy as np
+
+    Y, missing = cells_of(table, faults)
     for noun, bad, rule in COUNT_FAULTS:
-        refuse_where(table, Y, bad, noun, f"{rule} {table.hint}".strip())
+        if faults.refused(partial(refuse_where, table, Y, bad, noun, f"{rule} {table.hint}".strip())):
+            wrong = bad(dense(Y))
+            Y, missing = np.where(wrong, 0.0, dense(Y)), wrong if missing is None else missing | wrong
     return Y, missing
 
 
-def cells_of(table: Table) -> tuple[np.ndarray | CSR, np.ndarray | None]:
+def cells_of(table: Table, faults: Faults = FIRST) -> tuple[np.ndarray | CSR, np.ndarray | None]:
     """Numbers of a table of counts, sparse where it is and none is missing; DataError for texts."""
     if isinstance(table.cells, Sparse) and missing_cells(table) is None:
         return table.cells.values, None
-    return numbers(table, COUNTS_RULE)
+    return numbers(table, COUNTS_RULE, faults)
 
 
 class Counts(NamedTuple):
     """Y (n×p, an array or sparse), K (n×p, True where observed, or None) and the names of the features to fit.
 
-    every, every_K, every_feature: the same of all features that have any count, before some were chosen.
+    every, every_K, every_feature: the same of all features that have any count, before some were chosen. sound: none
+    of it is at fault.
     """
 
     Y: np.ndarray | CSR
@@ -346,49 +474,105 @@ class Counts(NamedTuple):
     every: np.ndarray | CSR
     every_K: np.ndarray | None
     every_feature: tuple[str, ...]
+    sound: bool = True
 
 
-def _counts(tables: Tables, config: FitConfig) -> tuple[Tables, Counts]:
+def _counts(tables: Tables, config: FitConfig, faults: Faults) -> tuple[Tables, Counts]:
     """The counts to fit, and the tables without samples that have none, or too few."""
     import numpy as np
 
     table = tables["counts"]
-    every, missing = count_cells(table)
+    every, missing = count_cells(table, faults)
+    wrong = _wrong(table, missing, config) if faults.every else None
+    if wrong is not None:
+        every = np.where(wrong, MOST_COUNT, dense(every))  # it may be any number: no rule on totals leaves it out
     if config.min_depth:
         shallow = every.sum(axis=1) < config.min_depth
         tables = tables.without(shallow, f"the total count is below {config.min_depth:g}")
         every, missing = _rows(every, missing, ~shallow)
     observed = every.shape[0] if missing is None else (~missing).sum(axis=0)
     tables, kept = choose_features(tables, every, observed, config)
+    empty = Empty.of(every[:, kept])
+    refused = faults.refused(partial(_refuse_empty, tables, kept, empty, config))
+    if empty and not refused:
+        tables, kept = _without_empty(tables, kept, empty)
+        every, missing = _rows(every, missing, ~empty.rows)
+    if wrong is not None and missing is not None:
+        every = np.where(missing, 0.0, every)
     Y = every if kept.all() else every[:, kept]
-    empty_rows, empty_columns = (Y.sum(axis=axis) == 0 for axis in (1, 0))
-    if empty_rows.any() or empty_columns.any():
-        names = tuple(table.columns[j] for j in np.flatnonzero(kept).tolist())
-        if config.all_zero != "drop":
-            raise DataError(_all_zero_message(table.name, tables.samples, names, empty_rows, empty_columns))
-        if empty_rows.all():
-            raise DataError(f"{table.name} has no count other than 0 in the {counted(len(empty_rows), 'sample')} kept.")
-        tables = tables.without(empty_rows, f"{table.name} has no counts")
-        every, missing = _rows(every, missing, ~empty_rows)
-        if empty_columns.any():
-            which = tuple(names[j] for j in np.flatnonzero(empty_columns).tolist())
-            reason = (
-                f"{counted(len(which), 'feature')} left out, because they have no counts in the samples kept: "
-                f"{some(which)}."
-            )
-            tables = tables.telling(Drop("feature", which, reason))
-            kept[np.flatnonzero(kept)[empty_columns]] = False
-        Y = every[:, kept]
     K = None if missing is None else ~missing[:, kept]
     K = None if K is None or K.all() else K
-    if K is not None:
+    if K is not None and wrong is None:
         tables = tables.noting(f"{counted(int((~K).sum()), 'missing entry')} of {table.name} kept as unobserved.")
     known = every.sum(axis=0) > 0
     responses, every_feature = (
         tuple(table.columns[j] for j in np.flatnonzero(mask).tolist()) for mask in (kept, known)
     )
     every_K = None if missing is None else ~missing[:, known]
-    return tables, Counts(Y, K, responses, every if known.all() else every[:, known], every_K, every_feature)
+    return tables, Counts(
+        Y,
+        K,
+        responses,
+        every if known.all() else every[:, known],
+        every_K,
+        every_feature,
+        wrong is None and not refused,
+    )
+
+
+def _wrong(table: Table, missing: np.ndarray | None, config: FitConfig) -> np.ndarray | None:
+    """n×p mask of the cells that were refused, of those that count as missing; None where there are none."""
+    lawful = missing_cells(table) if config.missing == "keep" else None
+    wrong = missing if missing is None or lawful is None else missing & ~lawful
+    return wrong if wrong is not None and wrong.any() else None
+
+
+class Empty(NamedTuple):
+    """Which samples (n,) and which features (p,) have no count; false where none is."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @classmethod
+    def of(cls, Y: np.ndarray | CSR) -> Empty:
+        """Those of the counts Y (n×p)."""
+        return cls(*(Y.sum(axis=axis) == 0 for axis in (1, 0)))
+
+    def __bool__(self) -> bool:
+        return bool(self.rows.any() or self.columns.any())
+
+
+def _refuse_empty(tables: Tables, kept: np.ndarray, empty: Empty, config: FitConfig) -> None:
+    """DataError for samples, and features among those kept (p,), without any count, unless they may be left out."""
+    import numpy as np
+
+    if not empty:
+        return
+    table = tables["counts"]
+    if config.all_zero != "drop":
+        names = tuple(table.columns[j] for j in np.flatnonzero(kept).tolist())
+        raise DataError(_all_zero_message(table.name, tables.samples, names, *empty))
+    if empty.rows.all():
+        raise DataError(f"{table.name} has no count other than 0 in the {counted(len(empty.rows), 'sample')} kept.")
+
+
+def _without_empty(tables: Tables, kept: np.ndarray, empty: Empty) -> tuple[Tables, np.ndarray]:
+    """The tables without the samples, and the mask (p,) without the features, that have no count."""
+    import numpy as np
+
+    names = tables["counts"].columns
+    tables = tables.without(empty.rows, f"{tables['counts'].name} has no counts")
+    if empty.columns.any():
+        gone = np.flatnonzero(kept)[empty.columns]
+        which = tuple(names[j] for j in gone.tolist())
+        reason = (
+            f"{counted(len(which), 'feature')} left out, because they have no counts in the samples kept: "
+            f"{some(which)}."
+        )
+        tables = tables.telling(Drop("feature", which, reason))
+        kept = kept.copy()
+        kept[gone] = False
+    return tables, kept
 
 
 def _rows(Y: Any, missing: np.ndarray | None, kept: np.ndarray) -> tuple[Any, np.ndarray | None]:
@@ -398,12 +582,18 @@ def _rows(Y: Any, missing: np.ndarray | None, kept: np.ndarray) -> tuple[Any, np
     return Y[kept], None if missing is None else missing[kept]
 
 
-def _estimated(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths:
-    """Depths that --offset-method estimates, from all features, also those that are not fitted."""
+def estimate_depths(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths | None:
+    """Depths that --offset-method estimates, from all features, also those that are not fitted.
+
+    None where the counts are at fault: then the blocks alone are looked at.
+    """
     import numpy as np
 
     assert config.offset_method
     names = counts.every_feature
+    of_features = blocks_of(blocks, names)
+    if not counts.sound:
+        return None
     found = depths_of(
         tables["counts"],
         counts.every,
@@ -411,7 +601,7 @@ def _estimated(tables: Tables, counts: Counts, config: FitConfig, blocks: Table 
         names,
         config.offset_method,
         config.offset_scale,
-        blocks_of(blocks, names),
+        of_features,
     )
     if found.offset.shape[1] == 1:
         return found
@@ -453,13 +643,29 @@ def _response(tables: Tables, formula: Formula, used: Any) -> Table:
     return replace(covariates, columns=formula.lhs, cells=cells)
 
 
-def _real(table: Table) -> np.ndarray:
+def _checked(table: Table, rule: str, *checks: Check, faults: Faults = FIRST) -> np.ndarray:
+    """n×p numbers that pass each check; `rule` ends what is said of text. Others are 1 where faults are kept."""
+    import numpy as np
+
+    values, missing = numbers(table, rule, faults)
+    wrong = np.zeros(values.shape, dtype=bool) if missing is None else missing
+    for noun, bad, advice in checks:
+        found = bad(values) & ~wrong
+        faults.attempt(partial(refuse, table, found, noun, advice, values), None)
+        wrong = wrong | found
+    return np.where(wrong, 1.0, values) if wrong.any() else values
+
+
+def _real(table: Table, faults: Faults) -> np.ndarray:
     """n×p finite numbers, no column of which is constant."""
     import numpy as np
 
-    Y, _ = numbers(table, f"A linear model explains numbers. {NUMBERS_RULE}")
     rule = f"Responses must be numbers within ±{HUGE:g}; rescale larger ones."
-    refuse(table, ~(np.abs(Y) <= HUGE), "infinite or huge response", rule, Y)
+    check = ("infinite or huge response", lambda y: ~(np.abs(y) <= HUGE), rule)
+    before = len(faults.found)
+    Y = _checked(table, f"A linear model explains numbers. {NUMBERS_RULE}", check, faults=faults)
+    if len(faults.found) > before:
+        raise faults.found[-1]
     constant = [table.columns[j] for j in np.flatnonzero((Y[:1] == Y).all(axis=0)).tolist()]
     if constant:
         raise DataError(
@@ -470,7 +676,7 @@ def _real(table: Table) -> np.ndarray:
     return Y
 
 
-def _two_classes(table: Table) -> tuple[np.ndarray, tuple[tuple[str, str], ...], list[str]]:
+def _two_classes(table: Table, faults: Faults) -> tuple[np.ndarray, tuple[tuple[str, str], ...], list[str]]:
     """n×p of 0 and 1, the (zero, one) labels of each response, and notes on labels that do not say which is which."""
     import numpy as np
     import pyarrow as pa
@@ -478,10 +684,11 @@ def _two_classes(table: Table) -> tuple[np.ndarray, tuple[tuple[str, str], ...],
 
     Y = np.empty((len(table.samples), len(table.columns)))
     classes: list[tuple[str, str]] = []
-    for j, (name, column) in enumerate(zip(table.columns, table.cells.columns, strict=True)):
-        values = sorted(pc.unique(column).to_pylist())
-        if len(values) != 2:
-            raise DataError(_not_two(table, name, values))
+    distinct = [sorted(pc.unique(column).to_pylist()) for column in table.cells.columns]
+    pairs = zip(table.columns, distinct, strict=True)
+    if faults.each(DataError(_not_two(table, name, values)) for name, values in pairs if len(values) != 2):
+        raise faults.found[-1]
+    for j, (column, values) in enumerate(zip(table.cells.columns, distinct, strict=True)):
         Y[:, j] = pc.equal(column, pa.scalar(values[1], column.type)).to_numpy(zero_copy_only=False)
         classes.append((_label(values[0]), _label(values[1])))
     clear = {("0", "1"), ("false", "true")}
@@ -520,24 +727,33 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
 # What goes with it
 
 
-def offset_of(tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None) -> tuple[np.ndarray, Tables]:
-    """n×1 or n×p offset: the table's, plus that of the formula's terms (n,)."""
+def offset_of(
+    tables: Tables, responses: tuple[str, ...], terms: np.ndarray | None, faults: Faults = FIRST
+) -> tuple[np.ndarray, Tables]:
+    """n×1 or n×p offset: the table's, plus that of the formula's terms (n,).
+
+    Where faults are kept, a table whose features do not match adds nothing, but its cells are looked at.
+    """
     import numpy as np
 
     O = np.zeros((len(tables.samples), 1)) if terms is None else terms[:, None]
     table = tables.get("offsets") or tables.get("exposure")
     if table is None:
         return O, tables
+    matches = True
     if len(table.columns) > 1:
-        table, tables = match_features(table, responses, tables)
-    values, _ = numbers(table, NUMBERS_RULE)
+        found = faults.attempt(partial(match_features, table, responses, tables), None) if responses else None
+        matches = found is not None
+        table, tables = found or (table, tables)
+    finite = ("infinite entry", lambda v: ~np.isfinite(v), FINITE_RULE)
     if table.option == "exposure":
         rule = "Exposures are on the natural scale and must be positive (--offsets takes logarithms)."
-        refuse(table, ~(values > 0), "zero or negative exposure", rule, values)
-    refuse(table, ~np.isfinite(values), "infinite entry", FINITE_RULE, values)
-    if table.option == "exposure":
+        positive = ("zero or negative exposure", lambda v: ~(v > 0), rule)
+        values = _checked(table, NUMBERS_RULE, positive, finite, faults=faults)
         values = log_exposure(torch.from_numpy(values)).numpy()
-    return O + values, tables
+    else:
+        values = _checked(table, NUMBERS_RULE, finite, faults=faults)
+    return O + values if matches else O, tables
 
 
 def check_offsets(O: np.ndarray, tables: Tables) -> None:
@@ -571,17 +787,16 @@ def match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> 
     return table.select(responses), tables
 
 
-def _weights(table: Table) -> np.ndarray:
+def _weights(table: Table, faults: Faults = FIRST) -> np.ndarray:
     """(n,) finite weights of 0 or more."""
     if len(table.columns) != 1:
         raise DataError(
             f"{table.name} has {len(table.columns)} columns besides the sample names; weights are one: "
             f"{some(table.columns)}."
         )
-    values, _ = numbers(table, NUMBERS_RULE)
-    bad = ~((values >= 0) & (values <= HUGE))
-    refuse(table, bad, "unusable weight", f"Weights must be numbers from 0 to {HUGE:g}.", values)
-    return values[:, 0]
+    rule = f"Weights must be numbers from 0 to {HUGE:g}."
+    check = ("unusable weight", lambda v: ~((v >= 0) & (v <= HUGE)), rule)
+    return _checked(table, NUMBERS_RULE, check, faults=faults)[:, 0]
 
 
 def _clusters(table: Table) -> Tensor:
@@ -600,7 +815,7 @@ def _clusters(table: Table) -> Tensor:
     return torch.from_numpy(encoded.indices.to_numpy().astype("int64"))
 
 
-def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndarray:
+def _precision(table: Table, responses: tuple[str, ...], named: bool, faults: Faults) -> np.ndarray:
     """p×p precision in the order of the responses; symmetric and positive definite, or DataError."""
     import numpy as np
 
@@ -614,9 +829,11 @@ def _precision(table: Table, responses: tuple[str, ...], named: bool) -> np.ndar
             raise DataError(
                 f"The {what} of {table.name} must be the {p} features that are fitted, but it {' and '.join(told)}."
             )
-    values, missing = numbers(table, NUMBERS_RULE)
-    refuse(table, missing, "missing entry", "Fill it in.")
-    refuse(table, ~np.isfinite(values), "infinite entry", FINITE_RULE, values)
+    before = len(faults.found)
+    faults.attempt(partial(refuse, table, missing_cells(table), "missing entry", "Fill it in."), None)
+    values = _checked(table, NUMBERS_RULE, ("infinite entry", lambda v: ~np.isfinite(v), FINITE_RULE), faults=faults)
+    if len(faults.found) > before:
+        raise faults.found[-1]
     rows = [table.samples.index(x) for x in responses]
     columns = [table.columns.index(x) for x in responses]
     Omega = values[np.ix_(rows, columns)]

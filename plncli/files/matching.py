@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from plncli.errors import DataError, counted, some
+from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.files.sparse import Sparse, csr
 from plncli.files.tables import Table, missing_cells, numbers, refuse
 
@@ -72,24 +73,30 @@ class Tables:
         by_option = self.by_option if tables is None else tables
         return replace(self, by_option=by_option, dropped=(*self.dropped, drop), notes=(*self.notes, drop.reason))
 
+    def less(self, option: str) -> Tables:
+        """Without one of the tables; the next one takes the place of the main one."""
+        left = {name: table for name, table in self.by_option.items() if name != option}
+        return replace(self, by_option=left, main=next(iter(left), "") if option == self.main else self.main)
+
     def noting(self, *notes: str) -> Tables:
         """With more sentences for the user."""
         return replace(self, notes=(*self.notes, *notes))
 
 
-def join(tables: Tables, *, named: bool) -> Tables:
-    """Rows of all tables in the order of the main one, samples that any lacks left out and told."""
+def join(tables: Tables, *, named: bool, faults: Faults = FIRST) -> Tables:
+    """Rows of all tables in the order of the main one, samples that any lacks left out and told.
+
+    Where faults are kept, tables that do not match are left out.
+    """
     import numpy as np
 
     main = tables[tables.main]
+    for option, table in tables.by_option.items():
+        check = partial(_check_common if named else _check_rows, main, table)
+        if faults.refused(check):
+            tables = tables.less(option)
     others = [table for option, table in tables.by_option.items() if option != tables.main]
     if not named:
-        for other in others:
-            if len(other.samples) != len(main.samples):
-                raise DataError(
-                    f"Rows are matched by their position (--no-sample-names), but {main.name} has {len(main.samples)} "
-                    f"and {other.name} {len(other.samples)}. Give tables with the same rows, or with sample names."
-                )
         return tables
     places = {table.option: _places(main, table) for table in others if table.samples != main.samples}
     kept = np.ones(len(main.samples), dtype=bool)
@@ -97,7 +104,6 @@ def join(tables: Tables, *, named: bool) -> Tables:
     hints: list[str] = []
     for table in others:
         if (at := places.get(table.option)) is not None:
-            _check_common(main, table, at)
             missed = _unmatched(main, table, at)
             drops += missed
             if len(missed) == 2:
@@ -127,9 +133,18 @@ def _places(main: Table, other: Table) -> np.ndarray:
     return np.fromiter((at.get(sample, -1) for sample in main.samples), dtype=np.int64, count=len(main.samples))
 
 
-def _check_common(main: Table, other: Table, at: np.ndarray) -> None:
+def _check_rows(main: Table, other: Table) -> None:
+    """DataError when two tables that are matched by position have not equally many rows."""
+    if len(other.samples) != len(main.samples):
+        raise DataError(
+            f"Rows are matched by their position (--no-sample-names), but {main.name} has {len(main.samples)} "
+            f"and {other.name} {len(other.samples)}. Give tables with the same rows, or with sample names."
+        )
+
+
+def _check_common(main: Table, other: Table) -> None:
     """DataError when two tables have no sample in common, with a guess at the reason."""
-    if (at >= 0).any():
+    if main.samples == other.samples or not set(main.samples).isdisjoint(other.samples):
         return
     for turned, straight in ((main, other), (other, main)):
         found = set(turned.columns) & set(straight.samples)
@@ -258,8 +273,11 @@ def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:
     ]
 
 
-def without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables:
-    """Refuse missing entries, or leave out the samples that have any; only counts may keep theirs."""
+def without_missing(tables: Tables, used: Sequence[str], policy: str, faults: Faults = FIRST) -> Tables:
+    """Refuse missing entries, or leave out the samples that have any; only counts may keep theirs.
+
+    Where the refusal is kept as a fault, the samples go all the same, but those that lack counts alone.
+    """
     import numpy as np
 
     gone = np.zeros(len(tables.samples), dtype=bool)
@@ -272,11 +290,17 @@ def without_missing(tables: Tables, used: Sequence[str], policy: str) -> Tables:
         if missing is None:
             continue
         if policy != "drop":
-            refuse(table, missing, "missing entry", _missing_rule(option, policy))
+            rule = _missing_rule(option, policy)
+            faults.attempt(partial(refuse, table, missing, "missing entry", rule), None)
+            if option == "counts":
+                continue
         gone |= missing.any(axis=1)
         about.append(table.name)
+    if policy != "drop" and gone.all():
+        raise faults.found[-1]  # which is known: no sample is left to look at
     files = list(dict.fromkeys(about))
-    return tables.without(gone, f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'} missing entries")
+    left = tables.without(gone, f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'} missing entries")
+    return left if policy == "drop" else replace(tables, by_option=left.by_option)
 
 
 def _missing_rule(option: str, policy: str) -> str:

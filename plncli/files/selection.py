@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import DataError, UsageError, counted, nearest, some
+from plncli.errors import FIRST, DataError, Faults, UsageError, counted, nearest, some
 from plncli.files.config import FitConfig
 from plncli.files.content import read_bytes, unpack
 from plncli.files.filter import holds
@@ -58,27 +59,38 @@ def _unquoted(line: str) -> str:
     return line[1:-1].replace('""', '"') if re.fullmatch(r'"([^"]|"")+"', line) else line
 
 
-def choose_samples(tables: Tables, config: FitConfig, listed: Table | None) -> Tables:
+def choose_samples(tables: Tables, config: FitConfig, listed: Table | None, faults: Faults = FIRST) -> Tables:
     """The samples that --samples names, and for which --filter holds."""
+    tables = faults.attempt(partial(_listed_samples, tables, listed), tables)
+    return faults.attempt(partial(_filtered, tables, config.filter), tables)
+
+
+def _listed_samples(tables: Tables, listed: Table | None) -> Tables:
+    """The samples that a list names; all of them without one."""
     import numpy as np
 
-    if listed is not None:
-        wanted = set(listed.samples)
-        gone = np.array([sample not in wanted for sample in tables.samples])
-        if gone.all():
-            raise DataError(
-                f"{listed.name} names no sample of {tables[tables.main].name}: {some(listed.samples, 3)} against "
-                f"{some(tables.samples, 3)}."
-            )
-        tables = _noting_strangers(tables, listed, tables.samples, "sample")
-        tables = tables.without(gone, f"{listed.name} does not name", after="them")
-    if config.filter:
-        covariates = tables.get("covariates")
-        if covariates is None:
-            raise UsageError("--filter asks for columns of the covariates: give --covariates FILE.")
-        kept, notes = holds(config.filter, covariates)
-        tables = tables.noting(*notes).without(~kept, f"`{config.filter}` does not hold for", after="them")
-    return tables
+    if listed is None:
+        return tables
+    wanted = set(listed.samples)
+    gone = np.array([sample not in wanted for sample in tables.samples])
+    if gone.all():
+        raise DataError(
+            f"{listed.name} names no sample of {tables[tables.main].name}: {some(listed.samples, 3)} against "
+            f"{some(tables.samples, 3)}."
+        )
+    tables = _noting_strangers(tables, listed, tables.samples, "sample")
+    return tables.without(gone, f"{listed.name} does not name", after="them")
+
+
+def _filtered(tables: Tables, condition: str | None) -> Tables:
+    """The samples for which a condition on the covariates holds; all of them without one."""
+    if not condition:
+        return tables
+    covariates = tables.get("covariates")
+    if covariates is None:
+        raise UsageError("--filter asks for columns of the covariates: give --covariates FILE.")
+    kept, notes = holds(condition, covariates)
+    return tables.noting(*notes).without(~kept, f"`{condition}` does not hold for", after="them")
 
 
 def _noting_strangers(tables: Tables, listed: Table, known: tuple[str, ...], noun: str) -> Tables:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import DataError, counted, some
+from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.files import formats
 from plncli.files.columnar import MAGIC, read_columnar
 from plncli.files.content import File
@@ -309,10 +309,10 @@ def _check_names(header: Sequence[str], name: str, option: str) -> None:
 # Numbers out of a table
 
 
-def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
+def numbers(table: Table, rule: str, faults: Faults = FIRST) -> tuple[np.ndarray, np.ndarray | None]:
     """Cells as n×p float64 (0 where missing), and the n×p mask of missing ones or None.
 
-    DataError, ended by `rule`, names cells that hold text.
+    DataError, ended by `rule`, names cells that hold text; where faults are kept, these cells are missing.
     """
     import numpy as np
     import pyarrow as pa
@@ -321,7 +321,7 @@ def numbers(table: Table, rule: str) -> tuple[np.ndarray, np.ndarray | None]:
         values = table.cells.values.toarray()
         missing = missing_cells(table)
         return values if missing is None else np.where(missing, 0.0, values), missing
-    _refuse_text(table, rule)
+    table = faults.attempt(lambda: _refuse_text(table, rule), None) or _without_text(table)
     missing = missing_cells(table)
     values = np.empty((len(table.samples), len(table.columns)))
     for j, column in enumerate(table.cells.columns):
@@ -353,21 +353,17 @@ def missing_cells(table: Table) -> np.ndarray | None:
     return np.column_stack([column.is_null().to_numpy() for column in columns])
 
 
-def _refuse_text(table: Table, rule: str) -> None:
-    """DataError naming the cells that are not numbers."""
-    import pyarrow as pa
+def _refuse_text(table: Table, rule: str) -> Table:
+    """The table; DataError naming the cells that are not numbers."""
     import pyarrow.compute as pc
 
     shown: list[str] = []
     total = 0
     for j, column in enumerate(table.cells.columns):
-        if pa.types.is_string(column.type):
-            bad = pc.invert(pc.match_substring_regex(column, f"^{NUMBER}$"))
-        elif pa.types.is_boolean(column.type):
-            bad = pc.is_valid(column)
-        else:
+        bad = _textual(column)
+        if bad is None:
             continue
-        rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
+        rows = pc.indices_nonzero(bad).to_pylist()
         total += len(rows)
         shown += [f"{table.place(i, j)} (`{column[i].as_py()}`)" for i in rows[: max(0, 3 - len(shown))]]
     if total:
@@ -375,6 +371,35 @@ def _refuse_text(table: Table, rule: str) -> None:
         hint = " Write numbers without thousand separators: 1234, not 1,234." if grouped else ""
         rule = f"{rule}{hint} Leave an entry empty, or write NA, where it is missing."
         raise DataError(_cells_message(table, total, "non-numeric entry", shown, rule))
+    return table
+
+
+def _without_text(table: Table) -> Table:
+    """The table with its non-numeric cells missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = []
+    for column in table.cells.columns:
+        bad = _textual(column)
+        if pa.types.is_boolean(column.type):
+            column = pa.chunked_array([pa.nulls(len(column), pa.float64())])
+        elif bad is not None:
+            column = pc.if_else(bad, pa.scalar(None, column.type), column)
+        columns.append(column)
+    return replace(table, cells=pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))]))
+
+
+def _textual(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """(n,) which entries of a column are not numbers, none of them missing; None for a column of numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return pc.is_valid(column)
+    if pa.types.is_string(column.type):
+        return pc.fill_null(pc.invert(pc.match_substring_regex(column, f"^{NUMBER}$")), False)
+    return None
 
 
 def refuse(table: Table, bad: np.ndarray | None, noun: str, rule: str, values: np.ndarray | None = None) -> None:
