@@ -24,6 +24,7 @@ from plncli.cli import (
     offsets,
     plot,
     predict,
+    resume,
     sample_data,
     show,
     simulate,
@@ -44,6 +45,7 @@ EXIT_CODES = (
 VERBS = (
     "validate",
     "fit",
+    "resume",
     "show",
     "predict",
     "transform",
@@ -98,6 +100,7 @@ def _root(
 
 app.add_typer(validate.app, name="validate")
 app.add_typer(fit.app, name="fit")
+app.command("resume", cls=Command)(resume.resume)
 app.command("show")(show.show)
 app.command("predict")(predict.predict)
 app.command("transform")(transform.transform)

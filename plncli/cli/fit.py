@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +25,13 @@ from plncli.names import MODEL_NAMES
 
 if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
+    from plncli.files.checkpoints import Keeper
     from plncli.files.inputs import Inputs
     from plncli.files.runs import Run
     from plncli.files.tables import Table
     from plncli.memory import Fit as Planned
     from plncli.models.base import Finding, Init, Model
-    from plncli.optim.base import Optimizer
+    from plncli.optim.base import Optimizer, State
     from plncli.results import FitResult
     from plncli.runtime import Runtime
 
@@ -63,31 +66,77 @@ for _model in MODEL_NAMES:
     app.command(_model, cls=Command)(_command(_model))
 
 
-def fit(config: FitConfig, *, dry_run: bool, json: bool, quiet: bool, verbose: bool, no_progress: bool) -> int:
+def fit(
+    config: FitConfig, *, dry_run: bool, resume: bool, json: bool, quiet: bool, verbose: bool, no_progress: bool
+) -> int:
     """Read, fit, write, report; the exit code says whether the fit converged."""
     configuration.check(config)
     out = configuration.output_folder(config)
     say = Console(quiet, verbose, not no_progress)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
-    with cancellation() as state:
+    with cancellation() as state, ExitStack() as stack:
         from plncli import runtime
-        from plncli.files import artifacts, output
+        from plncli.files import artifacts, checkpoints, output
 
+        if not dry_run:
+            stack.enter_context(checkpoints.locked(out))
+        if resume and (done := checkpoints.finished(out, config)) is not None:
+            say.note(f"The fit in {out} is done already.")
+            return int(done["exit_code"])
+        checkpoints.check_unfinished(out, resume, config.overwrite)
+        config = replace(config, overwrite=config.overwrite or (resume and out.is_dir()))
         artifacts.check_target(out, config.overwrite)
         say.detail(f"results go to {out}")
         with runtime.memory_guard():
             command = shlex.join(["plncli", *sys.argv[1:]])
-            outcome = fitted(config, say, state, command, dry_run=dry_run, out=out)
+            keep = Keep(out, resume)
+            outcome = fitted(config, say, state, command, dry_run=dry_run, keep=keep)
             if outcome is None:
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
             with say.stage("writing the results"):
                 artifacts.write(out, replace(outcome, log=tuple(say.log)))
-    say.note(f"The results are in {out}.")
+        say.note(f"The results are in {out}.")
+        keep.end(outcome, say)
     if json:
         console.out(output.to_json(artifacts.summary(outcome)))
     return int(outcome.manifest["exit_code"])
+
+
+class Keep:
+    """Where a fit keeps its results, and, while it is not done, its state."""
+
+    def __init__(self, out: Path, resume: bool) -> None:
+        self.out, self.resume = out, resume
+        self.keeper: Keeper | None = None
+
+    def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
+        """What keeps the state of the fit, and the state from which it goes on, if there is one."""
+        from plncli.files import checkpoints
+
+        about = checkpoints.about_fit(config, read.sources)
+        every = config.checkpoint_every or math.inf
+        self.keeper = checkpoints.Keeper(checkpoints.folder_of(self.out), about, every, beside=self.resume)
+        if not self.resume:
+            self.keeper.discard()  # of what --overwrite replaces
+            return self.keeper, None
+        state, notes = checkpoints.taken_up(self.out, about)
+        for note in notes:
+            say.note(f"note: {note}")
+        return self.keeper, state
+
+    def end(self, outcome: Outcome, say: Console) -> None:
+        """Keep the state of a fit that was cut short, and say how to go on; else let the checkpoints go."""
+        assert self.keeper is not None
+        status = outcome.result.optimum.status.name
+        cut = status in ("TIME_LIMIT", "MAX_ITER") or outcome.manifest["exit_code"] in (130, 143)
+        if not cut:
+            self.keeper.discard()
+        elif self.keeper.save():
+            say.note(f"Go on with: plncli resume {shlex.quote(str(self.out))}")
+        elif self.keeper.failure:
+            say.warn(f"The state of the fit could not be kept: {self.keeper.failure}")
 
 
 def fitted(
@@ -99,11 +148,11 @@ def fitted(
     given: Mapping[str, Table] | None = None,
     earlier: Run | None = None,
     dry_run: bool = False,
-    out: Path | None = None,
+    keep: Keep | None = None,
 ) -> Outcome | None:
     """Read, fit, report; None for a dry run.
 
-    given: see `inputs.load`; earlier: the run of --init, if it is read; out: where the results will be, if anywhere.
+    given: see `inputs.load`; earlier: the run of --init, if it is read; keep: where the results will be, if anywhere.
     """
     from plncli import optim, runtime
     from plncli.files import inputs
@@ -121,7 +170,7 @@ def fitted(
         model_of(config, read).prepare(read.data)  # refuses what a fit would refuse
         say.note(_memory_told(planned, where))
         return None
-    result = _fitted(config, read, optimizer, init, say, state, workers, method, out)
+    result = _fitted(config, read, optimizer, init, say, state, workers, method, keep)
     code = _exit_code(config, result, state)
     outcome = _outcome(config, read, result, where, command, started, time.perf_counter() - began, code)
     _report(say, outcome)
@@ -203,7 +252,7 @@ def _fitted(
     state: Cancellation,
     workers: int,
     method: str | Finding,
-    out: Path | None,
+    keep: Keep | None,
 ) -> FitResult:
     from plncli.files.watching import watched
     from plncli.fitting import fit as run
@@ -216,7 +265,8 @@ def _fitted(
     state.savable = True
     name = "elbo" if config.model == "pln" else "loglik"
     show = say.fitting(name, config.tol * read.data.total_weight)
-    with watched(out, name, config.tensorboard, show, say.note) as on_step:
+    keeper, begun = keep.begin(config, read, say) if keep else (None, None)
+    with watched(keep.out if keep else None, name, config.tensorboard, show, say.note) as on_step:
         result = run(
             model_of(config, read),
             read.data,
@@ -226,6 +276,8 @@ def _fitted(
             InferenceRule(method, config.level, config.vcov),
             init=init,
             resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
+            offer=None if keeper is None else keeper.offer,
+            state=begun,
         )
     say.clear()
     return result

@@ -37,6 +37,14 @@ DryRun = Annotated[
         rich_help_panel=COMMAND,
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on from a checkpoint; without one begin, and where the fit is done do nothing: for job scripts.",
+        rich_help_panel=COMMAND,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print the summary on standard output as JSON.", rich_help_panel=COMMAND),
@@ -134,6 +142,7 @@ SWITCHES: dict[str, Any] = {
     "config": ConfigFile,
     "print_config": PrintConfig,
     "dry_run": DryRun,
+    "resume": Resume,
     "json": Json,
     "quiet": Quiet,
     "verbose": Verbose,

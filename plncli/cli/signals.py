@@ -9,6 +9,8 @@ from types import FrameType
 
 from plncli import console
 
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+
 
 class Interrupted(BaseException):
     """The program is to leave now. No Exception: nothing on the way may take it for a failure."""
@@ -35,7 +37,8 @@ class Cancellation:
         return self.signum != 0
 
     def handle(self, signum: int, _frame: FrameType | None) -> None:
-        """The handler of both signals."""
+        """The handler of these signals. Slurm sends USR1 before its limit: that is termination."""
+        signum = signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM
         if not self.savable or self.signum:
             raise Interrupted(signum)
         self.signum = signum
@@ -44,9 +47,9 @@ class Cancellation:
 
 @contextmanager
 def cancellation() -> Iterator[Cancellation]:
-    """Handle SIGINT and SIGTERM within."""
+    """Handle SIGINT, SIGTERM and SIGUSR1 within."""
     state = Cancellation()
-    before = {signum: signal.signal(signum, state.handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    before = {signum: signal.signal(signum, state.handle) for signum in ENDING}
     try:
         yield state
     finally:

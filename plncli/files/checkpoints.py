@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import astuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from plncli.errors import DataError
+from plncli.errors import DataError, UsageError, counted
+from plncli.files.config import NOWHERE, OUTPUT, FitConfig, absolute, applying, option, settings
+from plncli.files.content import split_part
 from plncli.files.folder import whole_file
+from plncli.files.formats import digest
+from plncli.files.inputs import Source
 from plncli.optim.base import State, Step
 
 SUFFIX = ".checkpoint"
@@ -38,14 +41,15 @@ def folder_of(out: Path) -> Path:
 class Keeper:
     """Keeps the state of a fit: every so many seconds, and where it ends before its time.
 
-    folder: of the checkpoints; about: what is fitted, as JSON, to be compared when the fit is taken up; every: seconds.
+    folder: of the checkpoints; about: what is fitted, as JSON, to be compared when the fit is taken up; every: seconds;
+    beside: go on beside the checkpoints that are there, the newest of which is not the first to be replaced.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], every: float) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], every: float, *, beside: bool = False) -> None:
         self.folder, self.about, self.every = folder, about, every
         self._began = self._saved = time.monotonic()
         self._latest: State | None = None
-        self._next = 0
+        self._next = _oldest(folder) if beside else 0
         self.failure = ""
 
     def offer(self, state: State) -> None:
@@ -76,6 +80,17 @@ class Keeper:
     def discard(self) -> None:
         """Remove the checkpoints: the fit is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _oldest(folder: Path) -> int:
+    """Which of the checkpoints to replace first: one that is not there, or damaged, else the less far one."""
+    far = []
+    for name in FILES:
+        try:
+            far.append(_progress(read(folder / name)[0]))
+        except DataError:
+            far.append((-1, -1))
+    return far.index(min(far))
 
 
 def packed(state: State, about: Mapping[str, Any]) -> bytes:
@@ -144,13 +159,31 @@ def _progress(state: State) -> tuple[int, int]:
     return len(state.facts["parts"]), len(state.trace)
 
 
+# Which fit it is
+
+
+LATER = ("se", "resamples", "workers", "level", "vcov", "cluster", "time_limit", "max_iter", "threads", "config")
+"""Settings that may change when a fit is taken up: they matter after it, or say how long it may last."""
+
+
+def about_fit(config: FitConfig, sources: Iterable[Source]) -> dict[str, Any]:
+    """What a fit is, to be held against another time: its settings, and the files that it reads."""
+    later = {name for name, (_, setting) in settings(config.model).items() if setting.panel == OUTPUT} | {*LATER}
+    chosen = {name: value for name, value in applying(absolute(config)).items() if name not in later}
+    return {
+        "configuration": applying(absolute(config)),
+        "settings": chosen,
+        "inputs": [asdict(source) for source in sources],
+    }
+
+
 def differences(known: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
-    """What differs between the fit of a checkpoint and the one that is to go on from it, in sentences."""
+    """What differs between a fit that was begun and the one that is to go on from it, in words."""
     told = []
     for name, value in about["settings"].items():
         before = known["settings"].get(name)
         if before != value:
-            told.append(f"--{name.replace('_', '-')} was {_shown(before)}, and is {_shown(value)} now")
+            told.append(f"{option(name)} was {_shown(before)}, and is {_shown(value)} now")
     files = {source["role"]: source["sha256"] for source in known["inputs"]}
     told += [
         f"{source['path']} has changed"
@@ -161,6 +194,100 @@ def differences(known: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]
 
 
 def _shown(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "not given"
-    return f"`{value}`"
+    return "not given" if value is None else f"`{value}`"
+
+
+def unfinished(out: Path) -> bool:
+    """Whether there is a checkpoint of a fit whose results go to `out`."""
+    return any((folder_of(out) / name).is_file() for name in FILES)
+
+
+def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:
+    """UsageError where a fit would lose what another had reached."""
+    if unfinished(out) and not (resume or overwrite):
+        raise UsageError(
+            f"{folder_of(out)} holds an unfinished fit. Add --resume to go on from it, or --overwrite to begin anew."
+        )
+
+
+def taken_up(out: Path, about: Mapping[str, Any]) -> tuple[State | None, tuple[str, ...]]:
+    """The state to go on from, None without any, and notes; UsageError where it is that of another fit."""
+    found = newest(folder_of(out))
+    if found is None:
+        return None, ()
+    state, known, notes = found
+    different = differences(known, about)
+    if different:
+        raise UsageError(
+            f"{folder_of(out)} is of another fit: {'; '.join(different)}. Put that back, or begin anew with "
+            "--overwrite instead of --resume."
+        )
+    steps = sum(part["steps"] for part in (*state.facts["parts"], state.facts["state"]))
+    return state, (*notes, f"Going on after {counted(steps, 'step')}, from {folder_of(out)}.")
+
+
+def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
+    """The manifest of a fit in `out` that has no more to gain; None where there is none, or it can go on.
+
+    UsageError where it is that of another fit.
+    """
+    try:
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        code = manifest["exit_code"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if unfinished(out):
+        return None
+    known = {"settings": about_fit(_configured(manifest), ())["settings"], "inputs": manifest["inputs"]}
+    now = about_fit(config, ())
+    sources = []
+    for source in manifest["inputs"]:
+        path = Path(split_part(getattr(config, source["role"], None) or source["path"])[0])
+        sources.append({**source, "sha256": digest(path) if path.exists() else source["sha256"]})
+    different = differences(known, {**now, "inputs": sources})
+    if different:
+        raise UsageError(
+            f"{out} holds another fit: {'; '.join(different)}. Choose another --out, or replace it with --overwrite "
+            "instead of --resume."
+        )
+    return None if code in (130, 143) else manifest
+
+
+def _configured(manifest: Mapping[str, Any]) -> FitConfig:
+    """The configuration of a finished fit, its paths as they were meant then."""
+    given = dict(manifest["configuration"])
+    model, folder = given.pop("model"), Path(manifest["folder"])
+    known = settings(model)
+    for name in [name for name in given if name not in known]:
+        del given[name]
+    for name, (_, setting) in known.items():
+        value = given.get(name)
+        if setting.path in ("file", "folder") and isinstance(value, str) and value not in NOWHERE:
+            given[name] = str(folder / value)
+    return FitConfig(model, **given)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Nobody else fits into `out` meanwhile; UsageError where somebody does."""
+    from filelock import FileLock, Timeout
+
+    made = [folder for folder in out.absolute().parents if not folder.exists()]
+    path = out.with_name(f".{out.name}.lock")
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"Another plncli is fitting into {out}. Wait for it, or choose another --out.") from None
+    except OSError:  # a place where nothing can be locked, or written, which is said when the results are
+        yield
+        return
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()

@@ -327,6 +327,13 @@ class FitConfig:
     latent: bool = _setting(
         True, "Write the tables of the latent layer too; each is as large as the counts.", OUTPUT, models=PLN
     )
+    checkpoint_every: float = _setting(
+        60.0,
+        "Seconds between checkpoints of a fit, beside the results until it is done; 0: only where it is cut short.",
+        OUTPUT,
+        check=lambda v: 0.0 <= v < float("inf"),
+        expects="0 or a positive number of seconds",
+    )
     tensorboard: str | None = _setting(
         None,
         "Folder for event files of TensorBoard, written while the fit goes on.",

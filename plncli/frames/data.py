@@ -27,7 +27,8 @@ LISTS = ("samples", "features")
 RULES = ("filter", "min_depth", "min_prevalence", "min_total", "top")
 DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "all_zero")
 """Settings of the command line that belong to the data."""
-OUTPUT = ("out", "overwrite", "format", "latent", "allow_unconverged", "sample_names", "transpose", "tensorboard")
+OUTPUT = ("out", "overwrite", "format", "latent", "checkpoint_every", "tensorboard", "allow_unconverged")
+ELSEWHERE = (*OUTPUT, "sample_names", "transpose")
 """Settings of the command line that Python has elsewhere, or not."""
 
 
@@ -122,12 +123,12 @@ def configured(
     check_model(model)
     check_data(model, data)
     known, everywhere = configuration.settings(model), configuration.settings()
-    names = [name for name in known if name in offered and name not in (*OUTPUT, *DATA)]
+    names = [name for name in known if name in offered and name not in (*ELSEWHERE, *DATA)]
     for name in settings:
         if name in DATA:
             raise UsageError(f"`{name}` belongs to the data: Dataset({name}=...).")
         if name not in names:
-            foreign = name in everywhere and name in offered and name not in OUTPUT
+            foreign = name in everywhere and name in offered and name not in ELSEWHERE
             applies = f"is not for {model} fits" if foreign else f"is no setting of {verb}"
             raise UsageError(f"`{name}` {applies}.{nearest(name, names)}")
     flags = {name: value.item() if hasattr(value, "item") else value for name, value in settings.items()}

@@ -239,7 +239,8 @@ class Run:
     def offer(self, tensors: Mapping[str, Tensor], **facts: Any) -> None:
         """Offer the state here: what the optimizer needs to know of it, and how far the run is."""
         if self._offer is not None:
-            known = {"seconds": self.seconds, "evaluations": self.evaluations, "products": self.products, **facts}
+            counts = {"steps": self.steps, "evaluations": self.evaluations, "products": self.products}
+            known = {"seconds": self.seconds, **counts, **facts}
             self._offer(State(tensors, known, tuple(self.trace)))
 
     @property

@@ -57,7 +57,7 @@ class NewtonCG:
             point = Point(problem, flat, state.tensors["x"].to(flat.join(problem.start)))
             size, polished, radius = (state.facts[name] for name in ("size", "polished", "radius"))
         while True:
-            run.offer({"x": point.x.detach()}, size=size, polished=polished, radius=radius)
+            run.offer({"x": point.x.detach()}, steps=len(run.trace), size=size, polished=polished, radius=radius)
             reached = run.seconds
             g = point.gradient().detach()
             grad_norm = float(g.norm())

@@ -372,9 +372,7 @@ def test_torch_is_left_as_it_was(tables: dict[str, pd.DataFrame]) -> None:
 def test_every_setting_of_the_command_is_somewhere() -> None:
     everywhere = settings()
     assert set(DATA) <= set(everywhere)
-    assert set(OUTPUT) - {"sample_names", "transpose"} == {
-        name for name, (_, s) in everywhere.items() if s.panel == OUTPUT_PANEL
-    }
+    assert set(OUTPUT) == {name for name, (_, s) in everywhere.items() if s.panel == OUTPUT_PANEL}
     assert repr(Dataset(counts=COUNTS, missing="drop")) == "Dataset(counts: 4 × 2, missing='drop')"
 
 

@@ -1,0 +1,194 @@
+"""A fit that was cut short goes on from its checkpoint, to the same bits, and nothing wrong is taken for its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Oaks, Ran
+
+Cli = Callable[..., Ran]
+BITS = ("coefficients.csv", "sigma.csv", "omega.csv", "latent_mean.csv", "latent_sd.csv")
+
+
+@pytest.fixture
+def fit(oaks: Oaks) -> tuple[str, ...]:
+    return ("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure)
+
+
+@pytest.fixture
+def whole(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> Path:
+    assert cli(*fit, "--out", "whole").code == 0
+    return tmp_path / "whole"
+
+
+def same(a: Path, b: Path) -> None:
+    for name in BITS:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    traces = [[line.split(",")[:1] + line.split(",")[2:] for line in (run / "loss_trace.csv").open()] for run in (a, b)]
+    assert traces[0] == traces[1]  # but for the seconds
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (a, b)]
+    for key in ("elbo", "steps", "evaluations", "gap", "status", "converged"):
+        assert summaries[0][key] == summaries[1][key], key
+
+
+def test_a_fit_that_met_its_limit_goes_on(cli: Cli, fit: tuple[str, ...], whole: Path, tmp_path: Path) -> None:
+    ran = cli(*fit, "--out", "run", "--max-iter", "4")
+    assert ran.code == 4 and ran.err.rstrip().endswith("Go on with: plncli resume run")
+    assert [path.name for path in (tmp_path / "run.checkpoint").iterdir()] == ["a.safetensors"]
+    ran = cli("resume", "run", "--max-iter", "6")
+    assert ran.code == 4 and "Going on after 4 steps, from run.checkpoint." in ran.err
+    ran = cli("resume", "run", "--json")
+    assert ran.code == 0 and "Going on after 6 steps" in ran.err and json.loads(ran.out)["converged"]
+    same(whole, tmp_path / "run")
+    assert not (tmp_path / "run.checkpoint").exists() and not (tmp_path / ".run.lock").exists()
+    ran = cli("resume", "run")
+    assert ran.code == 2 and "run is a fit that was not cut short: there is nothing to go on with" in ran.err
+
+
+def test_a_job_script_begins_goes_on_or_does_nothing(
+    cli: Cli, fit: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    again = (*fit, "--out", "run", "--resume")
+    assert cli(*again, "--max-iter", "3").code == 4
+    assert cli(*again).code == 0
+    same(whole, tmp_path / "run")
+    before = (tmp_path / "run/manifest.json").read_bytes()
+    ran = cli(*again)
+    assert ran.code == 0 and "The fit in run is done already." in ran.err
+    assert (tmp_path / "run/manifest.json").read_bytes() == before
+    ran = cli(*again, "--covariance", "diagonal")
+    assert ran.code == 2 and "run holds another fit: --covariance was `full`, and is `diagonal` now" in ran.err
+
+
+def test_a_checkpoint_is_not_lost_or_taken_for_that_of_another_fit(
+    cli: Cli, fit: tuple[str, ...], oaks: Oaks, tmp_path: Path
+) -> None:
+    (tmp_path / "counts.csv").write_bytes(Path(oaks.counts).read_bytes())
+    fit = ("fit", "pln", "--counts", "counts.csv", *fit[4:], "--out", "run")
+    assert cli(*fit, "--max-iter", "3").code == 4
+    kept = (tmp_path / "run.checkpoint/a.safetensors").read_bytes()
+    ran = cli(*fit)
+    assert ran.code == 2 and "holds an unfinished fit. Add --resume to go on from it, or --overwrite" in ran.err
+    ran = cli(*fit, "--resume", "--tol", "1e-5", "--dtype", "float32")
+    assert ran.code == 2 and "--tol was `1e-06`, and is `1e-05` now; --dtype was `float64`, and is `float32`" in ran.err
+    text = (tmp_path / "counts.csv").read_text()
+    (tmp_path / "counts.csv").write_text(text.replace(",0,", ",1,", 1))
+    for words in ((*fit, "--resume"), ("resume", "run")):
+        ran = cli(*words)
+        assert ran.code == 2 and "run.checkpoint is of another fit: " in ran.err and "counts.csv has changed" in ran.err
+    assert (tmp_path / "run.checkpoint/a.safetensors").read_bytes() == kept
+    assert cli(*fit, "--overwrite").code == 0 and not (tmp_path / "run.checkpoint").exists()
+
+
+def test_damaged_checkpoints_are_named_and_an_older_one_will_do(
+    cli: Cli, fit: tuple[str, ...], whole: Path, tmp_path: Path
+) -> None:
+    assert cli(*fit, "--out", "run", "--max-iter", "5", "--checkpoint-every", "1e-9").code == 4
+    files = sorted((tmp_path / "run.checkpoint").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert len(files) == 2
+    files[1].write_bytes(files[1].read_bytes()[:-7])
+    for path in files:
+        if path == files[0]:
+            ran = cli("resume", "run")
+            assert (
+                ran.code == 0 and f"{files[1].name} is damaged" in ran.err and "An older checkpoint is used." in ran.err
+            )
+            same(whole, tmp_path / "run")
+    assert cli(*fit, "--out", "other", "--max-iter", "2").code == 4
+    (tmp_path / "other.checkpoint/a.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{}")
+    ran = cli("resume", "other")
+    assert ran.code == 3 and "damaged" in ran.err and "Remove other.checkpoint to begin anew" in ran.err
+    ran = cli("resume", "nothing")
+    assert ran.code == 3 and "There is no checkpoint of a fit in nothing.checkpoint." in ran.err
+
+
+def test_standard_input_can_be_piped_again(run_cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+    text = Path(oaks.counts).read_text()
+    fit = ("fit", "pln", "--counts", "-", "--out", "run")
+    assert run_cli(*fit, "--max-iter", "2", stdin=text).code == 4
+    ran = run_cli("resume", "run")
+    assert ran.code == 2 and "from standard input, which has gone. Pipe the same table" in ran.err
+    ran = run_cli(*fit, "--resume", stdin=text.replace(",0,", ",1,", 1))
+    assert ran.code == 2 and "standard input has changed" in ran.err
+    assert run_cli(*fit, "--resume", stdin=text).code == 0
+
+
+def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> None:
+    from plncli.files.checkpoints import locked
+
+    with locked(tmp_path / "run"):
+        ran = cli(*fit, "--out", "run")
+        assert ran.code == 2 and "Another plncli is fitting into run. Wait for it, or choose another --out" in ran.err
+    assert cli(*fit, "--out", "run").code == 0
+
+
+# Signals and kills, from outside
+
+
+SLOW = ("--optimizer", "rprop", "--tol", "1e-7", "--se", "none", "--checkpoint-every", "0.2")
+
+
+def started(words: tuple[str, ...], where: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "plncli", *words],
+        cwd=where,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def until_kept(process: subprocess.Popen[bytes], folder: Path, before: float) -> None:
+    """Wait until a checkpoint is newer than that, or the process has ended."""
+    while process.poll() is None:
+        if any(path.stat().st_mtime > before for path in folder.glob("*.safetensors")):
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
+def test_a_signal_ends_a_fit_that_can_go_on(
+    cli: Cli, fit: tuple[str, ...], tmp_path: Path, name: str, code: int
+) -> None:
+    process = started((*fit, *SLOW, "--out", "run"), tmp_path)
+    until_kept(process, tmp_path / "run.checkpoint", 0.0)
+    process.send_signal(getattr(signal, name))
+    err = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == code and "Go on with: plncli resume run" in err
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
+    assert cli("resume", "run").code == 0
+    assert cli(*fit, *SLOW, "--out", "whole").code == 0
+    same(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_job_that_is_killed_again_and_again_ends_in_the_same_bits(
+    cli: Cli, fit: tuple[str, ...], tmp_path: Path, kills: int
+) -> None:
+    job, chance, killed = (*fit, *SLOW, "--out", "run", "--resume"), random.Random(kills), 0
+    while True:
+        process, before = started(job, tmp_path), time.time()
+        if killed < kills:
+            until_kept(process, tmp_path / "run.checkpoint", before)
+            time.sleep(chance.uniform(0.0, 0.1))
+            process.kill()
+        process.communicate(timeout=120)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        killed += 1
+        assert not (tmp_path / "run").exists()  # whole or not at all
+    assert killed >= min(kills, 2)
+    assert cli(*fit, *SLOW, "--out", "whole").code == 0
+    same(tmp_path / "whole", tmp_path / "run")
+    left: list[Any] = [path.name for path in tmp_path.iterdir() if path.name not in ("run", "whole")]
+    assert left == []
