@@ -28,7 +28,7 @@ from plncli.models.base import Model
 from plncli.models.uncertainty import Interrupted
 from plncli.optim.base import Optimizer, Status, StopRule
 from plncli.separation import poisson_separation
-from plncli.workers import OnDone, shared
+from plncli.workers import Kept, OnDone, shared
 
 INSIDE = 1e-6
 """Share of a covariate's size by which a sample may lie outside of what the others span, and be rounding."""
@@ -174,15 +174,16 @@ def validate(
     stop: StopRule,
     workers: int = 1,
     on_done: OnDone | None = None,
+    kept: Kept | None = None,
 ) -> Validated:
     """Fit and score all candidates, of which number `null` is the one that r2 is reckoned against.
 
-    Raises DataError for what cannot be fitted, Interrupted and WorkerLost.
+    kept: has and keeps what was `Scored`. Raises DataError for what cannot be fitted, Interrupted and WorkerLost.
     """
     numbers = [_n_parameters(candidate) for candidate in candidates]
     judged, impossible, left_out = _judged(candidates, folds)
     task = Task(tuple(candidates), judged, optimizer, replace(stop, cancelled=_never))
-    parts: list[Scored] = shared(task, workers, on_done, stop.cancelled)
+    parts: list[Scored] = shared(task, workers, on_done, stop.cancelled, kept)
     size = len(candidates)
     scores = tuple(tuple(parts[k : k + size]) for k in range(0, len(parts), size))
     weights = tuple(_weights(candidates[0].data, fold) for fold in judged)

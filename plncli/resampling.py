@@ -25,7 +25,7 @@ from plncli.linalg import dependent_columns
 from plncli.models.base import INIT, Finding, Init, Latent, Model
 from plncli.models.uncertainty import Interrupted, Uncertainty, from_influence
 from plncli.optim.base import Optimum, Status, StopRule
-from plncli.workers import OnDone, WorkerLost, shared
+from plncli.workers import Kept, OnDone, WorkerLost, shared
 
 FAR = 1e-3
 """Nats left that do no harm: no estimate is further off than sqrt(2 · FAR) = 0.045 of its spread over the fits."""
@@ -49,13 +49,15 @@ class Resampling:
     """How a model is fitted again and again.
 
     resamples: of the bootstrap (the jackknife has one for each sample, or cluster); seed: of the draws; workers: most
-    processes to share the fits, 1 being this one alone; on_done: told of each fit that is done.
+    processes to share the fits, 1 being this one alone; on_done: told of each fit that is done; kept: has
+    and keeps `Replicate`s.
     """
 
     resamples: int = 200
     seed: int = 0
     workers: int = 1
     on_done: OnDone | None = field(default=None, compare=False)
+    kept: Kept | None = field(default=None, compare=False)
 
 
 class Replicate(NamedTuple):
@@ -189,7 +191,7 @@ def resampled(task: Task, B: Tensor, rule: Resampling, cancelled: Callable[[], b
     fit that failed is left out, and so is, in its own variance, each coefficient where it has no finite estimate.
     """
     try:
-        done: list[Replicate] = shared(task, rule.workers, rule.on_done, cancelled)
+        done: list[Replicate] = shared(task, rule.workers, rule.on_done, cancelled, rule.kept)
     except WorkerLost as error:
         return Finding("no-standard-errors", f"No standard errors. {error}")
     failures = [replicate.failure for replicate in done if replicate.failure]

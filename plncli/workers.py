@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -38,6 +38,19 @@ class Done(NamedTuple):
 OnDone = Callable[[Done], None]
 
 
+class Kept(Protocol):
+    """Answers of an earlier time, and what keeps those of now."""
+
+    @property
+    def found(self) -> Mapping[int, Any]:
+        """Answers by the index of their part."""
+        ...
+
+    def keep(self, index: int, answer: Any) -> None:
+        """Keep one."""
+        ...
+
+
 class WorkerLost(DeviceError):
     """A worker process ended by itself."""
 
@@ -63,31 +76,39 @@ class Task(Protocol):
         ...
 
 
-def shared(task: Task, workers: int, on_done: OnDone | None, cancelled: Callable[[], bool]) -> list[Any]:
+def shared(
+    task: Task, workers: int, on_done: OnDone | None, cancelled: Callable[[], bool], kept: Kept | None = None
+) -> list[Any]:
     """All parts of a task, in order, by at most so many processes; in this one as long as others are not worth it.
+
+    kept: has answers of an earlier time, which are taken as they are, and keeps the others.
 
     on_done is told of each part that is done. Raises Interrupted when `cancelled` says so, and
     WorkerLost. One thread each: more would round differently, and wait for each other.
     """
-    done: dict[int, Any] = {}
-    began, total = time.perf_counter(), len(task)
+    total = len(task)
+    done: dict[int, Any] = {} if kept is None else {i: kept.found[i] for i in range(total) if i in kept.found}
+    todo, known = [i for i in range(total) if i not in done], len(done)
+    began = time.perf_counter()
 
     def add(index: int, answer: Any, seconds: float) -> None:
         done[index] = answer
+        if kept is not None:
+            kept.keep(index, answer)
         if on_done is not None:
             on_done(Done(len(done), total, task.name(index), seconds))
 
     with _one_thread():
-        for index in range(total):
+        for index in todo:
             if cancelled():
                 raise Interrupted
             add(index, *_timed(task, index, cancelled))
-            left = (time.perf_counter() - began) / len(done) * (total - len(done))
+            left = (time.perf_counter() - began) / (len(done) - known) * (total - len(done))
             workers = min(workers, total - len(done))
             if task.on_cpu and workers > 1 and left * (1.0 - 1.0 / workers) > WORTH:
                 break
     if len(done) < total:
-        _share(task, range(len(done), total), workers, add, cancelled)
+        _share(task, [index for index in todo if index not in done], workers, add, cancelled)
     return [done[index] for index in range(total)]
 
 
@@ -113,7 +134,7 @@ SERVE = "import sys; sys.path[:] = {path!r}; from plncli.workers import serve; s
 
 def _share(
     task: Task,
-    indices: range,
+    indices: Sequence[int],
     workers: int,
     add: Callable[[int, Any, float], None],
     cancelled: Callable[[], bool],

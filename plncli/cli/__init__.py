@@ -24,6 +24,7 @@ from plncli.cli import (
     offsets,
     plot,
     predict,
+    rerun,
     resume,
     sample_data,
     show,
@@ -46,6 +47,7 @@ VERBS = (
     "validate",
     "fit",
     "resume",
+    "rerun",
     "show",
     "predict",
     "transform",
@@ -101,6 +103,7 @@ def _root(
 app.add_typer(validate.app, name="validate")
 app.add_typer(fit.app, name="fit")
 app.command("resume", cls=Command)(resume.resume)
+app.command("rerun")(rerun.rerun)
 app.command("show")(show.show)
 app.command("predict")(predict.predict)
 app.command("transform")(transform.transform)

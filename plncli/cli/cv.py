@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +21,7 @@ from plncli.cli.options import (
     NoProgress,
     Overwrite,
     Quiet,
+    Resume,
     TableFile,
     TableJson,
     verb,
@@ -33,6 +37,7 @@ from plncli.names import COVARIANCES, MODEL_NAMES
 if TYPE_CHECKING:
     from plncli.crossvalidation import Candidate, Validated
     from plncli.files.inputs import Inputs
+    from plncli.files.pieces import Pieces
     from plncli.files.tables import Table
     from plncli.runtime import Runtime
 
@@ -120,6 +125,7 @@ SWITCHES: dict[str, Any] = {
     "workers": Workers,
     "out": TableFile,
     "overwrite": Overwrite,
+    "resume": Resume,
     "json": TableJson,
     "config": ConfigFile,
     "quiet": Quiet,
@@ -205,16 +211,26 @@ for _model in MODEL_NAMES:
     app.command(_model, cls=Command)(_command(_model))
 
 
-def cv(asked: Asked, *, out: str | None, overwrite: bool, json: bool, quiet: bool, no_progress: bool) -> int:
+def cv(
+    asked: Asked, *, out: str | None, overwrite: bool, resume: bool, json: bool, quiet: bool, no_progress: bool
+) -> int:
     """Read, hold out, fit, score, report; the exit code says whether all fits converged."""
-    suffix, say = check(out, overwrite), Console(quiet, progress=not no_progress)
+    say = Console(quiet, progress=not no_progress)
+    if resume and out is None:
+        raise UsageError("--resume goes with --out FILE: beside it is kept what is done.")
+    if resume and out is not None and Path(out).is_file() and not overwrite:
+        say.note(f"{out} is there already: there is nothing to go on with.")
+        return 0
+    suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
     from plncli.files.output import to_json
 
-    compared = validated(asked, say)
-    if out is not None:
-        write(columns(compared), out, suffix)
+    place = Place(Path(out), resume) if out else None
+    compared = validated(asked, say, place=place)
+    if place is not None:
+        write(columns(compared), str(place.out), suffix)
+        place.discard()
     console.out(to_json(_content(compared)) if json else "\n".join(lines(compared)))
     say.note(f"note: {_meaning(asked)}")
     report(say, compared, "--json")
@@ -235,8 +251,53 @@ class Compared:
         return sum(standing.unconverged for standing in self.validated.standings)
 
 
-def validated(asked: Asked, say: Console, given: Mapping[str, Table] | None = None) -> Compared:
-    """Read, hold out, fit and score; given: see `inputs.load`."""
+class Place:
+    """Where the scores go, and, while not all are there, those that are."""
+
+    def __init__(self, out: Path, resume: bool) -> None:
+        self.out, self.resume = out, resume
+        self.pieces: Pieces | None = None
+
+    def begin(self, asked: Asked, read: Sequence[Inputs], say: Console) -> Pieces:
+        """What keeps each score."""
+        from plncli.crossvalidation import Scored
+        from plncli.files import checkpoints
+        from plncli.files.pieces import NAME, Pieces
+
+        fits = [checkpoints.about_fit(config, one.sources) for config, one in zip(asked.configs, read, strict=True)]
+        chosen = {"folds": asked.folds, "entries": asked.share, "covariance": list(asked.covariances)}
+        settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
+        every = asked.config.checkpoint_every or math.inf
+        about = {"settings": settings, "inputs": fits[0]["inputs"]}
+        self.pieces = Pieces(checkpoints.folder_of(self.out) / NAME, about, every, Scored, self.resume)
+        if self.pieces.found:
+            say.note(f"note: {counted(len(self.pieces.found), 'fit')} are done already.")
+        if self.pieces.note:
+            say.note(f"note: {self.pieces.note}")
+        return self.pieces
+
+    def discard(self) -> None:
+        """All is done."""
+        if self.pieces is not None:
+            self.pieces.discard()
+
+
+@contextmanager
+def _kept(pieces: Pieces | None, say: Console) -> Iterator[None]:
+    """Keep what is done when the rest is not to be."""
+    try:
+        yield
+    except BaseException:
+        say.clear()
+        if pieces is not None and pieces.save():
+            say.note("What is done is kept: the same command with --resume goes on.")
+        raise
+
+
+def validated(
+    asked: Asked, say: Console, given: Mapping[str, Table] | None = None, place: Place | None = None
+) -> Compared:
+    """Read, hold out, fit and score; given: see `inputs.load`; place: where scores are kept."""
     from plncli import crossvalidation, optim, runtime
     from plncli.files import inputs
     from plncli.optim.base import StopRule
@@ -258,7 +319,9 @@ def validated(asked: Asked, say: Console, given: Mapping[str, Table] | None = No
         workers = _workers(config, candidates, where)
         stop = StopRule(config.tol, config.max_iter)
         counting = say.counting("cross-validation")
-        found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting)
+        pieces = place.begin(asked, read, say) if place else None
+        with _kept(pieces, say):
+            found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting, pieces)
     say.clear()
     return Compared(asked, found, null)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from plncli.files.artifacts import Outcome
     from plncli.files.checkpoints import Keeper
     from plncli.files.inputs import Inputs
+    from plncli.files.pieces import Pieces
     from plncli.files.runs import Run
     from plncli.files.tables import Table
     from plncli.memory import Fit as Planned
@@ -110,30 +111,44 @@ class Keep:
     def __init__(self, out: Path, resume: bool) -> None:
         self.out, self.resume = out, resume
         self.keeper: Keeper | None = None
+        self.pieces: Pieces | None = None
 
     def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
-        """What keeps the state of the fit, and the state from which it goes on, if there is one."""
+        """What keeps the state of the fit, and the state from which it goes on, if there is one; and its resamples."""
         from plncli.files import checkpoints
+        from plncli.files.pieces import NAME, Pieces
+        from plncli.resampling import Replicate
 
         about = checkpoints.about_fit(config, read.sources)
         every = config.checkpoint_every or math.inf
         self.keeper = checkpoints.Keeper(checkpoints.folder_of(self.out), about, every, beside=self.resume)
         if not self.resume:
             self.keeper.discard()  # of what --overwrite replaces
+        self.pieces = Pieces(
+            checkpoints.folder_of(self.out) / NAME,
+            checkpoints.about_fit(config, read.sources, checkpoints.RESAMPLED),
+            every,
+            Replicate,
+            self.resume,
+        )
+        if not self.resume:
             return self.keeper, None
         state, notes = checkpoints.taken_up(self.out, about)
-        for note in notes:
+        if self.pieces.found:
+            notes = (*notes, f"{counted(len(self.pieces.found), 'fit')} of {config.se} are done already.")
+        for note in filter(None, (*notes, self.pieces.note)):
             say.note(f"note: {note}")
         return self.keeper, state
 
     def end(self, outcome: Outcome, say: Console) -> None:
         """Keep the state of a fit that was cut short, and say how to go on; else let the checkpoints go."""
-        assert self.keeper is not None
+        assert self.keeper is not None and self.pieces is not None
         status = outcome.result.optimum.status.name
         cut = status in ("TIME_LIMIT", "MAX_ITER") or outcome.manifest["exit_code"] in (130, 143)
         if not cut:
             self.keeper.discard()
         elif self.keeper.save():
+            self.pieces.save()
             say.note(f"Go on with: plncli resume {shlex.quote(str(self.out))}")
         elif self.keeper.failure:
             say.warn(f"The state of the fit could not be kept: {self.keeper.failure}")
@@ -275,7 +290,9 @@ def _fitted(
             on_step,
             InferenceRule(method, config.level, config.vcov),
             init=init,
-            resampling=Resampling(config.resamples, config.seed, workers, say.counting(config.se)),
+            resampling=Resampling(
+                config.resamples, config.seed, workers, say.counting(config.se), keep.pieces if keep else None
+            ),
             offer=None if keeper is None else keeper.offer,
             state=begun,
         )

@@ -41,7 +41,7 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume",
-        help="Go on from a checkpoint; without one begin, and where the fit is done do nothing: for job scripts.",
+        help="Go on from a checkpoint; without one begin, and where all is done do nothing: for job scripts.",
         rich_help_panel=COMMAND,
     ),
 ]

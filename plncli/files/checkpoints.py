@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -102,10 +102,11 @@ def packed(state: State, about: Mapping[str, Any]) -> bytes:
         "trace": json.dumps([astuple(step) for step in state.trace]),
         "about": json.dumps(about),
     }
-    return save(arrays, {**texts, "sha256": _checksum(arrays, texts)})
+    return save(arrays, {**texts, "sha256": checksum(arrays, texts)})
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+def checksum(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
+    """SHA-256 of tensors and texts, by name."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
@@ -121,7 +122,7 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             texts = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        if texts.pop("sha256", "") != _checksum(arrays, texts):
+        if texts.pop("sha256", "") != checksum(arrays, texts):
             raise DataError(f"{path} is damaged: its content is not what was written.")
         version, facts, trace, about = (
             json.loads(texts[name]) for name in ("schema_version", "facts", "trace", "about")
@@ -166,9 +167,14 @@ LATER = ("se", "resamples", "workers", "level", "vcov", "cluster", "time_limit",
 """Settings that may change when a fit is taken up: they matter after it, or say how long it may last."""
 
 
-def about_fit(config: FitConfig, sources: Iterable[Source]) -> dict[str, Any]:
-    """What a fit is, to be held against another time: its settings, and the files that it reads."""
-    later = {name for name, (_, setting) in settings(config.model).items() if setting.panel == OUTPUT} | {*LATER}
+RESAMPLED = ("se", "resamples", "cluster")
+"""Those of them that matter to the fits of a bootstrap or a jackknife."""
+
+
+def about_fit(config: FitConfig, sources: Iterable[Source], more: Collection[str] = ()) -> dict[str, Any]:
+    """What a fit is, to be held against another time: its settings, with some `more`, and the files that it reads."""
+    output = {name for name, (_, setting) in settings(config.model).items() if setting.panel == OUTPUT}
+    later = (output | {*LATER}) - {*more}
     chosen = {name: value for name, value in applying(absolute(config)).items() if name not in later}
     return {
         "configuration": applying(absolute(config)),
@@ -198,8 +204,8 @@ def _shown(value: Any) -> str:
 
 
 def unfinished(out: Path) -> bool:
-    """Whether there is a checkpoint of a fit whose results go to `out`."""
-    return any((folder_of(out) / name).is_file() for name in FILES)
+    """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
+    return any((folder_of(out) / name).is_file() for name in (*FILES, "pieces"))
 
 
 def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:

@@ -192,3 +192,75 @@ def test_a_job_that_is_killed_again_and_again_ends_in_the_same_bits(
     same(tmp_path / "whole", tmp_path / "run")
     left: list[Any] = [path.name for path in tmp_path.iterdir() if path.name not in ("run", "whole")]
     assert left == []
+
+
+# Many fits, kept one by one
+
+
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, task: type, number: int) -> list[int]:
+    """Which parts of a task are done, of which a signal comes during that one; no signal for 0."""
+    done: list[int] = []
+    part = task.part  # type: ignore[attr-defined]
+
+    def spy(self: Any, index: int, cancelled: Callable[[], bool] = lambda: False) -> Any:
+        done.append(index)
+        if len(done) == number:
+            signal.raise_signal(signal.SIGTERM)
+        return part(self, index, cancelled)
+
+    monkeypatch.setattr(task, "part", spy)
+    return done
+
+
+@pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
+def test_the_fits_of_a_bootstrap_are_not_done_twice(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from plncli.resampling import Task
+
+    assert cli("simulate", "--n", "12", "--p", "3", "--out", "made").code == 0
+    fit = ("fit", "pln", "--config", "made/config.toml", "--se", method, "--resamples", "12", "--workers", "1")
+    assert cli(*fit, "--out", "whole").code == 0
+    with monkeypatch.context() as patch:
+        first = interrupted_at(patch, Task, 5)
+        ran = cli(*fit, "--out", "run")
+        assert ran.code == 143 and "Interrupted before the standard errors were done" in ran.err
+        assert ran.err.rstrip().endswith("Go on with: plncli resume run") and first == [0, 1, 2, 3, 4]
+    with monkeypatch.context() as patch:
+        second = interrupted_at(patch, Task, 0)
+        ran = cli("resume", "run")
+        kept = 12 - len(second)
+        assert ran.code == 0 and second == list(range(kept, 12)) and kept >= 4
+        assert f"{kept} fits of {method} are done already." in ran.err
+    same(tmp_path / "whole", tmp_path / "run")
+    assert not (tmp_path / "run.checkpoint").exists()
+
+
+def test_the_fits_of_a_cross_validation_are_not_done_twice(
+    cli: Cli, oaks: Oaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plncli.crossvalidation import Task
+
+    cv = ("cv", "pln", "--counts", oaks.counts, "--top", "5", "--folds", "3", "--workers", "1", "--formula", "~ 1")
+    assert cli(*cv, "--out", "whole.csv").code == 0
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, Task, 4)
+        ran = cli(*cv, "--out", "run.csv")
+        assert ran.code == 143 and "the same command with --resume goes on" in ran.err
+        assert not (tmp_path / "run.csv").exists()
+    with (tmp_path / "run.csv.checkpoint/pieces").open("r+b") as file:  # cut short in the last record
+        file.truncate((tmp_path / "run.csv.checkpoint/pieces").stat().st_size - 5)
+    with monkeypatch.context() as patch:
+        second = interrupted_at(patch, Task, 0)
+        ran = cli(*cv, "--out", "run.csv", "--resume")
+        assert ran.code == 0 and "2 fits are done already" in ran.err and second == [2, 3, 4, 5]
+    assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not (tmp_path / "run.csv.checkpoint").exists()
+    ran = cli(*cv, "--out", "run.csv", "--resume")
+    assert ran.code == 0 and "run.csv is there already" in ran.err
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, Task, 3)
+        assert cli(*cv, "--out", "other.csv").code == 143
+    ran = cli(*cv, "--seed", "3", "--out", "other.csv", "--resume")
+    assert ran.code == 0 and "is of other work, and is not used: --seed was `0`, and is `3` now" in ran.err
+    assert cli(*cv, "--resume").code == 2

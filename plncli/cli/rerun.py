@@ -1,0 +1,57 @@
+"""`plncli rerun RUN`: fit again as a finished fit was made, and hold the two against each other."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plncli import console
+from plncli.cli.options import Quiet, RunFolder
+from plncli.console import Console
+from plncli.errors import DataError, UsageError, counted, some
+
+Check = Annotated[
+    bool, typer.Option("--check", help="Compare the two, and let the second go; exit with 3 where they differ.")
+]
+Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder for the results.", show_default=False)]
+
+
+def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = False) -> int:
+    """Fit again, as the configuration of a finished fit says.
+
+    The same command on the same machine gives the same bits, whatever else the machine does; other versions, or
+    another number of threads, agree to rounding.
+    """
+    from plncli.cli.fit import fit
+    from plncli.files import config as configuration
+    from plncli.files.repetition import compared, model_named
+
+    folder = Path(run)
+    if check == (out is not None):
+        raise UsageError("Give --check to compare with the fit, or --out DIR to keep the results.")
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise DataError(f"`{run}` is not the folder of a fit: it has no config.toml.")
+    config = configuration.resolve(model_named(path), {}, str(path), {})
+    silent = {"dry_run": False, "resume": False, "json": False, "verbose": False, "no_progress": quiet}
+    if out is not None:
+        return fit(replace(config, out=out, overwrite=False), quiet=quiet, **silent)
+    with tempfile.TemporaryDirectory(prefix="plncli-") as place:
+        again = Path(place) / "again"
+        code = fit(replace(config, out=str(again), overwrite=False, tensorboard=None), quiet=True, **silent)
+        found = compared(folder, again)
+    say = Console(quiet)
+    for note in found.notes:
+        say.note(f"note: {note}")
+    if found.different:
+        console.error(
+            f"{counted(len(found.different), 'file')} of {run} not repeated to the bit: {some(found.different)}. "
+            f"The largest difference of a number is {found.largest:.2g} of its size."
+        )
+        return 3
+    say.note(f"{run} is repeated to the bit: {some(found.same, 99)}.")
+    return code
