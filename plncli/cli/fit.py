@@ -318,11 +318,13 @@ def _outcome(
 ) -> Outcome:
     from plncli import runtime
     from plncli.files.artifacts import Outcome
+    from plncli.files.runs import SCHEMA_VERSION
 
     design = read.design.to_json()
     if read.size_factors is not None:
         design["size_factors"] = read.size_factors.to_json()
     manifest = {
+        "schema_version": SCHEMA_VERSION,
         "command": command,
         "folder": str(Path.cwd()),
         "configuration": configuration.applying(config),
