@@ -280,7 +280,7 @@ def _assemble(
     if config.model != "linear":
         faults.attempt(partial(check_offsets, O, tables), None)
     w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
-    accounted = config.offset_method or tables.get("offsets") or tables.get("exposure") or formula.offsets
+    accounted = config.offset_method or config.offsets or config.exposure or formula.offsets
     if config.model == "pln" and explained and not accounted:
         tables = tables.noting(*_depth_note(explained.Y, tables))
     tables = tables.noting(*_label_notes(tables, used))
