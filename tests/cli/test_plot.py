@@ -246,7 +246,7 @@ def test_an_unconverged_fit_is_warned_of(cli: Cli, fits: Path) -> None:
     assert tuple(MAGIC) == PICTURE_FORMATS
 
 
-def test_samples_have_the_colours_of_the_factor_of_the_formula(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+def test_samples_have_the_colours_of_the_factor_of_the_formula(cli: Cli, oaks: Any, tmp_path: Path) -> None:
     given = ("--counts", oaks.counts, "--top", "6", "--covariates", oaks.covariates)
     assert cli("fit", "pln", *given, "--formula", "~ distTOground + tree", "--out", "run").code == 0
     pictures = {}
