@@ -24,6 +24,7 @@ from plncli.cli import (
     offsets,
     plot,
     predict,
+    report,
     sample_data,
     show,
     simulate,
@@ -52,6 +53,7 @@ VERBS = (
     "cv",
     "diagnose",
     "plot",
+    "report",
     "simulate",
     "offsets",
     "convert",
@@ -106,6 +108,7 @@ app.command("compare")(compare.compare)
 app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("plot", cls=Command)(plot.plot)
+app.command("report", cls=Command)(report.report)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("offsets")(offsets.offsets)
 app.command("convert")(convert.convert)
