@@ -66,7 +66,6 @@ def report(
     if given and not diagnose:
         raise UsageError(f"--no-diagnose reads no tables, so --{next(iter(given)).replace('_', '-')} has no use.")
     from plncli import runtime
-    from plncli.files.artifacts import check_target
     from plncli.files.folder import whole_file
     from plncli.files.output import check_file
     from plncli.files.runs import read_run
@@ -79,7 +78,7 @@ def report(
     sources = [Source(read_run(Path(run)), given) for run in runs]
     names = page.run_names(sources)
     if multiqc is not None:
-        check_target(Path(multiqc), overwrite, custom.written(names))
+        custom.check(Path(multiqc), overwrite, names)
     with runtime.memory_guard():
         content = page.facts(sources, names, diagnose)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -14,9 +14,12 @@ from plncli.files.overview import SIGNIFICANT
 from plncli.files.runs import Run
 from plncli.files.testing import wald_tests
 from plncli.hypotheses import INTERCEPT, Hypothesis
+from plncli.reports.sentences import number
 
 SCALES = {"pln": "times", "logistic": "odds ratio", "linear": "difference"}
 """What the distance between two levels is told as."""
+CLEAREST = 3
+"""Responses that a sentence names."""
 
 
 def noun(run: Run) -> str:
@@ -60,7 +63,10 @@ def differences(run: Run) -> list[dict[str, Any]]:
                 "levels": list(levels),
                 "kind": tested.kind,
                 "sentence": _sentence(run, factor, q),
-                "untested": [f"{counted(many, noun(run))} cannot be tested, for {why}" for why, many in reasons.items()],
+                "clearest": _clearest(run, table),
+                "untested": [
+                    f"{counted(many, noun(run))} cannot be tested, for {why}" for why, many in reasons.items()
+                ],
                 "absent": _absent(run, factor),
                 "interacts": any(":" in term and factor in term for term in run.coefficients.groups),
                 "significant": int((q < SIGNIFICANT).sum()),
@@ -78,13 +84,22 @@ def _sentence(run: Run, factor: str, q: np.ndarray) -> str:
         return f"No {noun(run)} could be tested for a difference between the levels of {factor}."
     if len(run.responses) == 1:
         word = "differs" if many else "shows no clear difference"
-        return f"{run.responses[0]} {word} between the levels of {factor} (p = {float(np.nanmin(q)):.2g})."
-    if done < len(run.responses):
-        of = f"{done} {noun(run)}s that could be tested"
-    else:
-        of = f"{done} {noun(run)}s"
+        return f"{run.responses[0]} {word} between the levels of {factor} (p = {number(float(np.nanmin(q)), 2)})."
+    tested = " that could be tested" if done < len(run.responses) else ""
     verb = "differs" if many == 1 else "differ"
-    return f"{many} of {of} {verb} between the levels of {factor} at q < {SIGNIFICANT:g}."
+    return f"{many} of {counted(done, noun(run))}{tested} {verb} between the levels of {factor} at q < {SIGNIFICANT:g}."
+
+
+def _clearest(run: Run, table: dict[str, Any]) -> str:
+    """The responses with the smallest p-values that differ, and where they are highest, as a sentence."""
+    order = [j for j in np.argsort(table["p_value"], kind="stable")[:CLEAREST] if table["q_value"][j] < SIGNIFICANT]
+    scale = SCALES[run.model]
+    told = []
+    for j in order:
+        far = float(table[scale][j])
+        apart = f"{number(far, 3)} times as much as in" if run.model == "pln" else f"{scale} {number(far, 3)} against"
+        told.append(f"{run.responses[j]} (highest in {table['highest'][j]}, {apart} {table['lowest'][j]})")
+    return f"Clearest: {', '.join(told)}." if told else ""
 
 
 def _effects(run: Run, factor: str) -> np.ndarray:
@@ -140,7 +155,7 @@ def slopes(run: Run) -> list[str]:
         clear = q < SIGNIFICANT
         if len(run.responses) == 1:
             word = f"{'rises' if b[0] > 0 else 'falls'} with" if clear[0] else "shows no clear dependence on"
-            value = "" if np.isnan(q[0]) else f" (coefficient {b[0]:.3g}, p = {q[0]:.2g})"
+            value = "" if np.isnan(q[0]) else f" (coefficient {number(float(b[0]), 3)}, p = {number(float(q[0]), 2)})"
             told.append(f"{run.responses[0]} {word} {term}{value}.")
             continue
         up = int((clear & (b > 0)).sum())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from plncli.errors import PlncliError, counted, some
 from plncli.files.overview import SIGNIFICANT
@@ -24,6 +26,9 @@ UNDRAWN = ("sigma",)
 """Kinds that a page does without: its correlations say more."""
 OF_RUN = ("loss", "coefficients", "correlation", "pca", "biplot")
 """Kinds that need no table of the fit."""
+OF_SEVERAL = ("correlation", "pca", "biplot")
+"""Kinds that say nothing of a single feature."""
+COLOURS = 256
 
 CAPTIONS = {
     "loss": "How to read it: each point is a step of the optimizer. Both curves ought to fall to the end; the gap ends "
@@ -80,9 +85,10 @@ def pictures(source: Source, with_data: bool) -> tuple[list[dict[str, Any]], lis
     width and height in pixels, alt, caption, notes, marks (see `_marks`) and grid (see `_grid`), None for none.
     """
     drawn, left_out = [], []
+    alone = len(source.run.responses) == 1
     wanted = Wanted(color=_factor(source.run) if with_data else None)
     for name, kind in kinds(source.run.model).items():
-        if name in UNDRAWN or not (with_data or name in OF_RUN):
+        if name in UNDRAWN or not (with_data or name in OF_RUN) or (alone and name in OF_SEVERAL):
             continue
         try:
             record = kind.content(source, wanted if name == "pca" else Wanted())
@@ -100,20 +106,29 @@ def _factor(run: Run) -> str | None:
 
 
 def _picture(name: str, record: Any, figure: Figure) -> dict[str, Any]:
-    png = style.save(figure, "png", DPI)
     width, height = (round(size * DPI) for size in figure.get_size_inches())
     return {
         "kind": name,
         "title": TITLES[name],
-        "png": png,
+        "png": _indexed(style.save(figure, "png", DPI)),
         "width": width,
         "height": height,
-        "alt": ALT[type(record).__name__](record),
+        "alt": (_arrows if name == "biplot" else ALT[type(record).__name__])(record),
         "caption": CAPTIONS[name],
         "notes": list(record.notes),
         "marks": _marks(record, figure) if name == "coefficients" else None,
         "grid": _grid(record, figure) if name == "correlation" and len(record.names) <= HOVERED else None,
     }
+
+
+def _indexed(png: bytes) -> bytes:
+    """The same picture in COLOURS colours: a third of the size, and no difference to the eye."""
+    sink = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            sink, "png", optimize=True
+        )
+    return sink.getvalue()
 
 
 def data_uri(png: bytes) -> str:
@@ -176,8 +191,9 @@ def _loss(record: Any) -> str:
     (trace,) = record.traces
     known = trace.gap[~np.isnan(trace.gap)]
     gaps = f"; the gap falls from {number(known[0])} to {number(known[-1])} nats" if len(known) > 1 else ""
+    objective = {"elbo": "ELBO", "loglik": "log-likelihood"}[trace.likelihood]
     return (
-        f"Course of the fit over {counted(int(trace.steps[-1]), 'step')}: the {trace.likelihood} rises from "
+        f"Course of the fit over {counted(int(trace.steps[-1]), 'step')}: the {objective} rises from "
         f"{number(trace.objective[0])} to {number(trace.objective[-1])}{gaps}."
     )
 
@@ -229,6 +245,12 @@ def _components(record: Any) -> str:
     )
 
 
+def _arrows(record: Any) -> str:
+    strong = np.argsort(-(record.correlations**2).sum(1), kind="stable")[:5]
+    told = (f"{record.features[k]} ({record.correlations[k, 0]:.2f}, {record.correlations[k, 1]:.2f})" for k in strong)
+    return f"Correlations of features with the two components; the largest are those of {some(told)}."
+
+
 def _fitted(record: Any) -> str:
     r = np.corrcoef(np.log1p(record.observed), np.log1p(record.fitted))[0, 1] if len(record.observed) > 1 else np.nan
     return (
@@ -257,7 +279,8 @@ def _zeros(record: Any) -> str:
     far = np.abs(record.counted - record.expected) > FAR * record.sd
     return (
         f"Zeros of {counted(len(record.features), 'feature')}: {record.counted.sum():g} counted, "
-        f"{record.expected.sum():.1f} expected; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard deviations."
+        f"{record.expected.sum():.1f} expected; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard "
+        "deviations."
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plncli.files.folder import whole_folder, write_file
-from plncli.files.output import to_json
+from plncli.files.folder import whole_file, whole_folder, write_file
+from plncli.files.output import check_place, to_json
 
 FITS, TRACE = "plncli_fits_mqc.json", "plncli_trace_mqc.json"
 PICTURES = ("coefficients", "correlation", "pca", "roc", "qq")
@@ -29,9 +29,12 @@ HEADERS = {
 }
 
 
-def written(names: Sequence[str]) -> set[str]:
-    """The files that are written of runs of these names, or may be."""
-    return {FITS, TRACE, *(_file(name, k, kind) for k, name in enumerate(names, 1) for kind in PICTURES)}
+def check(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
+    """Refuse files of runs of these names that are in the way, before any work is done; other files may be there."""
+    if folder.exists():
+        files = (_file(name, place, kind) for place, name in enumerate(names, 1) for kind in PICTURES)
+        for name in (FITS, TRACE, *files):
+            check_place(folder / name, overwrite, "--multiqc")
 
 
 def _file(name: str, place: int, kind: str) -> str:
@@ -40,15 +43,20 @@ def _file(name: str, place: int, kind: str) -> str:
 
 
 def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Write the files of `runs`, which are those of `page.facts`, into a folder that appears whole."""
+    """Write the files of `runs`, which are those of `page.facts`, into a folder, which is made where there is none."""
+    files = {FITS: to_json(fits(runs)).encode()}
+    if any(run["trace"] for run in runs):
+        files[TRACE] = to_json(trace(runs)).encode()
+    for place, run in enumerate(runs, 1):
+        shown = (kind for kind in PICTURES if kind in run["pictures"])
+        files |= {_file(run["name"], place, kind): run["pictures"][kind]["png"] for kind in shown}
+    if folder.exists():
+        for name, content in files.items():
+            whole_file(folder / name, content)
+        return
     with whole_folder(folder) as partial:
-        write_file(partial / FITS, to_json(fits(runs)).encode())
-        if any(run["trace"] for run in runs):
-            write_file(partial / TRACE, to_json(trace(runs)).encode())
-        for place, run in enumerate(runs, 1):
-            for kind in PICTURES:
-                if kind in run["pictures"]:
-                    write_file(partial / _file(run["name"], place, kind), run["pictures"][kind]["png"])
+        for name, content in files.items():
+            write_file(partial / name, content)
 
 
 def fits(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

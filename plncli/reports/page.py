@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any
@@ -20,6 +21,7 @@ from plncli.files.comparison import CRITERIA, compare
 from plncli.files.diagnosis import diagnose
 from plncli.files.overview import SIGNIFICANT, overview
 from plncli.files.runs import Run
+from plncli.hypotheses import INTERCEPT
 from plncli.pictures.source import Source, coefficient_scale
 from plncli.reports import effects, figures, sentences
 from plncli.reports.sentences import number
@@ -54,8 +56,7 @@ def run_names(sources: Sequence[Source]) -> list[str]:
             raise UsageError(f"{source.run.place} is given twice.")
     short = [source.name for source in sources]
     return [
-        name if short.count(name) == 1 else str(source.run.place)
-        for name, source in zip(short, sources, strict=True)
+        name if short.count(name) == 1 else str(source.run.place) for name, source in zip(short, sources, strict=True)
     ]
 
 
@@ -90,8 +91,7 @@ def render(content: Mapping[str, Any], version: str, made: str) -> str:
 def embedded(content: Any) -> Markup:
     """JSON that may stand within a script element, whatever the texts in it: no sign of it ends or opens a tag."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    signs = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return Markup(text.translate(str.maketrans(signs)))  # noqa: S704
+    return Markup(re.sub("[<>&\u2028\u2029]", lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 # A run
@@ -101,6 +101,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
     """What is said of one run; `key` makes the ids of its parts unique."""
     run = source.run
     found, told = overview(run, TOP), manifest(run)
+    dropped = [one["reason"] for one in told.get("dropped", ())]
     ending, good = sentences.convergence(run.summary)
     differing, slopes = effects.differences(run), effects.slopes(run)
     diagnosis = _diagnosis(source, diagnosed)
@@ -118,7 +119,8 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
         "offset": sentences.offset(run),
         "terms": list(sentences.terms(run)),
         "data": sentences.data(run, told),
-        "left_out": sentences.left_out(told),
+        "left_out": dropped,
+        "notes": [note for note in told.get("notes", ()) if note not in dropped],
         "manifest": told,
         "ending": ending,
         "certificate": sentences.CERTIFICATE,
@@ -142,19 +144,22 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
             for one in told.get("inputs", ())
         ],
         "trace": figures.trace(source),
-        "contents": _contents(run, bool(differing or slopes)),
+        "contents": _contents(
+            run, bool(differing or slopes), bool({"correlation", "pca"} & {one["kind"] for one in drawn})
+        ),
         "verdicts": list(_verdicts(run, ending, good, diagnosis)),
         "again": f"plncli fit {run.model} --config {quote(str(run.path.parent / 'config.toml'))} --out again",
     }
 
 
-def _contents(run: Run, effect: bool) -> list[tuple[str, str]]:
+def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     """Sections by the end of their id."""
     found = [("brief", "In brief"), ("model", "What was fitted"), ("end", "How the fit ended")]
     found += [("warnings", "Warnings")] if run.summary["findings"] else []
     found += [("effects", "What the covariates change")] if effect else []
     found += [("coefficients", "Coefficients")]
-    found += [("latent", "Latent structure")] if run.model == "pln" and len(run.responses) > 1 else []
+    title = "Latent structure" if run.model == "pln" else "Correlations of the errors"
+    found += [("latent", title)] if latent else []
     return [*found, ("diagnosis", "Does the model hold?"), ("again", "How to reproduce it")]
 
 
@@ -176,38 +181,36 @@ def _coefficients(run: Run) -> dict[str, Any]:
     """coefficients.csv by column; without standard errors, the estimates alone."""
     made = coefficients(run)
     shown = made.column_names if run.inference else ("response", "term", "estimate")
-    return {
-        name: made[name].to_pylist() if name in ("response", "term") else made[name].to_numpy() for name in shown
-    }
+    return {name: made[name].to_pylist() if name in ("response", "term") else made[name].to_numpy() for name in shown}
 
 
 def _table(key: str, name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
     """A table for the page: its columns, texts as lists and numbers as arrays, and the rows that it shows at first.
 
-    These are the ones with the smallest p-values, or all in the order of the file where there are none.
+    These are the ones with the smallest p-values, intercepts last, for they are no finding; without p-values, those of
+    the file.
     """
     rows = len(next(iter(columns.values())))
-    p = columns.get("p_value")
-    order = np.arange(rows) if p is None else np.argsort(p, kind="stable")  # nan last
+    p = columns.get("p_value", np.zeros(rows))
+    last = np.array([term == INTERCEPT for term in columns.get("term", ())] or [False] * rows)
+    order = np.lexsort((p, last))  # nan last
     plain = {label: values if isinstance(values, list) else _numbers(values) for label, values in columns.items()}
     return {
         "key": key,
         "file": f"{name}.csv",
         "total": rows,
         "columns": [
-            {"name": label, "label": LABELS.get(label, label), "numeric": not isinstance(values, list)}
+            {"label": LABELS.get(label, label), "numeric": not isinstance(values, list)}
             for label, values in columns.items()
         ],
-        "first": [[plain[label][i] for label in columns] for i in order[:ROWS].tolist()],
-        "data": {"columns": list(columns), "values": list(plain.values()), "sorted": None if p is None else "p_value"},
+        "first": [[values[i] for values in plain.values()] for i in order[:ROWS].tolist()],
+        "data": {"columns": list(columns), "values": list(plain.values()), "order": order.tolist()},
     }
 
 
 def _numbers(values: np.ndarray) -> list[Any]:
     """Numbers as JSON has them: null for none, and words for infinite ones."""
-    return [
-        None if math.isnan(x) else x if math.isfinite(x) else "inf" if x > 0 else "-inf" for x in values.tolist()
-    ]
+    return [None if math.isnan(x) else x if math.isfinite(x) else "inf" if x > 0 else "-inf" for x in values.tolist()]
 
 
 def _diagnosis(source: Source, wanted: bool) -> dict[str, Any]:
@@ -237,20 +240,22 @@ def _verdicts(run: Run, ending: str, good: bool, diagnosis: Mapping[str, Any]) -
         yield {"good": None, "text": diagnosis["note"]}
     else:
         poor, p = found["poor"], found["n_features"]
-        told = "No feature departs" if not poor else f"{poor} of {counted(p, noun)} {'departs' if poor == 1 else 'depart'}"
+        told = (
+            "No feature departs" if not poor else f"{poor} of {counted(p, noun)} {'departs' if poor == 1 else 'depart'}"
+        )
         told = told.replace("feature", noun, 1) if not poor else told
         yield {"good": not poor, "text": f"{told} from the model ({TESTS[run.model]} test, q < {SIGNIFICANT:g})."}
     if "zeros" in (found or {}):
         share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
         yield {
-            "good": abs(share - expected) < NEAR,
+            "good": True if abs(share - expected) < NEAR else None,
             "text": f"{share:.1f} % of the counts are zeros, and the model expects {expected:.1f} %.",
         }
     if not run.inference:
         yield {"good": False, "text": "There are no standard errors, so nothing says how certain the coefficients are."}
-    many = len(run.summary["findings"])
-    told = f"The fit gave {counted(many, 'warning')}; see below." if many else "The fit gave no warnings."
-    yield {"good": not many or None, "text": told}
+    titles = list(dict.fromkeys(one["title"] for one in sentences.warnings(run)))
+    told = f"The fit warns of: {some(titles, 9).lower()}." if titles else "The fit gave no warnings."
+    yield {"good": None if titles else True, "text": told}
 
 
 # Several runs

@@ -182,16 +182,15 @@ def data(run: Run, manifest: Mapping[str, Any]) -> list[str]:
         )
     else:
         told.append(f"{counted(n, 'sample')} with {counted(p, 'response')}{place}: {some(run.responses, 12)}.")
+    columns = list((run.design.get("x") or {}).get("columns", {}))
+    source = run.settings.get("covariates")
+    if columns:
+        told.append(f"Covariates{f' of {_file(source)}' if source else ''}, matched by sample: {some(columns, 12)}.")
     if run.settings.get("weights"):
         told.append(f"Samples are weighted by {_file(run.settings['weights'])}.")
     if run.settings.get("cluster"):
         told.append(f"Samples that belong together are told by {_file(run.settings['cluster'])}.")
     return told
-
-
-def left_out(manifest: Mapping[str, Any]) -> list[str]:
-    """What was dropped and why, a sentence each."""
-    return [drop["reason"] for drop in manifest.get("dropped", ())]
 
 
 def diagnosis(found: Mapping[str, Any]) -> list[str]:

@@ -45,14 +45,14 @@ function table(root) {
   const number = data.values[0].length;
   const texts = data.values.filter((_, k) => !numeric[k]);
   const folded = Array.from({ length: number }, (_, i) => texts.map((column) => column[i]).join(" ").toLowerCase());
-  let rows = Array.from({ length: number }, (_, i) => i);
+  let rows = data.order;
   let at = 0;
-  let column = data.columns.indexOf(data.sorted);
+  let column = -1;
   let down = false;
 
   function arrange() {
     const wanted = search.value.trim().toLowerCase();
-    rows = Array.from({ length: number }, (_, i) => i).filter((i) => folded[i].includes(wanted));
+    rows = data.order.filter((i) => folded[i].includes(wanted));
     if (column >= 0) {
       const values = numeric[column] ? data.values[column].map(plain) : data.values[column];
       const nothing = (value) => value === null || value === "";
