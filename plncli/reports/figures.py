@@ -106,11 +106,11 @@ def _factor(run: Run) -> str | None:
 
 
 def _picture(name: str, record: Any, figure: Figure) -> dict[str, Any]:
-    width, height = (round(size * DPI) for size in figure.get_size_inches())
+    png, width, height = _indexed(style.save(figure, "png", DPI))
     return {
         "kind": name,
         "title": TITLES[name],
-        "png": _indexed(style.save(figure, "png", DPI)),
+        "png": png,
         "width": width,
         "height": height,
         "alt": (_arrows if name == "biplot" else ALT[type(record).__name__])(record),
@@ -121,14 +121,15 @@ def _picture(name: str, record: Any, figure: Figure) -> dict[str, Any]:
     }
 
 
-def _indexed(png: bytes) -> bytes:
-    """The same picture in COLOURS colours: a third of the size, and no difference to the eye."""
+def _indexed(png: bytes) -> tuple[bytes, int, int]:
+    """The same picture in COLOURS colours, a third as large, and no different to the eye; its width and height."""
     sink = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-            sink, "png", optimize=True
-        )
-    return sink.getvalue()
+        ground = Image.new("RGBA", image.size, "white")  # the last pixels of an edge may be transparent
+        flat = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    made = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    made.save(sink, "png", optimize=True)
+    return sink.getvalue(), *flat.size
 
 
 def data_uri(png: bytes) -> str:

@@ -11,7 +11,14 @@ from plncli.files.folder import whole_file, whole_folder, write_file
 from plncli.files.output import check_place, to_json
 
 FITS, TRACE = "plncli_fits_mqc.json", "plncli_trace_mqc.json"
-PICTURES = ("coefficients", "correlation", "pca", "roc", "qq")
+PICTURES = {
+    "coefficients": "coefficients",
+    "correlation": "correlations",
+    "pca": "components",
+    "roc": "curves",
+    "qq": "quantiles",
+}
+"""What kinds of pictures are called in names of files, whose last letters MultiQC drops where `.png` has them."""
 HEADERS = {
     "model": {"title": "Model", "description": "Model and covariance"},
     "samples": {"title": "Samples", "description": "Rows of the table", "format": "{:,.0f}", "scale": "Greys"},
@@ -39,7 +46,7 @@ def check(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
 
 def _file(name: str, place: int, kind: str) -> str:
     """The file of a picture, which MultiQC makes its heading from; the place of the run makes it unique."""
-    return f"plncli_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{kind}_mqc.png"
+    return f"plncli_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{PICTURES[kind]}_mqc.png"
 
 
 def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:
