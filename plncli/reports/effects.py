@@ -68,7 +68,7 @@ def differences(run: Run) -> list[dict[str, Any]]:
                     f"{counted(many, noun(run))} cannot be tested, for {why}" for why, many in reasons.items()
                 ],
                 "absent": _absent(run, factor),
-                "interacts": any(":" in term and factor in term for term in run.coefficients.groups),
+                "interacts": any(factor in term.split(":") for term in run.coefficients.groups if term != factor),
                 "significant": int((q < SIGNIFICANT).sum()),
                 "tested": int((~np.isnan(q)).sum()),
                 "columns": table,
@@ -135,10 +135,11 @@ def _absent(run: Run, factor: str) -> list[str]:
     never[len(levels) - len(columns) :] = np.isneginf(B[list(columns)]) | np.isnan(B[list(columns)])
     if len(columns) < len(levels):  # the first level is the intercept
         never[0] = np.isneginf(B[known.groups[INTERCEPT][0]])
+    separated = {name for one in run.summary["findings"] if one["code"] == "separation" for name in one["names"]}
     return [
         f"{name} (none in {some(level for level, gone in zip(levels, never[:, j], strict=True) if gone)})"
         for j, name in enumerate(run.responses)
-        if never[:, j].any()
+        if name in separated and never[:, j].any()
     ]
 
 
