@@ -45,7 +45,7 @@ def differences(run: Run) -> list[dict[str, Any]]:
     found = []
     for factor, hypothesis in factors(run):
         ((_, tested),) = wald_tests(run, [hypothesis], run.summary["level"])
-        q, p = tested.q_value.numpy(), tested.p_value.numpy()
+        q = tested.q_value.numpy()
         levels = run.coefficients.levels[factor]
         effects = _effects(run, factor)
         table = {
@@ -53,7 +53,7 @@ def differences(run: Run) -> list[dict[str, Any]]:
             **_extremes(run, levels, effects),
             "statistic": tested.statistic.numpy(),
             "df": tested.df.numpy(),
-            "p_value": p,
+            "p_value": tested.p_value.numpy(),
             "q_value": q,
         }
         reasons = Counter(filter(None, tested.reasons))
@@ -69,8 +69,6 @@ def differences(run: Run) -> list[dict[str, Any]]:
                 ],
                 "absent": _absent(run, factor),
                 "interacts": any(factor in term.split(":") for term in run.coefficients.groups if term != factor),
-                "significant": int((q < SIGNIFICANT).sum()),
-                "tested": int((~np.isnan(q)).sum()),
                 "columns": table,
             }
         )

@@ -109,7 +109,6 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
     return {
         "key": key,
         "name": name,
-        "place": str(run.place),
         "model": run.model,
         "noun": effects.noun(run),
         "model_name": sentences.MODELS[run.model],
