@@ -46,7 +46,7 @@ CAPTIONS = {
     "fitted": "How to read it: points on the diagonal are counts that the fit reproduces. The fit sees each count, so "
     "this shows that nothing went wrong rather than how well it would predict.",
     "residuals": "How to read it: where the model holds, residuals scatter about 0 as a standard normal variable does, "
-    "without a trend, and their quantiles lie on the diagonal.",
+    "without a trend; where their quantiles are drawn too, these lie on the diagonal.",
     "depth": "How to read it: neither the mean residual nor the first component ought to change with depth; a trend "
     "means that the offset does not account for it.",
     "zeros": "How to read it: each point is a feature. Those above the diagonal have more zeros than the model "
