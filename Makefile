@@ -17,11 +17,14 @@ help: ## List the targets.
 
 venv: $(VENV)/.developer ## Make .venv with the program and all that developing it needs.
 
-demo: $(VENV)/.program ## Fit the oaks sample data and show where the results are.
+demo: $(VENV)/.program ## Fit the oaks sample data, with and without the trees, and write a report of both.
 	$(BIN)/plncli fit pln --counts sample_data/oaks/counts.csv --exposure sample_data/oaks/exposure.csv \
 		--out runs/oaks --overwrite
-	@echo "The results are in $(CURDIR)/runs/oaks:"
-	@ls -l runs/oaks
+	$(BIN)/plncli fit pln --counts sample_data/oaks/counts.csv --exposure sample_data/oaks/exposure.csv \
+		--covariates sample_data/oaks/covariates.csv --formula "~ tree" --out runs/oaks-tree --overwrite
+	@ls -l runs/oaks-tree
+	@$(BIN)/plncli report runs/oaks-tree runs/oaks --out runs/report.html --overwrite -q
+	@echo "The report is in $(CURDIR)/runs/report.html: open it in a browser."
 
 test: $(VENV)/.developer ## Run the tests that take seconds.
 	$(BIN)/python -m pytest -n auto

@@ -29,6 +29,7 @@ LAYERS = (
     ("fitting", "resampling", "workers", "crossvalidation", "timing"),
     ("runtime", "memory", "files"),
     ("pictures",),
+    ("reports",),
     ("console", "cli", "__main__", "frames"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -87,7 +88,7 @@ def test_only_runtime_says_cuda() -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [["--help"], ["fit", "pln", "--help"], ["graph", "linear", "-h"], ["plot", "-h"], ["--version"]],
+    [["--help"], ["fit", "pln", "--help"], ["graph", "linear", "-h"], ["plot", "-h"], ["report", "-h"], ["--version"]],
     ids=" ".join,
 )
 def test_help_loads_nothing_large(args: list[str]) -> None:
@@ -95,7 +96,7 @@ def test_help_loads_nothing_large(args: list[str]) -> None:
         "import sys\nfrom plncli.cli import main\n"
         f"sys.argv = ['plncli', *{args!r}]\n"
         "try: main()\nexcept SystemExit as exited: assert not exited.code\n"
-        "large = {'torch', 'numpy', 'pandas', 'pyarrow', 'formulaic', 'scipy', 'matplotlib'}\n"
+        "large = {'torch', 'numpy', 'pandas', 'pyarrow', 'formulaic', 'scipy', 'matplotlib', 'jinja2'}\n"
         "sys.exit(str(sorted(large & set(sys.modules)) or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -24,6 +24,7 @@ from plncli.cli import (
     offsets,
     plot,
     predict,
+    report,
     rerun,
     resume,
     sample_data,
@@ -56,6 +57,7 @@ VERBS = (
     "cv",
     "diagnose",
     "plot",
+    "report",
     "simulate",
     "offsets",
     "convert",
@@ -112,6 +114,7 @@ app.command("compare")(compare.compare)
 app.add_typer(cv.app, name="cv")
 app.command("diagnose", cls=Command)(diagnose.diagnose)
 app.command("plot", cls=Command)(plot.plot)
+app.command("report", cls=Command)(report.report)
 app.command("simulate", cls=Command)(simulate.simulate)
 app.command("offsets")(offsets.offsets)
 app.command("convert")(convert.convert)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,9 +81,11 @@ def tested(
     """The table of tests, by column."""
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    from plncli.files.testing import wald_tests
+
     wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
     _check(run, say)
-    done = list(_tested(run, wanted, level or run.summary["level"]))
+    done = list(wald_tests(run, wanted, level or run.summary["level"]))
     for hypothesis, found in done:
         _report(say, run, hypothesis, found)
     return _columns(run, done)
@@ -121,21 +123,6 @@ def _check(run: Run, say: Console) -> None:
     for finding in run.summary["findings"]:
         if finding["code"] in DOUBTFUL:
             say.warn(finding["message"])
-
-
-def _tested(run: Run, wanted: Sequence[Hypothesis], level: float) -> Iterator[tuple[Hypothesis, Wald]]:
-    import torch
-
-    from plncli.inference import contrast_test, joint_test
-
-    B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.estimates["B"], run.inference["blocks"]))
-    df = float(run.inference["df"])
-    for hypothesis in wanted:
-        rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
-        if hypothesis.contrast:
-            yield hypothesis, contrast_test(B, blocks, rows[0], float(values), df, level)
-        else:
-            yield hypothesis, joint_test(B, blocks, rows, values, df)
 
 
 def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:

@@ -47,9 +47,9 @@ def read_again(
     moved: files that have moved, by option; advice: what to do about one that cannot be read, `{}` being its option.
     DataError when a table is gone or has changed, or when what was given instead is not what was fitted.
     """
-    manifest, moved = _manifest(run), moved or {}
-    config = _configuration(run, Path(manifest.get("folder", ".")), moved, advice)
-    for source in manifest.get("inputs", ()):
+    told, moved = manifest(run), moved or {}
+    config = _configuration(run, Path(told.get("folder", ".")), moved, advice)
+    for source in told.get("inputs", ()):
         if source["role"] not in moved:
             _check_unchanged(run, source, getattr(config, source["role"]) or "", advice)
     return _origin(run, config, {})
@@ -88,7 +88,7 @@ def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
     return Origin(inputs.data, covariates, config.sample_names)
 
 
-def _manifest(run: Run) -> dict[str, Any]:
+def manifest(run: Run) -> dict[str, Any]:
     """What the folder of a run says of its inputs; nothing where the model file was given alone."""
     try:
         return json.loads((run.path.parent / MANIFEST).read_text(encoding="utf-8"))

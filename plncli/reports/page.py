@@ -1,0 +1,297 @@
+"""The page: facts of runs as plain dictionaries, and the templates that write them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Generator
+
+from plncli.errors import DataError, PlncliError, UsageError, counted, some
+from plncli.files.again import manifest
+from plncli.files.artifacts import coefficients
+from plncli.files.comparison import CRITERIA, compare
+from plncli.files.diagnosis import diagnose
+from plncli.files.overview import SIGNIFICANT, overview
+from plncli.files.runs import Run
+from plncli.hypotheses import INTERCEPT
+from plncli.pictures.source import Source, coefficient_scale
+from plncli.reports import effects, figures, sentences
+from plncli.reports.sentences import number
+
+ROWS = 25
+"""Rows that a table shows at a time."""
+TOP = 10
+DRAWS = 1000
+LONG = 1e11
+"""Samples × features² × draws beyond which the likelihood is not estimated: about half a minute."""
+NEAR = 2.0
+"""Percent of the counts by which zeros may differ from those expected."""
+TESTS = {"pln": "Kolmogorov-Smirnov", "linear": "Kolmogorov-Smirnov", "logistic": "Hosmer-Lemeshow"}
+LABELS = {
+    "std_error": "standard error",
+    "p_value": "p",
+    "q_value": "q",
+    "conf_low": "from",
+    "conf_high": "to",
+}
+"""Headings of columns that are not called like them."""
+
+
+def run_names(sources: Sequence[Source]) -> list[str]:
+    """What runs are called: by the names of their folders, and by their paths where these are not unique.
+
+    UsageError for a run that is given twice.
+    """
+    places = [source.run.path.resolve() for source in sources]
+    for source, place in zip(sources, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"{source.run.place} is given twice.")
+    short = [source.name for source in sources]
+    return [
+        name if short.count(name) == 1 else str(source.run.place) for name, source in zip(short, sources, strict=True)
+    ]
+
+
+def facts(sources: Sequence[Source], names: Sequence[str], diagnosed: bool) -> dict[str, Any]:
+    """All that the page says of runs, called `names`. diagnosed: read the tables of the fits again, and check models.
+
+    DataError for a run without a summary.
+    """
+    pairs = list(zip(sources, names, strict=True))
+    runs = [_run(source, name, f"run{k}", diagnosed) for k, (source, name) in enumerate(pairs, 1)]
+    return {
+        "title": f"Report of {some(names, 3)}",
+        "runs": runs,
+        "comparison": _comparison([source.run for source in sources], names) if len(sources) > 1 else None,
+    }
+
+
+def render(content: Mapping[str, Any], version: str, made: str) -> str:
+    """The page as HTML. version: of plncli; made: when, as text."""
+    environment = Environment(
+        loader=PackageLoader("plncli.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "embedded": embedded, "data_uri": figures.data_uri}
+    environment.globals |= {"counted": counted, "some": some}
+    return environment.get_template("report.html.j2").render(**content, version=version, made=made)
+
+
+def embedded(content: Any) -> Markup:
+    """JSON that may stand within a script element, whatever the texts in it: no sign of it ends or opens a tag."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(re.sub("[<>&\u2028\u2029]", lambda sign: f"\\u{ord(sign[0]):04x}", text))
+
+
+# A run
+
+
+def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]:
+    """What is said of one run; `key` makes the ids of its parts unique."""
+    run = source.run
+    found, told = overview(run, TOP), manifest(run)
+    dropped = [one["reason"] for one in told.get("dropped", ())]
+    ending, good = sentences.convergence(run.summary)
+    differing, slopes = effects.differences(run), effects.slopes(run)
+    diagnosis = _diagnosis(source, diagnosed)
+    drawn, not_drawn = figures.pictures(source, diagnosed and diagnosis["facts"] is not None)
+    return {
+        "key": key,
+        "name": name,
+        "model": run.model,
+        "noun": effects.noun(run),
+        "model_name": sentences.MODELS[run.model],
+        "formula": run.formula,
+        "overview": found,
+        "model_words": sentences.model(run),
+        "offset": sentences.offset(run),
+        "terms": list(sentences.terms(run)),
+        "data": sentences.data(run, told),
+        "left_out": dropped,
+        "notes": [note for note in told.get("notes", ()) if note not in dropped],
+        "manifest": told,
+        "ending": ending,
+        "certificate": sentences.CERTIFICATE,
+        "warnings": sentences.warnings(run),
+        "differences": [
+            one | {"table": _table(f"{key}-levels{k}", f"{name}-{one['factor']}", one["columns"])}
+            for k, one in enumerate(differing, 1)
+        ],
+        "slopes": slopes,
+        "coefficients": _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run)),
+        "not_finite": int((~np.isfinite(run.estimates["B"])).sum()),
+        "scale": coefficient_scale(run),
+        "pictures": {picture["kind"]: picture for picture in drawn},
+        "not_drawn": not_drawn,
+        "correlations": [[row["first"], row["second"], f"{row['correlation']:.3f}"] for row in found["correlations"]],
+        "not_diagnosed": diagnosis["note"],
+        "diagnosed": sentences.diagnosis(diagnosis["facts"] or {}),
+        "worst": _worst(diagnosis["facts"] or {}, effects.noun(run)),
+        "inputs": [
+            [one["role"], one["path"], " × ".join(map(str, one["shape"])), one["sha256"]]
+            for one in told.get("inputs", ())
+        ],
+        "trace": figures.trace(source),
+        "contents": _contents(
+            run, bool(differing or slopes), bool({"correlation", "pca"} & {one["kind"] for one in drawn})
+        ),
+        "verdicts": list(_verdicts(run, ending, good, diagnosis)),
+        "again": f"plncli fit {run.model} --config {quote(str(run.path.parent / 'config.toml'))} --out again",
+    }
+
+
+def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
+    """Sections by the end of their id."""
+    found = [("brief", "In brief"), ("model", "What was fitted"), ("end", "How the fit ended")]
+    found += [("warnings", "Warnings")] if run.summary["findings"] else []
+    found += [("effects", "What the covariates change")] if effect else []
+    found += [("coefficients", "Coefficients")]
+    title = "Latent structure" if run.model == "pln" else "Correlations of the errors"
+    found += [("latent", title)] if latent else []
+    return [*found, ("diagnosis", "Does the model hold?"), ("again", "How to reproduce it")]
+
+
+def _worst(found: Mapping[str, Any], noun: str) -> list[dict[str, Any]]:
+    """Tables of the responses and samples that fit worst."""
+    tables = [(f"{noun}s", found.get("worst_features")), ("samples", found.get("worst_samples"))]
+    return [
+        {
+            "title": f"The {title} that fit worst",
+            "heads": [name.replace("_", " ") for name in rows[0]],
+            "rows": [[cell if isinstance(cell, str) else number(cell, 3) for cell in row.values()] for row in rows],
+        }
+        for title, rows in tables
+        if rows
+    ]
+
+
+def _coefficients(run: Run) -> dict[str, Any]:
+    """coefficients.csv by column; without standard errors, the estimates alone."""
+    made = coefficients(run)
+    shown = made.column_names if run.inference else ("response", "term", "estimate")
+    return {name: made[name].to_pylist() if name in ("response", "term") else made[name].to_numpy() for name in shown}
+
+
+def _table(key: str, name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A table for the page: its columns, texts as lists and numbers as arrays, and the rows that it shows at first.
+
+    These are the ones with the smallest p-values, intercepts last, for they are no finding; without p-values, those of
+    the file.
+    """
+    rows = len(next(iter(columns.values())))
+    p = columns.get("p_value", np.zeros(rows))
+    last = np.array([term == INTERCEPT for term in columns.get("term", ())] or [False] * rows)
+    order = np.lexsort((p, last))  # nan last
+    plain = {label: values if isinstance(values, list) else _numbers(values) for label, values in columns.items()}
+    return {
+        "key": key,
+        "file": f"{name}.csv",
+        "total": rows,
+        "columns": [
+            {"label": LABELS.get(label, label), "numeric": not isinstance(values, list)}
+            for label, values in columns.items()
+        ],
+        "first": [[values[i] for values in plain.values()] for i in order[:ROWS].tolist()],
+        "data": {"columns": list(columns), "values": list(plain.values()), "order": order.tolist()},
+    }
+
+
+def _numbers(values: np.ndarray) -> list[Any]:
+    """Numbers as JSON has them: null for none, and words for infinite ones."""
+    return [None if math.isnan(x) else x if math.isfinite(x) else "inf" if x > 0 else "-inf" for x in values.tolist()]
+
+
+def _diagnosis(source: Source, wanted: bool) -> dict[str, Any]:
+    """facts: those of `plncli diagnose`, None where there are none; note: what was not done, and why."""
+    run = source.run
+    if not wanted:
+        return {"facts": None, "note": "Whether the model holds was not checked (--no-diagnose)."}
+    summary = run.summary
+    costly = summary["covariance"] in ("full", "fixed")
+    costly = costly and summary["n_samples"] * summary["n_features"] ** 2 * DRAWS > LONG
+    try:
+        found = diagnose(run, source.data, 0 if costly else DRAWS, Generator().manual_seed(0))
+    except PlncliError as error:
+        return {"facts": None, "note": f"Whether the model holds was not checked. {error}"}
+    note = (
+        "How far the bound lies below the log-likelihood was not estimated, which would take minutes: "
+        f"plncli diagnose {quote(str(run.place))} does."
+    )
+    return {"facts": found.facts, "note": note if costly else ""}
+
+
+def _verdicts(run: Run, ending: str, good: bool, diagnosis: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Whether to trust the fit: a sentence for each thing that was looked at, and whether it is good."""
+    yield {"good": good, "text": ending}
+    found, noun = diagnosis["facts"], effects.noun(run)
+    if found is None:
+        yield {"good": None, "text": diagnosis["note"]}
+    else:
+        poor, p = found["poor"], found["n_features"]
+        told = (
+            "No feature departs" if not poor else f"{poor} of {counted(p, noun)} {'departs' if poor == 1 else 'depart'}"
+        )
+        told = told.replace("feature", noun, 1) if not poor else told
+        yield {"good": not poor, "text": f"{told} from the model ({TESTS[run.model]} test, q < {SIGNIFICANT:g})."}
+    if "zeros" in (found or {}):
+        share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
+        yield {
+            "good": True if abs(share - expected) < NEAR else None,
+            "text": f"{share:.1f} % of the counts are zeros, and the model expects {expected:.1f} %.",
+        }
+    if not run.inference:
+        yield {"good": False, "text": "There are no standard errors, so nothing says how certain the coefficients are."}
+    titles = list(dict.fromkeys(one["title"] for one in sentences.warnings(run)))
+    told = f"The fit warns of: {some(titles, 9).lower()}." if titles else "The fit gave no warnings."
+    yield {"good": None if titles else True, "text": told}
+
+
+# Several runs
+
+
+def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
+    """Criteria and likelihood-ratio tests, or why the runs do not compare."""
+    try:
+        found = compare(runs)
+    except DataError as error:
+        return {"note": str(error), "rows": [], "ratios": []}
+    called = {str(run.place): name for run, name in zip(runs, names, strict=True)}
+    shown = [name for name in CRITERIA if any(row[name] is not None for row in found.rows)]
+    return {
+        "note": "",
+        "heads": ["run", "formula", "covariance", found.likelihood, "parameters", *shown, "converged"],
+        "rows": [
+            [
+                called[row["run"]],
+                row["formula"],
+                row["covariance"] or "",
+                f"{row[found.likelihood]:.2f}",
+                row["n_parameters"],
+                *(_criterion(row[name], row[f"delta_{name}"]) for name in shown),
+                "yes" if row["converged"] else "no",
+            ]
+            for row in found.rows
+        ],
+        "ratios": [
+            [called[r.large], called[r.small], f"{r.statistic:.2f}", r.df, number(r.p_value, 3)] for r in found.ratios
+        ],
+        "told": [*found.notes, *found.warnings],
+    }
+
+
+def _criterion(value: float | None, delta: float | None) -> str:
+    """The best with a star, another with its distance to it."""
+    if value is None or delta is None:
+        return ""
+    return f"{value:.1f} *" if delta == 0.0 else f"{value:.1f} (+{delta:.1f})"

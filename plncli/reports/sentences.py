@@ -1,0 +1,236 @@
+"""What a fit is, how it ended and what is odd about it, in sentences for a reader who knows the model by name only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from plncli.errors import counted, some
+from plncli.files.runs import Run
+from plncli.hypotheses import INTERCEPT
+from plncli.optim.base import Status
+
+MODELS = {
+    "pln": "Poisson log-normal model",
+    "logistic": "logistic regression",
+    "linear": "linear regression",
+}
+STRUCTURES = {
+    "full": "Σ is full: any two features may vary together, by {n} variances and covariances.",
+    "diagonal": "Σ is diagonal: each feature has a variance of its own, and features are independent given covariates.",
+    "spherical": "Σ is spherical: all features share one variance and are independent given the covariates.",
+    "fixed": "Σ was given, not estimated: the fit kept it as it is.",
+}
+NONE = "—"
+DETERMINED = 1e-3
+"""Nats below which a gap changes no digit that anybody would report."""
+
+
+def model(run: Run) -> list[str]:
+    """The model of this fit in words."""
+    p = len(run.responses)
+    if run.model == "pln":
+        told = [
+            "Each count is a Poisson draw around exp(offset + latent value): the latent values are log-abundances that "
+            "nobody sees. Those of a sample are jointly normal, with means that the covariates shift and a covariance "
+            "Σ that says how features vary, and vary together, beyond that.",
+            STRUCTURES[run.summary["covariance"]].format(n=p * (p + 1) // 2),
+            "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead.",
+        ]
+    elif run.model == "logistic":
+        told = [
+            "The log odds of the second class of each response are a sum of the covariates times their coefficients: "
+            "exp(coefficient) is the factor by which the odds change when the covariate rises by one.",
+            *(
+                f"{name}: coefficients speak of the odds of {one} against {zero}."
+                for name, (zero, one) in list(zip(run.responses, run.classes, strict=True))[:6]
+            ),
+        ]
+    else:
+        told = [
+            "Each response is a sum of the covariates times their coefficients, plus normal errors: a coefficient is "
+            "the change of the response, in its own units, when the covariate rises by one."
+        ]
+        if p > 1:
+            told.append("Σ is the covariance of the errors of the responses.")
+    return told
+
+
+def offset(run: Run) -> str:
+    """Where the offset came from."""
+    settings, parts = run.settings, []
+    if settings.get("exposure"):
+        parts.append(f"the logarithm of the exposure in {_file(settings['exposure'])}")
+    if settings.get("offsets"):
+        parts.append(f"the values in {_file(settings['offsets'])}")
+    if settings.get("offset_method"):
+        parts.append(f"the logarithm of depths estimated from the counts by the method {settings['offset_method']}")
+    parts += [f"offset({text}) in the formula" for text in run.design["formula"].get("offsets", ())]
+    if parts:
+        return f"The offset, which says how much of each sample was looked at, is {' plus '.join(parts)}."
+    if run.model == "pln":
+        return "There is no offset: how much of a sample was looked at counts as abundance."
+    return "There is no offset."
+
+
+def _file(path: str) -> str:
+    return PurePath(path).name
+
+
+def terms(run: Run) -> Iterator[str]:
+    """What each term of the formula is, a sentence each."""
+    known = run.coefficients
+    for term, columns in known.groups.items():
+        names = [run.terms[k] for k in columns]
+        levels = known.levels.get(term)
+        if term == INTERCEPT:
+            yield "Intercept: the level where all other covariates are 0, and factors are at their first level."
+        elif levels and len(columns) == len(levels):
+            yield f"{term}: a factor with the levels {some(levels, 12)}, and a mean for each."
+        elif levels and len(columns) == len(levels) - 1:
+            yield (
+                f"{term}: a factor with the levels {some(levels, 12)}. Its coefficients ({some(names, 12)}) compare "
+                f"each level with {levels[0]}."
+            )
+        elif len(names) == 1:
+            yield f"{term}: one coefficient, the change when it rises by one."
+        else:
+            yield f"{term}: {counted(len(names), 'coefficient')} ({some(names, 12)})."
+
+
+def convergence(summary: Mapping[str, Any]) -> tuple[str, bool]:
+    """How the fit ended, and whether that is good."""
+    gap = summary["gap"]
+    if summary["converged"]:
+        if gap is not None and abs(gap) < 1e-12:
+            return "The fit converged: to the last digits that the computer holds, it is at the optimum.", True
+        told = f"The fit converged: the optimum is at most about {gap:.2g} log-likelihood units (nats) away"
+        rest = ", which changes no digit that anybody would report." if gap < DETERMINED else "."
+        return told + rest, True
+    name = summary["status"].upper()
+    sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {summary['status']}."
+    where = (
+        "How far from the optimum it stopped is not known."
+        if gap is None
+        else f"The optimum is an estimated {gap:.2g} log-likelihood units (nats) away, or more."
+    )
+    return f"The fit did not converge, so its numbers are not those of the model. {sentence} {where}", False
+
+
+CERTIFICATE = (
+    "This distance, the gap, is half of g′H⁻¹g: what one step with the exact curvature of the objective would still "
+    "gain. It does not depend on units or on the optimizer, and a fit is called converged only when it is at most the "
+    "tolerance times the number of samples."
+)
+
+FINDINGS = {
+    "separation": "Coefficients without a finite value",
+    "not-determined": "Coefficients that the data leave open",
+    "no-extra-poisson-variance": "Features no more variable than Poisson",
+    "no-standard-errors": "No standard errors",
+    "naive-standard-errors": "Standard errors far too small",
+    "few-samples": "Few samples for so many coefficients",
+    "few-clusters": "Few clusters",
+    "single-sample": "Coefficients that rest on a single sample",
+    "resamples-failed": "Some resampled fits failed",
+    "not-finite-in-resamples": "Coefficients without a finite value in some resamples",
+}
+"""A heading for each code of a finding."""
+MEANING = {
+    ("separation", "pln"): (
+        "A feature that is never counted in a whole group has no finite coefficient there: the fit improves for ever "
+        "as the coefficient falls. It is shown as −∞ (or, of a group compared with it, ∞), which means “not a single "
+        "count”, not “a very strong effect that was measured”. Nothing else is affected."
+    ),
+    ("separation", "logistic"): (
+        "The covariates tell the classes apart without error, so the coefficients grow without bound. Their signs mean "
+        "something; their sizes do not."
+    ),
+    ("no-extra-poisson-variance", "pln"): (
+        "Their counts scatter as plain Poisson counts do, given the covariates, so their latent variance is 0 and they "
+        "have no correlations."
+    ),
+}
+"""What a finding means, by code and model, where its own message does not say it plainly."""
+
+
+def warnings(run: Run) -> list[dict[str, str]]:
+    """The findings of a fit: heading, meaning in plain words, and the message of the fit."""
+    return [
+        {
+            "title": FINDINGS.get(finding["code"], finding["code"].replace("-", " ")),
+            "meaning": MEANING.get((finding["code"], run.model), ""),
+            "message": finding["message"],
+        }
+        for finding in run.summary["findings"]
+    ]
+
+
+def data(run: Run, manifest: Mapping[str, Any]) -> list[str]:
+    """What the rows and columns are, and what was left out."""
+    summary = run.summary
+    table = next((i for i in manifest.get("inputs", ()) if i["role"] in ("counts", "response")), None)
+    place = f" of {_file(table['path'])}" if table else ""
+    n, p = summary["n_samples"], summary["n_features"]
+    told = []
+    if run.model == "pln":
+        told.append(
+            f"{counted(n, 'sample')} (rows{place}) by {counted(p, 'feature')} (columns): each entry says how often a "
+            "feature was counted in a sample."
+        )
+    else:
+        told.append(f"{counted(n, 'sample')} with {counted(p, 'response')}{place}: {some(run.responses, 12)}.")
+    columns = list((run.design.get("x") or {}).get("columns", {}))
+    source = run.settings.get("covariates")
+    if columns:
+        told.append(f"Covariates{f' of {_file(source)}' if source else ''}, matched by sample: {some(columns, 12)}.")
+    if run.settings.get("weights"):
+        told.append(f"Samples are weighted by {_file(run.settings['weights'])}.")
+    if run.settings.get("cluster"):
+        told.append(f"Samples that belong together are told by {_file(run.settings['cluster'])}.")
+    return told
+
+
+def diagnosis(found: Mapping[str, Any]) -> list[str]:
+    """What `plncli diagnose` finds, a sentence each."""
+    told = []
+    if found.get("loglik_by"):
+        error = f" ± {found['loglik_se']:.2g}" if found["loglik_se"] else ""
+        told.append(
+            f"The bound lies {found['gap']:.2f} nats below the log-likelihood at the estimates, {found['loglik']:.2f}"
+            f"{error} by {found['loglik_by']}: {found['gap_by_sample']['median']:.2g} a sample (median), at most "
+            f"{found['gap_by_sample']['largest']:.2g}. This gap is of the approximation, not of the optimizer."
+        )
+    if "khat" in found:
+        many = found["khat"]["unreliable"]
+        told.append(
+            "That estimate is reliable: in no sample is k, which tells of weights that are too uneven, above 0.7."
+            if not many
+            else f"That estimate is unreliable in {counted(many, 'sample')}, whose k is above 0.7."
+        )
+    if "zeros" in found:
+        share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
+        told.append(f"{share:.2f} % of the counts are zeros, and {expected:.2f} % were to be expected.")
+    if "residuals" in found:
+        one = found["residuals"]
+        told.append(
+            f"Residuals, which are standard normal where the model holds, have a mean of {one['mean']:.3f} and a "
+            f"standard deviation of {one['sd']:.3f}; {100 * one['beyond_2']:.2f} % are beyond ±2 "
+            f"({100 * one['expected_beyond_2']:.2f} % expected)."
+        )
+    if found.get("poor_features"):
+        told.append(f"Those that depart from the model: {some(found['poor_features'], 20)}.")
+    return told
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits that matter; −∞ and ∞ by their signs, a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("-", "−")
+    return f"{value:.{digits}g}".replace("-", "−") if abs(value) < 10**digits else f"{value:.0f}".replace("-", "−")
