@@ -82,7 +82,7 @@ def offsets(
     A row a sample and a column a method. The table of one method is what `plncli fit pln --exposure` takes.
     """
     from plncli.cli.tables import check, deliver
-    from plncli.files.inputs import COUNTS_RULE
+    from plncli.files.counts import COUNTS_RULE
     from plncli.files.matching import turned
     from plncli.files.runs import read_run
     from plncli.files.tables import read_table
@@ -164,7 +164,7 @@ def against(run: Run, table: Table, say: Console) -> Found:
     import torch
 
     from plncli.depths import SizeFactors
-    from plncli.files.inputs import match_features
+    from plncli.files.additions import match_features
     from plncli.files.matching import Tables
     from plncli.files.sparse import dense
 
@@ -187,7 +187,7 @@ def against(run: Run, table: Table, say: Console) -> Found:
 
 def _complete(table: Table) -> np.ndarray | CSR:
     """Counts (n×p, an array or sparse), none of which may be missing."""
-    from plncli.files.inputs import count_cells
+    from plncli.files.counts import count_cells
     from plncli.files.tables import refuse
 
     Y, missing = count_cells(table)

@@ -84,7 +84,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     result, config, run = outcome.result, outcome.config, run_of(outcome)
     tables: dict[str, Callable[[], pa.Table]] = {
         "coefficients": lambda: coefficients(run),
-        "loss_trace": lambda: _trace(result),
+        "loss_trace": lambda: trace_table(result),
     }
     if result.inference is not None and result.inference.covariance is not None:
         tables["vcov"] = lambda: _vcov(result)
@@ -157,7 +157,8 @@ def likelihood_name(result: FitResult) -> str:
     return "elbo" if isinstance(result.model, Latent) else "loglik"
 
 
-def _trace(result: FitResult) -> pa.Table:
+def trace_table(result: FitResult) -> pa.Table:
+    """As loss_trace.csv holds it."""
     rows = [trace_row(step, likelihood_name(result)) for step in result.optimum.trace]
     types = {name: np.int64 if name in ("step", "evaluations") else np.float64 for name in rows[0]}
     return output.table({name: np.array([each[name] for each in rows], kind) for name, kind in types.items()})

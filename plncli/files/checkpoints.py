@@ -25,7 +25,7 @@ from plncli.files.config import NOWHERE, OUTPUT, FitConfig, absolute, applying, 
 from plncli.files.content import split_part
 from plncli.files.folder import whole_file
 from plncli.files.formats import digest
-from plncli.files.inputs import Source
+from plncli.files.sources import Source
 from plncli.optim.base import State, Step
 
 SUFFIX = ".checkpoint"
@@ -283,6 +283,7 @@ def locked(out: Path) -> Iterator[None]:
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # fails at once where the lock would be waited for
         lock.acquire()
     except Timeout:
         raise UsageError(f"Another plncli is fitting into {out}. Wait for it, or choose another --out.") from None

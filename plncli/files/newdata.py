@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
+from plncli.files.additions import check_offsets, match_features, offset_of
+from plncli.files.checks import NUMBERS_RULE
+from plncli.files.counts import COUNTS_RULE, count_cells
 from plncli.files.design import Design
-from plncli.files.inputs import COUNTS_RULE, NUMBERS_RULE, check_offsets, count_cells, match_features, offset_of
 from plncli.files.matching import Tables, check_orientation, join, turned, without_missing
 from plncli.files.runs import Run
 from plncli.files.sparse import Sparse, dense

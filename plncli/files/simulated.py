@@ -19,11 +19,11 @@ from plncli.errors import DataError, UsageError, counted, some
 from plncli.files import output
 from plncli.files.again import Origin
 from plncli.files.artifacts import check_target
+from plncli.files.checks import NUMBERS_RULE
 from plncli.files.config import FitConfig, to_toml
 from plncli.files.design import Design, make_design
 from plncli.files.folder import whole_folder, write_file
 from plncli.files.formula import parse
-from plncli.files.inputs import NUMBERS_RULE
 from plncli.files.newdata import NewData, Sources, load
 from plncli.files.output import FORMATS
 from plncli.files.runs import Run

@@ -15,8 +15,9 @@ from plncli.dataset import Dataset
 from plncli.depths import spread
 from plncli.errors import DataError, Faults
 from plncli.files.config import FitConfig
+from plncli.files.counts import estimate_depths
 from plncli.files.design import level_sizes
-from plncli.files.inputs import Beside, Inputs, estimate_depths
+from plncli.files.inputs import Beside, Inputs
 from plncli.linalg import orthonormal_basis
 from plncli.names import OFFSET_METHODS
 

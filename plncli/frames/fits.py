@@ -40,6 +40,7 @@ from plncli.frames.data import (
     frame,
     labelled,
     listed,
+    one_of,
     sources,
     tables_of,
     whole,
@@ -50,6 +51,7 @@ from plncli.results import AXES
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @speaking
@@ -313,6 +315,48 @@ class FitResult:
         """The same, of data that are given for it."""
         check_data(self.run.model, data)
         return given_again(self.run, data.tables, data.settings)
+
+    @speaking
+    def plot(
+        self,
+        kind: str,
+        data: Dataset | None = None,
+        *,
+        top: int | None = None,
+        term: str | Sequence[str] = (),
+        only: str | Sequence[str] = (),
+        color: str | None = None,
+        remove_covariates: bool = False,
+        seed: int = 0,
+        width: float | None = None,
+    ) -> Figure:
+        """A picture of the fit, as a matplotlib figure: `plncli plot`; `savefig` writes it.
+
+        kind: such as "coefficients" or "pca"; width: in mm. data: what the fit was made to, if it was loaded and its
+        tables were data frames. UsageError for a kind that is not for the model.
+        """
+        from plncli.pictures import draw, kinds
+        from plncli.pictures.source import Source, Wanted
+
+        offered = kinds(self.run.model)
+        one_of("kind", kind, tuple(offered))
+        say = Sayings()
+        trace = None
+        if self.outcome is not None:
+            cells = artifacts.trace_table(self.outcome.result)
+            rows = tuple(map(str, range(1, cells.num_rows + 1)))
+            trace = Table("the trace", "loss_trace", rows, tuple(cells.column_names), cells)
+        wanted = Wanted(top, tuple(listed(term)), tuple(listed(only)), color, remove_covariates, whole("seed", seed))
+        chosen = offered[kind]
+        record = chosen.content(Source(self.run, own=lambda: self._data_of(data), trace=trace), wanted)
+        record = record if chosen.together is None else chosen.together([record])
+        say.kept += record.notes
+        tell(say)
+        return draw(chosen, record, width)
+
+    def _data_of(self, data: Dataset | None) -> Origin:
+        """What the fit was made to: what was given, or what it knows."""
+        return self._origin("Give the data, `data=`") if data is None else self._given(data)
 
     @speaking
     def save(

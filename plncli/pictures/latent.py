@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from plncli.errors import DataError, counted, nearest, short, some
+from plncli.errors import DataError, PlncliError, counted, nearest, short, some
 from plncli.files.tables import frame
 from plncli.pictures import style
 from plncli.pictures.source import Source, Wanted
@@ -73,7 +73,7 @@ def content(source: Source, wanted: Wanted) -> Components:
     if M.shape[1] < 2 or len(M) < 3:
         raise DataError(f"Principal components need 2 features and 3 samples, but there are {M.shape[1]} and {len(M)}.")
     scores, shares, correlations = components(M)
-    colouring = None if wanted.color is None else _colouring(source, wanted.color)
+    colouring = _of_the_formula(source) if wanted.color is None else _colouring(source, wanted.color)
     return Components(
         run.samples, names, scores, shares, correlations, wanted.remove_covariates,
         ARROWS if wanted.top is None else wanted.top, colouring, tuple(notes),
@@ -101,6 +101,17 @@ def components(M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     signs = np.where(largest < 0, -1.0, 1.0)
     total = (d**2).sum()
     return U[:, :2] * d[:2] * signs, d[:2] ** 2 / (total or 1.0), correlations * signs
+
+
+def _of_the_formula(source: Source) -> Colouring | None:
+    """The first factor of the formula, where its table can be read again."""
+    factors = [name for name in source.run.coefficients.levels if name.isidentifier()]
+    if not factors:
+        return None
+    try:
+        return _colouring(source, factors[0])
+    except PlncliError:  # a picture without colours is better than none
+        return None
 
 
 def _colouring(source: Source, name: str) -> Colouring:

@@ -56,14 +56,14 @@ def content(source: Source, _: Wanted) -> Loss:
     """The trace in the folder of a fit, in any format. DataError where there is none, or nothing but its end."""
     run = source.run
     path = _trace_file(run.path.parent)
-    if path is None:
+    if path is None and source.trace is None:
         raise DataError(f"{run.path.parent} has no loss_trace file; give the folder that `plncli fit` wrote.")
-    table = read_table(str(path), "loss_trace", sample_names=False)
+    table = source.trace or read_table(str(path), "loss_trace", sample_names=False)
     likelihood = "elbo" if "elbo" in table.columns else "loglik"
     names = ("step", "seconds", likelihood, "gap")
     absent = [name for name in names if name not in table.columns]
     if absent:
-        raise DataError(f"{path} lacks the column {absent[0]}. {NUMBERS_RULE}")
+        raise DataError(f"{table.name} lacks the column {absent[0]}. {NUMBERS_RULE}")
     values, missing = numbers(table.select(names), NUMBERS_RULE)
     if missing is not None:
         values = np.where(missing, np.nan, values)

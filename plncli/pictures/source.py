@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -39,10 +39,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Source:
-    """A finished fit. moved: tables that are elsewhere now, by option; they are read once, when they are asked for."""
+    """A finished fit.
+
+    moved: tables that are elsewhere now, by option; they are read once, when they are asked for. own: what the fit was
+    made to, and trace: its course, where they are not in files.
+    """
 
     run: Run
     moved: Mapping[str, str] = field(default_factory=dict)
+    own: Callable[[], Origin] | None = None
+    trace: Table | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +59,9 @@ class Source:
     def _again(self) -> Origin:
         from plncli import runtime
         from plncli.files.again import read_again
+
+        if self.own is not None:
+            return self.own()
 
         runtime.use_threads(self.run.summary.get("n_samples", 1), len(self.run.responses), len(self.run.terms), "auto")
         return read_again(self.run, self.moved, "Give the table as it was by {} FILE")

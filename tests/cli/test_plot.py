@@ -244,3 +244,13 @@ def test_a_run_without_its_trace_has_no_loss(cli: Cli, fits: Path, tmp_path: Pat
 def test_an_unconverged_fit_is_warned_of(cli: Cli, fits: Path) -> None:
     assert "did not converge" in cli("plot", fits / "stopped", "sigma").err
     assert tuple(MAGIC) == PICTURE_FORMATS
+
+
+def test_samples_have_the_colours_of_the_factor_of_the_formula(cli: Cli, oaks: Any, tmp_path: Path) -> None:
+    given = ("--counts", oaks.counts, "--top", "6", "--covariates", oaks.covariates)
+    assert cli("fit", "pln", *given, "--formula", "~ distTOground + tree", "--out", "run").code == 0
+    pictures = {}
+    for name, more in {"own": (), "tree": ("--color", "tree"), "other": ("--color", "orientation")}.items():
+        assert cli("plot", "run", "pca", *more, "--out", f"{name}.svg").code == 0
+        pictures[name] = (tmp_path / f"{name}.svg").read_text()
+    assert pictures["own"] == pictures["tree"] != pictures["other"] and "resistant" in pictures["own"]
