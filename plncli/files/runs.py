@@ -29,6 +29,7 @@ SKETCH = 1024
 """Rows of what is kept of a design matrix."""
 SUM = "sha256"
 FLOATS = ("F64", "F32")
+FINITE = ("B_finite", "M_finite", "S", "Sigma")
 
 
 class Group(Mapping[str, np.ndarray]):
@@ -42,7 +43,10 @@ class Group(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         with safe_open(self._path, framework="numpy") as file:
-            return file.get_tensor(self._prefix + name)
+            array = file.get_tensor(self._prefix + name)
+        if name in FINITE and not np.isfinite(array).all():
+            raise DataError(f"`{self._path}` is damaged: {name} holds what is no finite number. Fit again.")
+        return array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
