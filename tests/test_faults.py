@@ -62,7 +62,7 @@ def left_beside(folder: Path, *names: str) -> set[str]:
 # Kills
 
 JOBS = {
-    "rprop": ("fit", "pln", "--optimizer", "rprop", "--tol", "1e-9", "--se", "none", "--checkpoint-every", "0.02"),
+    "rprop": ("fit", "pln", "--optimizer", "rprop", "--tol", "1e-7", "--se", "none", "--checkpoint-every", "0.02"),
     "bootstrap": ("fit", "pln", "--se", "bootstrap", "--resamples", "60", "--checkpoint-every", "0.02"),
     "cv": ("cv", "pln", "--folds", "8", "--formula", "~ 1", "--formula", "~ x", "--checkpoint-every", "0.02"),
 }
@@ -117,8 +117,8 @@ def killed_at_random(cli: Cli, folder: Path, name: str, kills: int) -> Counter[s
 @pytest.mark.parametrize(
     ("name", "kills"),
     [
-        *((name, 1) for name in JOBS),
-        *(pytest.param(name, 120, marks=pytest.mark.slow) for name in JOBS),
+        *((name, 1) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
+        *(pytest.param(name, 100, marks=pytest.mark.slow) for name in JOBS),
     ],
 )
 def test_a_job_killed_at_any_moment_loses_nothing(cli: Cli, made: Path, name: str, kills: int) -> None:
@@ -129,7 +129,7 @@ def test_a_job_killed_at_any_moment_loses_nothing(cli: Cli, made: Path, name: st
 
 
 def test_two_jobs_into_one_folder_at_once(made: Path) -> None:
-    command = [sys.executable, "-m", "plncli", *job("rprop", "run")[:-1]]
+    command = [sys.executable, "-m", "plncli", *FIT, "--out", "run"]
     both = [subprocess.Popen(command, cwd=made, stderr=subprocess.PIPE) for _ in range(2)]
     told = [(process.communicate(timeout=120)[1].decode(), process.returncode) for process in both]
     assert sorted(code for _, code in told) == [0, 2], told
@@ -192,8 +192,9 @@ def test_a_fit_goes_on_where_checkpoints_and_trace_cannot_be_written(
 ) -> None:
     monkeypatch.setattr("plncli.files.watching.LONG", 0.0)
     with monkeypatch.context() as patch:
-        where = lambda path: "safetensors" in path.name and "checkpoint" in str(path) or "loss" in path.name[:9]  # noqa: E731
-        tried = failing_writes(patch, lambda path: ".partial" not in path.parent.name and where(path), errno.ENOSPC)
+        tried = failing_writes(
+            patch, lambda path: path.parent.suffix == ".checkpoint" or path.name == "run.loss_trace.csv", errno.ENOSPC
+        )
         ran = cli(*FIT, "--out", "run", "--checkpoint-every", "1e-9")
         assert ran.code == 0 and len(tried) >= 3
         ran = cli(*FIT, "--out", "cut", "--max-iter", "2")
@@ -207,7 +208,7 @@ def test_an_older_checkpoint_loads_after_the_disk_was_full(
     assert cli(*FIT, "--out", "whole").code == 0
     assert cli(*FIT, "--out", "run", "--max-iter", "2").code == 4
     with monkeypatch.context() as patch:
-        tried = failing_writes(patch, lambda path: "checkpoint" in str(path), errno.ENOSPC)
+        tried = failing_writes(patch, lambda path: path.parent.suffix == ".checkpoint", errno.ENOSPC)
         assert cli("resume", "run", "--max-iter", "3").code == 4
     assert tried
     ran = cli("resume", "run")
@@ -255,7 +256,7 @@ GONE = {
 }
 
 
-@pytest.mark.parametrize("number", [1, 9, 14])
+@pytest.mark.parametrize("number", [1, 9])
 @pytest.mark.parametrize("name", GONE)
 def test_a_device_that_fails_ends_a_fit_that_goes_on_from_its_checkpoint(
     cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
@@ -317,7 +318,7 @@ def joined(header: Mapping[str, Any] | bytes, body: bytes, length: int | None = 
 
 
 def forgeries(content: bytes, of: str, fact: str) -> Iterator[tuple[str, bytes]]:
-    """Safetensors files that are no good, by what is wrong with them; `of`: one of the tensors, `fact`: of the facts."""
+    """Safetensors files that are no good, by what is wrong; `of`: one of the tensors, `fact`: one of the facts."""
     header, body = taken_apart(content)
     for name, length in (("length 2^60", 1 << 60), ("length 2^63", 1 << 63), ("length 99 MB", 99_000_000)):
         yield name, joined(header, body, length)
@@ -326,7 +327,7 @@ def forgeries(content: bytes, of: str, fact: str) -> Iterator[tuple[str, bytes]]
     size = header[of]["data_offsets"][1] - header[of]["data_offsets"][0]
     for key, values in {
         "data_offsets": ([-8, 8], [8, 0], [1 << 60, (1 << 60) + size], [0, size + 8]),
-        "shape": ([1 << 40, 1 << 40], [0, 1 << 62], [-1, 3], [size // 8], [], "x"),
+        "shape": ([1 << 40, 1 << 40], [0, 1 << 62], [-1, 3], [size // 8 + 1], [], "x"),
         "dtype": ("BF16", "I64", "F8_E4M3", "C64", "XX", None),
     }.items():
         for value in values:
@@ -351,7 +352,7 @@ READERS = {
     "predict": ("predict", "bad", *TABLES),
     "fitted": ("predict", "bad", *TABLES, "--counts", "made/counts.csv"),
     "transform": ("transform", "bad", *TABLES, "--counts", "made/counts.csv"),
-    "test": ("test", "bad", "--equal", "x"),
+    "test": ("test", "bad", "--contrast", "x"),
     "compare": ("compare", "bad", "run"),
     "diagnose": ("diagnose", "bad"),
     "simulate": ("simulate", "--from", "bad", "--out", "drawn"),
@@ -367,14 +368,18 @@ def held() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def test_every_verb_refuses_a_forged_model_file(cli: Cli, made: Path) -> None:
+SOME = [5, pytest.param(1, marks=pytest.mark.slow)]  # each fifth, or all
+
+
+@pytest.mark.parametrize("each", SOME)
+def test_every_verb_refuses_a_forged_model_file(cli: Cli, made: Path, each: int) -> None:
     assert cli(*FIT, "--out", "run").code == 0
     content = (made / "run/model.safetensors").read_bytes()
     shutil.copytree(made / "run", made / "bad")
     before, wrong = held(), []
-    for place, (name, forged) in enumerate(forgeries(content, "estimates.B", "design")):
+    for place, (name, forged) in enumerate([*forgeries(content, "estimates.B", "design")][::each]):
         (made / "bad/model.safetensors").write_bytes(forged)
-        for verb in ("show", list(READERS)[1 + place % (len(READERS) - 1)]):
+        for verb in {"show", list(READERS)[place % len(READERS)]} if each > 1 else READERS:
             ran = cli(*READERS[verb])
             one = ran.err.count("plncli: error: ") == 1 and "Traceback" not in ran.err and len(ran.err) < 2000
             if ran.code != 3 or not one or "damaged, or was not written by plncli" not in ran.err:
@@ -384,25 +389,31 @@ def test_every_verb_refuses_a_forged_model_file(cli: Cli, made: Path) -> None:
     assert left_beside(made, "run", "bad") == set()
 
 
-@pytest.mark.parametrize("verb", READERS)
-@pytest.mark.parametrize("symbol", ["state.M_finite", "estimates.S", "state.B_finite", "estimates.Sigma"])
-def test_numbers_that_are_none_are_refused_or_not_needed(cli: Cli, made: Path, verb: str, symbol: str) -> None:
+def test_numbers_that_are_none_are_refused_or_not_needed(cli: Cli, made: Path) -> None:
     assert cli(*FIT, "--out", "run").code == 0
     content = (made / "run/model.safetensors").read_bytes()
     shutil.copytree(made / "run", made / "bad")
-    arrays = load(content)
-    forged = save(arrays | {symbol: np.full_like(arrays[symbol], np.nan)}, taken_apart(content)[0]["__metadata__"])
-    (made / "bad/model.safetensors").write_bytes(forged)
-    ran = cli(*READERS[verb])
-    assert ran.code in (0, 3) and "Traceback" not in ran.err
-    assert (ran.code == 0) or "is damaged" in ran.err
+    arrays, facts = load(content), taken_apart(content)[0]["__metadata__"]
+    for symbol in ("state.M_finite", "estimates.S", "state.B_finite", "estimates.Sigma"):
+        forged = save(arrays | {symbol: np.full_like(arrays[symbol], np.nan)}, facts)
+        (made / "bad/model.safetensors").write_bytes(forged)
+        codes = set()
+        for verb, words in READERS.items():
+            ran = cli(*words)
+            assert ran.code == 0 or (ran.code == 3 and "is damaged" in ran.err), (symbol, verb, ran.err)
+            codes.add(ran.code)
+            for place in ("drawn", "other"):
+                shutil.rmtree(made / place, ignore_errors=True)
+            (made / "sigma.svg").unlink(missing_ok=True)
+        assert codes == {0, 3}, symbol
 
 
-def test_forged_checkpoints_are_refused(cli: Cli, made: Path) -> None:
+@pytest.mark.parametrize("each", SOME)
+def test_forged_checkpoints_are_refused(cli: Cli, made: Path, each: int) -> None:
     assert cli(*FIT, "--out", "run", "--max-iter", "2").code == 4
     path = made / "run.checkpoint/a.safetensors"
     content, before = path.read_bytes(), held()
-    for name, forged in forgeries(content, "state.x", "facts"):
+    for name, forged in [*forgeries(content, "state.x", "facts")][::each]:
         path.write_bytes(forged)
         for words in (("resume", "run"), (*FIT, "--out", "run", "--resume")):
             ran = cli(*words)
@@ -413,7 +424,8 @@ def test_forged_checkpoints_are_refused(cli: Cli, made: Path) -> None:
     assert cli("resume", "run").code == 0
 
 
-def test_forged_pieces_are_done_anew(cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("each", [12, pytest.param(1, marks=pytest.mark.slow)])
+def test_forged_pieces_are_done_anew(cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, each: int) -> None:
     from plncli.resampling import Task
 
     bootstrap = (*FIT, "--se", "bootstrap", "--resamples", "6", "--workers", "1")
@@ -432,11 +444,11 @@ def test_forged_pieces_are_done_anew(cli: Cli, made: Path, monkeypatch: pytest.M
     record = kept["pieces"][8 : 8 + int.from_bytes(kept["pieces"][:8], "little")]
     bad = [(b"", "no bytes"), ((1 << 60).to_bytes(8, "little"), "length"), (b"\xff" * 99, "noise")]
     bad += [(len(one).to_bytes(8, "little") + one, name) for name, one in forgeries(record, "B", "facts")]
-    for pieces, name in bad[:: max(1, len(bad) // 12)]:
+    for pieces, name in bad[::each]:
         shutil.rmtree(made / "run", ignore_errors=True)
         (made / "run.checkpoint").mkdir(exist_ok=True)
-        for each, whole in (kept | {"pieces": pieces}).items():
-            (made / "run.checkpoint" / each).write_bytes(whole)
+        for file, whole in (kept | {"pieces": pieces}).items():
+            (made / "run.checkpoint" / file).write_bytes(whole)
         ran = cli(*bootstrap, "--out", "run", "--resume")
         assert ran.code == 0, (name, ran.err)
         assert results(made / "run") == results(made / "whole"), name
@@ -471,8 +483,8 @@ def test_names_neither_leave_the_folder_nor_break_a_table(cli: Cli, made: Path) 
         top, *body = csv.reader(file)
     assert [name.strip() for name in read] == [name.strip() for name in names] == [name.strip() for name in top[1:]]
     assert len(body) == len(rows) and {len(row) for row in body} == {len(names) + 1}
-    assert cli("plot", "csv", "all", "--out", "pictures").code == 0
-    assert left_beside(made, "odd.csv", "csv", "parquet", "pictures") == set()
+    assert cli("plot", "csv", "coefficients", "--out", "picture.svg").code == 0
+    assert left_beside(made, "odd.csv", "csv", "parquet", "picture.svg") == set()
     assert not (made.parent / "x").exists() and not (made.parent.parent / "x").exists()
 
 
@@ -512,7 +524,7 @@ def test_formulas_and_conditions_run_nothing(cli: Cli, made: Path, words: tuple[
     [
         b'"../../x" = 1\n',
         b"[a.b.c]\nd = 1\n",
-        b"counts = [1, 2]\n",
+        b"tol = [1, 2]\n",
         b"a = " + b"[" * 50_000 + b"]" * 50_000 + b"\n",
         b"seed = " + b"9" * 10_000 + b"\n",
         b"tol = nan\n",
