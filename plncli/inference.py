@@ -13,8 +13,8 @@ from torch import Tensor
 
 from plncli.models.base import Finding
 from plncli.models.uncertainty import Uncertainty, own_without
+from plncli.names import COLUMNS
 
-COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 """What a table of estimates says of each, in this order."""
 
 

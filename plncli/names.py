@@ -39,3 +39,5 @@ WIDTHS = {"single": 85.0, "double": 178.0}
 """Of pictures, in mm: a column, and a page of two."""
 OF_VALIDATION = "cv"
 """The kind of picture of a table of `plncli cv`."""
+COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+"""What there is of a coefficient beside its estimate."""

@@ -170,10 +170,13 @@ def left_as_it_was() -> Iterator[None]:
 
 @contextmanager
 def memory_guard() -> Iterator[None]:
-    """Turn running out of memory, on any device, into a DeviceError that says what to do."""
+    """Turn running out of memory on any device, or losing a GPU, into a DeviceError that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if "CUDA error" in str(error) and not out_of_memory(error):
+            first_line = str(error).splitlines()[0]
+            raise DeviceError(f"The GPU does not answer any more ({first_line}). Use --device cpu.") from error
         if not out_of_memory(error):
             raise
         raise DeviceError(

@@ -53,6 +53,7 @@ TAKEN = (
     "dtype",
     "seed",
     "allow_unconverged",
+    "checkpoint_every",
 )
 """Settings of a fit that matter here: panels, and names."""
 FOLDS = 5

@@ -7,8 +7,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +92,8 @@ def fit(
         with runtime.memory_guard():
             command = shlex.join(["plncli", *sys.argv[1:]])
             keep = Keep(out, resume)
-            outcome = fitted(config, say, state, command, dry_run=dry_run, keep=keep)
+            with keep.left(say):
+                outcome = fitted(config, say, state, command, dry_run=dry_run, keep=keep)
             if outcome is None:
                 say.note(f"Nothing was fitted or written (--dry-run); results would go to {out}.")
                 return 0
@@ -139,6 +140,19 @@ class Keep:
         for note in filter(None, (*notes, self.pieces.note)):
             say.note(f"note: {note}")
         return self.keeper, state
+
+    @contextmanager
+    def left(self, say: Console) -> Iterator[None]:
+        """Where the device fails, say how to go on from what is kept."""
+        from plncli.files import checkpoints
+
+        try:
+            yield
+        except (MemoryError, RuntimeError):
+            say.clear()
+            if self.keeper is not None and checkpoints.unfinished(self.out):
+                say.note(f"Go on with: plncli resume {shlex.quote(str(self.out))}")
+            raise
 
     def end(self, outcome: Outcome, say: Console) -> None:
         """Keep the state of a fit that was cut short, and say how to go on; else let the checkpoints go."""

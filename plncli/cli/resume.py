@@ -19,6 +19,10 @@ TimeLimit = Annotated[
 MaxIter = Annotated[
     int | None, typer.Option("--max-iter", metavar="N", help="Most steps, all in all.", show_default=False)
 ]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="Another device than that of the fit.", show_default=False),
+]
 AllowUnconverged = Annotated[
     bool, typer.Option("--allow-unconverged", help="Exit with 0 instead of 4 when the fit ends without converging.")
 ]
@@ -28,6 +32,7 @@ def resume(
     run: Unfinished,
     time_limit: TimeLimit = None,
     max_iter: MaxIter = None,
+    device: Device = None,
     allow_unconverged: AllowUnconverged = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -57,5 +62,6 @@ def resume(
             f"{out} was fitted to --{piped[0]} from standard input, which has gone. Pipe the same table into the "
             "command of the fit again, with --resume."
         )
-    config = replace(config, out=run, time_limit=time_limit, max_iter=max_iter, allow_unconverged=allow_unconverged)
+    limits = {"time_limit": time_limit, "max_iter": max_iter, "allow_unconverged": allow_unconverged}
+    config = replace(config, out=run, device=device or config.device, **limits)
     return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)

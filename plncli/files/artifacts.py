@@ -19,8 +19,9 @@ from plncli.files.folder import whole_folder, write_file
 from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
 from plncli.files.watching import trace_row
-from plncli.inference import COLUMNS, tensors_of
+from plncli.inference import tensors_of
 from plncli.models.base import Latent
+from plncli.names import COLUMNS
 from plncli.results import AXES, FitResult
 
 TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))

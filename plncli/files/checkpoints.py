@@ -127,7 +127,7 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
         version, facts, trace, about = (
             json.loads(texts[name]) for name in ("schema_version", "facts", "trace", "about")
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged, or no checkpoint: {error}.") from None
     if version != SCHEMA_VERSION:
         raise DataError(f"{path} was written by another version of plncli.")
@@ -163,8 +163,11 @@ def _progress(state: State) -> tuple[int, int]:
 # Which fit it is
 
 
-LATER = ("se", "resamples", "workers", "level", "vcov", "cluster", "time_limit", "max_iter", "threads", "config")
-"""Settings that may change when a fit is taken up: they matter after it, or say how long it may last."""
+LATER = (
+    *("se", "resamples", "workers", "level", "vcov", "cluster"),
+    *("time_limit", "max_iter", "threads", "device", "config"),
+)
+"""Settings that may change when a fit is taken up: they matter after it, or say how long it may last, and where."""
 
 
 RESAMPLED = ("se", "resamples", "cluster")

@@ -401,7 +401,7 @@ def _from_file(model: str, path: Path) -> dict[str, _Given]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration `{path}`: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and lists within lists
         raise ConfigError(
             f'`{path}` is not a TOML file: {error}. Texts and paths stand in quotes: formula = "~ 1".'
         ) from None
@@ -501,6 +501,8 @@ def check(config: FitConfig) -> None:
             raise UsageError(
                 f"{option(name)} holds bytes that are not UTF-8, which no file can record. Rename the file."
             )
+        if "\0" in str(getattr(config, name)):
+            raise UsageError(f"{option(name)} holds a character NUL, which no name of a file can. Take it out.")
     if config.model in PLN and not config.counts:
         raise UsageError(
             f"`plncli fit {config.model}` needs a table of counts: --counts FILE, or --counts - for standard input."

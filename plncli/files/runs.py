@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from plncli.errors import DataError
 from plncli.hypotheses import Terms
+from plncli.names import COLUMNS, MODEL_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,9 @@ MODEL_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
 SKETCH = 1024
 """Rows of what is kept of a design matrix."""
+SUM = "sha256"
+FLOATS = ("F64", "F32")
+FINITE = ("B_finite", "M_finite", "S", "Sigma")
 
 
 class Group(Mapping[str, np.ndarray]):
@@ -39,7 +43,10 @@ class Group(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         with safe_open(self._path, framework="numpy") as file:
-            return file.get_tensor(self._prefix + name)
+            array = file.get_tensor(self._prefix + name)
+        if name in FINITE and not np.isfinite(array).all():
+            raise DataError(f"`{self._path}` is damaged: {name} holds what is no finite number. Fit again.")
+        return array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -130,7 +137,15 @@ def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -
     arrays = {
         f"{group}.{name}": _array(tensor) for group, members in groups.items() for name, tensor in members.items()
     }
-    return save(arrays, {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()})
+    texts = {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return save(arrays, {**texts, SUM: _sum(texts, shapes)})
+
+
+def _sum(texts: Mapping[str, str], shapes: Mapping[str, Iterable[int]]) -> str:
+    """SHA-256 of the facts, as they are written, and of which tensors there are; not of what these hold."""
+    listed = sorted([name, *shape] for name, shape in shapes.items())
+    return hashlib.sha256(json.dumps([sorted(texts.items()), listed]).encode()).hexdigest()
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -151,17 +166,50 @@ def read_run(place: Path) -> Run:
         raise DataError(f"`{place}` is not the folder of a fit: it has no {MODEL_FILE}.")
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = {key: json.loads(value) for key, value in file.metadata().items()}
-            names = tuple(file.keys())
+            texts = dict(file.metadata())
+            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+            kinds = {name: tensor.get_dtype() for name, tensor in tensors.items()}
+        written = texts.pop(SUM, None)
+        if written not in (None, _sum(texts, shapes)):  # None: of an earlier version
+            raise ValueError("The facts are not those that were written.")
+        facts = {key: json.loads(text) for key, text in texts.items()}
         version = facts.pop("schema_version")
-        groups: dict[str, Any] = {group: Group(path, group, names) for group in GROUPS}
+        groups: dict[str, Any] = {group: Group(path, group, shapes) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
+        if version == SCHEMA_VERSION:
+            _check(run, shapes, kinds)
     except Exception as error:  # safetensors raises its own class, and json and attributes theirs
         reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
     if version != SCHEMA_VERSION:
         raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
     return run
+
+
+def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str]) -> None:
+    """ValueError where facts are of the wrong kind, or tensors of another shape or type than they say."""
+    mappings = (run.settings, run.design, run.versions, run.summary, run.fingerprint)
+    names = (*run.samples, *run.terms, *run.responses)
+    if run.model not in MODEL_NAMES or not all(isinstance(part, dict) for part in mappings):
+        raise ValueError("Facts of another kind.")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("Names that are no text.")
+    n, p, d = len(run.samples), len(run.responses), len(run.terms)
+    expected: dict[str, tuple[int, ...]] = {
+        "estimates.B": (d, p),
+        "state.B_finite": (d, p),
+        "inference.df": (),
+        "inference.blocks": (p, d, d),
+    }
+    expected |= dict.fromkeys(("estimates.M", "estimates.S", "state.M_finite"), (n, p))
+    expected |= dict.fromkeys(("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"), (p, p))
+    expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
+    if "estimates.B" not in shapes:
+        raise ValueError("No coefficients.")
+    for name, shape in expected.items():
+        if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
+            raise ValueError(f"{name} is of another shape or type.")
 
 
 def _model_file(place: Path) -> Path:

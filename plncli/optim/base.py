@@ -204,6 +204,8 @@ class Point:
                 self._gradient = self._flat.join({name: part.gradient() for name, part in self._parts.items()})
             else:
                 assert self._graph is not None
+                if not self._graph.requires_grad:  # a constant inf, where the objective is not defined
+                    return torch.full_like(self.x, math.nan)
                 (self._gradient,) = torch.autograd.grad(self._graph, self.x, create_graph=again)
         return self._gradient
 

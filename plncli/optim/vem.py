@@ -55,7 +55,7 @@ class VEM:
             threshold, mark, gap = (state.facts[name] for name in ("threshold", "mark", "gap"))
         while status is None:
             run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark, gap=gap)
-            status = run.limit(self.max_iter)
+            status = run.limit(self.max_iter) if math.isfinite(point.loss) else Status.DIVERGED
             if status is None and run.steps and problem.degenerate is not None and problem.degenerate(point.params):
                 status = Status.DEGENERATE
             if status is not None:

@@ -290,7 +290,7 @@ def test_an_interrupted_fit_is_saved(endless: subprocess.Popen[str], tmp_path: P
     found = summary(tmp_path / "a")
     assert (found["status"], found["converged"]) == ("interrupted", False)
     assert manifest(tmp_path / "a")["exit_code"] == 128 + signum
-    assert listed(tmp_path) == ["a"]
+    assert listed(tmp_path) == ["a", "a.checkpoint"]  # from which it can go on
 
 
 @pytest.mark.gpu
