@@ -15,8 +15,6 @@ from plncli.models.base import Finding
 from plncli.models.uncertainty import Uncertainty, own_without
 from plncli.names import COLUMNS
 
-"""What a table of estimates says of each, in this order."""
-
 
 @dataclass(frozen=True)
 class InferenceRule:
