@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from plncli.errors import DataError
+
 if TYPE_CHECKING:
     from plncli.optim.base import Step
     from plncli.workers import Done
@@ -48,6 +50,10 @@ def _print(text: str, stream: TextIO, end: str = "\n") -> None:
         print(text, end=end, file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout:
+            raise DataError(f"Standard output cannot be written: {error.strerror}.") from None
 
 
 def _styled(text: str, style: str) -> str:

@@ -66,6 +66,7 @@ def fit(
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
+    began = time.perf_counter()
     prepared = model.prepare(data)
     stop = stop or StopRule()
     params, prepared, optimum = _minimise(model, prepared, optimizer or NewtonCG(), stop, on_step, init, offer, state)
@@ -89,7 +90,7 @@ def fit(
             findings=model.findings(params, prepared, optimum.gap),
             state=model.state(params, prepared),
         )
-        inferred, told = _inferred(result, params, prepared, inference, resampling or Resampling(), stop)
+        inferred, told = _inferred(result, params, prepared, inference, resampling or Resampling(), stop, began)
         return replace(result, inference=inferred, findings=(*result.findings, *told))
 
 
@@ -100,6 +101,7 @@ def _inferred(
     rule: InferenceRule | None,
     resampling: Resampling,
     stop: StopRule,
+    taken_up: float,
 ) -> tuple[Inference | None, tuple[Finding, ...]]:
     """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
     model, data, optimum, B = result.model, result.data, result.optimum, result.estimates["B"]
@@ -113,7 +115,7 @@ def _inferred(
         raise DataError(f"Standard errors `{method}` take samples as independent, and these come in clusters.")
 
     def ended() -> bool:
-        return stop.cancelled() or time.perf_counter() - began > stop.time_limit - optimum.seconds
+        return stop.cancelled() or time.perf_counter() - taken_up > stop.time_limit
 
     found: Uncertainty | Finding
     try:
@@ -220,12 +222,13 @@ def _minimise(
 ) -> tuple[Params, Any, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
     parts: list[Optimum] = []
+    began = time.perf_counter()
     if state is None:
         params, prepared = _begin(model, prepared, init)
     else:
         parts, params, prepared, state = _taken_up(model, prepared, state)
     for _ in range(MAX_REVISIONS):
-        rest, show = _continued(stop, on_step, parts)
+        rest, show = _continued(stop, on_step, parts, began)
         problem = problem_of(model, prepared, params)
         optimum = optimizer.minimise(problem, rest, show, _offering(offer, model, prepared, params, parts), state)
         state = None
@@ -293,13 +296,15 @@ def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum],
     return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)
 
 
-def _continued(stop: StopRule, on_step: OnStep | None, parts: list[Optimum]) -> tuple[StopRule, OnStep | None]:
-    """The stop rule and the trace's numbering for a run that goes on after `parts`."""
+def _continued(
+    stop: StopRule, on_step: OnStep | None, parts: list[Optimum], began: float
+) -> tuple[StopRule, OnStep | None]:
+    """The stop rule and the trace's numbering for a run that goes on after `parts`; `began`: when this process did."""
     if not parts:
         return stop, on_step
     steps = sum(part.steps for part in parts)
     left = None if stop.max_iter is None else max(stop.max_iter - steps, 0)
-    rest = replace(stop, max_iter=left, time_limit=stop.time_limit - sum(part.seconds for part in parts))
+    rest = replace(stop, max_iter=left, time_limit=stop.time_limit - (time.perf_counter() - began))
     if on_step is None:
         return rest, None
     return rest, lambda step: on_step(_shifted(step, parts)) if step.step else None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from plncli import console
 from plncli.cli.options import NoSampleNames, Overwrite, Quiet
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted
@@ -22,7 +23,8 @@ Output = Annotated[
     str,
     typer.Argument(
         metavar="OUTPUT",
-        help="File to write: .csv, .tsv (also .gz), .parquet, .feather, .xlsx, .h5ad, .biom (2.1), .json (BIOM 1.0), "
+        help="File to write (`-`: CSV on standard output): "
+        ".csv, .tsv (also .gz), .parquet, .feather, .xlsx, .h5ad, .biom (2.1), .json (BIOM 1.0), "
         ".h5 (10x Genomics); or, without a suffix, a folder as 10x Genomics' (Matrix Market).",
     ),
 ]
@@ -45,8 +47,15 @@ def convert(
     from plncli.files.matching import turned
     from plncli.files.tables import read_table
 
-    say, kind = Console(quiet), conversion.format_of(output, overwrite)
-    if input != "-" and Path(input).exists() and Path(output).exists() and Path(input).samefile(output):
+    say = Console(quiet)
+    kind = ".csv" if output == "-" else conversion.format_of(output, overwrite)
+    if (
+        output != "-"
+        and input != "-"
+        and Path(input).exists()
+        and Path(output).exists()
+        and Path(input).samefile(output)
+    ):
         raise UsageError(f"INPUT and OUTPUT are the same, {output}.")
     try:
         table = read_table(input, "table", sample_names=not no_sample_names)
@@ -54,6 +63,9 @@ def convert(
         raise type(error)(str(error).replace("--table", "INPUT")) from None
     if transpose:
         table = turned(table, conversion.NUMBERS_ONLY)
+    if output == "-":
+        console.out(conversion.as_csv(table))
+        return 0
     notes = (*table.notes, *conversion.write(table, Path(output), kind))
     for note in notes:
         say.note(f"note: {note}")

@@ -219,9 +219,6 @@ def cv(
     say = Console(quiet, progress=not no_progress)
     if resume and out is None:
         raise UsageError("--resume goes with --out FILE: beside it is kept what is done.")
-    if resume and out is not None and Path(out).is_file() and not overwrite:
-        say.note(f"{out} is there already: there is nothing to go on with.")
-        return 0
     suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")

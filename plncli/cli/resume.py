@@ -14,7 +14,7 @@ from plncli.errors import DataError, UsageError
 Unfinished = Annotated[str, typer.Argument(metavar="RUN", help="Folder of the results of the fit, there or to be.")]
 TimeLimit = Annotated[
     float | None,
-    typer.Option("--time-limit", metavar="SECONDS", help="Most seconds spent fitting, all in all.", show_default=False),
+    typer.Option("--time-limit", metavar="SECONDS", help="Most seconds spent fitting from here.", show_default=False),
 ]
 MaxIter = Annotated[
     int | None, typer.Option("--max-iter", metavar="N", help="Most steps, all in all.", show_default=False)

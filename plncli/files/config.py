@@ -254,7 +254,11 @@ class FitConfig:
         expects="a positive number",
     )
     time_limit: float | None = _setting(
-        None, "Most seconds spent fitting.", OPTIMIZER, check=_positive, expects="a positive number of seconds"
+        None,
+        "Most seconds spent fitting, each time that it is taken up.",
+        OPTIMIZER,
+        check=_positive,
+        expects="a positive number of seconds",
     )
     se: str = _setting(
         "auto",

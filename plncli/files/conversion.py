@@ -62,11 +62,20 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
             columns = [column.to_pylist() for column in _columns(table)]
             excel.write(partial, [table.corner or "sample", *table.columns], [list(table.samples), *columns])
         else:
-            names = output.text_column(table.samples)
-            made = pa.Table.from_arrays([names, *_columns(table)], [table.corner or "sample", *table.columns])
-            content = output.table_bytes(made, kind.split(".")[1])
+            content = output.table_bytes(_arrow(table), kind.split(".")[1])
             write_file(partial, gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
     return ()
+
+
+def as_csv(table: Table) -> str:
+    """A table as comma-separated text."""
+    return output.table_bytes(_arrow(table), "csv").decode()
+
+
+def _arrow(table: Table) -> pa.Table:
+    """Names and columns."""
+    names = output.text_column(table.samples)
+    return pa.Table.from_arrays([names, *_columns(table)], [table.corner or "sample", *table.columns])
 
 
 def _columns(table: Table) -> Iterator[Any]:

@@ -175,6 +175,11 @@ def check_orientation(tables: Tables) -> Tables:
         raise DataError(
             f"{counts.name} has features in rows: its last column, `{lineage}`, describes them. {_turning(counts)}"
         )
+    if not tables.get("covariates") and _like_features(counts.samples) and not _like_features(counts.columns):
+        return tables.noting(
+            f"{counts.name} may have features in rows, for these are called {some(counts.samples, 3)}. "
+            f"{_turning(counts)}"
+        )
     word = re.sub(r"[\W_]", "", counts.corner.casefold())
     about_features = re.fullmatch(FEATURE_WORD, word) or counts.corner.casefold() == "#name"
     if not about_features or tables.get("covariates"):
@@ -191,6 +196,13 @@ def check_orientation(tables: Tables) -> Tables:
         f"{counts.name} may have features in rows: its first column is called `{counts.corner}`, and "
         f"it has only {counted(p, 'column')} beside {counted(n, 'row')}. {_turning(counts)}"
     )
+
+
+def _like_features(names: Sequence[str]) -> bool:
+    """Whether nearly all names are such as features have: ASV_12, OTU7, ENSG00000139618, g__Bacteroides."""
+    pattern = r"(.*_)?(z?otu|asv|taxon|gene)[\W_]?\d+|ens[a-z]*g\d{6,}.*|[dkpcofgs]__.*"
+    known = [re.fullmatch(pattern, name.casefold()) is not None for name in names[:ENOUGH]]
+    return sum(known) > 0.8 * len(known)
 
 
 def turned(table: Table, rule: str) -> Table:

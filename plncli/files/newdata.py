@@ -113,9 +113,10 @@ def _check(run: Run, sources: Sources) -> None:
                 "--out FILE` makes of new counts, or --exposure 1 for what it expects at a depth of 1."
             )
         neutral = "1" if needed == "exposure" else "0"
+        or_else = f", or --{needed} {neutral} for what it expects at an exposure of 1"
         raise UsageError(
             f"The fit had --{needed}, so what it expects of a sample depends on it. Give --{needed} FILE of the new "
-            f"samples, or --{needed} {neutral} for what it expects at an exposure of 1."
+            f"samples{'' if sources.counts or sources.given else or_else}."
         )
 
 

@@ -48,7 +48,8 @@ class Status(Enum):
 class StopRule:
     """When to stop. `tol`: estimated nats left per sample, the one meaning of tolerance for all optimizers.
 
-    `max_iter` None leaves the optimizer's own default; `time_limit` in seconds; `cancelled` is asked at each step.
+    `max_iter` None leaves the optimizer's own default; `time_limit` in seconds, of each time
+    that a fit is taken up; `cancelled` is asked at each step.
     """
 
     tol: float = 1e-6
@@ -233,7 +234,8 @@ class Run:
     ) -> None:
         self.stop, self.on_step, self._offer = stop, on_step, offer
         facts: Mapping[str, Any] = {} if state is None else state.facts
-        self.began = time.perf_counter() - facts.get("seconds", 0.0)
+        self.taken_up = time.perf_counter()
+        self.began = self.taken_up - facts.get("seconds", 0.0)
         self.evaluations = facts.get("evaluations", 0)
         self.products = facts.get("products", 0)
         self.trace: list[Step] = [] if state is None else list(state.trace)
@@ -271,8 +273,8 @@ class Run:
             self.on_step(row)
 
     def out_of_time(self) -> bool:
-        """Whether the run has been cancelled, or has used up its time."""
-        return self.stop.cancelled() or self.seconds > self.stop.time_limit
+        """Whether the run has been cancelled, or has used up its time since it was begun, or taken up."""
+        return self.stop.cancelled() or time.perf_counter() - self.taken_up > self.stop.time_limit
 
     def limit(self, default_max_iter: int) -> Status | None:
         """The limit that has been reached, if one has."""

@@ -151,3 +151,13 @@ def test_threads_that_wait_sleep(given: dict[str, str], policy: str) -> None:
     inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     run = subprocess.run([sys.executable, "-c", script], env=inherited | given, capture_output=True, text=True)
     assert run.stdout.split() == [policy, "False"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_standard_output_that_is_full_is_said(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "plncli", "info"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+    assert done.returncode == 3
+    assert done.stderr == "plncli: error: Standard output cannot be written: No space left on device.\n"

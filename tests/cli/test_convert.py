@@ -140,3 +140,8 @@ def test_texts_are_kept_where_there_is_room(cli: Cli, oaks: Oaks, tmp_path: Path
         assert cli("convert", oaks.covariates, name, "-q").code == 0
         assert cli("convert", name, "back.csv", "-q", "--overwrite").code == 0
         assert (tmp_path / "back.csv").read_bytes() == Path(oaks.covariates).read_bytes(), name
+
+
+def test_a_table_goes_to_standard_output(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+    ran = cli("convert", oaks.counts, "-")
+    assert ran.code == 0 and ran.out == Path(oaks.counts).read_text() and list(tmp_path.iterdir()) == []

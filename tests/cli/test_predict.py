@@ -318,7 +318,7 @@ def test_what_cannot_be_predicted_is_refused(
         (["soil", COUNTS], 2, "--counts goes with fits of pln only"),
         (["one", EXPOSURE, COUNTS, "--out=m.csv", "--sd=./m.csv"], 2, "--out and --sd are the same file"),
         (["one", EXPOSURE, COUNTS, "--sd=m.xls"], 2, "--sd m.xls must end in one of"),
-        (["one", COUNTS], 2, "or --exposure 1"),
+        (["one", COUNTS], 2, "Give --exposure FILE of the new samples."),
     ],
 )
 def test_what_cannot_be_transformed_is_refused(

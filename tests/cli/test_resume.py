@@ -256,11 +256,37 @@ def test_the_fits_of_a_cross_validation_are_not_done_twice(
         assert ran.code == 0 and "2 fits are done already" in ran.err and second == [2, 3, 4, 5]
     assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not (tmp_path / "run.csv.checkpoint").exists()
-    ran = cli(*cv, "--out", "run.csv", "--resume")
-    assert ran.code == 0 and "run.csv is there already" in ran.err
+    ran = cli(*cv, "--out", "run.csv", "--resume")  # whatever it is of
+    assert ran.code == 2 and "run.csv exists" in ran.err
     with monkeypatch.context() as patch:
         interrupted_at(patch, Task, 3)
         assert cli(*cv, "--out", "other.csv").code == 143
     ran = cli(*cv, "--seed", "3", "--out", "other.csv", "--resume")
     assert ran.code == 0 and "is of other work, and is not used: --seed was `0`, and is `3` now" in ran.err
     assert cli(*cv, "--resume").code == 2
+
+
+def test_a_time_limit_is_that_of_each_time_that_a_fit_is_taken_up(
+    cli: Cli, fit: tuple[str, ...], tmp_path: Path
+) -> None:
+    slow = (
+        *fit,
+        "--optimizer",
+        "sgd",
+        "--se",
+        "none",
+        "--tol",
+        "1e-12",
+        "--out",
+        "run",
+        "--time-limit",
+        "1",
+        "--resume",
+    )
+    steps = []
+    for _ in range(3):
+        assert cli(*slow).code == 4
+        summary = json.loads((tmp_path / "run/summary.json").read_text())
+        assert summary["status"] == "time_limit"
+        steps.append((summary["steps"], summary["fit_seconds"]))
+    assert steps[0] < steps[1] < steps[2]

@@ -423,3 +423,11 @@ def test_precision_is_matched_by_name(here: Path) -> None:
 
 def test_standard_input_is_read_once(here: Path) -> None:
     refused(UsageError, "Standard input can be read once", counts="-", covariates="-")
+
+
+def test_rows_called_as_features_are_noted_where_nothing_else_tells(here: Path) -> None:
+    names = {"a": "ASV_1", "b": "ASV_2", "c": "g__Bacteroides", "d": "ENSG00000139618"}
+    counts().rename(columns=names).T.to_csv("counts.csv")
+    (note,) = [note for note in read().notes if "may have features in rows, for these are called ASV_1" in note]
+    assert note.endswith("turn it with --transpose.")
+    assert not any("features in rows" in note for note in read(transpose=True).notes)
