@@ -42,6 +42,11 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     Raises DataError, with the names of the `terms`, when columns depend on each other linearly.
     """
     n, d = X.shape
+    lost = (~torch.isfinite(X).all(0)).nonzero()[:, 0].tolist()
+    if lost:
+        names = some(f"`{(terms or [f'x{k + 1}' for k in range(d)])[k]}`" for k in lost)
+        kind = str(X.dtype).removeprefix("torch.")
+        raise DataError(f"The design has entries too large for {kind}: {names}. Use other units, or --dtype float64.")
     root = w.sqrt()
     A, norms = _unit_columns(X, root)
     if d <= n:

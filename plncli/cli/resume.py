@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,6 +62,6 @@ def resume(
             f"{out} was fitted to --{piped[0]} from standard input, which has gone. Pipe the same table into the "
             "command of the fit again, with --resume."
         )
-    limits: dict[str, Any] = {"time_limit": time_limit, "max_iter": max_iter, "allow_unconverged": allow_unconverged}
-    config = replace(config, out=run, device=device or config.device, **limits)
+    config = replace(config, time_limit=time_limit, max_iter=max_iter, allow_unconverged=allow_unconverged)
+    config = replace(config, out=run, device=device or config.device)
     return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)

@@ -251,12 +251,14 @@ class PLN:
         """
         if not len(prepared.latent):
             return params, prepared
+        Omega = prepared.table.at(params["q"]).layer.inverse()
+        if cholesky_scaled(Omega) is None:  # a fit that ended where its variance was all but gone
+            return params, prepared
         held = self.conditional(params, prepared)[1]
         table = held.table
         assert table.centre is not None
         M, psi = params["q"].detach()
         K = torch.ones_like(M) if table.K is None else table.K
-        Omega = table.at(params["q"]).layer.inverse()
         step = variational_step(table.Y, K, table.O, table.centre, Omega, (M, psi))
         q = torch.stack([step.M, 2.0 * step.S.log()])
         return {**params, "q": torch.where(step.converged[:, None], q, params["q"])}, held
