@@ -61,7 +61,12 @@ def same(a: FitResult, b: FitResult) -> None:
     assert times == sorted(times) and b.optimum.seconds >= times[-1]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
+OFTEN = ("newton-cg", "lbfgs", "nadam", "vem")  # one of each kind of state
+
+
+@pytest.mark.parametrize(
+    "optimizer", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZER_NAMES]
+)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path, name: str, optimizer: str) -> None:
     if optimizer == "vem" and not name.startswith("pln"):
