@@ -33,7 +33,7 @@ from plncli.names import CLUSTERED, RESAMPLING
 from plncli.optim.base import Offer, OnStep, Optimizer, Optimum, Problem, State, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.resampling import Estimated, Resampling, Task, resampled
-from plncli.results import FitResult
+from plncli.results import SE_CUT_SHORT, FitResult
 
 NEAR = 0.01
 """Nats left at which a fit that did not converge still has standard errors: no estimate is further off than
@@ -125,10 +125,10 @@ def _inferred(
             task = Task.of(method, _estimate, model, data, {**result.estimates, **result.state}, resampling)
             found = resampled(task, _finite(B, data, result.findings), resampling, ended)
         else:
-            found = model.uncertainty(params, prepared, method, optimum.gap, stop.cancelled)
+            found = model.uncertainty(params, prepared, method, optimum.gap, ended)
     except Interrupted:
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
-        found = Finding("no-standard-errors", f"{what} before the standard errors were done: there are none.")
+        found = Finding(SE_CUT_SHORT, f"{what} before the standard errors were done: there are none.")
     except (MemoryError, RuntimeError) as error:  # the fit is done, and must not be lost with them
         if not out_of_memory(error):
             raise

@@ -19,6 +19,8 @@ AXES: dict[str, tuple[str, str, str]] = {
     "S": ("latent_sd", "sample", "response"),
 }
 """Symbol -> file name and axes: a model that estimates known symbols needs no writer of its own."""
+SE_CUT_SHORT = "standard-errors-cut-short"
+"""Code of the finding that standard errors are not there because a limit or an interrupt came before."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class FitResult:
     findings: tuple[Finding, ...] = ()
     state: dict[str, Tensor] = field(repr=False, default_factory=dict)
     inference: Inference | None = field(repr=False, default=None)
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a limit or an interrupt came before all that was asked for was done."""
+        cut = self.optimum.status.name in ("INTERRUPTED", "TIME_LIMIT", "MAX_ITER")
+        return cut or any(finding.code == SE_CUT_SHORT for finding in self.findings)
 
     @property
     def converged(self) -> bool:

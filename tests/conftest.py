@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ import plncli.cli
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 120  # seconds; a fit of the sample data takes about one
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job of a shell that was started with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 for variable in [name for name in os.environ if name.startswith("PLNCLI_")]:
     del os.environ[variable]  # settings of whoever runs the tests must not change them
 os.environ |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}

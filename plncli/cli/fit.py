@@ -157,9 +157,8 @@ class Keep:
     def end(self, outcome: Outcome, say: Console) -> None:
         """Keep the state of a fit that was cut short, and say how to go on; else let the checkpoints go."""
         assert self.keeper is not None and self.pieces is not None
-        status = outcome.result.optimum.status.name
-        cut = status in ("TIME_LIMIT", "MAX_ITER") or outcome.manifest["exit_code"] in (130, 143)
-        if not cut:
+        interrupted = outcome.manifest["exit_code"] in (130, 143)
+        if not (outcome.result.cut_short or interrupted):
             self.keeper.discard()
         elif self.keeper.save():
             self.pieces.save()
@@ -317,7 +316,7 @@ def _fitted(
 def _exit_code(config: FitConfig, result: FitResult, state: Cancellation) -> int:
     if result.optimum.status.name == "INTERRUPTED" or state.cancelled():
         return 128 + state.signum
-    return 0 if result.converged or config.allow_unconverged else 4
+    return 0 if (result.converged and not result.cut_short) or config.allow_unconverged else 4
 
 
 def _outcome(

@@ -1,4 +1,8 @@
-"""Ctrl-C and termination: asked once, a fit ends early and is saved; asked twice, the program leaves at once."""
+"""Ctrl-C and termination: asked once, a fit ends early and is saved; asked twice, the program leaves at once.
+
+It leaves by an exception, which must not come in the midst of an import: half a module would be left, and compiled ones
+swallow exceptions. There it waits until the import is done, or until it is asked once more.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from types import FrameType
 from plncli import console
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+LATER = 0.02
+"""Seconds after which a signal that came during an import is looked at again."""
 
 
 class Interrupted(BaseException):
@@ -31,27 +37,53 @@ class Cancellation:
     def __init__(self) -> None:
         self.signum = 0
         self.savable = False
+        self._waiting = False
 
     def cancelled(self) -> bool:
         """Whether the fit was asked to end; a stop rule's question at each step."""
         return self.signum != 0
 
-    def handle(self, signum: int, _frame: FrameType | None) -> None:
+    def handle(self, signum: int, frame: FrameType | None) -> None:
         """The handler of these signals. Slurm sends USR1 before its limit: that is termination."""
-        signum = signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM
-        if not self.savable or self.signum:
-            raise Interrupted(signum)
-        self.signum = signum
-        console.aside("\nEnding after this step, and saving; interrupt again to leave at once.")
+        if self._waiting:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        again = self.signum != 0
+        self.signum = signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM
+        if self.savable and not again:
+            console.aside("\nEnding after this step, and saving; interrupt again to leave at once.")
+        else:
+            self.leave(frame)
+
+    def leave(self, frame: FrameType | None) -> None:
+        """Leave by `Interrupted`, as soon as nothing is being imported."""
+        self._waiting = hasattr(signal, "setitimer") and _importing(frame)
+        if self._waiting:
+            signal.signal(signal.SIGALRM, lambda _, now: self.leave(now))
+            signal.setitimer(signal.ITIMER_REAL, LATER)
+        else:
+            raise Interrupted(self.signum)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether the code that a signal stopped is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
 def cancellation() -> Iterator[Cancellation]:
-    """Handle SIGINT, SIGTERM and SIGUSR1 within."""
+    """Handle SIGINT, SIGTERM and SIGUSR1 within, but for what the shell ignores, as the first of a job with &."""
     state = Cancellation()
-    before = {signum: signal.signal(signum, state.handle) for signum in ENDING}
+    heard = [signum for signum in ENDING if signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, state.handle) for signum in heard}
     try:
         yield state
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -112,10 +112,14 @@ def _hypotheses(
     return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
 
 
+NO_ERRORS = ("no-standard-errors", "standard-errors-cut-short")
+"""Codes of the findings that say why there are none."""
+
+
 def _check(run: Run, say: Console) -> None:
     """Refuse a fit without standard errors; say what makes them doubtful."""
     if not run.inference:
-        reasons = [f["message"] for f in run.summary.get("findings", ()) if f["code"] == "no-standard-errors"]
+        reasons = [f["message"] for f in run.summary.get("findings", ()) if f["code"] in NO_ERRORS]
         reason = f" {reasons[0]}" if reasons else " It may be of an earlier version, or have had --se none."
         raise DataError(f"{run.place} has no standard errors, which tests need.{reason} Fit again, with --se.")
     if not run.summary["converged"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -275,6 +276,13 @@ class Run:
     def out_of_time(self) -> bool:
         """Whether the run has been cancelled, or has used up its time since it was begun, or taken up."""
         return self.stop.cancelled() or time.perf_counter() - self.taken_up > self.stop.time_limit
+
+    def unanswered(self, gap: float) -> Status | None:
+        """The limit that kept the certificate from its answer, a gap of nan, if one did.
+
+        Then the run ends at once: what an optimizer does after a refusal must not be done after no answer.
+        """
+        return self.limit(sys.maxsize) if math.isnan(gap) else None
 
     def limit(self, default_max_iter: int) -> Status | None:
         """The limit that has been reached, if one has."""

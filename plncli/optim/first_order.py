@@ -85,67 +85,72 @@ def descend(
         closure()
         run.record(closure.loss, closure.grad_norm)
         best, best_u, best_norm = closure.loss, closure.u.detach().clone(), closure.grad_norm
-        rate, restarts, threshold, mark, since, gap = learning_rate, 0, goal, best, 0, math.nan
+        rate, restarts, threshold, mark, since, gap, gained = learning_rate, 0, goal, best, 0, math.nan, math.nan
         optimizer = stepper(closure.u, rate)
     else:
         best_u = state.tensors["best_u"].to(closure.u)
-        best, best_norm, rate, restarts, threshold, mark, since, gap = (state.facts[name] for name in NUMBERS)
+        best, best_norm, rate, restarts, threshold, mark, since, gap, gained = (state.facts[name] for name in NUMBERS)
         with torch.no_grad():
             closure.u.copy_(state.tensors["u"])
         closure()
         run.evaluations -= 1  # which is counted already
         optimizer = stepper(closure.u, rate)
         _restore(optimizer, state)
-    status = None if math.isfinite(best) else Status.DIVERGED
-    while status is None:
-        numbers = (best, best_norm, rate, restarts, threshold, mark, since, gap)
+
+    def offer() -> None:
+        numbers = (best, best_norm, rate, restarts, threshold, mark, since, gap, gained)
         kept, scalars = _taken_apart(optimizer)
-        run.offer(
-            {"u": closure.u.detach(), "best_u": best_u, **kept},
-            **dict(zip(NUMBERS, numbers, strict=True)),
-            optimizer=scalars,
-        )
-        status = run.limit(max_iter)
-        if status is not None:
-            break
-        optimizer.step(closure)
-        closure()
-        run.record(closure.loss, closure.grad_norm, step_size=rate)
-        since += 1
-        if closure.loss < best:
-            best, best_norm = closure.loss, closure.grad_norm
-            best_u.copy_(closure.u.detach())
-        if problem.degenerate is not None and run.steps % LOOK == 0 and problem.degenerate(closure.params(best_u)):
-            status = Status.DEGENERATE
-            break
-        lost = not math.isfinite(closure.loss)
-        if since < window and not lost:
-            continue
-        gained = mark - best
-        mark, since = best, 0
-        if gained > threshold and not lost:
-            continue
-        if not lost:
-            gap = certify(problem, closure.point(best_u), closure.flat, run).gap
-            if gap <= goal:
-                status = Status.CONVERGED
+        facts = dict(zip(NUMBERS, numbers, strict=True))
+        run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts, optimizer=scalars)
+
+    status, lost = None if math.isfinite(best) else Status.DIVERGED, False
+    while status is None:
+        if math.isnan(gained):  # else the state is one in which a certificate was cut short
+            offer()
+            status = run.limit(max_iter)
+            if status is not None:
                 break
-            threshold = max(0.1 * threshold, 1e-6 * goal)
-        restarts += 1
-        if restarts > RESTARTS:
-            status = Status.DIVERGED if lost else Status.STALLED
-            break
-        if lost or gained <= 0.1 * goal:
-            rate *= SHRINK
-            with torch.no_grad():
-                closure.u.copy_(best_u)
-            optimizer = stepper(closure.u, rate)
+            optimizer.step(closure)
+            closure()
+            run.record(closure.loss, closure.grad_norm, step_size=rate)
+            since += 1
+            if closure.loss < best:
+                best, best_norm = closure.loss, closure.grad_norm
+                best_u.copy_(closure.u.detach())
+            if problem.degenerate is not None and run.steps % LOOK == 0 and problem.degenerate(closure.params(best_u)):
+                status = Status.DEGENERATE
+                break
+            lost = not math.isfinite(closure.loss)
+            if since < window and not lost:
+                continue
+            gained, mark, since = mark - best, best, 0
+        if lost or gained <= threshold:
+            if not lost:
+                products = run.products
+                gap = certify(problem, closure.point(best_u), closure.flat, run).gap
+                status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
+                if status not in (None, Status.CONVERGED):
+                    run.products = products  # those of a certificate that will be asked for again
+                    offer()
+                if status is not None:
+                    break
+                threshold = max(0.1 * threshold, 1e-6 * goal)
+            restarts += 1
+            if restarts > RESTARTS:
+                status = Status.DIVERGED if lost else Status.STALLED
+                break
+            if lost or gained <= 0.1 * goal:
+                rate *= SHRINK
+                with torch.no_grad():
+                    closure.u.copy_(best_u)
+                optimizer = stepper(closure.u, rate)
+        gained = math.nan
     if status is Status.MAX_ITER:
         gap = certify(problem, closure.point(best_u), closure.flat, run).gap
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 
-NUMBERS = ("best", "best_norm", "rate", "restarts", "threshold", "mark", "since", "gap")
+NUMBERS = ("best", "best_norm", "rate", "restarts", "threshold", "mark", "since", "gap", "gained")
 """What of a descent is no tensor."""
 
 

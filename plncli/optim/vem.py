@@ -63,7 +63,7 @@ class VEM:
             with torch.no_grad():
                 step = problem.alternate(flat.split(point.x.detach()))
             inner = NewtonCG(products=self.products, certify_products=self.products).minimise(
-                replace(step, degenerate=None), StopRule(tol=0.0, max_iter=self.inner, cancelled=stop.cancelled)
+                replace(step, degenerate=None), StopRule(tol=0.0, max_iter=self.inner)
             )
             run.evaluations += inner.evaluations - 1
             run.products += inner.products
@@ -74,9 +74,10 @@ class VEM:
             if gained > threshold:
                 continue
             gap = certify(problem, point, flat, run).gap
-            if gap <= goal:
-                status = Status.CONVERGED
-            elif gained <= 1e-4 * goal:
+            status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
+            if status is not None:
+                break
+            if gained <= 1e-4 * goal:
                 status = Status.STALLED
             threshold *= 0.1
         if status is Status.MAX_ITER:

@@ -130,6 +130,7 @@ FINDINGS = {
     "not-determined": "Coefficients that the data leave open",
     "no-extra-poisson-variance": "Features no more variable than Poisson",
     "no-standard-errors": "No standard errors",
+    "standard-errors-cut-short": "Standard errors that were not done in time",
     "naive-standard-errors": "Standard errors far too small",
     "few-samples": "Few samples for so many coefficients",
     "few-clusters": "Few clusters",

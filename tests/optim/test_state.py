@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,11 @@ def same(a: FitResult, b: FitResult) -> None:
     assert times == sorted(times) and b.optimum.seconds >= times[-1]
 
 
+def a_limit(name: str, optimizer: str) -> StopRule:
+    """Long enough for the certificate to be asked."""
+    return StopRule(max_iter=None if optimizer == "newton-cg" or (name, optimizer) == ("pln", "vem") else 60)
+
+
 OFTEN = ("newton-cg", "lbfgs", "nadam", "vem")  # one of each kind of state
 
 
@@ -72,10 +79,36 @@ def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path, name: str, optim
     if optimizer == "vem" and not name.startswith("pln"):
         pytest.skip("vem is for models with a latent layer")
     model, data = PROBLEMS[name]
-    stop = StopRule(max_iter=None if optimizer in ("newton-cg", "vem") else 60)
+    stop = a_limit(name, optimizer)
     whole, states = kept(tmp_path, name, optimizer, stop)
     for place in sorted({0, min(1, len(states) - 1), len(states) // 2, len(states) - 1}):
         same(whole, fit(model, data(), OPTIMIZERS[optimizer](), stop, state=states[place]))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZER_NAMES]
+)
+@pytest.mark.parametrize("name", ["pln", "pln-boundary", "logistic"])
+def test_a_fit_may_be_cut_short_at_any_moment(name: str, optimizer: str) -> None:
+    """Also in the midst of a step or a certificate, where what was found so far must not be taken for an answer."""
+    if optimizer == "vem" and not name.startswith("pln"):
+        pytest.skip("vem is for models with a latent layer")
+    model, data = PROBLEMS[name]
+    stop, asked = a_limit(name, optimizer), 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > most
+
+    most = 10**9
+    whole = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled))
+    chance, often = random.Random(name), asked
+    for moment in {0, often - 2, *(chance.randrange(often) for _ in range(3))}:
+        asked, most, states = 0, moment, list[State]()
+        cut = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled), offer=states.append)
+        assert cut.optimum.status in (Status.INTERRUPTED, Status.MAX_ITER)  # in the certificate after the last step
+        same(whole, fit(model, data(), OPTIMIZERS[optimizer](), stop, state=states[-1]))
 
 
 def test_the_boundary_of_the_space_is_met_on_the_way(tmp_path: Path) -> None:
