@@ -327,7 +327,7 @@ class Soak:
             ("predict", job.out, *taken),
             ("diagnose", job.out),
             ("simulate", "--from", job.out, "--out", "drawn"),
-            ("plot", job.out, "loss", "--out", "picture.png"),
+            ("plot", job.out, "coefficients", "--out", "picture.png"),
             ("rerun", job.out, "--check"),
             ("compare", job.out, f"whole-{job.out}"),
             ("validate", *job.words[1:4], *taken, "--formula", data["--formula"]),

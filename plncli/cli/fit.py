@@ -157,8 +157,7 @@ class Keep:
     def end(self, outcome: Outcome, say: Console) -> None:
         """Keep the state of a fit that was cut short, and say how to go on; else let the checkpoints go."""
         assert self.keeper is not None and self.pieces is not None
-        interrupted = outcome.manifest["exit_code"] in (130, 143)
-        if not (outcome.result.cut_short or interrupted):
+        if not outcome.manifest["cut_short"]:
             self.keeper.discard()
         elif self.keeper.save():
             self.pieces.save()
@@ -349,6 +348,7 @@ def _outcome(
         "start": started.isoformat(),
         "end": datetime.now(UTC).isoformat(),
         "exit_code": code,
+        "cut_short": result.cut_short or code in (130, 143),
     }
     return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest)
 

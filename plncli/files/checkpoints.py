@@ -259,7 +259,7 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
             f"{out} holds another fit: {'; '.join(different)}. Choose another --out, or replace it with --overwrite "
             "instead of --resume."
         )
-    return None if code in (130, 143) else manifest
+    return None if manifest.get("cut_short", code in (130, 143)) else manifest
 
 
 def _configured(manifest: Mapping[str, Any]) -> FitConfig:

@@ -45,7 +45,7 @@ class Closure:
 
     def __call__(self) -> float:
         """The loss at u, with its gradient in u.grad."""
-        if self._at is None or not torch.equal(self._at, self.u):
+        if not self.known():
             self.run.evaluations += 1
             self._at = self.u.detach().clone()
             point = self.point(self._at)
@@ -55,6 +55,10 @@ class Closure:
             self.grad_norm = float(gradient.norm())
         self.u.grad = self._gradient.clone()
         return self.loss if math.isfinite(self.loss) else torch.finfo(torch.float32).max
+
+    def known(self) -> bool:
+        """Whether the last evaluation was that at u."""
+        return self._at is not None and torch.equal(self._at, self.u)
 
     def point(self, u: Tensor) -> Point:
         """The point x of a variable u."""
@@ -87,23 +91,26 @@ def descend(
         best, best_u, best_norm = closure.loss, closure.u.detach().clone(), closure.grad_norm
         rate, restarts, threshold, mark, since, gap, gained = learning_rate, 0, goal, best, 0, math.nan, math.nan
         optimizer = stepper(closure.u, rate)
+        status = None if math.isfinite(best) else Status.DIVERGED
     else:
-        best_u = state.tensors["best_u"].to(closure.u)
+        best_u = state.tensors["best_u"].to(closure.u, copy=True)
         best, best_norm, rate, restarts, threshold, mark, since, gap, gained = (state.facts[name] for name in NUMBERS)
         with torch.no_grad():
             closure.u.copy_(state.tensors["u"])
-        closure()
-        run.evaluations -= 1  # which is counted already
+        if state.facts["known"]:
+            closure()
+            run.evaluations -= 1  # which is counted already
         optimizer = stepper(closure.u, rate)
         _restore(optimizer, state)
+        status = None if state.facts["ended"] is None else Status[state.facts["ended"]]
 
-    def offer() -> None:
+    def offer(ended: str | None = None) -> None:
         numbers = (best, best_norm, rate, restarts, threshold, mark, since, gap, gained)
         kept, scalars = _taken_apart(optimizer)
-        facts = dict(zip(NUMBERS, numbers, strict=True))
+        facts = dict(zip(NUMBERS, numbers, strict=True)) | {"known": closure.known(), "ended": ended}
         run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts, optimizer=scalars)
 
-    status, lost = None if math.isfinite(best) else Status.DIVERGED, False
+    lost = False
     while status is None:
         if math.isnan(gained):  # else the state is one in which a certificate was cut short
             offer()
@@ -129,7 +136,7 @@ def descend(
                 products = run.products
                 gap = certify(problem, closure.point(best_u), closure.flat, run).gap
                 status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
-                if status not in (None, Status.CONVERGED):
+                if status is not None and status is not Status.CONVERGED:
                     run.products = products  # those of a certificate that will be asked for again
                     offer()
                 if status is not None:
@@ -145,11 +152,15 @@ def descend(
                     closure.u.copy_(best_u)
                 optimizer = stepper(closure.u, rate)
         gained = math.nan
+    if status not in LIMITS:
+        offer(ended=status.name)  # the tensors that were offered last have changed since
     if status is Status.MAX_ITER:
         gap = certify(problem, closure.point(best_u), closure.flat, run).gap
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 
+LIMITS = (Status.MAX_ITER, Status.TIME_LIMIT, Status.INTERRUPTED)
+"""Ways to end after which more can be done."""
 NUMBERS = ("best", "best_norm", "rate", "restarts", "threshold", "mark", "since", "gap", "gained")
 """What of a descent is no tensor."""
 

@@ -104,10 +104,11 @@ def test_a_fit_may_be_cut_short_at_any_moment(name: str, optimizer: str) -> None
     most = 10**9
     whole = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled))
     chance, often = random.Random(name), asked
-    for moment in {0, often - 2, *(chance.randrange(often) for _ in range(3))}:
+    for moment in {0, often - 2, often + 1, *(chance.randrange(often) for _ in range(3))}:
         asked, most, states = 0, moment, list[State]()
         cut = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled), offer=states.append)
-        assert cut.optimum.status in (Status.INTERRUPTED, Status.MAX_ITER)  # in the certificate after the last step
+        if moment < often:
+            assert cut.optimum.status in (Status.INTERRUPTED, Status.MAX_ITER)  # in the certificate after the last step
         same(whole, fit(model, data(), OPTIMIZERS[optimizer](), stop, state=states[-1]))
 
 
