@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     """
     from plncli.cli.fit import fit
     from plncli.files import config as configuration
-    from plncli.files.repetition import compared, model_named
+    from plncli.files.repetition import compared, ended_by_the_clock, model_named
 
     folder = Path(run)
     if check == (out is not None):
@@ -40,6 +41,12 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     silent = {"dry_run": False, "resume": False, "json": False, "verbose": False, "no_progress": quiet}
     if out is not None:
         return fit(replace(config, out=out, overwrite=False), quiet=quiet, **silent)
+    if ended_by_the_clock(folder):
+        raise DataError(
+            f"{run} was ended by a time limit or a signal, which never comes at the same moment twice. Go on with it "
+            f"first: plncli resume {shlex.quote(run)}"
+        )
+    config = replace(config, time_limit=None)  # which it has kept
     with tempfile.TemporaryDirectory(prefix="plncli-") as place:
         again = Path(place) / "again"
         code = fit(replace(config, out=str(again), overwrite=False, tensorboard=None), quiet=True, **silent)

@@ -18,6 +18,7 @@ from plncli.errors import DataError
 from plncli.files.artifacts import TABLES
 from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE
+from plncli.results import SE_CUT_SHORT
 
 TIME = "seconds"
 """How the names of what may differ end."""
@@ -41,6 +42,16 @@ def model_named(config: Path) -> str:
         return str(tomllib.loads(config.read_text(encoding="utf-8"))["model"])
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"`{config}` is not the configuration of a fit: {error}.") from None
+
+
+def ended_by_the_clock(folder: Path) -> bool:
+    """Whether a fit was cut short by a time limit or a signal. DataError where its summary cannot be read."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        codes = {finding["code"] for finding in summary.get("findings", ())}
+        return summary["status"] in ("time_limit", "interrupted") or SE_CUT_SHORT in codes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"`{folder}` has no summary that can be read: {error}.") from None
 
 
 def compared(first: Path, second: Path) -> Repetition:

@@ -58,3 +58,19 @@ def test_results_may_be_kept_and_other_things_are_refused(cli: Cli, oaks: Oaks, 
     }.items():
         ran = cli(*words)
         assert ran.code in (2, 3) and message in ran.err
+
+
+def test_a_time_limit_is_no_part_of_what_is_repeated(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+    fit = ("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure)
+    assert cli(*fit, "--time-limit", "1e-6", "--out", "cut").code == 4
+    ran = cli("rerun", "cut", "--check")
+    assert ran.code == 3 and "cut was ended by a time limit or a signal" in ran.err and "plncli resume cut" in ran.err
+    assert cli("resume", "cut", "--time-limit", "600").code == 0
+    config = tmp_path / "cut/config.toml"
+    config.write_text(config.read_text().replace("time_limit = 600.0", "time_limit = 1e-6"))  # on a slower machine
+    assert "1e-6" in config.read_text()
+    assert cli("rerun", "cut", "--check").code == 0
+    for content in ("[]", "{", '{"status": "converged", "findings": [7]}'):
+        (tmp_path / "cut/summary.json").write_text(content)
+        ran = cli("rerun", "cut", "--check")
+        assert ran.code == 3 and "`cut` has no summary that can be read" in ran.err
