@@ -32,6 +32,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -269,8 +270,20 @@ class Soak:
             self.blame(f"half written after {kind}", job, ran.err)
 
     def round(self) -> None:
-        """One job."""
+        """One job, and then nothing is left of it."""
         job = a_job(self.chance)
+        try:
+            self.live_through(job)
+        except Exception:  # noqa: BLE001 (the soak goes on)
+            self.blame("the soak failed", job, traceback.format_exc())
+        for path in (*self.folder.iterdir(), *self.temporary.iterdir()):
+            if path.name not in self.known:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        gc.collect()
+        self.sizes.append(size())
+
+    def live_through(self, job: Job) -> None:
+        """Do it without trouble, do it with trouble, and compare."""
         began = time.monotonic()
         whole = here((*job.words, "--out", f"whole-{job.out}"))
         lasts = time.monotonic() - began
@@ -300,11 +313,6 @@ class Soak:
         if stay:
             self.told["processes left"] += len(stay)
             self.blame(f"processes stay: {stay}", job)
-        for path in (*self.folder.iterdir(), *self.temporary.iterdir()):
-            if path.name not in self.known:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        gc.collect()
-        self.sizes.append(size())
 
     def compare(self, job: Job, final: Ran) -> None:
         """The results must be those of the job that nothing happened to."""
@@ -351,8 +359,8 @@ class Soak:
 
 
 def kept_files(job: Job) -> list[Path]:
-    """What is kept of a job."""
-    return [path for path in Path(f"{job.out}.checkpoint").glob("*") if path.is_file()]
+    """What is kept of a job, and has a content to damage."""
+    return [path for path in Path(f"{job.out}.checkpoint").glob("*") if path.is_file() and path.stat().st_size]
 
 
 KINDS = ("counts", "exposure", "about", "reals", "twos")
