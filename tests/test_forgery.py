@@ -109,6 +109,9 @@ def refused_or_done(ran: Ran, codes: tuple[int, ...] = (0, 2, 3)) -> bool:
     return ran.code in codes and told and "Traceback" not in ran.err and len(ran.err) < 4000
 
 
+SOME = [8, pytest.param(1, marks=pytest.mark.slow)]  # each eighth, or all
+
+
 # Model files with a checksum that fits
 
 READERS = {
@@ -141,9 +144,7 @@ def cleared(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize(
-    "each", [300, pytest.param(int(__import__("os").environ.get("EACH", "3")), marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("each", [300, pytest.param(3, marks=pytest.mark.slow)])
 def test_model_files_whose_checksum_fits_are_held_to_what_they_say(cli: Cli, made: Path, each: int) -> None:
     assert cli("fit", "pln", *TABLES, "--formula", "~ x + group", "--out", "run").code == 0
     shutil.copytree(made / "run", made / "bad")
@@ -159,3 +160,134 @@ def test_model_files_whose_checksum_fits_are_held_to_what_they_say(cli: Cli, mad
             if not refused_or_done(ran, (0, 2, 3, 4)):
                 wrong.append((name, verb, ran.code, ran.err[-700:]))
     assert not wrong, f"{len(wrong)} of {len(forged)}: {wrong[:3]}"
+
+
+# Checkpoints with a checksum that fits
+
+STATES = {
+    "newton-cg": ("--optimizer", "newton-cg", "--max-iter", "2"),
+    "lbfgs": ("--optimizer", "lbfgs", "--max-iter", "5"),
+    "adam": ("--optimizer", "adam", "--max-iter", "5"),
+    "vem": ("--optimizer", "vem", "--max-iter", "2", "--covariance", "diagonal"),
+}
+
+
+@pytest.mark.parametrize("optimizer", STATES)
+@pytest.mark.parametrize("each", SOME)
+def test_checkpoints_whose_checksum_fits_go_on_to_the_optimum_or_are_refused(
+    cli: Cli, made: Path, optimizer: str, each: int
+) -> None:
+    assert cli(*FIT, *STATES[optimizer][:2], *STATES[optimizer][4:], "--out", "whole").code == 0
+    assert cli(*FIT, *STATES[optimizer], "--out", "run").code == 4
+    path = made / "run.checkpoint/a.safetensors"
+    best = json.loads((made / "whole/summary.json").read_text())["elbo"]
+    arrays, facts = apart(path.read_bytes())
+    facts.pop("schema_version")
+    forged = [(name, checkpoint(arrays, {"schema_version": 1, **one})) for name, one in alterations(facts, 10 * each)]
+    forged += [(name, checkpoint(one, {"schema_version": 1, **facts})) for name, one in tensors(arrays)][::each]
+    deep = {"schema_version": 1, **facts, "facts": "[" * 100_000 + "]" * 100_000}
+    forged += [("deep", checkpoint(arrays, deep, ("facts",)))]
+    told, wrong = {path.name for path in made.iterdir()}, []
+    for name, content in forged:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        ran = cli("resume", "run", "--max-iter", "500")
+        if not refused_or_done(ran, (0, 2, 3, 4)):
+            wrong.append((name, ran.code, ran.err[-900:]))
+        elif ran.code == 0:
+            found = json.loads((made / "run/summary.json").read_text())
+            if abs(found["elbo"] - best) > 1e-3 or found["gap"] > 1e-3:
+                wrong.append((name, found["elbo"], found["gap"]))
+        assert {path.name for path in made.iterdir()} <= told, name
+        shutil.rmtree(path.parent, ignore_errors=True)
+    assert not wrong, f"{len(wrong)} of {len(forged)}: {wrong[:3]}"
+
+
+def test_a_checkpoint_of_a_descent_that_says_it_is_done_is_not_believed(cli: Cli, made: Path) -> None:
+    assert cli(*FIT, "--optimizer", "adam", "--out", "whole").code == 0
+    assert cli(*FIT, "--optimizer", "adam", "--max-iter", "3", "--out", "run").code == 4
+    path = made / "run.checkpoint/a.safetensors"
+    arrays, facts = apart(path.read_bytes())
+    for ended in ("CONVERGED", "STALLED", "DEGENERATE", "DIVERGED"):
+        state = {**facts["facts"]["state"], "ended": ended, "gap": 0.0, "best": -1e9}
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(checkpoint(arrays, {**facts, "facts": {**facts["facts"], "state": state}}))
+        ran = cli("resume", "run")
+        found = json.loads((made / "run/summary.json").read_text())
+        assert not found["converged"] and ran.code in (3, 4), (ended, ran.err)
+        assert found["gap"] is None or found["gap"] > 1e-3, ended
+        assert found["elbo"] < 0.0 and found["se"] == "none"
+
+
+def resettled(path: Path, **changes: Any) -> None:
+    """Change the configuration, and the settings, that a checkpoint is about."""
+    arrays, facts = apart(path.read_bytes())
+    for part in ("configuration", "settings"):
+        facts["about"][part] = {**facts["about"][part], **changes}
+    path.write_bytes(checkpoint(arrays, facts))
+
+
+def test_a_checkpoint_leads_to_no_other_files(cli: Cli, made: Path) -> None:
+    secret = made / "secret.csv"
+    secret.write_text("id,f1\ns01,hunter2\n")
+    assert cli(*FIT, "--out", "run", "--max-iter", "2").code == 4
+    path = made / "run.checkpoint/a.safetensors"
+    whole, before = path.read_bytes(), {path.name for path in made.iterdir()}
+    for changes in (
+        {"counts": str(secret)},
+        {"covariates": str(secret)},
+        {"offsets": str(secret), "exposure": None},
+        {"weights": str(secret)},
+        {"samples": str(secret)},
+        {"init": str(secret)},
+        {"counts": "/dev/zero"},
+        {"counts": "/dev/tty"},
+    ):
+        path.write_bytes(whole)
+        resettled(path, **changes)
+        ran = cli("resume", "run")
+        assert refused_or_done(ran, (2, 3)) and "hunter2" not in ran.err + ran.out, (changes, ran.err)
+        assert {path.name for path in made.iterdir()} == before
+    path.write_bytes(whole)
+    resettled(path, tensorboard=str(made / "events"), out=str(made / "elsewhere"), overwrite=True)
+    ran = cli("resume", "run")
+    assert ran.code == 0 and "Nothing is written into" in ran.err
+    assert {path.name for path in made.iterdir()} == before - {"run.checkpoint"}
+
+
+def test_a_run_leads_to_no_other_files(cli: Cli, made: Path) -> None:
+    assert cli(*FIT, "--out", "run").code == 0
+    (made / "secret.csv").write_text("id,f1\ns01,hunter2\n")
+    arrays, facts = apart((made / "run/model.safetensors").read_bytes())
+    for name in ("counts", "weights", "offsets", "cluster"):
+        facts["settings"][name] = str(made / "secret.csv")
+        facts["fingerprint"] = {}
+        (made / "run/model.safetensors").write_bytes(model(arrays, facts))
+        for words in (("diagnose", "run"), ("report", "run", "--out", "r.html", "--overwrite")):
+            ran = cli(*words)
+            page = (made / "r.html").read_text() if (made / "r.html").exists() else ""
+            assert refused_or_done(ran) and "hunter2" not in ran.err + page
+
+
+@pytest.mark.parametrize("each", [100, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("file", ["manifest", "summary"])
+def test_forged_manifests_and_summaries(cli: Cli, made: Path, file: str, each: int) -> None:
+    assert cli(*FIT, "--out", "run").code == 0
+    shutil.copytree(made / "run", made / "bad")
+    path, wrong = made / f"bad/{file}.json", []
+    whole = path.read_text()
+    content = json.loads(whole)
+    forged = [*alterations(content, each), *((repr(value), value) for value in ODD[:: max(each // 20, 1)])]
+    texts = [(name, json.dumps(one)) for name, one in forged] + [("deep", "[" * 99_999), ("bytes", "\udcff")]
+    for number, (name, text) in enumerate(texts):
+        verbs = [
+            *(("rerun", "bad", "--check"), ("compare", "bad", "run"), ("show", "bad"), ("diagnose", "bad")),
+            ("report", "bad", "--out", "r.html", "--overwrite", "--no-diagnose"),
+            (*FIT, "--out", "bad", "--resume"),
+        ]
+        path.write_bytes(text.encode(errors="surrogateescape"))
+        ran = cli(*verbs[number % len(verbs)])
+        if not refused_or_done(ran, (0, 2, 3)) and not (ran.code == 3 and "not repeated to the bit" in ran.err):
+            wrong.append((name, verbs[number % len(verbs)], ran.code, ran.err[-700:]))
+        path.write_text(whole)
+    assert not wrong, f"{len(wrong)} of {len(texts)}: {wrong[:3]}"

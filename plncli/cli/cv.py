@@ -267,7 +267,8 @@ class Place:
         settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
         every = asked.config.checkpoint_every or math.inf
         about = {"settings": settings, "inputs": fits[0]["inputs"]}
-        self.pieces = Pieces(checkpoints.folder_of(self.out) / NAME, about, every, Scored, self.resume)
+        path, p = checkpoints.folder_of(self.out) / NAME, read[0].data.p
+        self.pieces = Pieces(path, about, every, Scored, lambda score: score.sound(p), self.resume)
         if self.pieces.found:
             say.note(f"note: {counted(len(self.pieces.found), 'fit')} are done already.")
         if self.pieces.note:

@@ -261,8 +261,8 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
             raise DataError(f"{value}, which the fit read as {option(name)}, is gone. Put it back, or fit anew.")
         if name not in hashes or digest(place) != hashes[name]:
             raise UsageError(
-                f"{folder} is of another fit: {value} has changed since it was read as {option(name)}. Put that back, or "
-                "begin anew with `plncli fit` and --overwrite."
+                f"{folder} is of another fit: {value} has changed since it was read as {option(name)}. Put that back, "
+                "or begin anew with `plncli fit` and --overwrite."
             )
     return config
 
@@ -302,10 +302,9 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
     UsageError where it is that of another fit.
     """
     try:
-        manifest = schemas.read_json(out / "manifest.json")
-        schemas.check(manifest, "manifest")
+        manifest = schemas.read(out / "manifest.json", "manifest")
         before = _configured(manifest, out / "manifest.json")
-    except (DataError, ValueError):
+    except DataError:
         return None
     if unfinished(out):
         return None

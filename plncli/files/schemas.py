@@ -37,14 +37,16 @@ def check(content: Any, name: str) -> None:
         raise ValueError(fault)
 
 
-def read_json(path: Path) -> Any:
-    """What a file of JSON holds. DataError where it cannot be read, or is none."""
+def read(path: Path, name: str) -> Any:
+    """What a file of JSON holds. DataError where it cannot be read, or is not as the schema of that name says."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        check(content, name)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged, or no JSON: {error}.") from None
+        raise DataError(f"{path} is damaged, or was not written by plncli: {error}.") from None
+    return content
 
 
 def _faults(content: Any, known: Mapping[str, Any], place: str) -> Iterator[str]:
