@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -291,3 +292,82 @@ def test_forged_manifests_and_summaries(cli: Cli, made: Path, file: str, each: i
             wrong.append((name, verbs[number % len(verbs)], ran.code, ran.err[-700:]))
         path.write_text(whole)
     assert not wrong, f"{len(wrong)} of {len(texts)}: {wrong[:3]}"
+
+
+# Links
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def elsewhere(made: Path) -> Path:
+    """A folder of somebody's own, with files of names that plncli uses too."""
+    folder = made / "elsewhere"
+    folder.mkdir()
+    for name in ("a.safetensors", "b.safetensors", "pieces", "coefficients.csv", "own.txt"):
+        (folder / name).write_text(f"my {name}")
+    return folder
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "elsewhere/own.txt", "elsewhere/none"])
+@pytest.mark.parametrize("link", ["run.checkpoint", ".run.lock", "run.loss_trace.csv", ".{}.partial.a.safetensors"])
+def test_links_beside_the_results_are_not_followed(
+    cli: Cli, made: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, link: str, target: str
+) -> None:
+    monkeypatch.setattr("plncli.files.watching.LONG", 0.0)
+    (made / link.format(os.getpid())).symlink_to(target)
+    before = snapshot(elsewhere)
+    refused = link in ("run.checkpoint", ".run.lock")
+    for more in ((), ("--overwrite",), ("--resume",), ("--overwrite", "--checkpoint-every", "1e-9", "--max-iter", "2")):
+        ran = cli(*FIT, "--out", "run", *more)
+        assert refused_or_done(ran, (2,) if refused else (0, 4)), ran.err
+        assert not refused or "is a link, through which nothing is read, written or removed" in ran.err
+        assert snapshot(elsewhere) == before, more
+    assert refused_or_done(cli("resume", "run"), (2,) if refused else (0,))
+    words = ("cv", "pln", *TABLES, "--folds", "2", "--workers", "1", "--out", "run.csv")
+    (made / "run.csv.checkpoint").symlink_to("elsewhere")
+    assert cli(*words).code == 2 and snapshot(elsewhere) == before
+    (made / "run.csv.checkpoint").unlink()
+    assert cli(*words).code == 0 and snapshot(elsewhere) == before
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "b.safetensors", "pieces"])
+def test_links_among_checkpoints_are_not_followed(cli: Cli, made: Path, elsewhere: Path, name: str) -> None:
+    (made / "run.checkpoint").mkdir()
+    before = snapshot(elsewhere)
+    for more in (("--overwrite", "--max-iter", "2"), ("--resume", "--max-iter", "3"), ("--resume",)):
+        (made / "run.checkpoint").mkdir(exist_ok=True)
+        (made / "run.checkpoint" / name).unlink(missing_ok=True)
+        (made / "run.checkpoint" / name).symlink_to(elsewhere / name)
+        ran = cli(*FIT, "--se", "bootstrap", "--resamples", "4", "--checkpoint-every", "1e-9", "--out", "run", *more)
+        assert refused_or_done(ran, (0, 3, 4)), ran.err
+        assert snapshot(elsewhere) == before, more
+
+
+def test_the_end_of_a_fit_removes_checkpoints_alone(cli: Cli, made: Path) -> None:
+    (made / "run.checkpoint").mkdir()
+    (made / "run.checkpoint/own.txt").write_text("mine")
+    assert cli(*FIT, "--out", "run", "--checkpoint-every", "1e-9").code == 0
+    assert snapshot(made / "run.checkpoint") == {"own.txt": b"mine"}
+
+
+def test_overwriting_replaces_what_a_link_leads_to_and_no_file_of_others(cli: Cli, made: Path, elsewhere: Path) -> None:
+    before = snapshot(elsewhere)
+    (made / "run").symlink_to("elsewhere")
+    ran = cli(*FIT, "--out", "run", "--overwrite")
+    assert ran.code == 2 and "would remove what plncli did not write" in ran.err and snapshot(elsewhere) == before
+    (made / "run").unlink()
+    assert cli(*FIT, "--out", "real").code == 0
+    (made / "run").symlink_to("real")
+    (made / "real/run.log").unlink()
+    (made / "real/run.log").symlink_to(elsewhere / "own.txt")
+    assert cli(*FIT, "--out", "run", "--overwrite").code == 0
+    assert (made / "run").is_symlink() and not (made / "real/run.log").is_symlink() and snapshot(elsewhere) == before
+    (made / "real/run.log").unlink()
+    (made / "real/run.log").mkdir()
+    (made / "real/run.log/own.txt").write_text("mine")
+    ran = cli(*FIT, "--out", "run", "--overwrite")
+    assert ran.code == 2 and "would remove what plncli did not write from run: run.log" in ran.err
+    assert (made / "real/run.log/own.txt").read_text() == "mine"

@@ -222,9 +222,12 @@ def cv(
     suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
+    from plncli.files.checkpoints import check_links
     from plncli.files.output import to_json
 
     place = Place(Path(out), resume) if out else None
+    if place is not None:
+        check_links(place.out)
     compared = validated(asked, say, place=place)
     if place is not None:
         write(columns(compared), str(place.out), suffix)

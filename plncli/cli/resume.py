@@ -49,6 +49,7 @@ def resume(
     from plncli.files import checkpoints
 
     out = Path(run)
+    checkpoints.check_links(out)
     found = checkpoints.newest(checkpoints.folder_of(out))
     if found is None:
         if (out / "manifest.json").is_file():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +30,8 @@ from plncli.optim.base import State, Status, Step
 
 SUFFIX = ".checkpoint"
 FILES = ("a.safetensors", "b.safetensors")
+PIECES = "pieces"
+"""Beside them: what many fits have found so far (see `files.pieces`)."""
 SCHEMA_VERSION = 1
 NUMBERS = ("value", "gap", "grad_norm", "seconds")
 WHOLE = ("steps", "evaluations", "products")
@@ -69,7 +70,10 @@ class Keeper:
         made = [folder for folder in (self.folder, *self.folder.absolute().parents) if not folder.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            whole_file(self.folder / FILES[self._next], packed(self._latest, self.about))
+            path = self.folder / FILES[self._next]
+            if path.is_symlink():
+                path.unlink()  # which would be followed
+            whole_file(path, packed(self._latest, self.about))
         except (OSError, DataError) as error:
             self.failure = str(error)
             for folder in made:
@@ -82,8 +86,14 @@ class Keeper:
         return True
 
     def discard(self) -> None:
-        """Remove the checkpoints: the fit is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the checkpoints, and nothing else: the fit is done."""
+        if self.folder.is_symlink():
+            return
+        for path in (*(self.folder / name for name in (*FILES, PIECES)), *self.folder.glob(".*.partial.*.safetensors")):
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def _oldest(folder: Path) -> int:
@@ -269,7 +279,18 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
 
 def unfinished(out: Path) -> bool:
     """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
-    return any((folder_of(out) / name).is_file() for name in (*FILES, "pieces"))
+    return any((folder_of(out) / name).is_file() for name in (*FILES, PIECES))
+
+
+def check_links(out: Path) -> None:
+    """UsageError where a link lies in the place of what plncli keeps beside `out`: it makes none, so others did."""
+    for path in (folder_of(out), _lock(out)):
+        if path.is_symlink():
+            raise UsageError(f"{path} is a link, through which nothing is read, written or removed. Remove it.")
+
+
+def _lock(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
 
 
 def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:
@@ -338,8 +359,9 @@ def locked(out: Path) -> Iterator[None]:
     """Nobody else fits into `out` meanwhile; UsageError where somebody does."""
     from filelock import FileLock, Timeout
 
+    check_links(out)
     made = [folder for folder in out.absolute().parents if not folder.exists()]
-    path = out.with_name(f".{out.name}.lock")
+    path = _lock(out)
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,10 +18,10 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.files.checkpoints import checksum, differences, packed
+from plncli.files.checkpoints import PIECES, checksum, differences, packed
 from plncli.optim.base import State
 
-NAME = "pieces"
+NAME = PIECES
 LENGTH = 8  # bytes
 
 
@@ -48,7 +48,7 @@ class Pieces:
         self._waiting: list[bytes] = []
         self._saved = time.monotonic()
         self._size = 0
-        if resume and path.is_file():
+        if resume and path.is_file() and not path.is_symlink():
             self._take_over(kind, sound)
 
     def keep(self, index: int, answer: Any) -> None:
@@ -66,7 +66,9 @@ class Pieces:
             return self._size > 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("r+b" if self._size else "wb") as file:
+            if not self._size:
+                self.path.unlink(missing_ok=True)  # also a link, which would be followed
+            with self.path.open("r+b" if self._size else "xb") as file:
                 file.seek(self._size)
                 file.truncate()
                 for record in self._waiting:
