@@ -313,6 +313,9 @@ def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum],
         raise unfit("it began with other parameters")
     given = replace(state, tensors=groups["start"])
     start = {name: restored(given, name, like[name]) for name in order}
+    with torch.no_grad():
+        if not math.isfinite(model.objective(start, prepared)):
+            raise unfit("the objective is not finite where it began")
     return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)
 
 

@@ -371,3 +371,80 @@ def test_overwriting_replaces_what_a_link_leads_to_and_no_file_of_others(cli: Cl
     ran = cli(*FIT, "--out", "run", "--overwrite")
     assert ran.code == 2 and "would remove what plncli did not write from run: run.log" in ran.err
     assert (made / "real/run.log/own.txt").read_text() == "mine"
+
+
+# Little that holds much
+
+
+def bombs(folder: Path) -> dict[str, Path]:
+    """Files of a few MB at most that unpack to 2 GB and more, as they are honestly written."""
+    import h5py
+    import pyarrow as pa
+    from pyarrow import feather, parquet
+
+    n = 4_000_000
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["x" * 1000]))
+    zeros = pa.array(np.zeros(n))
+    wide = pa.table({"id": ids.slice(0, n // 50), **{f"f{j}": zeros.slice(0, n // 50) for j in range(4000)}})
+    tall = pa.table({"id": ids, "f1": zeros})
+    parquet.write_table(tall, folder / "tall.parquet", compression="zstd")
+    parquet.write_table(wide, folder / "wide.parquet", compression="zstd")
+    feather.write_feather(tall, str(folder / "tall.feather"), compression="zstd")
+    feather.write_feather(wide, str(folder / "wide.feather"), compression="zstd")
+    nothing = pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])
+    nulls = pa.record_batch([nothing, nothing], names=["id", "f1"])
+    with pa.OSFile(str(folder / "nulls.feather"), "wb") as sink, pa.ipc.new_file(sink, nulls.schema) as writer:
+        writer.write_batch(nulls)
+    with h5py.File(folder / "huge.h5", "w") as file:
+        group = file.create_group("matrix")
+        for name in ("data", "indices", "indptr", "shape", "barcodes"):
+            group.create_dataset(name, (1 << 40,), np.int64, chunks=(1024,), compression="gzip")
+    with h5py.File(folder / "huge.h5ad", "w") as file:
+        for name in ("obs", "var"):
+            file.create_group(name).create_dataset("_index", (1 << 40,), np.int64, chunks=(1024,))
+    return {path.name: path for path in folder.iterdir() if path.is_file()}
+
+
+def test_bombs_are_refused_before_they_unpack(cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    (made / "bombs").mkdir()
+    made_of = bombs(made / "bombs")
+    assert max(path.stat().st_size for path in made_of.values()) < 40e6
+    monkeypatch.setattr("plncli.files.content.most_bytes", lambda: 1 << 30)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, path in made_of.items():
+        for option in ("--counts", "--covariates"):
+            rest = () if option == "--counts" else ("--counts", "made/counts.csv", "--formula", "~ f1")
+            ran = cli("fit", "pln", option, path, *rest, "--out", "run")
+            assert ran.code == 3 and refused_or_done(ran) and "half of this machine's memory" in ran.err, (
+                name,
+                ran.err,
+            )
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 600e6
+
+
+@pytest.mark.parametrize("each", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("suffix", ["feather", "parquet"])
+def test_forged_columns_are_read_or_refused(cli: Cli, made: Path, suffix: str, each: int) -> None:
+    assert cli("convert", "made/counts.csv", f"counts.{suffix}").code == 0
+    assert cli("fit", "pln", "--counts", f"counts.{suffix}", "--out", "run").code == 0
+    content, chance, wrong = (made / f"counts.{suffix}").read_bytes(), random.Random(suffix), []
+    for number in range(280 // each):
+        forged = bytearray(content)
+        for _ in range(chance.choice((1, 2, 8))):
+            place = chance.randrange(8, len(content) - 8)
+            forged[place : place + 4] = chance.choice(
+                (b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0", chance.randbytes(4))
+            )
+        (made / f"bad.{suffix}").write_bytes(forged)
+        ran = cli("convert", f"bad.{suffix}", "made.csv", "--overwrite")
+        if not refused_or_done(ran, (0, 3)):
+            wrong.append((number, ran.code, ran.err[-700:]))
+    assert not wrong, f"{len(wrong)}: {wrong[:3]}"
+
+
+def test_a_table_of_very_many_columns_is_read_or_refused(cli: Cli, made: Path) -> None:
+    (made / "wide.csv").write_text(",".join(f"f{j}" for j in range(100_000)) + "\n" + ",".join("1" * 100_000) + "\n")
+    ran = cli("validate", "pln", "--counts", "wide.csv")
+    assert refused_or_done(ran, (0, 3)), ran.err[-500:]

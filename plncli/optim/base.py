@@ -230,6 +230,14 @@ class Point:
             loss = torch.stack([part.value for part in self._parts.values()]).sum()
         self.loss = float(loss.detach())
 
+    @classmethod
+    def restored(cls, problem: Problem, flat: Flat, state: State, name: str) -> Point:
+        """The point where a state is. DataError where that can be none of the problem."""
+        point = cls(problem, flat, restored(state, name, flat.join(problem.start)))
+        if not math.isfinite(point.loss):
+            raise unfit("the objective is not finite where it is")
+        return point
+
     def gradient(self, *, again: bool = True) -> Tensor:
         """Gradient (m,) of the objective; part of autograd's graph if it is to be differentiated `again`."""
         if self._gradient is None:

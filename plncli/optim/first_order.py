@@ -112,6 +112,8 @@ def descend(
     else:
         best_u = restored(state, "best_u", closure.origin)
         point = closure.point(best_u)
+        if not math.isfinite(point.loss):
+            raise unfit("the objective is not finite where it is best")
         best, best_norm = point.loss, float(point.gradient(again=False).norm())
         rate, threshold = known_number(state, "rate", 0.0), known_number(state, "threshold")
         mark, gained, gap = known_number(state, "mark"), known_number(state, "gained"), math.nan

@@ -22,7 +22,6 @@ from plncli.optim.base import (
     StopRule,
     known_count,
     known_number,
-    restored,
 )
 from plncli.optim.certificate import newton_solve, preconditioner_at
 
@@ -68,7 +67,7 @@ class NewtonCG:
             point = Point(problem, flat, flat.join(problem.start))
             run.evaluations += 1
         else:
-            point = Point(problem, flat, restored(state, "x", flat.join(problem.start)))
+            point = Point.restored(problem, flat, state, "x")
             size, polished = known_number(state, "size"), known_count(state, "polished")
             radius = known_number(state, "radius", 0.0)
         while True:

@@ -21,7 +21,6 @@ from plncli.optim.base import (
     Status,
     StopRule,
     known_number,
-    restored,
 )
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
@@ -64,7 +63,7 @@ class VEM:
             point = self._evaluated(problem, flat, flat.join(problem.start), run)
             threshold, mark, gap = goal, point.loss, math.nan
         else:
-            point = Point(problem, flat, restored(state, "x", flat.join(problem.start)))
+            point = Point.restored(problem, flat, state, "x")
             threshold, mark, gap = known_number(state, "threshold"), known_number(state, "mark"), math.nan
         while status is None:
             run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark)
