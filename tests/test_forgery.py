@@ -447,4 +447,4 @@ def test_forged_columns_are_read_or_refused(cli: Cli, made: Path, suffix: str, e
 def test_a_table_of_very_many_columns_is_read_or_refused(cli: Cli, made: Path) -> None:
     (made / "wide.csv").write_text(",".join(f"f{j}" for j in range(100_000)) + "\n" + ",".join("1" * 100_000) + "\n")
     ran = cli("validate", "pln", "--counts", "wide.csv")
-    assert refused_or_done(ran, (0, 3)), ran.err[-500:]
+    assert ran.code in (0, 3, 5) and "Traceback" not in ran.err, ran.err[-500:]
