@@ -91,6 +91,14 @@ class Scored(NamedTuple):
     gap: float
     converged: bool
 
+    def sound(self, p: int) -> bool:
+        """Whether all is of its kind, for p responses: a score that is read back may be anybody's."""
+        whole = self.deviance.shape == (p,) and self.deviance.dtype == torch.float64
+        numbers = isinstance(self.loglik, float) and isinstance(self.gap, float) and isinstance(self.converged, bool)
+        ended = self.status in [status.name.lower() for status in Status]
+        known = whole and numbers and ended and (self.status == "converged" or not self.converged)
+        return known and math.isfinite(self.loglik) and bool(self.deviance.isfinite().all())
+
 
 @dataclass(frozen=True)
 class Standing:

@@ -99,6 +99,11 @@ FIRST = Faults()
 """The way of a fit: the first fault is raised."""
 
 
+def unfit(what: str) -> DataError:
+    """The error that a state is which cannot be one of the problem that it is to go on with."""
+    return DataError(f"The checkpoint cannot be of this fit: {what}. Begin anew with --overwrite instead of --resume.")
+
+
 def some(names: Iterable[object], limit: int = 5) -> str:
     """First few of the names, and how many more there are: ``a, b, c and 12 more``."""
     words = [str(name) for name in names]

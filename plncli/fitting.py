@@ -14,7 +14,7 @@ from torch import Tensor
 from plncli.arrays import Evaluated, Params, out_of_memory
 from plncli.criteria import criteria
 from plncli.dataset import Dataset
-from plncli.errors import DataError, FitError
+from plncli.errors import DataError, FitError, unfit
 from plncli.inference import Inference, InferenceRule, infer
 from plncli.models.base import (
     Alternating,
@@ -30,7 +30,18 @@ from plncli.models.base import (
 )
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING
-from plncli.optim.base import Offer, OnStep, Optimizer, Optimum, Problem, State, Status, Step, StopRule
+from plncli.optim.base import (
+    Offer,
+    OnStep,
+    Optimizer,
+    Optimum,
+    Problem,
+    State,
+    Status,
+    Step,
+    StopRule,
+    restored,
+)
 from plncli.optim.newton_cg import NewtonCG
 from plncli.resampling import Estimated, Resampling, Task, resampled
 from plncli.results import SE_CUT_SHORT, FitResult
@@ -276,10 +287,15 @@ PART = ("value", "gap", "grad_norm", "steps", "evaluations", "products", "second
 
 
 def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum], Params, Any, State]:
-    """Undo `_offering`: the parts that are done, where the next one began, on which data, and its optimizer's state."""
+    """Undo `_offering`: the parts that are done, where the next one began, on which data, and its optimizer's state.
+
+    DataError where they cannot be of this model and these data.
+    """
     groups: dict[str, dict[str, Tensor]] = {"state": {}, "start": {}, "standing": {}}
     for path, tensor in state.tensors.items():
         group, _, name = path.partition(".")
+        if group not in groups:
+            raise unfit(f"it holds {path}")
         groups[group][name] = tensor.to(prepared.data.Y.device)
     parts = [
         Optimum(
@@ -292,7 +308,14 @@ def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum],
     ]
     if isinstance(model, Revisable):
         prepared = model.stand(prepared, groups["standing"])
-    start = {name: groups["start"][name] for name in state.facts["order"]}  # in which they are joined to one vector
+    like, order = model.start(prepared), state.facts["order"]  # in which they are joined to one vector
+    if not {*order} == {*like} == {*groups["start"]} or len(order) > len(like):
+        raise unfit("it began with other parameters")
+    given = replace(state, tensors=groups["start"])
+    start = {name: restored(given, name, like[name]) for name in order}
+    with torch.no_grad():
+        if not math.isfinite(model.objective(start, prepared)):
+            raise unfit("the objective is not finite where it began")
     return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)
 
 

@@ -66,6 +66,11 @@ class Replicate(NamedTuple):
     B: Tensor
     failure: str = ""
 
+    def sound(self, d: int, p: int) -> bool:
+        """Whether all is of its kind, for d terms and p responses: a fit that is read back may be anybody's."""
+        B = self.B
+        return isinstance(self.failure, str) and B.shape == (d, p) and B.dtype == torch.float64 and not B.isinf().any()
+
 
 @dataclass(frozen=True)
 class Task:

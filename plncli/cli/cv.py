@@ -222,9 +222,12 @@ def cv(
     suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
+    from plncli.files.checkpoints import check_links
     from plncli.files.output import to_json
 
     place = Place(Path(out), resume) if out else None
+    if place is not None:
+        check_links(place.out)
     compared = validated(asked, say, place=place)
     if place is not None:
         write(columns(compared), str(place.out), suffix)
@@ -267,7 +270,8 @@ class Place:
         settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
         every = asked.config.checkpoint_every or math.inf
         about = {"settings": settings, "inputs": fits[0]["inputs"]}
-        self.pieces = Pieces(checkpoints.folder_of(self.out) / NAME, about, every, Scored, self.resume)
+        path, p = checkpoints.folder_of(self.out) / NAME, read[0].data.p
+        self.pieces = Pieces(path, about, every, Scored, lambda score: score.sound(p), self.resume)
         if self.pieces.found:
             say.note(f"note: {counted(len(self.pieces.found), 'fit')} are done already.")
         if self.pieces.note:

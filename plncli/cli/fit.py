@@ -130,6 +130,7 @@ class Keep:
             checkpoints.about_fit(config, read.sources, checkpoints.RESAMPLED),
             every,
             Replicate,
+            lambda found: found.sound(read.data.d, read.data.p),
             self.resume,
         )
         if not self.resume:

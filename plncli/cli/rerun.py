@@ -40,7 +40,7 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     config = configuration.resolve(model_named(path), {}, str(path), {})
     silent = {"dry_run": False, "resume": False, "json": False, "verbose": False, "no_progress": quiet}
     if out is not None:
-        return fit(replace(config, out=out, overwrite=False), quiet=quiet, **silent)
+        return fit(replace(config, out=out, overwrite=False, tensorboard=None), quiet=quiet, **silent)
     if ended_by_the_clock(folder):
         raise DataError(
             f"{run} was ended by a time limit or a signal, which never comes at the same moment twice. Go on with it "

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from plncli.cli.options import Json, NoProgress, Quiet, Verbose
+from plncli.console import Console
 from plncli.errors import DataError, UsageError
 
 Unfinished = Annotated[str, typer.Argument(metavar="RUN", help="Folder of the results of the fit, there or to be.")]
@@ -46,22 +47,21 @@ def resume(
     """
     from plncli.cli.fit import fit
     from plncli.files import checkpoints
-    from plncli.files.config import FRAME, FitConfig, settings
 
     out = Path(run)
+    checkpoints.check_links(out)
     found = checkpoints.newest(checkpoints.folder_of(out))
     if found is None:
         if (out / "manifest.json").is_file():
             raise UsageError(f"{out} is a fit that was not cut short: there is nothing to go on with.")
         raise DataError(f"There is no checkpoint of a fit in {checkpoints.folder_of(out)}.")
-    given = dict(found[1]["configuration"])
-    config = FitConfig(**{name: value for name, value in given.items() if name in {"model", *settings(given["model"])}})
-    piped = [name for name in settings(config.model) if getattr(config, name) in ("-", FRAME)]
-    if piped:
-        raise UsageError(
-            f"{out} was fitted to --{piped[0]} from standard input, which has gone. Pipe the same table into the "
-            "command of the fit again, with --resume."
+    config = checkpoints.configured(checkpoints.folder_of(out), found[1])
+    if config.tensorboard:
+        Console(quiet).note(
+            f"note: Nothing is written into {config.tensorboard}, for a checkpoint alone says so: the command of the "
+            "fit, with --resume, goes on with event files too."
         )
+        config = replace(config, tensorboard=None)
     config = replace(config, time_limit=time_limit, max_iter=max_iter, allow_unconverged=allow_unconverged)
     config = replace(config, out=run, device=device or config.device)
     return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +11,8 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
-from plncli.files import output
-from plncli.files.config import FRAME, FitConfig, option, settings
+from plncli.files import output, schemas
+from plncli.files.config import FRAME, FitConfig, option, recorded, settings
 from plncli.files.content import split_part
 from plncli.files.formats import digest
 from plncli.files.inputs import Inputs, load
@@ -51,7 +50,8 @@ def read_again(
     config = _configuration(run, Path(told.get("folder", ".")), moved, advice)
     for source in told.get("inputs", ()):
         if source["role"] not in moved:
-            _check_unchanged(run, source, getattr(config, source["role"]) or "", advice)
+            _check_unchanged(run, source, getattr(config, source["role"], None) or "", advice)
+    _check_known(run, config, {source["role"] for source in told.get("inputs", ())} | {*moved}, advice)
     return _origin(run, config, {})
 
 
@@ -89,11 +89,14 @@ def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
 
 
 def manifest(run: Run) -> dict[str, Any]:
-    """What the folder of a run says of its inputs; nothing where the model file was given alone."""
-    try:
-        return json.loads((run.path.parent / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """What the folder of a run says of its inputs; nothing where the model file was given alone.
+
+    DataError where it is there, and not what a fit writes.
+    """
+    path = run.path.parent / MANIFEST
+    if not path.exists():
         return {}
+    return schemas.read(path, "manifest")
 
 
 def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str) -> FitConfig:
@@ -103,7 +106,7 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
     for name in moved:
         if name not in known:
             raise UsageError(f"{option(name)} is not for a fit of the model {run.model}, as {run.place} is.")
-    config = FitConfig(run.model, **{name: value for name, value in run.settings.items() if name in known})
+    config = recorded(run.model, run.settings, run.path)
     for name, (_, setting) in known.items():
         value = getattr(config, name)
         if name in moved or not setting.path or not value:
@@ -120,11 +123,23 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
     return replace(config, **paths | dict(moved))
 
 
+def _check_known(run: Run, config: FitConfig, roles: Collection[str], advice: str) -> None:
+    """DataError for a file that the fit does not say it read, with a checksum: a run may name whatever lies here."""
+    for name, (_, setting) in settings(run.model).items():
+        value = getattr(config, name)
+        file = setting.path == "file" or (setting.path == "maybe" and value and Path(value).is_absolute())
+        if file and value and name not in roles:
+            raise DataError(
+                f"{run.place} does not say what it read as {option(name)}: its {MANIFEST} has no checksum of {value}. "
+                f"{advice.format(option(name))}."
+            )
+
+
 def _check_unchanged(run: Run, source: Mapping[str, Any], path: str, advice: str) -> None:
     """DataError unless the file holds the bytes that were fitted."""
     advice = advice.format(option(source["role"]))
     place = Path(split_part(path)[0])
-    if not place.exists():
+    if not (place.is_file() or place.is_dir()):
         raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. {advice}.")
     if digest(place) != source["sha256"]:
         raise DataError(f"{path} has changed since {run.place} was fitted to it. {advice}, or fit again.")

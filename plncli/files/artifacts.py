@@ -62,12 +62,17 @@ def _check_replaceable(out: Path, overwrite: bool, written: Collection[str]) -> 
     present = sorted(path.name for path in out.iterdir())
     if not overwrite:
         raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another folder with --out.")
-    foreign = [name for name in present if name not in written]
+    foreign = [name for name in present if name not in written or _is_folder(out / name)]
     if foreign:
         raise UsageError(
             f"--overwrite would remove what plncli did not write from {out}: {some(foreign)}. "
             "Move it, or choose another folder with --out."
         )
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder lies there, of whatever name; a link to one can go without it."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def write(out: Path, outcome: Outcome) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from plncli.errors import DataError, UsageError, counted
-from plncli.files.config import NOWHERE, OUTPUT, FitConfig, absolute, applying, option, settings
+from plncli.errors import DataError, UsageError, counted, short
+from plncli.files import schemas
+from plncli.files.config import FRAME, NOWHERE, OUTPUT, FitConfig, absolute, applying, option, recorded, settings
 from plncli.files.content import split_part
 from plncli.files.folder import whole_file
 from plncli.files.formats import digest
 from plncli.files.sources import Source
-from plncli.optim.base import State, Step
+from plncli.optim.base import State, Status, Step
 
 SUFFIX = ".checkpoint"
 FILES = ("a.safetensors", "b.safetensors")
+PIECES = "pieces"
+"""Beside them: what many fits have found so far (see `files.pieces`)."""
 SCHEMA_VERSION = 1
+NUMBERS = ("value", "gap", "grad_norm", "seconds")
+WHOLE = ("steps", "evaluations", "products")
+"""What is known of a part that is done, as `fitting` keeps it."""
 
 
 def folder_of(out: Path) -> Path:
@@ -65,7 +70,10 @@ class Keeper:
         made = [folder for folder in (self.folder, *self.folder.absolute().parents) if not folder.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            whole_file(self.folder / FILES[self._next], packed(self._latest, self.about))
+            path = self.folder / FILES[self._next]
+            if path.is_symlink():
+                path.unlink()  # which would be followed
+            whole_file(path, packed(self._latest, self.about))
         except (OSError, DataError) as error:
             self.failure = str(error)
             for folder in made:
@@ -78,8 +86,14 @@ class Keeper:
         return True
 
     def discard(self) -> None:
-        """Remove the checkpoints: the fit is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the checkpoints, and nothing else: the fit is done."""
+        if self.folder.is_symlink():
+            return
+        for path in (*(self.folder / name for name in (*FILES, PIECES)), *self.folder.glob(".*.partial.*.safetensors")):
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def _oldest(folder: Path) -> int:
@@ -127,12 +141,38 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
         version, facts, trace, about = (
             json.loads(texts[name]) for name in ("schema_version", "facts", "trace", "about")
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged, or no checkpoint: {error}.") from None
+        if version == SCHEMA_VERSION:
+            _check(facts, trace, about)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged, or no checkpoint: {short(str(error), 200)}.") from None
     if version != SCHEMA_VERSION:
         raise DataError(f"{path} was written by another version of plncli.")
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return State(tensors, facts, tuple(Step(*row) for row in trace)), about
+
+
+def _check(facts: Any, trace: Any, about: Any) -> None:
+    """ValueError where facts are of the wrong kind: a checksum only says that they are those that somebody wrote."""
+    schemas.check({"facts": facts, "about": about}, "checkpoint")
+    for part in facts["parts"]:
+        if not all(_is_number(part[name]) for name in NUMBERS) or part["status"] not in Status.__members__:
+            raise ValueError("a part that did not end")
+    if len(facts["traces"]) != len(facts["parts"]):
+        raise ValueError("parts without a trace")
+    for rows in (trace, *facts["traces"]):
+        if not isinstance(rows, list) or not all(_is_step(row, k) for k, row in enumerate(rows)):
+            raise ValueError("a trace that is none")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, maybe inf or nan."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
+
+
+def _is_step(row: Any, number: int) -> bool:
+    """Whether a row of a trace is the `Step` of that number."""
+    whole = isinstance(row, list) and len(row) == len(fields(Step)) and all(map(_is_number, row))
+    return whole and type(row[0]) is int and row[0] == number and type(row[2]) is int and row[2] >= 0
 
 
 def newest(folder: Path) -> tuple[State, dict[str, Any], tuple[str, ...]] | None:
@@ -203,12 +243,54 @@ def differences(known: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]
 
 
 def _shown(value: Any) -> str:
-    return "not given" if value is None else f"`{value}`"
+    return "not given" if value is None else f"`{short(str(value), 200)}`"
+
+
+def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
+    """The configuration of the fit that checkpoints of a folder are about.
+
+    UsageError where a table came from standard input, or has changed: a file is only read whose content whoever wrote
+    the checkpoint knew. DataError where one is gone.
+    """
+    given = about["configuration"]
+    config = recorded(given.get("model"), given, folder)
+    hashes = {source["role"]: source["sha256"] for source in about["inputs"]}
+    for name, (_, setting) in settings(config.model).items():
+        value = getattr(config, name)
+        if value in ("-", FRAME) and setting.path:
+            raise UsageError(
+                f"{folder} is of a fit to --{name} from standard input, which has gone. Pipe the same table into the "
+                "command of the fit again, with --resume."
+            )
+        if setting.path not in ("file", "maybe") or value is None:
+            continue
+        place = Path(split_part(value)[0])
+        if setting.path == "maybe" and name not in hashes and not place.is_absolute():
+            continue  # a column of the covariates
+        if not (place.is_file() or place.is_dir()):
+            raise DataError(f"{value}, which the fit read as {option(name)}, is gone. Put it back, or fit anew.")
+        if name not in hashes or digest(place) != hashes[name]:
+            raise UsageError(
+                f"{folder} is of another fit: {value} has changed since it was read as {option(name)}. Put that back, "
+                "or begin anew with `plncli fit` and --overwrite."
+            )
+    return config
 
 
 def unfinished(out: Path) -> bool:
     """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
-    return any((folder_of(out) / name).is_file() for name in (*FILES, "pieces"))
+    return any((folder_of(out) / name).is_file() for name in (*FILES, PIECES))
+
+
+def check_links(out: Path) -> None:
+    """UsageError where a link lies in the place of what plncli keeps beside `out`: it makes none, so others did."""
+    for path in (folder_of(out), _lock(out)):
+        if path.is_symlink():
+            raise UsageError(f"{path} is a link, through which nothing is read, written or removed. Remove it.")
+
+
+def _lock(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
 
 
 def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:
@@ -241,39 +323,35 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
     UsageError where it is that of another fit.
     """
     try:
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        code = manifest["exit_code"]
-    except (OSError, ValueError, KeyError):
+        manifest = schemas.read(out / "manifest.json", "manifest")
+        before = _configured(manifest, out / "manifest.json")
+    except DataError:
         return None
     if unfinished(out):
         return None
-    known = {"settings": about_fit(_configured(manifest), ())["settings"], "inputs": manifest["inputs"]}
+    known = {"settings": about_fit(before, ())["settings"], "inputs": manifest["inputs"]}
     now = about_fit(config, ())
     sources = []
     for source in manifest["inputs"]:
-        path = Path(split_part(getattr(config, source["role"], None) or source["path"])[0])
-        sources.append({**source, "sha256": digest(path) if path.exists() else source["sha256"]})
+        path = Path(split_part(str(getattr(config, source["role"], None) or source["path"]))[0])
+        there = path.is_file() or path.is_dir()
+        sources.append({**source, "sha256": digest(path) if there else source["sha256"]})
     different = differences(known, {**now, "inputs": sources})
     if different:
         raise UsageError(
             f"{out} holds another fit: {'; '.join(different)}. Choose another --out, or replace it with --overwrite "
             "instead of --resume."
         )
-    return None if manifest.get("cut_short", code in (130, 143)) else manifest
+    return None if manifest.get("cut_short", manifest["exit_code"] in (130, 143)) else manifest
 
 
-def _configured(manifest: Mapping[str, Any]) -> FitConfig:
-    """The configuration of a finished fit, its paths as they were meant then."""
-    given = dict(manifest["configuration"])
-    model, folder = given.pop("model"), Path(manifest["folder"])
-    known = settings(model)
-    for name in [name for name in given if name not in known]:
-        del given[name]
-    for name, (_, setting) in known.items():
-        value = given.get(name)
-        if setting.path in ("file", "folder") and isinstance(value, str) and value not in NOWHERE:
-            given[name] = str(folder / value)
-    return FitConfig(model, **given)
+def _configured(manifest: Mapping[str, Any], where: Path) -> FitConfig:
+    """The configuration of a finished fit, its paths as they were meant then; ConfigError where it is none."""
+    config, folder = recorded(manifest["configuration"]["model"], manifest["configuration"], where), manifest["folder"]
+    named = [name for name, (_, setting) in settings(config.model).items() if setting.path in ("file", "folder")]
+    paths = {name: getattr(config, name) for name in named}
+    meant: dict[str, Any] = {name: str(Path(folder) / path) for name, path in paths.items() if path not in NOWHERE}
+    return replace(config, **meant)
 
 
 @contextmanager
@@ -281,8 +359,9 @@ def locked(out: Path) -> Iterator[None]:
     """Nobody else fits into `out` meanwhile; UsageError where somebody does."""
     from filelock import FileLock, Timeout
 
+    check_links(out)
     made = [folder for folder in out.absolute().parents if not folder.exists()]
-    path = out.with_name(f".{out.name}.lock")
+    path = _lock(out)
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,8 @@ ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_MET
 COUNTS = ("threads", "workers")  # texts, but a number in a file will do
 FRAME = "<DataFrame>"
 """What stands for the path of a table that Python gave as a data frame."""
+NO_NAME = r"[\0\ud800-\udfff]"
+"""Characters that neither the name of a file nor a text has: NUL, and how Python passes bytes that are no text."""
 NOWHERE = (None, "-", FRAME)  # paths that lead to no file
 
 
@@ -387,6 +389,24 @@ def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment:
     }
     known = settings(model)
     return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
+
+
+def recorded(model: Any, values: Mapping[str, Any], where: Any) -> FitConfig:
+    """The configuration of a fit as the file `where` of it says. Settings that are none any more are left out.
+
+    ConfigError for a value of the wrong kind.
+    """
+    if model not in MODEL_NAMES:
+        raise ConfigError(f"{where} is of no model that there is.")
+    given = {}
+    for name, (f, setting) in settings(model).items():
+        value = values.get(name)
+        if value is None:
+            continue
+        if isinstance(value, str) and re.search(NO_NAME, value):
+            raise ConfigError(f"`{name}` in {where} holds characters that no name of a file can.")
+        given[name] = _checked(f, setting, _Given(value, f"`{name}` in {where}", ConfigError), model)
+    return FitConfig(model, **given)
 
 
 def ignored(environment: Mapping[str, str]) -> list[str]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+NUMERIC = r"bool|u?int(8|16|32|64)|float(16|32|64)"
+"""Types of the arrays that transforms keep."""
+
+
 @dataclass(frozen=True)
 class Encoding:
     """How a one-sided formula turns columns into numbers, as it was when it was fitted.
@@ -89,6 +93,7 @@ class Encoding:
     def from_json(cls, content: Mapping[str, Any]) -> Encoding:
         """The inverse of `to_json`; the formula passes the whitelist again."""
         names_in(content["formula"], content["formula"], tuple(content["columns"]))
+        _revive(list(content["state"].values()))  # fails now rather than later
         columns = {name: None if levels is None else tuple(levels) for name, levels in content["columns"].items()}
         return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]))
 
@@ -356,6 +361,8 @@ def _revive(value: Any) -> Any:
 
     if isinstance(value, Mapping):
         if "array" in value:
+            if not re.fullmatch(NUMERIC, str(value["dtype"])):
+                raise FormulaError("A transform keeps an array that holds no numbers.")
             return np.array(value["array"], dtype=value["dtype"])
         return {_revive(key): _revive(inner) for key, inner in value.get("items", [])}
     return [_revive(inner) for inner in value] if isinstance(value, list) else value

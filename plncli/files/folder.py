@@ -74,6 +74,7 @@ def partial_file(out: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(out))
     partial = target.with_name(f".{os.getpid()}.partial.{target.name}")
     try:
+        partial.unlink(missing_ok=True)  # of a process that was killed; or a link, which would be followed
         yield partial
         _sync(partial)
         partial.replace(target)
@@ -85,8 +86,8 @@ def partial_file(out: Path) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file through to the disk, where a lack of space shows."""
-    with path.open("wb") as file:
+    """Write a file that is not there yet through to the disk, where a lack of space shows."""
+    with path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

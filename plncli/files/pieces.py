@@ -18,10 +18,10 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.files.checkpoints import checksum, differences, packed
+from plncli.files.checkpoints import PIECES, checksum, differences, packed
 from plncli.optim.base import State
 
-NAME = "pieces"
+NAME = PIECES
 LENGTH = 8  # bytes
 
 
@@ -29,11 +29,18 @@ class Pieces:
     """Answers by index, as `workers.shared` takes and gives them: named tuples of tensors, numbers and texts.
 
     path: of the file; about: what is done, as JSON, that answers are only taken over from the same; every: seconds
-    before which nothing is written, and between two writes; kind: of the answers; note: what there is to say.
+    before which nothing is written, and between two writes; kind: of the answers, which makes them of their parts;
+    sound: whether an answer may be one of this work; note: what there is to say.
     """
 
     def __init__(
-        self, path: Path, about: Mapping[str, Any], every: float, kind: Callable[..., Any], resume: bool
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        every: float,
+        kind: Callable[..., Any],
+        sound: Callable[[Any], bool],
+        resume: bool,
     ) -> None:
         self.path, self.about, self.every = path, about, every
         self.found: dict[int, Any] = {}
@@ -41,8 +48,8 @@ class Pieces:
         self._waiting: list[bytes] = []
         self._saved = time.monotonic()
         self._size = 0
-        if resume and path.is_file():
-            self._take_over(kind)
+        if resume and path.is_file() and not path.is_symlink():
+            self._take_over(kind, sound)
 
     def keep(self, index: int, answer: Any) -> None:
         """Keep an answer; written if it is time."""
@@ -59,7 +66,9 @@ class Pieces:
             return self._size > 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("r+b" if self._size else "wb") as file:
+            if not self._size:
+                self.path.unlink(missing_ok=True)  # also a link, which would be followed
+            with self.path.open("r+b" if self._size else "xb") as file:
                 file.seek(self._size)
                 file.truncate()
                 for record in self._waiting:
@@ -77,8 +86,8 @@ class Pieces:
         with suppress(OSError):
             self.path.parent.rmdir()
 
-    def _take_over(self, kind: Callable[..., Any]) -> None:
-        """Read the records that are whole, of the same work."""
+    def _take_over(self, kind: Callable[..., Any], sound: Callable[[Any], bool]) -> None:
+        """Read the records that are whole, of the same work, as far as each may be what this work found."""
         content = self.path.read_bytes()
         while True:
             end = self._size + LENGTH + int.from_bytes(content[self._size : self._size + LENGTH], "little")
@@ -87,15 +96,17 @@ class Pieces:
                 return
             try:
                 tensors, facts, about = _unpacked(record)
-            except DataError:
+                different = differences(about, self.about)
+                index, answer = facts["index"], kind(**tensors, **facts["answer"])
+            except (DataError, KeyError, TypeError, AttributeError):
                 return
-            if differences(about, self.about):
-                self.note = (
-                    f"{self.path} is of other work, and is not used: {'; '.join(differences(about, self.about))}."
-                )
+            if different:
+                self.note = f"{self.path} is of other work, and is not used: {'; '.join(different)}."
                 self.found, self._size = {}, 0
                 return
-            self.found[int(facts["index"])] = kind(**tensors, **facts["answer"])
+            if type(index) is not int or index < 0 or index in self.found or not sound(answer):
+                return
+            self.found[index] = answer
             self._size = end
 
 
@@ -108,6 +119,6 @@ def _unpacked(record: bytes) -> tuple[dict[str, Tensor], dict[str, Any], dict[st
         if texts.pop("sha256", "") != checksum(arrays, texts):
             raise DataError("The content is not what was written.")
         facts, about = json.loads(texts["facts"]), json.loads(texts["about"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"A damaged record: {error}.") from None
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, facts, about

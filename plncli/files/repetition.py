@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import csv, feather, parquet
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from plncli.errors import DataError
+from plncli.files import schemas
 from plncli.files.artifacts import TABLES
 from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE
+from plncli.names import MODEL_NAMES
 from plncli.results import SE_CUT_SHORT
 
 TIME = "seconds"
@@ -39,19 +42,19 @@ class Repetition(NamedTuple):
 def model_named(config: Path) -> str:
     """The model that a configuration file of a fit names. DataError where it cannot be read."""
     try:
-        return str(tomllib.loads(config.read_text(encoding="utf-8"))["model"])
-    except (OSError, KeyError, ValueError) as error:
+        model = tomllib.loads(config.read_text(encoding="utf-8"))["model"]
+    except (OSError, KeyError, ValueError, RecursionError) as error:
         raise DataError(f"`{config}` is not the configuration of a fit: {error}.") from None
+    if model not in MODEL_NAMES:
+        raise DataError(f"`{config}` is the configuration of no model that there is.")
+    return str(model)
 
 
 def ended_by_the_clock(folder: Path) -> bool:
     """Whether a fit was cut short by a time limit or a signal. DataError where its summary cannot be read."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        codes = {finding["code"] for finding in summary.get("findings", ())}
-        return summary["status"] in ("time_limit", "interrupted") or SE_CUT_SHORT in codes
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"`{folder}` has no summary that can be read: {error}.") from None
+    summary = schemas.read(folder / "summary.json", "summary")
+    codes = {finding["code"] for finding in summary["findings"]}
+    return summary["status"] in ("time_limit", "interrupted") or SE_CUT_SHORT in codes
 
 
 def compared(first: Path, second: Path) -> Repetition:
@@ -75,7 +78,10 @@ def _distance(a: Path, b: Path) -> float:
     if a.read_bytes() == b.read_bytes():
         return 0.0
     nothing = object()
-    return max(_apart(x, y) for x, y in zip_longest(_content(a), _content(b), fillvalue=nothing))
+    try:
+        return max(_apart(x, y) for x, y in zip_longest(_content(a), _content(b), fillvalue=nothing))
+    except (pa.ArrowException, SafetensorError, ValueError, RecursionError, OverflowError) as error:
+        raise DataError(f"{a} is damaged: {str(error).splitlines()[0][:200]}.") from None
 
 
 def _apart(x: Any, y: Any) -> float:
@@ -123,8 +129,8 @@ def _flat(content: Any) -> Iterator[Any]:
 def _versions(first: Path, second: Path) -> Iterator[str]:
     """What of the two manifests may be why they differ."""
     try:
-        a, b = (json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in (first, second))
-    except (OSError, ValueError):
+        a, b = (schemas.read(folder / "manifest.json", "manifest") for folder in (first, second))
+    except DataError:
         return
     for name, version in a["versions"].items():
         if b["versions"].get(name) != version:

@@ -14,8 +14,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from plncli.errors import DataError
+from plncli.files import schemas
+from plncli.files.config import recorded
+from plncli.files.design import Design
 from plncli.hypotheses import Terms
-from plncli.names import COLUMNS, MODEL_NAMES
+from plncli.names import COLUMNS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +32,7 @@ SKETCH = 1024
 """Rows of what is kept of a design matrix."""
 SUM = "sha256"
 FLOATS = ("F64", "F32")
+LIKELIHOOD = {"pln": "elbo", "logistic": "loglik", "linear": "loglik"}
 FINITE = ("B_finite", "M_finite", "S", "Sigma")
 
 
@@ -175,6 +179,8 @@ def read_run(place: Path) -> Run:
             raise ValueError("The facts are not those that were written.")
         facts = {key: json.loads(text) for key, text in texts.items()}
         version = facts.pop("schema_version")
+        if version == SCHEMA_VERSION:
+            schemas.check(facts, "model")
         groups: dict[str, Any] = {group: Group(path, group, shapes) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
         if version == SCHEMA_VERSION:
@@ -188,19 +194,22 @@ def read_run(place: Path) -> Run:
 
 
 def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str]) -> None:
-    """ValueError where facts are of the wrong kind, or tensors of another shape or type than they say."""
-    mappings = (run.settings, run.design, run.versions, run.summary, run.fingerprint)
-    names = (*run.samples, *run.terms, *run.responses)
-    if run.model not in MODEL_NAMES or not all(isinstance(part, dict) for part in mappings):
-        raise ValueError("Facts of another kind.")
-    if not all(isinstance(name, str) for name in names):
-        raise ValueError("Names that are no text.")
+    """ValueError or DataError where facts are of the wrong kind, or tensors of another shape or type than they say."""
     n, p, d = len(run.samples), len(run.responses), len(run.terms)
+    for names in (run.samples, run.responses, run.terms):
+        if len(set(names)) < len(names):
+            raise ValueError("Names that are not unique.")
+    recorded(run.model, run.settings, run.path)
+    _check_design(run)
+    _check_summary(run)
+    if run.model == "logistic" and len(run.classes or ()) not in (0, p):
+        raise ValueError("Classes of other responses.")
     expected: dict[str, tuple[int, ...]] = {
         "estimates.B": (d, p),
         "state.B_finite": (d, p),
         "inference.df": (),
         "inference.blocks": (p, d, d),
+        "state.courses_T": (d, d),
     }
     expected |= dict.fromkeys(("estimates.M", "estimates.S", "state.M_finite"), (n, p))
     expected |= dict.fromkeys(("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"), (p, p))
@@ -210,6 +219,94 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     for name, shape in expected.items():
         if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
             raise ValueError(f"{name} is of another shape or type.")
+    present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
+    if present and not {*COLUMNS, "df"} <= present:
+        raise ValueError("Standard errors without all that follows from them.")
+    if run.model == "pln" and not {"estimates.M", "estimates.S", "estimates.Sigma", "estimates.Omega"} <= {*shapes}:
+        raise ValueError("No latent layer.")
+    _check_sketch(shapes, kinds, n, d)
+    _check_courses(run.state, shapes, kinds, d, p)
+
+
+def _check_sketch(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
+    shape = shapes.get("sketch.X")
+    if shape is None:
+        return
+    rows = min(n or SKETCH, SKETCH)
+    if len(shape) != 2 or shape[1] != d or not (shape[0] == rows or (n == 0 and shape[0] < SKETCH)):
+        raise ValueError("A sketch of another design.")
+    if kinds["sketch.X"] not in FLOATS:
+        raise ValueError("A sketch of another type.")
+
+
+def _check_courses(
+    state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], d: int, p: int
+) -> None:
+    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `Courses`)."""
+    known = {name.removeprefix("courses_"): shapes[f"state.{name}"] for name in state if name.startswith("courses_")}
+    if known:
+        of, T, kernels, rows = (known[name] for name in ("of", "T", "kernels", "rows"))
+        cones, _, free = kernels if len(kernels) == 3 else (0, 0, -1)
+        if of != (p,) or (d, d) != T or kernels != (cones, d, free) or rows[::2] != (cones, free) or len(rows) != 3:
+            raise ValueError("Courses of other coefficients.")
+        if any(kinds[f"state.courses_{name}"] not in FLOATS for name in ("T", "kernels", "rows")):
+            raise ValueError("Courses of another type.")
+        if not all(np.isfinite(state[f"courses_{name}"]).all() for name in ("T", "kernels", "rows")):
+            raise ValueError("Courses that are not finite.")
+        _check_indices(state["courses_of"], -1, cones)
+    if "poisson_features" in state:
+        _check_indices(state["poisson_features"], 0, p)
+
+
+def _check_indices(indices: np.ndarray, low: int, end: int) -> None:
+    if indices.ndim != 1 or indices.dtype != np.int64 or not ((indices >= low) & (indices < end)).all():
+        raise ValueError("Indices that lead nowhere.")
+
+
+def _check_design(run: Run) -> None:
+    """ValueError or DataError unless the design can be built again and has the terms of the run."""
+    d = len(run.terms)
+    if Design.from_json(run.design).terms != run.terms:
+        raise ValueError("A design of other terms.")
+    for part in filter(None, (run.design["x"], run.design["offset"])):
+        columns = part["state"].get("columns", {}).values()
+        if any(not 0 <= k < len(part["terms"]) for places in columns for k in places):
+            raise ValueError("Columns that are not there.")
+    known = run.coefficients
+    if any(k >= d for places in known.groups.values() for k in places):
+        raise ValueError("Terms that are not there.")
+    learnt = run.design.get("size_factors")
+    if learnt is not None:
+        _check_size_factors(learnt, len(run.responses))
+
+
+def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
+    """ValueError unless what a method has learnt of depths fits its blocks (see `SizeFactors`)."""
+    block, blocks, references = learnt["block"], learnt["blocks"], learnt["references"]
+    if len(block) != len(learnt.get("features") or range(p)) or not {*block} <= {*range(len(blocks))}:
+        raise ValueError("Depths of other features.")
+    if references is None:
+        return
+    if learnt["method"] not in ("total", "css") and [len(one) for one in references] != [
+        block.count(b) for b in range(len(blocks))
+    ]:
+        raise ValueError("Depths of other blocks.")
+    if len(references) != len(blocks) or len(learnt.get("shifts") or ()) != len(blocks):
+        raise ValueError("Depths of other blocks.")
+    if learnt["method"] == "css" and any(len(one) != 1 for one in references):
+        raise ValueError("Depths without a quantile.")
+
+
+def _check_summary(run: Run) -> None:
+    """ValueError where the summary is not what its schema says, or is of another fit."""
+    if not run.summary:  # of an earlier version
+        return
+    schemas.check(run.summary, "summary")
+    n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
+    if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:
+        raise ValueError("The summary of another fit.")
+    if (run.summary["covariance"] is None) != (run.model != "pln") or run.likelihood[0] != LIKELIHOOD[run.model]:
+        raise ValueError("The summary of another model.")
 
 
 def _model_file(place: Path) -> Path:

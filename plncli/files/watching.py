@@ -73,7 +73,8 @@ def _live(path: Path, likelihood: str, tell: Callable[[str], None]) -> Iterator[
         try:
             if file is None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                file = path.open("w", encoding="utf-8", newline="")
+                path.unlink(missing_ok=True)  # of a fit that was killed; or a link, which would be followed
+                file = path.open("x", encoding="utf-8", newline="")
                 csv.writer(file, lineterminator="\n").writerow(rows[0])
                 tell(f"The trace can be followed: tail -f {path}")
             writer = csv.writer(file, lineterminator="\n")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
-from plncli.errors import DataError, counted, some
+from plncli.errors import DataError, counted, some, unfit
 from plncli.likelihoods import log_factorial, poisson_deviance
 from plncli.linalg import Basis, cholesky_scaled, orthonormal_basis, weighted_grams
 from plncli.models.base import Finding, Init, Model
@@ -182,8 +182,8 @@ class PLN:
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """M = log(1 + Y) − O and S² = 1/(2 + Y); cells that don't count start at the mean of their feature, S² = ½.
 
-        init: M_finite and S of an earlier fit, each in the cells where it is known; S = 0, of features that were on the
-        boundary, is no start.
+        Coefficients of features on the boundary start at 0. init: M_finite and S of an earlier fit, each in the cells
+        where it is known; S = 0, of features that were on the boundary, is no start.
         """
         table = prepared.table
         M = table.Y.log1p() - table.O
@@ -195,7 +195,10 @@ class PLN:
             earlier, S = (init[symbol][:, prepared.latent].to(M) for symbol in ("M_finite", "S"))
             M = torch.where(torch.isfinite(earlier), earlier, M)
             psi = torch.where(torch.isfinite(S) & (S > 0), 2.0 * S.log(), psi)
-        return {"q": torch.stack([M, psi])}
+        start = {"q": torch.stack([M, psi])}
+        if len(prepared.poisson):
+            start["gamma"] = M.new_zeros((prepared.data.d, len(prepared.poisson)))
+        return start
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included."""
@@ -377,11 +380,32 @@ class PLN:
         return {name: getattr(prepared, name) for name in ("latent", "poisson", "tried", "returns")}
 
     def stand(self, prepared: Prepared, standing: Mapping[str, Tensor]) -> Prepared:
-        """The data split as `standing` says."""
+        """The data split as `standing` says; DataError unless each feature stands in one place."""
         known: dict[str, Any] = {name: tensor.to(prepared.data.Y.device) for name, tensor in standing.items()}
+        self._check_standing(known, prepared)
         latent, poisson = known["latent"], known["poisson"]
         table, boundary = self._tables(prepared.data, prepared.basis, prepared.counted, latent, poisson)
         return replace(prepared, table=table, boundary=boundary, **known)
+
+    def _check_standing(self, known: Mapping[str, Tensor], prepared: Prepared) -> None:
+        if {*known} != {*self.standing(prepared)}:
+            raise unfit("it splits the features by other names")
+        p, whole = prepared.data.p, [known[name] for name in ("latent", "poisson", "returns")]
+        if any(tensor.dtype != torch.int64 or tensor.ndim != 1 for tensor in whole):
+            raise unfit("it splits the features by what are no numbers of them")
+        split = torch.cat(whole[:2])
+        in_order = all(bool((part.diff() > 0).all()) for part in whole[:2])
+        if not in_order or not torch.equal(split.sort().values, torch.arange(p, device=split.device)):
+            raise unfit("it has other features")
+        if len(known["poisson"]) and (
+            self.covariance == "fixed" or (self.covariance == "spherical" and len(known["latent"]))
+        ):
+            raise unfit("it has features without variance, which this covariance does not")
+        tried, returns = known["tried"], known["returns"]
+        if len(returns) != p or bool((returns < 0).any() | (returns > MAX_RETURNS).any()):
+            raise unfit("it has features come back from nowhere")
+        if tried.shape != (p,) or tried.dtype != prepared.tried.dtype or not bool((tried >= 0).all()):
+            raise unfit("it has tried what are no variances")
 
     # -- what comes out --------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Evaluated, Params
+from plncli.errors import unfit
 
 
 class Status(Enum):
@@ -89,6 +90,36 @@ class State:
     tensors: Mapping[str, Tensor] = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
     trace: Sequence[Step] = field(repr=False)
+
+
+def restored(state: State, name: str, like: Tensor) -> Tensor:
+    """A copy of a tensor of a state, on the device of `like`. DataError unless it is finite, of that shape and type."""
+    tensor = state.tensors.get(name)
+    if tensor is None or tensor.shape != like.shape or tensor.dtype != like.dtype:
+        raise unfit(f"its {name} is of another shape or type")
+    if not bool(torch.isfinite(tensor).all()):
+        raise unfit(f"its {name} is not finite")
+    return tensor.to(like.device, copy=True)
+
+
+def known_number(state: State, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """A number of a state, which may be nan. DataError unless it is one, within bounds."""
+    value = state.facts.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < low or value > high:
+        raise unfit(f"its {name} is no such number")
+    return float(value)
+
+
+def known_count(state: State, name: str) -> int:
+    """A number of times. DataError where it is none."""
+    value = state.facts.get(name)
+    if type(value) is not int or not 0 <= value <= MANY:
+        raise unfit(f"its {name} is no number of times")
+    return value
+
+
+MANY = 2**53
+"""More than can be counted."""
 
 
 Offer = Callable[[State], None]
@@ -199,6 +230,14 @@ class Point:
             loss = torch.stack([part.value for part in self._parts.values()]).sum()
         self.loss = float(loss.detach())
 
+    @classmethod
+    def restored(cls, problem: Problem, flat: Flat, state: State, name: str) -> Point:
+        """The point where a state is. DataError where that can be none of the problem."""
+        point = cls(problem, flat, restored(state, name, flat.join(problem.start)))
+        if not math.isfinite(point.loss):
+            raise unfit("the objective is not finite where it is")
+        return point
+
     def gradient(self, *, again: bool = True) -> Tensor:
         """Gradient (m,) of the objective; part of autograd's graph if it is to be differentiated `again`."""
         if self._gradient is None:
@@ -234,11 +273,10 @@ class Run:
         self, stop: StopRule, on_step: OnStep | None, offer: Offer | None = None, state: State | None = None
     ) -> None:
         self.stop, self.on_step, self._offer = stop, on_step, offer
-        facts: Mapping[str, Any] = {} if state is None else state.facts
         self.taken_up = time.perf_counter()
-        self.began = self.taken_up - facts.get("seconds", 0.0)
-        self.evaluations = facts.get("evaluations", 0)
-        self.products = facts.get("products", 0)
+        self.began = self.taken_up - (0.0 if state is None else known_number(state, "seconds", 0.0, MANY))
+        self.evaluations = 0 if state is None else known_count(state, "evaluations")
+        self.products = 0 if state is None else known_count(state, "products")
         self.trace: list[Step] = [] if state is None else list(state.trace)
 
     def offer(self, tensors: Mapping[str, Tensor], **facts: Any) -> None:

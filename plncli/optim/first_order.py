@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,22 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Params
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.errors import unfit
+from plncli.optim.base import (
+    Flat,
+    Offer,
+    OnStep,
+    Optimum,
+    Point,
+    Problem,
+    Run,
+    State,
+    Status,
+    StopRule,
+    known_count,
+    known_number,
+    restored,
+)
 from plncli.optim.certificate import certify
 
 Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
@@ -82,6 +97,8 @@ def descend(
 
     Where a window gains next to nothing the learning rate shrinks too; and a window has to gain ten times less than the
     last time before the certificate is asked again.
+
+    state: is believed in how it came about, and not in where it stands: the loss and the gap there are found anew.
     """
     closure = Closure(problem, run)
     goal = run.stop.tol * problem.scale
@@ -93,19 +110,29 @@ def descend(
         optimizer = stepper(closure.u, rate)
         status = None if math.isfinite(best) else Status.DIVERGED
     else:
-        best_u = state.tensors["best_u"].to(closure.u, copy=True)
-        best, best_norm, rate, restarts, threshold, mark, since, gap, gained = (state.facts[name] for name in NUMBERS)
+        best_u = restored(state, "best_u", closure.origin)
+        point = closure.point(best_u)
+        if not math.isfinite(point.loss):
+            raise unfit("the objective is not finite where it is best")
+        best, best_norm = point.loss, float(point.gradient(again=False).norm())
+        rate, threshold = known_number(state, "rate", 0.0), known_number(state, "threshold")
+        mark, gained, gap = known_number(state, "mark"), known_number(state, "gained"), math.nan
+        restarts, since = known_count(state, "restarts"), known_count(state, "since")
         with torch.no_grad():
-            closure.u.copy_(state.tensors["u"])
-        if state.facts["known"]:
+            closure.u.copy_(restored(state, "u", closure.origin))
+        if state.facts.get("known"):
             closure()
             run.evaluations -= 1  # which is counted already
         optimizer = stepper(closure.u, rate)
-        _restore(optimizer, state)
-        status = None if state.facts["ended"] is None else Status[state.facts["ended"]]
+        _restore(optimizer, state, stepper)
+        status = _ended(state)
+        if status is Status.STALLED:
+            products = run.products
+            gap = certify(problem, point, closure.flat, run).gap
+            run.products = products  # which are counted already
 
     def offer(ended: str | None = None) -> None:
-        numbers = (best, best_norm, rate, restarts, threshold, mark, since, gap, gained)
+        numbers = (rate, restarts, threshold, mark, since, gained)
         kept, scalars = _taken_apart(optimizer)
         facts = dict(zip(NUMBERS, numbers, strict=True)) | {"known": closure.known(), "ended": ended}
         run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts, optimizer=scalars)
@@ -125,7 +152,7 @@ def descend(
                 best, best_norm = closure.loss, closure.grad_norm
                 best_u.copy_(closure.u.detach())
             if problem.degenerate is not None and run.steps % LOOK == 0 and problem.degenerate(closure.params(best_u)):
-                status = Status.DEGENERATE
+                gap, status = math.nan, Status.DEGENERATE
                 break
             lost = not math.isfinite(closure.loss)
             if since < window and not lost:
@@ -136,15 +163,15 @@ def descend(
                 products = run.products
                 gap = certify(problem, closure.point(best_u), closure.flat, run).gap
                 status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
-                if status is not None and status is not Status.CONVERGED:
-                    run.products = products  # those of a certificate that will be asked for again
-                    offer()
                 if status is not None:
+                    run.products, products = products, run.products  # a certificate will be asked for again
+                    offer()
+                    run.products = products if status is Status.CONVERGED else run.products
                     break
                 threshold = max(0.1 * threshold, 1e-6 * goal)
             restarts += 1
             if restarts > RESTARTS:
-                status = Status.DIVERGED if lost else Status.STALLED
+                gap, status = (math.nan, Status.DIVERGED) if lost else (gap, Status.STALLED)
                 break
             if lost or gained <= 0.1 * goal:
                 rate *= SHRINK
@@ -152,16 +179,16 @@ def descend(
                     closure.u.copy_(best_u)
                 optimizer = stepper(closure.u, rate)
         gained = math.nan
-    if status not in LIMITS:
+    if status in ENDINGS:
         offer(ended=status.name)  # the tensors that were offered last have changed since
     if status is Status.MAX_ITER:
         gap = certify(problem, closure.point(best_u), closure.flat, run).gap
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 
-LIMITS = (Status.MAX_ITER, Status.TIME_LIMIT, Status.INTERRUPTED)
-"""Ways to end after which more can be done."""
-NUMBERS = ("best", "best_norm", "rate", "restarts", "threshold", "mark", "since", "gap", "gained")
+ENDINGS = (Status.STALLED, Status.DIVERGED, Status.DEGENERATE)
+"""Ways to end after which nothing can be done, and nothing is certified."""
+NUMBERS = ("rate", "restarts", "threshold", "mark", "since", "gained")
 """What of a descent is no tensor."""
 
 
@@ -180,20 +207,77 @@ def _taken_apart(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], d
     return tensors, scalars
 
 
-def _restore(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Give a torch optimizer back what it remembered."""
-    known: dict[str, Any] = dict(state.facts["optimizer"])
+def _ended(state: State) -> Status | None:
+    """How the descent had ended, None where it had not. DataError for an ending that is found anew instead."""
+    name = state.facts.get("ended")
+    if name is not None and name not in [status.name for status in ENDINGS]:
+        raise unfit(f"it ended as {name!r}"[:100])
+    return None if name is None else Status[name]
+
+
+def _restore(optimizer: torch.optim.Optimizer, state: State, stepper: Stepper) -> None:
+    """Give a torch optimizer back what it remembered. DataError where it would remember other things."""
+    scalars = state.facts.get("optimizer")
+    known: dict[str, Any] = dict(scalars) if isinstance(scalars, dict) else {}
     for path, tensor in state.tensors.items():
         whole, _, name = path.partition(".")
         name, _, index = name.partition(".")
         if whole == "optimizer" and index:
+            if not isinstance(known.get(name), list) or index not in map(str, range(len(known[name]))):
+                raise unfit(f"its {path} has no place")
             known[name] = [*known[name]]
             known[name][int(index)] = tensor.clone()
         elif whole == "optimizer":
             known[name] = tensor.clone()
     if known:  # as they are: load_state_dict would turn them into the dtype of the parameters
         (parameter,) = optimizer.param_groups[0]["params"]
+        _check_memory(known, parameter, stepper)
         optimizer.state[parameter] = known
+
+
+def _check_memory(known: Mapping[str, Any], u: Tensor, stepper: Stepper) -> None:
+    """DataError unless a torch optimizer that has made a few steps remembers things of the same names and kinds."""
+    first, later = (_remembered(u, stepper, steps) for steps in (1, 4))
+    begun = {*first} if known.get("n_iter") != 0 else set()  # L-BFGS at a gradient of 0 has not begun
+    if not begun <= {*known} <= {*later}:
+        raise unfit("its optimizer remembers other things")
+    for name, value in known.items():
+        if not (_alike(value, later[name], u) or (name in first and _alike(value, first[name], u))):
+            raise unfit(f"its optimizer remembers another {name}")
+    lengths = {
+        len(known[name]) for name, value in later.items() if isinstance(value, list) and name in {*first} & {*known}
+    }
+    if len(lengths) > 1:
+        raise unfit("its optimizer remembers unequal histories")
+
+
+def _remembered(u: Tensor, stepper: Stepper, steps: int) -> dict[str, Any]:
+    """What a torch optimizer remembers of a variable (2,) like u after a few steps down ½|v − 1|⁴."""
+    v = torch.zeros_like(u[:1]).repeat(2).requires_grad_(True)
+    optimizer = stepper(v, 0.1)
+
+    def closure() -> float:
+        away = v.detach() - 1.0
+        v.grad = 2.0 * away**3
+        return float(0.5 * (away**4).sum())
+
+    for _ in range(steps):
+        closure()
+        optimizer.step(closure)
+    return dict(optimizer.state[v])
+
+
+def _alike(value: Any, example: Any, u: Tensor) -> bool:
+    """Whether a value is of the kind of an example, which belongs to a variable (2,), for u (m,)."""
+    if isinstance(example, Tensor):
+        shape = u.shape if example.ndim else example.shape
+        return isinstance(value, Tensor) and value.shape == shape and value.dtype == example.dtype
+    if isinstance(example, list):
+        entry = next((one for one in example if one is not None), None)
+        empty = None in example
+        return isinstance(value, list) and all((empty and one is None) or _alike(one, entry, u) for one in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number if isinstance(example, int | float) else value is None and example is None
 
 
 @dataclass(frozen=True)

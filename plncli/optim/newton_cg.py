@@ -9,7 +9,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import (
+    Flat,
+    Offer,
+    OnStep,
+    Optimum,
+    Point,
+    Problem,
+    Run,
+    State,
+    Status,
+    StopRule,
+    known_count,
+    known_number,
+)
 from plncli.optim.certificate import newton_solve, preconditioner_at
 
 ARMIJO = 1e-4
@@ -54,8 +67,9 @@ class NewtonCG:
             point = Point(problem, flat, flat.join(problem.start))
             run.evaluations += 1
         else:
-            point = Point(problem, flat, state.tensors["x"].to(flat.join(problem.start)))
-            size, polished, radius = (state.facts[name] for name in ("size", "polished", "radius"))
+            point = Point.restored(problem, flat, state, "x")
+            size, polished = known_number(state, "size"), known_count(state, "polished")
+            radius = known_number(state, "radius", 0.0)
         while True:
             run.offer({"x": point.x.detach()}, steps=len(run.trace), size=size, polished=polished, radius=radius)
             reached = run.seconds

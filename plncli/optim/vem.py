@@ -9,7 +9,19 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import (
+    Flat,
+    Offer,
+    OnStep,
+    Optimum,
+    Point,
+    Problem,
+    Run,
+    State,
+    Status,
+    StopRule,
+    known_number,
+)
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
 
@@ -51,10 +63,10 @@ class VEM:
             point = self._evaluated(problem, flat, flat.join(problem.start), run)
             threshold, mark, gap = goal, point.loss, math.nan
         else:
-            point = Point(problem, flat, state.tensors["x"].to(flat.join(problem.start)))
-            threshold, mark, gap = (state.facts[name] for name in ("threshold", "mark", "gap"))
+            point = Point.restored(problem, flat, state, "x")
+            threshold, mark, gap = known_number(state, "threshold"), known_number(state, "mark"), math.nan
         while status is None:
-            run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark, gap=gap)
+            run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark)
             status = run.limit(self.max_iter) if math.isfinite(point.loss) else Status.DIVERGED
             if status is None and run.steps and problem.degenerate is not None and problem.degenerate(point.params):
                 status = Status.DEGENERATE

@@ -73,4 +73,4 @@ def test_a_time_limit_is_no_part_of_what_is_repeated(cli: Cli, oaks: Oaks, tmp_p
     for content in ("[]", "{", '{"status": "converged", "findings": [7]}'):
         (tmp_path / "cut/summary.json").write_text(content)
         ran = cli("rerun", "cut", "--check")
-        assert ran.code == 3 and "`cut` has no summary that can be read" in ran.err
+        assert ran.code == 3 and "summary.json is damaged" in ran.err

@@ -32,6 +32,15 @@ ALWAYS = {"coefficients.csv", "sigma.csv", "omega.csv", "loss_trace.csv", *artif
 LATENT = {"latent_mean.csv", "latent_sd.csv"}
 
 
+def design(terms: tuple[str, ...]) -> dict[str, Any]:
+    """That of a formula whose terms are columns of numbers."""
+    right = f"0 + {' + '.join(terms)}"
+    state = {"transforms": {"items": []}, "encoders": {}, "columns": {term: [k] for k, term in enumerate(terms)}}
+    x = {"formula": right, "columns": dict.fromkeys(terms), "state": state, "terms": [*terms]}
+    formula = {"text": f"~ {right}", "lhs": [], "rhs": right, "offsets": [], "columns": [*terms]}
+    return {"formula": formula, "x": x, "offset": None}
+
+
 def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (), **settings: Any) -> Outcome:
     """A made-up fit of a PLN model, with numbers of every kind."""
     torch.manual_seed(0)
@@ -61,7 +70,7 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
     )
     made = FitConfig("pln", **{"counts": "y.csv"} | settings)
     manifest = {"versions": {"plncli": "0"}, "exit_code": 4}
-    return Outcome(result, made, {"terms": ["x1"]}, None, "cpu", 0.5, manifest, ["a line"])
+    return Outcome(result, made, design(data.terms), None, "cpu", 0.5, manifest, ["a line"])
 
 
 def files(folder: Path) -> set[str]:
@@ -170,7 +179,7 @@ def test_a_run_reads_back(tmp_path: Path) -> None:
     run = read_run(tmp_path / "a")
     for name, tensor in made.result.estimates.items():
         np.testing.assert_array_equal(run.estimates[name], tensor)
-    assert (run.model, run.design, run.samples) == ("pln", {"terms": ["x1"]}, made.result.data.samples)
+    assert (run.model, run.design, run.samples) == ("pln", made.design, made.result.data.samples)
     assert FitConfig(**run.settings) == made.config
     assert run.state["scale"].tolist() == [1, 1]
 

@@ -19,11 +19,22 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.files import runs
 from plncli.files.runs import fingerprint, pack, read_run, sketch
+from plncli.names import COLUMNS
 
+DESIGN = {
+    "formula": {"text": "~ 0 + a + b", "lhs": [], "rhs": "0 + a + b", "offsets": [], "columns": ["a", "b"]},
+    "x": {
+        "formula": "0 + a + b",
+        "columns": {"a": None, "b": None},
+        "state": {"transforms": {"items": []}, "encoders": {}, "columns": {"a": [0], "b": [1]}},
+        "terms": ["a", "b"],
+    },
+    "offset": None,
+}
 FACTS = {
     "model": "linear",
     "settings": {},
-    "design": {},
+    "design": DESIGN,
     "classes": None,
     "samples": (),
     "terms": ("a", "b"),
@@ -35,12 +46,13 @@ ESTIMATES = {"B": torch.tensor([[1.0], [math.nan]])}
 
 @pytest.mark.parametrize("named", [".", "model.safetensors"])
 def test_a_run_is_its_folder_or_its_model_file(tmp_path: Path, named: str) -> None:
-    groups = {"estimates": ESTIMATES, "inference": {"df": torch.tensor(math.inf)}}
+    inference = {"df": torch.tensor(math.inf)} | dict.fromkeys(COLUMNS, torch.ones(2, 1))
+    groups = {"estimates": ESTIMATES, "inference": inference}
     (tmp_path / "model.safetensors").write_bytes(pack(FACTS, groups))
     run = read_run(tmp_path / named)
     assert (run.path, run.model, run.terms) == (tmp_path / runs.MODEL_FILE, "linear", ("a", "b"))
     np.testing.assert_array_equal(run.estimates["B"], ESTIMATES["B"])
-    assert dict(run.inference) == {"df": math.inf}
+    assert run.inference["df"] == math.inf and {*run.inference} == {"df", *COLUMNS}
     assert "M" not in run.estimates
     with pytest.raises(KeyError):
         run.estimates["M"]

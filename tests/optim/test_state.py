@@ -38,13 +38,16 @@ PROBLEMS = {
 }
 
 
+ABOUT: dict[str, object] = {"configuration": {}, "settings": {}, "inputs": []}
+
+
 def kept(tmp_path: Path, name: str, optimizer: str, stop: StopRule) -> tuple[FitResult, list[State]]:
     """A fit that is not disturbed, and its states as they come back from a file."""
     model, data = PROBLEMS[name]
     states: list[State] = []
 
     def offer(state: State) -> None:
-        (tmp_path / "one").write_bytes(checkpoints.packed(state, {}))
+        (tmp_path / "one").write_bytes(checkpoints.packed(state, ABOUT))
         states.append(checkpoints.read(tmp_path / "one")[0])
 
     return fit(model, data(), OPTIMIZERS[optimizer](), stop, offer=offer), states
@@ -133,7 +136,7 @@ def test_a_fit_that_was_cut_short_goes_on_to_the_same_bits() -> None:
 
 def test_checkpoints_are_written_in_turn_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
     _, states = kept(tmp_path, "pln", "newton-cg", StopRule())
-    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", {"settings": {}, "inputs": []}, every=0.0)
+    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", ABOUT, every=0.0)
     for state in states[:3]:
         keeper.offer(state)
     files = sorted((tmp_path / "run.checkpoint").iterdir())
@@ -161,10 +164,10 @@ def test_checkpoints_are_written_in_turn_and_the_newest_whole_one_is_read(tmp_pa
 
 def test_nothing_is_written_before_its_time_or_into_a_folder_that_cannot_be(tmp_path: Path) -> None:
     _, states = kept(tmp_path, "pln", "newton-cg", StopRule())
-    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", {}, every=math.inf)
+    keeper = checkpoints.Keeper(tmp_path / "run.checkpoint", ABOUT, every=math.inf)
     keeper.offer(states[0])
     assert not keeper.folder.exists() and keeper.save() and keeper.folder.is_dir()
     (tmp_path / "file").write_text("")
-    keeper = checkpoints.Keeper(tmp_path / "file/run.checkpoint", {}, every=0.0)
+    keeper = checkpoints.Keeper(tmp_path / "file/run.checkpoint", ABOUT, every=0.0)
     keeper.offer(states[0])
     assert keeper.failure and not keeper.save()
