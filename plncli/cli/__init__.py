@@ -36,7 +36,7 @@ from plncli.cli import (
 )
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
-from plncli.errors import PlncliError, nearest
+from plncli.errors import PlncliError, legible, nearest
 from plncli.names import MODEL_NAMES
 
 EXIT_CODES = (
@@ -177,6 +177,7 @@ def _usage(error: Exception) -> int:
     elif message.startswith("No such command") and context and not message.endswith("?"):
         message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
+    message = legible(message)
     console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
     return 2
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,22 +45,22 @@ def resume(
     """
     from plncli.cli.fit import fit
     from plncli.files import checkpoints
-    from plncli.files.config import FRAME, FitConfig, settings
+    from plncli.files.config import FRAME, FitConfig, checked, named_folder, settings
 
-    out = Path(run)
+    out = named_folder(run)
     found = checkpoints.newest(checkpoints.folder_of(out))
     if found is None:
         if (out / "manifest.json").is_file():
             raise UsageError(f"{out} is a fit that was not cut short: there is nothing to go on with.")
         raise DataError(f"There is no checkpoint of a fit in {checkpoints.folder_of(out)}.")
-    given = dict(found[1]["configuration"])
-    config = FitConfig(**{name: value for name, value in given.items() if name in {"model", *settings(given["model"])}})
+    kept = dict(found[1]["configuration"])
+    config = FitConfig(**{name: value for name, value in kept.items() if name in {"model", *settings(kept["model"])}})
     piped = [name for name in settings(config.model) if getattr(config, name) in ("-", FRAME)]
     if piped:
         raise UsageError(
             f"{out} was fitted to --{piped[0]} from standard input, which has gone. Pipe the same table into the "
             "command of the fit again, with --resume."
         )
-    config = replace(config, time_limit=time_limit, max_iter=max_iter, allow_unconverged=allow_unconverged)
-    config = replace(config, out=run, device=device or config.device)
+    given = checked(config.model, {"time_limit": time_limit, "max_iter": max_iter, "device": device or config.device})
+    config = replace(config, **given, allow_unconverged=allow_unconverged, out=run)
     return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)

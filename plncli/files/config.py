@@ -19,6 +19,7 @@ from plncli.errors import ConfigError, PlncliError, UsageError, nearest
 from plncli.names import (
     CLUSTERED,
     COVARIANCES,
+    LAST_SEED,
     MODEL_NAMES,
     OFFSET_METHODS,
     OFFSET_SCALES,
@@ -316,8 +317,8 @@ class FitConfig:
         0,
         "Seed of the random numbers, for what needs any.",
         RUNTIME,
-        check=lambda v: 0 <= v < 2**63,
-        expects="an integer from 0",
+        check=lambda v: 0 <= v <= LAST_SEED,
+        expects=f"an integer from 0 to {LAST_SEED}",
     )
     out: str | None = _setting(
         None,
@@ -380,13 +381,23 @@ def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment:
     """
     given = _from_file(model, Path(file)) if file else {}
     given |= _from_environment(model, environment)
-    given |= {
+    given |= _from_flags(flags)
+    known = settings(model)
+    return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
+
+
+def checked(model: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that flags give, None where one was not given; UsageError for a value that cannot be."""
+    known = settings(model)
+    return dict(flags) | {name: _checked(*known[name], value, model) for name, value in _from_flags(flags).items()}
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Given]:
+    return {
         name: _Given(value, option(name), UsageError, text=isinstance(value, str))
         for name, value in flags.items()
         if value is not None
     }
-    known = settings(model)
-    return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
 
 
 def ignored(environment: Mapping[str, str]) -> list[str]:
@@ -576,10 +587,20 @@ def _check_inputs_stay(config: FitConfig) -> None:
 def output_folder(config: FitConfig) -> Path:
     """Where the results go: --out, or `<name of the main table>-<model>` in the current folder."""
     if config.out:
-        return Path(config.out)
+        return named_folder(config.out)
     main = config.counts or config.response or config.covariates or ""
     name = "stdin" if main == "-" else Path(main).name.split(".")[0] or "fit"
     return Path(f"{name}-{config.model}")
+
+
+def named_folder(out: str) -> Path:
+    """A folder to write, by a path that ends in its name; UsageError where there is none, as of `/`."""
+    path = Path(out)
+    if path.name in ("", ".."):  # `.`, or a way up
+        path = Path(os.path.realpath(path))
+    if not path.name:
+        raise UsageError(f"--out {out} has no name under which results could appear. Choose another --out.")
+    return path
 
 
 def applying(config: FitConfig) -> dict[str, Any]:
