@@ -107,8 +107,8 @@ def check_tables(n: int, p: int, d: int, square: bool, free: float | None) -> No
     )
     if free is not None and needs > free:
         raise DeviceError(
-            f"To simulate {counted(n, 'sample')} × {counted(p, 'column')}, explained by {counted(d, 'term')}, takes about "
-            f"{size(needs)} of memory, and {size(free)} are free. Choose smaller numbers."
+            f"To simulate {counted(n, 'sample')} × {counted(p, 'column')} with {counted(d, 'coefficient')} each takes "
+            f"about {size(needs)} of memory, and {size(free)} are free. Choose smaller numbers."
         )
 
 

@@ -63,37 +63,50 @@ for _verb in ("validate", "cv", "graph"):
 WEIGHTS = {"fit": 6, "validate": 3, "cv": 2, "report": 0.3, "sample-data": 0.7, "info": 0.3}
 
 FILES = (
-    "made/counts.csv", "made/covariates.csv", "made/exposure.csv", "made/config.toml", "made/a.tsv", "cases/response.csv",
+    "made/counts.csv", "made/covariates.csv", "made/exposure.csv", "made/config.toml", "made/a.tsv",
+    "cases/response.csv",
     "plots/response.csv", "weights.csv", "clusters.csv", "names.txt", "features.txt", "blocks.csv", "run/sigma.csv",
     "run/omega.csv", "scores.csv", "ünï [bold] %s.csv",
 )  # fmt: skip
 RUNS = ("run", "diag", "logit", "lin", "cut", "run/model.safetensors")
 FAULTY = (
-    "empty", "empty.csv", "binary.csv", "damaged", "bare", "dangling", "not there", "nowhere/x.csv", "made", ".", "..",
+    "empty", "empty.csv", "binary.csv", "damaged", "bare", "dangling", "not there", "nowhere/x.csv", "made", ".",
+    "..",
     "made/counts.csv/x", "cut.checkpoint", "c.toml", "/proc/nothere/x", "run/manifest.json", "../../../..",
 )  # fmt: skip
 ODD = (
-    "", " ", "\n", "a\nb", "\x00", "x\x00y", "\x1b[31mred", "../../x", "-", "--", "ünï", "日本", "\u202e", "\udcff", "x" * 300,
+    "", " ", "\n", "a\nb", "\x00", "x\x00y", "\x1b[31mred", "../../x", "-", "--", "ünï", "日本", "\u202e", "\udcff",
+    "x" * 300,
     "y/" * 2000, "n" * 5000, "nan", "inf", "-inf", "1e999", "-1", "0", "0.5", "1e-320", "1000000000000", "9" * 30,
-    "9" * 5000, "1_000", "٣", "1.0", "[bold]", "[/]", "%s", "%(x)d", "{}", "{0.x}", "-x", "--x=y", "~", "~ x", "~ nothing",
-    "None", "true", "'", '"', "`", "\\", "*", "$HOME", "a::b", "::", "run::x", "=", ",", ";", "#", "auto", "cuda:99", "cuda",
+    "9" * 400, "-" + "9" * 400, "9" * 5000, "1_000", "٣", "1.0", "[bold]", "[/]", "%s", "%(x)d", "{}", "{0.x}", "-x",
+    "--x=y", "~", "~ x", "~ nothing",
+    "None", "true", "'", '"', "`", "\\", "*", "$HOME", "a::b", "::", "run::x", "=", ",", ";", "#", "auto", "cuda:99",
+    "cuda",
     "cuda:" + "9" * 30, "4294967296", "9223372036854775808", "0x10", "🙂",
 )  # fmt: skip
 OUTPUTS = (
-    "new", "new.csv", "new.parquet", "new.tsv", "new.png", "new.svg", "new.pdf", "new.html", "new.feather", "deep/new",
-    "deep/new.csv", "made", "run", "made/counts.csv", "empty", "../new", "../../new.csv", ".", "..", "-", "new/", "./new",
+    "new", "new.csv", "new.parquet", "new.tsv", "new.png", "new.svg", "new.pdf", "new.html", "new.feather",
+    "deep/new",
+    "deep/new.csv", "made", "run", "made/counts.csv", "empty", "../new", "../../new.csv", ".", "..", "-", "new/",
+    "./new",
     "weights.csv", "new.xlsx", "new.csv.gz", "empty.csv", "dangling", "new.h5", "new.json", "new.biom",
 )  # fmt: skip
 NUMBERS = {
-    "--n": ("5", "30"), "--p": ("1", "3"), "--numeric": ("0", "2"), "--levels": ("0", "2", "3"), "--resamples": ("2", "5"),
-    "--folds": ("2", "3"), "--max-iter": ("1", "3", "100"), "--time-limit": ("0.001", "5"), "--threads": ("1", "2", "auto"),
-    "--workers": ("1",), "--draws": ("5", "30"), "--dpi": ("30", "50"), "--top": ("1", "3", "0"), "--seed": ("0", "7"),
+    "--n": ("5", "30"), "--p": ("1", "3"), "--numeric": ("0", "2"), "--levels": ("0", "2", "3"),
+    "--resamples": ("2", "5"),
+    "--folds": ("2", "3"), "--max-iter": ("1", "3", "100"), "--time-limit": ("0.001", "5"),
+    "--threads": ("1", "2", "auto"),
+    "--workers": ("1",), "--draws": ("5", "30"), "--dpi": ("30", "50"), "--top": ("1", "3", "0"),
+    "--seed": ("0", "7"),
     "--level": ("0.5", "0.99"), "--tol": ("1e-6", "1e-3", "1e-12"), "--checkpoint-every": ("0", "0.001", "60"),
-    "--zeros": ("0.3", "0.6"), "--correlation": ("-0.3", "0.9"), "--min-prevalence": ("0", "0.1"), "--entries": ("0.1",),
-    "--min-total": ("1", "5"), "--min-depth": ("1", "20"), "--learning-rate": ("0.01", "0.5"), "--width": ("single", "60"),
+    "--zeros": ("0.3", "0.6"), "--correlation": ("-0.3", "0.9"), "--min-prevalence": ("0", "0.1"),
+    "--entries": ("0.1",),
+    "--min-total": ("1", "5"), "--min-depth": ("1", "20"), "--learning-rate": ("0.01", "0.5"),
+    "--width": ("single", "60"),
 }  # fmt: skip
 WORDS = {
-    "--formula": ("~ x", "~ 1", "~ x + group", "~ 0 + group", "~ log(x**2 + 1)", "~ C(group):x"), "--filter": ("x < 1",),
+    "--formula": ("~ x", "~ 1", "~ x + group", "~ 0 + group", "~ log(x**2 + 1)", "~ C(group):x"),
+    "--filter": ("x < 1",),
     "--device": ("cpu", "auto"), "--wide": ("marginal", "mean"), "--terms": ("x", "all"), "--equal": ("group",),
     "--contrast": ("x", "x = 1", "group[b] - group[a]"), "--term": ("x", "Intercept"), "--only": ("f1", "y1"),
     "--color": ("group", "x"), "--weights": ("weights.csv", "x"), "--cluster": ("clusters.csv", "group"),
@@ -205,11 +218,13 @@ def spoilt(words: list[str], command: str, rng: random.Random) -> list[str]:
 TOML = (
     "true", "false", "0", "1", "-1", "3", "0.5", "1e-6", "1e999", "nan", "inf", "-inf", "9223372036854775808", "0x1F",
     '""', '"x"', '"~ x"', r'"a\u0000b"', r'"\u001B[31m"', r'"\U0001F642"', '"""a\nb"""', "1979-05-27", "07:32:00",
-    "1979-05-27T07:32:00Z", "[]", "[1, 2]", '["~ x", "~ 1"]', "{}", "{a = 1}", "[[1], [2]]", '"true"', '"1"', '"-"', '".."',
+    "1979-05-27T07:32:00Z", "[]", "[1, 2]", '["~ x", "~ 1"]', "{}", "{a = 1}", "[[1], [2]]", '"true"', '"1"', '"-"',
+    '".."',
     "1_000_000_000_000", "9" * 400, '"' + "n" * 5000 + '"', '"made/counts.csv"', '"[bold]%s{}"',
 )  # fmt: skip
 STRAY = (
-    "model", "colour", "counts.x", "[fit]", "[[fit]]", '"a b"', '""', "max-iter", "MAX_ITER", "tools", "config", "json",
+    "model", "colour", "counts.x", "[fit]", "[[fit]]", '"a b"', '""', "max-iter", "MAX_ITER", "tools", "config",
+    "json",
     r'"\u001B[2J"', '"' + "k" * 5000 + '"',
 )  # fmt: skip
 

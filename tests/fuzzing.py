@@ -250,9 +250,10 @@ def found_in(kinds: Sequence[str], first: int, last: int, dry: int = 0) -> Itera
 def in_processes(
     work: Callable[..., None], arguments: Callable[[int], tuple[Any, ...]], first: int, last: int, seconds: float
 ) -> Iterator[tuple[int, str]]:
-    """Numbers first to last − 1, and what `work(*arguments(first), pipe)` sends of each; in a new process after a failure.
+    """Numbers first to last − 1, and what `work(*arguments(first), pipe)` sends of each.
 
-    `hang` is said of one that takes longer than `seconds`, `crash` of one that takes its process with it.
+    After a failure it goes on in a new process. `hang` is said of one that takes longer than `seconds`, `crash` of one
+    that takes its process with it.
     """
     context = multiprocessing.get_context("spawn")
     while first < last:
