@@ -36,6 +36,7 @@ SELECTION = "What is chosen of the tables"
 INFERENCE = "Standard errors"
 ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
 COUNTS = ("threads", "workers")  # texts, but a number in a file will do
+MOST_THREADS = 1024  # more than that is a slip, and systems refuse it in ways of their own
 FRAME = "<DataFrame>"
 """What stands for the path of a table that Python gave as a data frame."""
 NOWHERE = (None, "-", FRAME)  # paths that lead to no file
@@ -65,7 +66,7 @@ def _positive(value: float) -> bool:
 
 
 def _threads(value: str) -> bool:
-    return value == "auto" or (value.isdecimal() and int(value) > 0)
+    return value == "auto" or (value.isdecimal() and len(value) < 5 and 0 < int(value) <= MOST_THREADS)
 
 
 def _device(value: str) -> bool:
@@ -286,7 +287,7 @@ class FitConfig:
         INFERENCE,
         metavar="N|auto",
         check=_threads,
-        expects="auto or an integer from 1",
+        expects=f"auto or an integer from 1 to {MOST_THREADS}",
     )
     level: float = _setting(
         0.95,
@@ -311,7 +312,7 @@ class FitConfig:
         RUNTIME,
         metavar="N|auto",
         check=_threads,
-        expects="auto or an integer from 1",
+        expects=f"auto or an integer from 1 to {MOST_THREADS}",
     )
     seed: int = _setting(
         0,
