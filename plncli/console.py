@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from plncli.errors import DataError
+from plncli.errors import DataError, harmless
 
 if TYPE_CHECKING:
     from plncli.optim.base import Step
@@ -83,15 +83,15 @@ class Console:
 
     def note(self, text: str) -> None:
         """Say something worth knowing."""
-        self._say(text, text)
+        self._say(text, harmless(text))
 
     def detail(self, text: str) -> None:
         """Say something that only --verbose and run.log ask for."""
-        self._say(text, text, shown=self.verbose)
+        self._say(text, harmless(text), shown=self.verbose)
 
     def warn(self, text: str) -> None:
         """Say something that must not be missed."""
-        self._say(f"warning: {text}", f"{_styled('warning:', '33;1')} {text}")
+        self._say(f"warning: {text}", f"{_styled('warning:', '33;1')} {harmless(text)}")
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
@@ -184,7 +184,7 @@ class Console:
             self._live.update(line, refresh=True)
 
     def _say(self, plain: str, styled: str, shown: bool = True) -> None:
-        self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {plain}")
+        self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {harmless(plain)}")
         if shown and not self.quiet:
             self.clear()
             self._last = time.monotonic()

@@ -9,14 +9,38 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+LONG_WORD, LONG_MESSAGE = 300, 2500  # signs; a path of that length is rarely what there is to say
+
+
+def harmless(text: str) -> str:
+    """Text in which what names may hold and would act on a terminal, or is no text, is spelt out."""
+    acting = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    return re.sub(acting, lambda sign: ascii(sign[0])[1:-1], text)
+
+
+def legible(text: str) -> str:
+    """A message as one line, harmless; of what it quotes, very long words are cut short."""
+    line = harmless(text).replace("\n", "\\n").replace("\t", "\\t")
+    line = re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda word: _cut(word[0], LONG_WORD), line)
+    return _cut(line, LONG_MESSAGE)
+
+
+def _cut(text: str, width: int) -> str:
+    """Text of at most `width` signs: the middle of a longer one is left out."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
 class PlncliError(Exception):
     """Base of every foreseen failure; the message says what, where and what to do."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """One line: control characters, which names may hold, would act on the terminal."""
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda sign: ascii(sign[0])[1:-1], super().__str__())
+        """One line that can be read; see `legible`."""
+        return legible(super().__str__())
 
 
 class UsageError(PlncliError):
@@ -120,11 +144,7 @@ def counted(number: int, noun: str) -> str:
 
 def short(text: str, width: int) -> str:
     """Text of at most `width` signs on one line: the middle of a longer one is left out."""
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+    return _cut("".join(sign if sign.isprintable() else " " for sign in text), width)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -96,6 +96,22 @@ def check(fit: Fit, free: float | None, device: str) -> None:
     )
 
 
+def check_tables(n: int, p: int, d: int, square: bool, free: float | None) -> None:
+    """DeviceError when tables of n samples × p columns, explained by d terms, cannot be simulated; None: nobody knows.
+
+    square: whether a p×p covariance is drawn from. Measured: 8 numbers a cell, 6 an entry of the design, the names of
+    samples, which take 240 bytes each, and about 1000 bytes a column.
+    """
+    needs = (
+        64.0 * n * p + 48.0 * n * d + 240.0 * n + 1000.0 * (p + d) + 24.0 * p * d + (64.0 * p * p if square else 0.0)
+    )
+    if free is not None and needs > free:
+        raise DeviceError(
+            f"To simulate {counted(n, 'sample')} × {counted(p, 'column')} with {counted(d, 'coefficient')} each takes "
+            f"about {size(needs)} of memory, and {size(free)} are free. Choose smaller numbers."
+        )
+
+
 def _most(fit: Fit, free: float) -> int:
     """The most features that fit; 0 when not even one does."""
     low, high = 0, fit.p

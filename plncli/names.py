@@ -41,3 +41,5 @@ OF_VALIDATION = "cv"
 """The kind of picture of a table of `plncli cv`."""
 COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 """What there is of a coefficient beside its estimate."""
+LAST_SEED = 2**63 - 1
+"""The largest seed that torch takes."""

@@ -205,6 +205,12 @@ def most_held() -> int:
     return int(line.split()[1]) << 10
 
 
+def limit_memory() -> None:
+    """Let this process take only so much more than it has."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+
+
 def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> None:
     """Read the files of some numbers, and send what came of each before the next is begun."""
     from plncli.files import content
@@ -221,8 +227,7 @@ def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> N
             outcome(made[kind].place(here, made[kind].content), "counts")  # packages are loaded
         if dry:
             dry_run(made["csv"].place(folder, made["csv"].content))
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+        limit_memory()
         for number in range(first, last):
             kind = kinds[number % len(kinds)]
             path = made[kind].place(here, case(made, kind, number))
@@ -238,10 +243,22 @@ def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> N
 
 def found_in(kinds: Sequence[str], first: int, last: int, dry: int = 0) -> Iterator[Found]:
     """What came of the files first to last − 1, of formats in turn; every `dry`-th is given to the whole program."""
+    for number, said in in_processes(_work, lambda start: (kinds, start, last, dry), first, last, SECONDS):
+        yield Found(kinds[number % len(kinds)], number, said)
+
+
+def in_processes(
+    work: Callable[..., None], arguments: Callable[[int], tuple[Any, ...]], first: int, last: int, seconds: float
+) -> Iterator[tuple[int, str]]:
+    """Numbers first to last − 1, and what `work(*arguments(first), pipe)` sends of each.
+
+    After a failure it goes on in a new process. `hang` is said of one that takes longer than `seconds`, `crash` of one
+    that takes its process with it.
+    """
     context = multiprocessing.get_context("spawn")
     while first < last:
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(kinds, first, last, dry, theirs))
+        process = context.Process(target=work, args=(*arguments(first), theirs))
         process.start()
         theirs.close()
         try:
@@ -250,15 +267,15 @@ def found_in(kinds: Sequence[str], first: int, last: int, dry: int = 0) -> Itera
                 number, said = ours.recv()
                 if not said:
                     break
-                yield Found(kinds[number % len(kinds)], number, said)
-                first, patience = number + 1, SECONDS
+                yield number, said
+                first, patience = number + 1, seconds
             else:
                 if first < last:
-                    yield Found(kinds[first % len(kinds)], first, "hang")
+                    yield first, "hang"
                     first += 1
         except EOFError:
             process.join()
-            yield Found(kinds[first % len(kinds)], first, f"crash ({process.exitcode})")
+            yield first, f"crash ({process.exitcode})"
             first += 1
         finally:
             process.kill()

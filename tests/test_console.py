@@ -3,7 +3,9 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -154,3 +156,14 @@ def test_colour_is_left_out_where_no_color_is_set(
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table([("a", "1"), ("long", "2")])
     assert capsys.readouterr().err == "a     1\nlong  2\n"
+
+
+def test_what_is_quoted_can_be_read(cli: Callable[..., Any]) -> None:
+    said = cli("compare", "x" * 5000, "y", env={"PLNCLI_X\x1b[2J": "1"})
+    assert said.code == 3 and "Cannot reach `xxx" in said.err and "xx…xx" in said.err and len(said.err) < 500
+    noted = cli("fit", "pln", "--counts", "none.csv", env={"PLNCLI_X\x1b[2J": "1", "PLNCLI_\udcff": "1"})
+    assert "PLNCLI_X\\x1b[2J sets nothing" in noted.err and "PLNCLI_\\udcff sets" in noted.err
+
+
+def test_threads_are_as_many_as_a_machine_may_have(cli: Callable[..., Any]) -> None:
+    assert "from 1 to 1024" in cli("fit", "pln", "--counts", "none.csv", "--threads", "4294967296").err

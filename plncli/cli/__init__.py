@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -36,13 +37,16 @@ from plncli.cli import (
 )
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.cli.signals import Interrupted, cancellation
-from plncli.errors import PlncliError, nearest
+from plncli.errors import DataError, PlncliError, legible, nearest
 from plncli.names import MODEL_NAMES
 
 EXIT_CODES = (
     "Exit codes: 0 done and converged, 1 a bug, 2 usage, 3 data, formula or configuration, 4 ended without converging, "
     "5 out of memory or device not there, 130 interrupted, 143 terminated."
 )
+
+UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+"""What keeps a program from even asking whether there is a file: no fault of its own, wherever it asks."""
 
 VERBS = (
     "validate",
@@ -159,6 +163,11 @@ def _run() -> int:
     except Interrupted as interrupted:
         console.error("Interrupted; nothing was written.")
         return interrupted.exit_code
+    except OSError as error:
+        if error.errno not in UNREACHABLE or not error.filename:
+            return _bug()
+        console.error(legible(f"Cannot reach `{os.fsdecode(error.filename)}`: {error.strerror}. Check the path."))
+        return DataError.exit_code
     except Exception as error:  # noqa: BLE001 (the last place before the user)
         if hasattr(error, "format_message"):  # typer's own usage errors, whose class it does not export
             return _usage(error)
@@ -177,6 +186,7 @@ def _usage(error: Exception) -> int:
     elif message.startswith("No such command") and context and not message.endswith("?"):
         message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
+    message = legible(message)
     console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
     return 2
 

@@ -15,6 +15,7 @@ from plncli.cli.show import MODELS
 from plncli.cli.tables import aligned
 from plncli.console import Console
 from plncli.errors import UsageError, counted, short
+from plncli.names import LAST_SEED
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
@@ -30,7 +31,7 @@ LONG = 1e11
 Draws = Annotated[
     int, typer.Option("--draws", metavar="N", min=0, help="pln: draws a sample for its likelihood; 0: without it.")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Of the random numbers.")]
 Out = Annotated[
     str | None,
     typer.Option("--out", metavar="DIR", help="Write tables of samples and features there.", show_default=False),

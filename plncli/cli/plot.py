@@ -12,7 +12,7 @@ import typer
 from plncli.cli.options import Quiet, moved_table
 from plncli.console import Console
 from plncli.errors import PlncliError, UsageError, nearest
-from plncli.names import OF_VALIDATION, PICTURES, WIDTHS
+from plncli.names import LAST_SEED, OF_VALIDATION, PICTURES, WIDTHS
 from plncli.names import PICTURE_FORMATS as FORMATS
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ Color = Annotated[
 Remove = Annotated[
     bool, typer.Option("--remove-covariates", help="Components of M - XB: the part that covariates don't explain.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Of residuals.", show_default=False)]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Of residuals.", show_default=False)
+]
 Width = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,8 +46,9 @@ def resume(
     """
     from plncli.cli.fit import fit
     from plncli.files import checkpoints
+    from plncli.files.config import checked, named_folder
 
-    out = Path(run)
+    out = named_folder(run)
     checkpoints.check_links(out)
     found = checkpoints.newest(checkpoints.folder_of(out))
     if found is None:
@@ -62,6 +62,6 @@ def resume(
             "fit, with --resume, goes on with event files too."
         )
         config = replace(config, tensorboard=None)
-    config = replace(config, time_limit=time_limit, max_iter=max_iter, allow_unconverged=allow_unconverged)
-    config = replace(config, out=run, device=device or config.device)
+    given = checked(config.model, {"time_limit": time_limit, "max_iter": max_iter, "device": device or config.device})
+    config = replace(config, **given, allow_unconverged=allow_unconverged, out=run)
     return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)

@@ -13,7 +13,7 @@ from plncli import console
 from plncli.cli.options import Quiet
 from plncli.console import Console
 from plncli.errors import UsageError, counted, nearest
-from plncli.names import COVARIANCES, MODEL_NAMES
+from plncli.names import COVARIANCES, LAST_SEED, MODEL_NAMES
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -77,7 +77,9 @@ Spread = Annotated[
 Zeros = Annotated[
     float | None, _option("--zeros", "X", "Share of zeros to aim at, between 0 and 1 [logistic: default 0.5].")
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed draws the same tables.")]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="The same seed draws the same tables.")
+]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier simulation.")]
 Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Of the tables.")]
@@ -157,6 +159,8 @@ def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sig
     from plncli.files import simulated
 
     recipe = simulated.recipe(model, n, given)
+    p = len(sigma.columns) if sigma else recipe.p
+    _check_memory(recipe.n, p, recipe.numeric + max(recipe.levels, 1), model != "logistic")
     return _drawn(lambda generator: simulated.invent(recipe, generator, sigma), seed)
 
 
@@ -164,7 +168,18 @@ def resampled(run: Run, n: int | None, new: Sources | None, seed: int, own: Call
     """Tables with the parameters of a run: see `simulated.resample`."""
     from plncli.files import simulated
 
+    if n is not None:
+        _check_memory(n, len(run.responses), len(run.terms), "Sigma" in run.estimates)
     return _drawn(lambda generator: simulated.resample(run, generator, n=n, new=new, own=own), seed)
+
+
+def _check_memory(n: int, p: int, d: int, square: bool) -> None:
+    """DeviceError where tables of that size cannot be drawn; see `memory.check_tables`."""
+    import torch
+
+    from plncli import memory, runtime
+
+    memory.check_tables(n, p, d, square, runtime.free_memory(torch.device("cpu")))
 
 
 def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:

@@ -19,6 +19,7 @@ from plncli.errors import ConfigError, PlncliError, UsageError, nearest
 from plncli.names import (
     CLUSTERED,
     COVARIANCES,
+    LAST_SEED,
     MODEL_NAMES,
     OFFSET_METHODS,
     OFFSET_SCALES,
@@ -35,6 +36,7 @@ SELECTION = "What is chosen of the tables"
 INFERENCE = "Standard errors"
 ROBUST = tuple(method for method in SE_METHODS["linear"] if method not in SE_METHODS["pln"])
 COUNTS = ("threads", "workers")  # texts, but a number in a file will do
+MOST_THREADS = 1024  # more than that is a slip, and systems refuse it in ways of their own
 FRAME = "<DataFrame>"
 """What stands for the path of a table that Python gave as a data frame."""
 NO_NAME = r"[\0\ud800-\udfff]"
@@ -66,7 +68,7 @@ def _positive(value: float) -> bool:
 
 
 def _threads(value: str) -> bool:
-    return value == "auto" or (value.isdecimal() and int(value) > 0)
+    return value == "auto" or (value.isdecimal() and len(value) < 5 and 0 < int(value) <= MOST_THREADS)
 
 
 def _device(value: str) -> bool:
@@ -287,7 +289,7 @@ class FitConfig:
         INFERENCE,
         metavar="N|auto",
         check=_threads,
-        expects="auto or an integer from 1",
+        expects=f"auto or an integer from 1 to {MOST_THREADS}",
     )
     level: float = _setting(
         0.95,
@@ -312,14 +314,14 @@ class FitConfig:
         RUNTIME,
         metavar="N|auto",
         check=_threads,
-        expects="auto or an integer from 1",
+        expects=f"auto or an integer from 1 to {MOST_THREADS}",
     )
     seed: int = _setting(
         0,
         "Seed of the random numbers, for what needs any.",
         RUNTIME,
-        check=lambda v: 0 <= v < 2**63,
-        expects="an integer from 0",
+        check=lambda v: 0 <= v <= LAST_SEED,
+        expects=f"an integer from 0 to {LAST_SEED}",
     )
     out: str | None = _setting(
         None,
@@ -382,13 +384,23 @@ def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment:
     """
     given = _from_file(model, Path(file)) if file else {}
     given |= _from_environment(model, environment)
-    given |= {
+    given |= _from_flags(flags)
+    known = settings(model)
+    return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
+
+
+def checked(model: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that flags give, None where one was not given; UsageError for a value that cannot be."""
+    known = settings(model)
+    return dict(flags) | {name: _checked(*known[name], value, model) for name, value in _from_flags(flags).items()}
+
+
+def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Given]:
+    return {
         name: _Given(value, option(name), UsageError, text=isinstance(value, str))
         for name, value in flags.items()
         if value is not None
     }
-    known = settings(model)
-    return FitConfig(model, **{name: _checked(*known[name], value, model) for name, value in given.items()})
 
 
 def recorded(model: Any, values: Mapping[str, Any], where: Any) -> FitConfig:
@@ -596,10 +608,20 @@ def _check_inputs_stay(config: FitConfig) -> None:
 def output_folder(config: FitConfig) -> Path:
     """Where the results go: --out, or `<name of the main table>-<model>` in the current folder."""
     if config.out:
-        return Path(config.out)
+        return named_folder(config.out)
     main = config.counts or config.response or config.covariates or ""
     name = "stdin" if main == "-" else Path(main).name.split(".")[0] or "fit"
     return Path(f"{name}-{config.model}")
+
+
+def named_folder(out: str) -> Path:
+    """A folder to write, by a path that ends in its name; UsageError where there is none, as of `/`."""
+    path = Path(out)
+    if path.name in ("", ".."):  # `.`, or a way up
+        path = Path(os.path.realpath(path))
+    if not path.name:
+        raise UsageError(f"--out {out} has no name under which results could appear. Choose another --out.")
+    return path
 
 
 def applying(config: FitConfig) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from plncli.simulation import (
 
 TABLES = ("counts", "response", "covariates", "exposure", "offsets", "true_coefficients", "true_sigma", "true_latent")
 FACTS = "simulation.json"
+MOST = 10**9
+"""Samples, features or covariates: beyond what any memory holds."""
 WRITTEN = {f"{name}.{suffix}" for name in TABLES for suffix in FORMATS} | {FACTS, "config.toml"}
 
 
@@ -201,9 +203,9 @@ def _check(recipe: Recipe) -> None:
     """UsageError for numbers that mean nothing."""
     positive = lambda x: 0 < x < float("inf")  # noqa: E731
     rules: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-        ("n", lambda x: x >= 1, "1 or more"),
-        ("p", lambda x: x >= 1, "1 or more"),
-        ("numeric", lambda x: x >= 0, "0 or more"),
+        ("n", lambda x: 1 <= x <= MOST, f"from 1 to {MOST}"),
+        ("p", lambda x: 1 <= x <= MOST, f"from 1 to {MOST}"),
+        ("numeric", lambda x: 0 <= x <= MOST, f"from 0 to {MOST}"),
         ("levels", lambda x: x == 0 or 2 <= x < recipe.n, "0, or from 2 to less than the number of samples"),
         ("effect", lambda x: 0 <= x < float("inf"), "0 or more"),
         ("correlation", lambda x: -1 < x < 1, "between -1 and 1"),
@@ -215,7 +217,8 @@ def _check(recipe: Recipe) -> None:
     for name, rule, words in rules:
         value = getattr(recipe, name)
         if value is not None and not rule(value):
-            raise UsageError(f"{_flag(name)} must be {words}, not {value:g}.")
+            shown = value if isinstance(value, int) else f"{value:g}"
+            raise UsageError(f"{_flag(name)} must be {words}, not {shown}.")
 
 
 def _covariance(recipe: Recipe, sigma: Table | None) -> tuple[Tensor | None, tuple[str, ...]]:
@@ -289,8 +292,8 @@ def resample(
     """
     if n is not None and new is not None:
         raise UsageError("--n draws from the samples of the fit; --covariates and --exposure say how many there are.")
-    if n is not None and n < 1:
-        raise UsageError(f"--n must be 1 or more, not {n}.")
+    if n is not None and not 1 <= n <= MOST:
+        raise UsageError(f"--n must be from 1 to {MOST}, not {n}.")
     design = Design.from_json(run.design)
     data: Dataset | NewData
     if new is None:

@@ -290,3 +290,18 @@ def test_a_time_limit_is_that_of_each_time_that_a_fit_is_taken_up(
         assert summary["status"] == "time_limit"
         steps.append((summary["steps"], summary["fit_seconds"]))
     assert steps[0] < steps[1] < steps[2]
+
+
+@pytest.mark.parametrize("given", [("--device", "lin"), ("--max-iter", "0"), ("--time-limit", "nan")])
+def test_settings_given_anew_are_checked(
+    given: tuple[str, str], cli: Cli, fit: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert cli(*fit, "--max-iter", "2", "--out", "cut").code == 4
+    refused = cli("resume", "cut", *given)
+    assert refused.code == 2 and f"{given[0]} is" in refused.err
+
+
+def test_a_folder_may_be_named_by_where_one_is(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> None:
+    refused = cli(*fit, "--out", ".")
+    assert refused.code == 2 and "exists" in refused.err and not list(tmp_path.iterdir())
+    assert "has no name" in cli(*fit, "--out", "/").err

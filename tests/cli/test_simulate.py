@@ -167,7 +167,7 @@ def test_a_covariance_of_ones_own(cli: Cli, fits: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "reason"),
     [
-        (["--p", "0"], 2, "--p must be 1 or more, not 0."),
+        (["--p", "0"], 2, "--p must be from 1 to 1000000000, not 0."),
         (["--zeros", "1"], 2, "--zeros must be a share between 0 and 1, not 1."),
         (["--levels", "1"], 2, "--levels must be 0, or from 2"),
         (["--sd", "nan"], 2, "--sd must be positive, not nan."),
@@ -184,7 +184,7 @@ def test_a_covariance_of_ones_own(cli: Cli, fits: Path, tmp_path: Path) -> None:
         (["--from", "nothing"], 3, "`nothing` does not exist"),
         (["--from", "{fits}/one", "--p", "3"], 2, "with --from RUN, the run gives the parameters"),
         (["linear", "--from", "{fits}/one"], 2, "is a fit of the model pln, not linear"),
-        (["--from", "{fits}/one", "--n", "0"], 2, "--n must be 1 or more, not 0."),
+        (["--from", "{fits}/one", "--n", "0"], 2, "--n must be from 1 to 1000000000, not 0."),
         (["--from", "{fits}/one", "--covariates", "bad.csv"], 2, "Give --exposure FILE of the new samples"),
         (["--from", "{fits}/soil", "--covariates", "bad.csv"], 3, "lacks 2 columns that the fit used: soil1, soil2."),
         (["--from", "{fits}/soil", "--n", "3", "--covariates", "bad.csv"], 2, "--n draws from the samples of the fit"),
@@ -242,3 +242,26 @@ def test_fits_of_simulated_tables_find_the_truth(cli: Cli, tmp_path: Path) -> No
         )
         assert np.abs(Sigma - known).max().max() < 0.2
     assert np.mean(within) > 0.88
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--n", "900000000"], 5),
+        (["--p", "90000000"], 5),
+        (["logistic", "--p", "900000000", "--n", "2"], 5),
+        (["--numeric", "900000000", "--n", "5"], 5),
+        (["--n", "1" + "0" * 400], 2),
+        (["--n", "-1" + "0" * 400], 2),
+        (["--seed", "9" * 30], 2),
+    ],
+)
+def test_what_no_memory_holds_is_refused_at_once(args: list[str], code: int, cli: Cli, tmp_path: Path) -> None:
+    refused = cli("simulate", *args)
+    assert refused.code == code and refused.err.count("plncli: error: ") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_a_run_that_no_memory_holds_are_not_drawn(cli: Cli, fits: Path) -> None:
+    refused = cli("simulate", "--from", fits / "tree", "--n", "900000000")
+    assert refused.code == 5 and "900000000 samples × 114 columns" in refused.err

@@ -75,10 +75,10 @@ def test_booleans_in_the_environment(text: str) -> None:
         ("tol = 0", "Key `tol` in `{file}` is 0, but must be a positive number."),
         ("tol = nan", "is NaN, but must be a positive number."),
         ("max_iter = 1.5", "is 1.5, but must be an integer from 1."),
-        ("seed = true", "is true, but must be an integer from 0."),
+        ("seed = true", "is true, but must be an integer from 0 to 9223372036854775807."),
         ("overwrite = 1", "Key `overwrite` in `{file}` is 1, but must be true or false."),
         ("counts = 3", "Key `counts` in `{file}` is 3, but must be text."),
-        ("threads = 0", "is 0, but must be auto or an integer from 1."),
+        ("threads = 0", "is 0, but must be auto or an integer from 1 to 1024."),
         ("device = 'gpu'", "is `gpu`, but must be auto, cpu, cuda, cuda:N or mps."),
         ("optimizer = 'newton'", "Did you mean `newton-cg`?"),
         ("covariance = 'Full'", "is `Full`, but must be one of full, diagonal, spherical, fixed. Did you mean `full`?"),
@@ -156,7 +156,7 @@ def test_the_methods_of_standard_errors_are_those_of_the_model(model: str) -> No
 
 
 def test_a_bad_flag_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"--threads is `many`, but must be auto or an integer from 1\."):
+    with pytest.raises(UsageError, match=r"--threads is `many`, but must be auto or an integer from 1 to 1024\."):
         resolved(flags={"threads": "many"})
 
 
