@@ -527,7 +527,9 @@ def _converted(value: Any, wanted: type, name: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return f"`{value}`" if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, str):
+        return f"`{value}`"
+    return repr(value) if isinstance(value, float) else json.dumps(value, default=str)  # `inf`, as TOML has it
 
 
 def check(config: FitConfig) -> None:
