@@ -195,15 +195,17 @@ def _usage(error: Exception) -> int:
 BAD_VALUES = {
     r"a valid integer.*": "an integer",
     r"a valid number.*": "a number",
-    r"greater than or equal to (\S+)": r"\1 or more",
-    r"less than or equal to (\S+)": r"\1 or less",
+    r"greater than or equal to (\S+)": "{} or more",
+    r"less than or equal to (\S+)": "{} or less",
 }
 
 
 def _plain(message: str) -> str:
     """What typer says of a value that is of the wrong type, or out of range, in the words of the other messages."""
     for theirs, ours in BAD_VALUES.items():
-        message = re.sub(rf"^Invalid value for '(.+?)': Input should be {theirs}$", rf"\1 must be {ours}.", message)
+        found = re.fullmatch(rf"Invalid value for '(.+?)': Input should be {theirs}", message)
+        if found is not None:
+            return f"{found.group(1)} must be {ours.format(*found.groups()[1:])}."
     return message
 
 

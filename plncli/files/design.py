@@ -145,11 +145,14 @@ class Design:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Design:
-        """The inverse of `to_json`."""
-        parts: dict[str, Any] = dict(content["formula"])
-        parts |= {key: tuple(part) for key, part in parts.items() if isinstance(part, list)}
-        x, o = (None if content[key] is None else Encoding.from_json(content[key]) for key in ("x", "offset"))
-        return cls(Formula(**parts), x, o)
+        """The inverse of `to_json`; DataError where it is none of its answers."""
+        try:
+            parts: dict[str, Any] = dict(content["formula"])
+            parts |= {key: tuple(part) for key, part in parts.items() if isinstance(part, list)}
+            x, o = (None if content[key] is None else Encoding.from_json(content[key]) for key in ("x", "offset"))
+            return cls(Formula(**parts), x, o)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"The design of the fit is damaged, or was not written by plncli: {error}.") from None
 
 
 # Making the matrix

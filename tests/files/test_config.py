@@ -73,7 +73,7 @@ def test_booleans_in_the_environment(text: str) -> None:
         ("tol = 'small'", "Key `tol` in `{file}` is `small`, but must be a positive number."),
         ("tol = '1e-6'", "is `1e-6`, but must be a positive number."),
         ("tol = 0", "Key `tol` in `{file}` is 0, but must be a positive number."),
-        ("tol = nan", "is NaN, but must be a positive number."),
+        ("tol = nan", "is nan, but must be a positive number."),
         ("max_iter = 1.5", "is 1.5, but must be an integer from 1."),
         ("seed = true", "is true, but must be an integer from 0 to 9223372036854775807."),
         ("overwrite = 1", "Key `overwrite` in `{file}` is 1, but must be true or false."),
