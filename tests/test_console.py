@@ -167,3 +167,17 @@ def test_what_is_quoted_can_be_read(cli: Callable[..., Any]) -> None:
 
 def test_threads_are_as_many_as_a_machine_may_have(cli: Callable[..., Any]) -> None:
     assert "from 1 to 1024" in cli("fit", "pln", "--counts", "none.csv", "--threads", "4294967296").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("simulate --n many", "--n must be an integer. See `plncli simulate --help`."),
+        ("predict run --level high", "--level must be a number."),
+        ("plot run loss --dpi 3", "--dpi must be 30 or more."),
+        ("plot run loss --dpi 9999", "--dpi must be 2400 or less."),
+    ],
+)
+def test_values_of_the_wrong_kind_are_told_in_plain_words(words: str, message: str, cli: Callable[..., Any]) -> None:
+    said = cli(*words.split())
+    assert said.code == 2 and message in said.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -186,9 +187,24 @@ def _usage(error: Exception) -> int:
     elif message.startswith("No such command") and context and not message.endswith("?"):
         message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
-    message = legible(message)
+    message = legible(_plain(message))
     console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
     return 2
+
+
+BAD_VALUES = {
+    r"a valid integer.*": "an integer",
+    r"a valid number.*": "a number",
+    r"greater than or equal to (\S+)": r"\2 or more",
+    r"less than or equal to (\S+)": r"\2 or less",
+}
+
+
+def _plain(message: str) -> str:
+    """What typer says of a value that is of the wrong type, or out of range, in the words of the other messages."""
+    for theirs, ours in BAD_VALUES.items():
+        message = re.sub(rf"^Invalid value for '(.+?)': Input should be {theirs}$", rf"\1 must be {ours}.", message)
+    return message
 
 
 def _no_such_option(name: str, command: Any) -> str:

@@ -502,12 +502,17 @@ def _parsed(text: str, wanted: type) -> Any:
 def _converted(value: Any, wanted: type, name: str) -> Any:
     """A typed value as the wanted type, or None when it is none: an integer is a number too, and can count threads."""
     if type(value) is int and (wanted is float or name in COUNTS):
-        return wanted(value)
+        try:
+            return wanted(value)
+        except (OverflowError, ValueError):  # hundreds of digits, which no float holds; thousands, which no text does
+            return None
     return value if type(value) is wanted else None
 
 
 def _shown(value: Any) -> str:
-    return f"`{value}`" if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, str):
+        return f"`{value}`"
+    return repr(value) if isinstance(value, float) else json.dumps(value, default=str)  # `inf`, as TOML has it
 
 
 def check(config: FitConfig) -> None:

@@ -131,7 +131,7 @@ def test_torch_is_left_as_it_was() -> None:
     ("given", "message"),
     [
         ({"model": "plm"}, "Did you mean `pln`"),
-        ({"n": 0}, "`n` must be 1 or more, not 0"),
+        ({"n": 0}, "`n` must be from 1 to 1000000000, not 0"),
         ({"n": 2.5}, "`n` must be a whole number of 0 or more, not 2.5"),
         ({"p": "5"}, "`p` must be a whole number of 0 or more, not '5'"),
         ({"seed": -1}, "`seed` must be a whole number"),
