@@ -146,6 +146,7 @@ def places(done: Case) -> set[Path]:
     if {"convert", "resume", "sample-data"} & {*words}:
         named += words
     named += [name for verb, name in (("simulate", "simulated"), ("report", "report.html")) if verb in words]
+    named += ["nothing"] if "dangling" in named else []  # to which it leads
     return {Path(os.path.normpath(DEEP / name)) for name in named if name and "\0" not in name}
 
 

@@ -522,7 +522,10 @@ def _parsed(text: str, wanted: type) -> Any:
 def _converted(value: Any, wanted: type, name: str) -> Any:
     """A typed value as the wanted type, or None when it is none: an integer is a number too, and can count threads."""
     if type(value) is int and (wanted is float or name in COUNTS):
-        return wanted(value)
+        try:
+            return wanted(value)
+        except (OverflowError, ValueError):  # hundreds of digits, which no float holds; thousands, which no text does
+            return None
     return value if type(value) is wanted else None
 
 

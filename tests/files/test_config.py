@@ -78,6 +78,7 @@ def test_booleans_in_the_environment(text: str) -> None:
         ("seed = true", "is true, but must be an integer from 0 to 9223372036854775807."),
         ("overwrite = 1", "Key `overwrite` in `{file}` is 1, but must be true or false."),
         ("counts = 3", "Key `counts` in `{file}` is 3, but must be text."),
+        ("tol = 1" + "0" * 400, "0, but must be a positive number."),
         ("threads = 0", "is 0, but must be auto or an integer from 1 to 1024."),
         ("device = 'gpu'", "is `gpu`, but must be auto, cpu, cuda, cuda:N or mps."),
         ("optimizer = 'newton'", "Did you mean `newton-cg`?"),
