@@ -5,12 +5,13 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 DEVICE ?= cpu
 BENCH ?=
+SECONDS ?= 7200
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench coverage format build clean
+.PHONY: help venv demo test test-all check bench coverage soak format build clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ bench: $(BENCH_VENV)/.bench ## Time plncli beside other programs (DEVICE=cuda fo
 
 coverage: $(VENV)/.developer ## Simulate how often confidence intervals hold the truth (a quarter of an hour on 2 cores).
 	$(BIN)/python -m benchmarks.coverage
+
+soak: $(VENV)/.developer ## Kill, interrupt and damage random fits for SECONDS=7200, and compare what they end in.
+	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
