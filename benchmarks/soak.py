@@ -43,6 +43,7 @@ import torch
 
 from benchmarks import machine
 from plncli import __version__, cli
+from plncli.files.checkpoints import folder_of, lock_of
 from plncli.files.repetition import compared
 
 RESULTS = Path(__file__).parent / "results"
@@ -178,8 +179,7 @@ def ended(process: subprocess.Popen[bytes]) -> Ran:
 
 def until_begun(process: subprocess.Popen[bytes], out: Path) -> None:
     """Wait until a process has begun with its job: there is its lock, or that of its table of scores."""
-    lock = out.with_name(f".{out.name}.lock")
-    while process.poll() is None and not lock.exists():
+    while process.poll() is None and not lock_of(out).exists():
         time.sleep(0.005)
 
 
@@ -188,6 +188,7 @@ class Soak:
 
     def __init__(self, seed: int, folder: Path, temporary: Path) -> None:
         self.chance, self.folder, self.temporary = random.Random(seed), folder, temporary
+        self.known = {path.name for path in folder.iterdir()}
         self.told: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.sizes: list[Size] = []
@@ -257,7 +258,7 @@ class Soak:
         path.write_bytes(bytes(content))
         ran = here(words)
         if ran.code == 3 and "Remove " in ran.err:
-            shutil.rmtree(f"{job.out}.checkpoint")
+            remove(folder_of(Path(job.out)))
         return ran
 
     def standing(self, job: Job, kind: str) -> None:
@@ -278,7 +279,7 @@ class Soak:
             self.blame("the soak failed", job, traceback.format_exc())
         for path in (*self.folder.iterdir(), *self.temporary.iterdir()):
             if path.name not in self.known:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove(path)
         gc.collect()
         self.sizes.append(size())
 
@@ -304,7 +305,7 @@ class Soak:
             self.read(job, everything=self.told["jobs"] <= WARM)
         left = {path.name for path in self.folder.iterdir()} - self.known - {job.out, f"whole-{job.out}"}
         if whole.code == 4:
-            left -= {f"{job.out}.checkpoint", f"whole-{job.out}.checkpoint"}  # of a fit that may go on
+            left -= {folder_of(Path(out)).name for out in (job.out, f"whole-{job.out}")}  # of a fit that may go on
         left |= {path.name for path in self.temporary.iterdir()} - {TORCHS}
         if left:
             self.told["files left"] += len(left)
@@ -348,22 +349,20 @@ class Soak:
             if ran.code:
                 self.blame(f"{shlex.join(words)} ended with {ran.code}", job, ran.err)
             for name in ("drawn", "picture.png"):
-                path = Path(name)
-                if path.exists():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove(Path(name))
 
-    @property
-    def known(self) -> set[str]:
-        """Files that were there before."""
-        return {f"{name}-{kind}.csv" for name in ("small", "large") for kind in KINDS}
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def kept_files(job: Job) -> list[Path]:
     """What is kept of a job, and has a content to damage."""
-    return [path for path in Path(f"{job.out}.checkpoint").glob("*") if path.is_file() and path.stat().st_size]
-
-
-KINDS = ("counts", "exposure", "about", "reals", "twos")
+    return [path for path in folder_of(Path(job.out)).glob("*") if path.is_file() and path.stat().st_size]
 
 
 def size() -> Size:

@@ -83,15 +83,15 @@ class Console:
 
     def note(self, text: str) -> None:
         """Say something worth knowing."""
-        self._say(text, harmless(text))
+        self._say(text)
 
     def detail(self, text: str) -> None:
         """Say something that only --verbose and run.log ask for."""
-        self._say(text, harmless(text), shown=self.verbose)
+        self._say(text, shown=self.verbose)
 
     def warn(self, text: str) -> None:
         """Say something that must not be missed."""
-        self._say(f"warning: {text}", f"{_styled('warning:', '33;1')} {harmless(text)}")
+        self._say(text, "warning:")
 
     @contextmanager
     def stage(self, what: str) -> Iterator[None]:
@@ -183,12 +183,13 @@ class Console:
         with suppress(BrokenPipeError):
             self._live.update(line, refresh=True)
 
-    def _say(self, plain: str, styled: str, shown: bool = True) -> None:
-        self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {harmless(plain)}")
+    def _say(self, text: str, label: str = "", shown: bool = True) -> None:
+        text, space = harmless(text), " " if label else ""
+        self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {label}{space}{text}")
         if shown and not self.quiet:
             self.clear()
             self._last = time.monotonic()
-            _print(styled, sys.stderr)
+            _print(f"{_styled(label, '33;1')}{space}{text}" if label else text, sys.stderr)
 
 
 def to_go(gaps: Sequence[tuple[float, float]], goal: float) -> float | None:

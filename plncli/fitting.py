@@ -29,22 +29,11 @@ from plncli.models.base import (
     Uncertain,
 )
 from plncli.models.uncertainty import Interrupted, Uncertainty
-from plncli.names import CLUSTERED, RESAMPLING
-from plncli.optim.base import (
-    Offer,
-    OnStep,
-    Optimizer,
-    Optimum,
-    Problem,
-    State,
-    Status,
-    Step,
-    StopRule,
-    restored,
-)
+from plncli.names import CLUSTERED, RESAMPLING, SE_CUT_SHORT
+from plncli.optim.base import Offer, OnStep, Optimizer, Optimum, Problem, State, Status, Step, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.resampling import Estimated, Resampling, Task, resampled
-from plncli.results import SE_CUT_SHORT, FitResult
+from plncli.results import FitResult
 
 NEAR = 0.01
 """Nats left at which a fit that did not converge still has standard errors: no estimate is further off than
@@ -311,8 +300,8 @@ def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum],
     like, order = model.start(prepared), state.facts["order"]  # in which they are joined to one vector
     if not {*order} == {*like} == {*groups["start"]} or len(order) > len(like):
         raise unfit("it began with other parameters")
-    given = replace(state, tensors=groups["start"])
-    start = {name: restored(given, name, like[name]) for name in order}
+    begun = State(groups["start"], {}, ())
+    start = {name: begun.tensor(name, like[name]) for name in order}
     with torch.no_grad():
         if not math.isfinite(model.objective(start, prepared)):
             raise unfit("the objective is not finite where it began")

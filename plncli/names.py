@@ -41,5 +41,7 @@ OF_VALIDATION = "cv"
 """The kind of picture of a table of `plncli cv`."""
 COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 """What there is of a coefficient beside its estimate."""
+SE_CUT_SHORT = "standard-errors-cut-short"
+"""Code of the finding that standard errors are not there because a limit or an interrupt came before."""
 LAST_SEED = 2**63 - 1
 """The largest seed that torch takes."""

@@ -10,6 +10,7 @@ from plncli.criteria import Criteria
 from plncli.dataset import Dataset
 from plncli.inference import Inference
 from plncli.models.base import Finding, Model
+from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Optimum
 
 AXES: dict[str, tuple[str, str, str]] = {
@@ -19,8 +20,6 @@ AXES: dict[str, tuple[str, str, str]] = {
     "S": ("latent_sd", "sample", "response"),
 }
 """Symbol -> file name and axes: a model that estimates known symbols needs no writer of its own."""
-SE_CUT_SHORT = "standard-errors-cut-short"
-"""Code of the finding that standard errors are not there because a limit or an interrupt came before."""
 
 
 @dataclass(frozen=True)

@@ -263,14 +263,14 @@ class Place:
         """What keeps each score."""
         from plncli.crossvalidation import Scored
         from plncli.files import checkpoints
-        from plncli.files.pieces import NAME, Pieces
+        from plncli.files.pieces import Pieces
 
         fits = [checkpoints.about_fit(config, one.sources) for config, one in zip(asked.configs, read, strict=True)]
         chosen = {"folds": asked.folds, "entries": asked.share, "covariance": list(asked.covariances)}
         settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
         every = asked.config.checkpoint_every or math.inf
         about = {"settings": settings, "inputs": fits[0]["inputs"]}
-        path, p = checkpoints.folder_of(self.out) / NAME, read[0].data.p
+        path, p = checkpoints.folder_of(self.out) / checkpoints.PIECES, read[0].data.p
         self.pieces = Pieces(path, about, every, Scored, lambda score: score.sound(p), self.resume)
         if self.pieces.found:
             say.note(f"note: {counted(len(self.pieces.found), 'fit')} are done already.")

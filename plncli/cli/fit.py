@@ -117,7 +117,7 @@ class Keep:
     def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
         """What keeps the state of the fit, and the state from which it goes on, if there is one; and its resamples."""
         from plncli.files import checkpoints
-        from plncli.files.pieces import NAME, Pieces
+        from plncli.files.pieces import Pieces
         from plncli.resampling import Replicate
 
         about = checkpoints.about_fit(config, read.sources)
@@ -126,7 +126,7 @@ class Keep:
         if not self.resume:
             self.keeper.discard()  # of what --overwrite replaces
         self.pieces = Pieces(
-            checkpoints.folder_of(self.out) / NAME,
+            checkpoints.folder_of(self.out) / checkpoints.PIECES,
             checkpoints.about_fit(config, read.sources, checkpoints.RESAMPLED),
             every,
             Replicate,

@@ -38,9 +38,10 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     if not path.is_file():
         raise DataError(f"`{run}` is not the folder of a fit: it has no config.toml.")
     config = configuration.resolve(model_named(path), {}, str(path), {})
+    config = replace(config, overwrite=False, tensorboard=None)
     silent = {"dry_run": False, "resume": False, "json": False, "verbose": False, "no_progress": quiet}
     if out is not None:
-        return fit(replace(config, out=out, overwrite=False, tensorboard=None), quiet=quiet, **silent)
+        return fit(replace(config, out=out), quiet=quiet, **silent)
     if ended_by_the_clock(folder):
         raise DataError(
             f"{run} was ended by a time limit or a signal, which never comes at the same moment twice. Go on with it "
@@ -49,7 +50,7 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     config = replace(config, time_limit=None)  # which it has kept
     with tempfile.TemporaryDirectory(prefix="plncli-") as place:
         again = Path(place) / "again"
-        code = fit(replace(config, out=str(again), overwrite=False, tensorboard=None), quiet=True, **silent)
+        code = fit(replace(config, out=str(again)), quiet=True, **silent)
         found = compared(folder, again)
     say = Console(quiet)
     for note in found.notes:

@@ -37,7 +37,7 @@ class Cancellation:
     def __init__(self) -> None:
         self.signum = 0
         self.savable = False
-        self._waiting = False
+        self.waiting = False
 
     def cancelled(self) -> bool:
         """Whether the fit was asked to end; a stop rule's question at each step."""
@@ -45,7 +45,7 @@ class Cancellation:
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """The handler of these signals. Slurm sends USR1 before its limit: that is termination."""
-        if self._waiting:
+        if self.waiting:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
         again = self.signum != 0
@@ -57,8 +57,8 @@ class Cancellation:
 
     def leave(self, frame: FrameType | None) -> None:
         """Leave by `Interrupted`, as soon as nothing is being imported."""
-        self._waiting = hasattr(signal, "setitimer") and _importing(frame)
-        if self._waiting:
+        self.waiting = hasattr(signal, "setitimer") and _importing(frame)
+        if self.waiting:
             signal.signal(signal.SIGALRM, lambda _, now: self.leave(now))
             signal.setitimer(signal.ITIMER_REAL, LATER)
         else:
@@ -83,7 +83,8 @@ def cancellation() -> Iterator[Cancellation]:
     try:
         yield state
     finally:
-        if hasattr(signal, "setitimer"):
+        if state.waiting:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -13,6 +13,7 @@ import typer
 from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted, some
+from plncli.names import SE_CUT_SHORT
 
 if TYPE_CHECKING:
     from plncli.files.runs import Run
@@ -112,7 +113,7 @@ def _hypotheses(
     return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
 
 
-NO_ERRORS = ("no-standard-errors", "standard-errors-cut-short")
+NO_ERRORS = ("no-standard-errors", SE_CUT_SHORT)
 """Codes of the findings that say why there are none."""
 
 

@@ -14,7 +14,7 @@ from plncli.errors import DataError, UsageError, some
 from plncli.files import output, schemas
 from plncli.files.config import FRAME, FitConfig, option, recorded, settings
 from plncli.files.content import split_part
-from plncli.files.formats import digest
+from plncli.files.formats import digest, lies_at
 from plncli.files.inputs import Inputs, load
 from plncli.files.runs import Run, fingerprint, sketch
 from plncli.files.tables import Table
@@ -139,7 +139,7 @@ def _check_unchanged(run: Run, source: Mapping[str, Any], path: str, advice: str
     """DataError unless the file holds the bytes that were fitted."""
     advice = advice.format(option(source["role"]))
     place = Path(split_part(path)[0])
-    if not (place.is_file() or place.is_dir()):
+    if not lies_at(place):
         raise DataError(f"{path or source['path']}, to which {run.place} was fitted, is gone. {advice}.")
     if digest(place) != source["sha256"]:
         raise DataError(f"{path} has changed since {run.place} was fitted to it. {advice}, or fit again.")

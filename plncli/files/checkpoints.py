@@ -24,7 +24,7 @@ from plncli.files import schemas
 from plncli.files.config import FRAME, NOWHERE, OUTPUT, FitConfig, absolute, applying, option, recorded, settings
 from plncli.files.content import split_part
 from plncli.files.folder import whole_file
-from plncli.files.formats import digest
+from plncli.files.formats import digest, lies_at
 from plncli.files.sources import Source
 from plncli.optim.base import State, Status, Step
 
@@ -267,7 +267,7 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
         place = Path(split_part(value)[0])
         if setting.path == "maybe" and name not in hashes and not place.is_absolute():
             continue  # a column of the covariates
-        if not (place.is_file() or place.is_dir()):
+        if not lies_at(place):
             raise DataError(f"{value}, which the fit read as {option(name)}, is gone. Put it back, or fit anew.")
         if name not in hashes or digest(place) != hashes[name]:
             raise UsageError(
@@ -284,12 +284,13 @@ def unfinished(out: Path) -> bool:
 
 def check_links(out: Path) -> None:
     """UsageError where a link lies in the place of what plncli keeps beside `out`: it makes none, so others did."""
-    for path in (folder_of(out), _lock(out)):
+    for path in (folder_of(out), lock_of(out)):
         if path.is_symlink():
             raise UsageError(f"{path} is a link, through which nothing is read, written or removed. Remove it.")
 
 
-def _lock(out: Path) -> Path:
+def lock_of(out: Path) -> Path:
+    """The file that is locked while somebody works on `out`."""
     return out.with_name(f".{out.name}.lock")
 
 
@@ -334,8 +335,7 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
     sources = []
     for source in manifest["inputs"]:
         path = Path(split_part(str(getattr(config, source["role"], None) or source["path"]))[0])
-        there = path.is_file() or path.is_dir()
-        sources.append({**source, "sha256": digest(path) if there else source["sha256"]})
+        sources.append({**source, "sha256": digest(path) if lies_at(path) else source["sha256"]})
     different = differences(known, {**now, "inputs": sources})
     if different:
         raise UsageError(
@@ -361,7 +361,7 @@ def locked(out: Path) -> Iterator[None]:
 
     check_links(out)
     made = [folder for folder in out.absolute().parents if not folder.exists()]
-    path = _lock(out)
+    path = lock_of(out)
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,10 +18,9 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.files.checkpoints import PIECES, checksum, differences, packed
+from plncli.files.checkpoints import checksum, differences, packed
 from plncli.optim.base import State
 
-NAME = PIECES
 LENGTH = 8  # bytes
 
 

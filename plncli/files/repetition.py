@@ -20,8 +20,7 @@ from plncli.files import schemas
 from plncli.files.artifacts import TABLES
 from plncli.files.output import FORMATS
 from plncli.files.runs import MODEL_FILE
-from plncli.names import MODEL_NAMES
-from plncli.results import SE_CUT_SHORT
+from plncli.names import MODEL_NAMES, SE_CUT_SHORT
 
 TIME = "seconds"
 """How the names of what may differ end."""

@@ -31,7 +31,6 @@ SKETCH = 1024
 """Rows of what is kept of a design matrix."""
 SUM = "sha256"
 FLOATS = ("F64", "F32")
-LIKELIHOOD = {"pln": "elbo", "logistic": "loglik", "linear": "loglik"}
 FINITE = ("B_finite", "M_finite", "S", "Sigma")
 
 
@@ -286,11 +285,11 @@ def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
         raise ValueError("Depths of other features.")
     if references is None:
         return
-    if learnt["method"] not in ("total", "css") and [len(one) for one in references] != [
-        block.count(b) for b in range(len(blocks))
-    ]:
+    sizes = [len(one) for one in references]
+    by_feature = learnt["method"] not in ("total", "css")
+    if len(sizes) != len(blocks) or (by_feature and sizes != [block.count(b) for b in range(len(blocks))]):
         raise ValueError("Depths of other blocks.")
-    if len(references) != len(blocks) or len(learnt.get("shifts") or ()) != len(blocks):
+    if len(learnt.get("shifts") or ()) != len(blocks):
         raise ValueError("Depths of other blocks.")
     if learnt["method"] == "css" and any(len(one) != 1 for one in references):
         raise ValueError("Depths without a quantile.")
@@ -304,7 +303,8 @@ def _check_summary(run: Run) -> None:
     n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
     if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:
         raise ValueError("The summary of another fit.")
-    if (run.summary["covariance"] is None) != (run.model != "pln") or run.likelihood[0] != LIKELIHOOD[run.model]:
+    pln = run.model == "pln"
+    if (run.summary["covariance"] is not None) != pln or ("elbo" in run.summary) != pln:
         raise ValueError("The summary of another model.")
 
 

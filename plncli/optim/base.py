@@ -91,37 +91,32 @@ class State:
     facts: Mapping[str, Any] = field(repr=False)
     trace: Sequence[Step] = field(repr=False)
 
+    def tensor(self, name: str, like: Tensor) -> Tensor:
+        """A copy of a tensor, on the device of `like`. DataError unless it is finite, of that shape and type."""
+        tensor = self.tensors.get(name)
+        if tensor is None or tensor.shape != like.shape or tensor.dtype != like.dtype:
+            raise unfit(f"its {name} is of another shape or type")
+        if not bool(torch.isfinite(tensor).all()):
+            raise unfit(f"its {name} is not finite")
+        return tensor.to(like.device, copy=True)
 
-def restored(state: State, name: str, like: Tensor) -> Tensor:
-    """A copy of a tensor of a state, on the device of `like`. DataError unless it is finite, of that shape and type."""
-    tensor = state.tensors.get(name)
-    if tensor is None or tensor.shape != like.shape or tensor.dtype != like.dtype:
-        raise unfit(f"its {name} is of another shape or type")
-    if not bool(torch.isfinite(tensor).all()):
-        raise unfit(f"its {name} is not finite")
-    return tensor.to(like.device, copy=True)
+    def number(self, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+        """A fact that is a number, maybe nan. DataError unless it is one, within bounds."""
+        value = self.facts.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < low or value > high:
+            raise unfit(f"its {name} is no such number")
+        return float(value)
 
-
-def known_number(state: State, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A number of a state, which may be nan. DataError unless it is one, within bounds."""
-    value = state.facts.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < low or value > high:
-        raise unfit(f"its {name} is no such number")
-    return float(value)
-
-
-def known_count(state: State, name: str) -> int:
-    """A number of times. DataError where it is none."""
-    value = state.facts.get(name)
-    if type(value) is not int or not 0 <= value <= MANY:
-        raise unfit(f"its {name} is no number of times")
-    return value
+    def count(self, name: str) -> int:
+        """A fact that is a number of times. DataError where it is none."""
+        value = self.facts.get(name)
+        if type(value) is not int or not 0 <= value <= MANY:
+            raise unfit(f"its {name} is no number of times")
+        return value
 
 
 MANY = 2**53
 """More than can be counted."""
-
-
 Offer = Callable[[State], None]
 """Told the state between two steps. It holds until the next step begins: whoever wants to keep it writes it down."""
 
@@ -233,7 +228,7 @@ class Point:
     @classmethod
     def restored(cls, problem: Problem, flat: Flat, state: State, name: str) -> Point:
         """The point where a state is. DataError where that can be none of the problem."""
-        point = cls(problem, flat, restored(state, name, flat.join(problem.start)))
+        point = cls(problem, flat, state.tensor(name, flat.join(problem.start)))
         if not math.isfinite(point.loss):
             raise unfit("the objective is not finite where it is")
         return point
@@ -274,9 +269,9 @@ class Run:
     ) -> None:
         self.stop, self.on_step, self._offer = stop, on_step, offer
         self.taken_up = time.perf_counter()
-        self.began = self.taken_up - (0.0 if state is None else known_number(state, "seconds", 0.0, MANY))
-        self.evaluations = 0 if state is None else known_count(state, "evaluations")
-        self.products = 0 if state is None else known_count(state, "products")
+        self.began = self.taken_up - (0.0 if state is None else state.number("seconds", 0.0, MANY))
+        self.evaluations = 0 if state is None else state.count("evaluations")
+        self.products = 0 if state is None else state.count("products")
         self.trace: list[Step] = [] if state is None else list(state.trace)
 
     def offer(self, tensors: Mapping[str, Tensor], **facts: Any) -> None:

@@ -12,21 +12,7 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import (
-    Flat,
-    Offer,
-    OnStep,
-    Optimum,
-    Point,
-    Problem,
-    Run,
-    State,
-    Status,
-    StopRule,
-    known_count,
-    known_number,
-    restored,
-)
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 
 Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
@@ -110,16 +96,16 @@ def descend(
         optimizer = stepper(closure.u, rate)
         status = None if math.isfinite(best) else Status.DIVERGED
     else:
-        best_u = restored(state, "best_u", closure.origin)
+        best_u = state.tensor("best_u", closure.origin)
         point = closure.point(best_u)
         if not math.isfinite(point.loss):
             raise unfit("the objective is not finite where it is best")
         best, best_norm = point.loss, float(point.gradient(again=False).norm())
-        rate, threshold = known_number(state, "rate", 0.0), known_number(state, "threshold")
-        mark, gained, gap = known_number(state, "mark"), known_number(state, "gained"), math.nan
-        restarts, since = known_count(state, "restarts"), known_count(state, "since")
+        rate, threshold = state.number("rate", 0.0), state.number("threshold")
+        mark, gained, gap = state.number("mark"), state.number("gained"), math.nan
+        restarts, since = state.count("restarts"), state.count("since")
         with torch.no_grad():
-            closure.u.copy_(restored(state, "u", closure.origin))
+            closure.u.copy_(state.tensor("u", closure.origin))
         if state.facts.get("known"):
             closure()
             run.evaluations -= 1  # which is counted already
@@ -131,11 +117,11 @@ def descend(
             gap = certify(problem, point, closure.flat, run).gap
             run.products = products  # which are counted already
 
-    def offer(ended: str | None = None) -> None:
-        numbers = (rate, restarts, threshold, mark, since, gained)
+    def offer(**more: Any) -> None:
+        numbers = {"rate": rate, "restarts": restarts, "threshold": threshold, "mark": mark, "since": since}
         kept, scalars = _taken_apart(optimizer)
-        facts = dict(zip(NUMBERS, numbers, strict=True)) | {"known": closure.known(), "ended": ended}
-        run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts, optimizer=scalars)
+        facts = numbers | {"gained": gained, "known": closure.known(), "ended": None, "optimizer": scalars} | more
+        run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts)
 
     lost = False
     while status is None:
@@ -164,9 +150,7 @@ def descend(
                 gap = certify(problem, closure.point(best_u), closure.flat, run).gap
                 status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
                 if status is not None:
-                    run.products, products = products, run.products  # a certificate will be asked for again
-                    offer()
-                    run.products = products if status is Status.CONVERGED else run.products
+                    offer(products=products)  # for the certificate will be asked for again
                     break
                 threshold = max(0.1 * threshold, 1e-6 * goal)
             restarts += 1
@@ -188,8 +172,6 @@ def descend(
 
 ENDINGS = (Status.STALLED, Status.DIVERGED, Status.DEGENERATE)
 """Ways to end after which nothing can be done, and nothing is certified."""
-NUMBERS = ("rate", "restarts", "threshold", "mark", "since", "gained")
-"""What of a descent is no tensor."""
 
 
 def _taken_apart(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -9,20 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import (
-    Flat,
-    Offer,
-    OnStep,
-    Optimum,
-    Point,
-    Problem,
-    Run,
-    State,
-    Status,
-    StopRule,
-    known_count,
-    known_number,
-)
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import newton_solve, preconditioner_at
 
 ARMIJO = 1e-4
@@ -68,8 +55,8 @@ class NewtonCG:
             run.evaluations += 1
         else:
             point = Point.restored(problem, flat, state, "x")
-            size, polished = known_number(state, "size"), known_count(state, "polished")
-            radius = known_number(state, "radius", 0.0)
+            size, polished = state.number("size"), state.count("polished")
+            radius = state.number("radius", 0.0)
         while True:
             run.offer({"x": point.x.detach()}, steps=len(run.trace), size=size, polished=polished, radius=radius)
             reached = run.seconds

@@ -9,19 +9,7 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import (
-    Flat,
-    Offer,
-    OnStep,
-    Optimum,
-    Point,
-    Problem,
-    Run,
-    State,
-    Status,
-    StopRule,
-    known_number,
-)
+from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
 
@@ -64,7 +52,7 @@ class VEM:
             threshold, mark, gap = goal, point.loss, math.nan
         else:
             point = Point.restored(problem, flat, state, "x")
-            threshold, mark, gap = known_number(state, "threshold"), known_number(state, "mark"), math.nan
+            threshold, mark, gap = state.number("threshold"), state.number("mark"), math.nan
         while status is None:
             run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark)
             status = run.limit(self.max_iter) if math.isfinite(point.loss) else Status.DIVERGED

@@ -10,6 +10,7 @@ from typing import Any
 from plncli.errors import counted, some
 from plncli.files.runs import Run
 from plncli.hypotheses import INTERCEPT
+from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
 
 MODELS = {
@@ -130,7 +131,7 @@ FINDINGS = {
     "not-determined": "Coefficients that the data leave open",
     "no-extra-poisson-variance": "Features no more variable than Poisson",
     "no-standard-errors": "No standard errors",
-    "standard-errors-cut-short": "Standard errors that were not done in time",
+    SE_CUT_SHORT: "Standard errors that were not done in time",
     "naive-standard-errors": "Standard errors far too small",
     "few-samples": "Few samples for so many coefficients",
     "few-clusters": "Few clusters",

@@ -45,6 +45,11 @@ def files_of(path: Path) -> Sequence[Path]:
     return (matrix, *market.lists(matrix)) if there else (path,)
 
 
+def lies_at(path: Path) -> bool:
+    """Whether there is a file or a folder, of which there is an end: not a device, and not a pipe."""
+    return path.is_file() or path.is_dir()
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file; of several that belong together, that of the lines that `sha256sum` prints of them."""
     sums = []
