@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -222,16 +222,15 @@ def cv(
     suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
-    from plncli.files.checkpoints import check_links
+    from plncli.files.checkpoints import locked
     from plncli.files.output import to_json
 
     place = Place(Path(out), resume) if out else None
-    if place is not None:
-        check_links(place.out)
-    compared = validated(asked, say, place=place)
-    if place is not None:
-        write(columns(compared), str(place.out), suffix)
-        place.discard()
+    with nullcontext() if place is None else locked(place.out):
+        compared = validated(asked, say, place=place)
+        if place is not None:
+            write(columns(compared), str(place.out), suffix)
+            place.discard()
     console.out(to_json(_content(compared)) if json else "\n".join(lines(compared)))
     say.note(f"note: {_meaning(asked)}")
     report(say, compared, "--json")

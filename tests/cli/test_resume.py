@@ -132,6 +132,17 @@ def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_
     assert cli(*fit, "--out", "run").code == 0
 
 
+def test_two_cross_validations_do_not_go_into_one_file(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+    from plncli.files.checkpoints import locked
+
+    cv = ("cv", "pln", "--counts", oaks.counts, "--top", "3", "--folds", "2", "--workers", "1", "--out", "scores.csv")
+    with locked(tmp_path / "scores.csv"):
+        ran = cli(*cv, "--resume")
+        assert ran.code == 2 and "Another plncli is fitting into scores.csv. Wait for it" in ran.err
+    assert cli(*cv, "--resume").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
 # Signals and kills, from outside
 
 

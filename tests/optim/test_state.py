@@ -57,7 +57,11 @@ def same(a: FitResult, b: FitResult) -> None:
     for symbol, value in a.estimates.items():
         assert torch.equal(value.nan_to_num(nan=7.5), b.estimates[symbol].nan_to_num(nan=7.5)), symbol
     ends = [
-        (r.optimum.value, r.optimum.status, r.optimum.steps, r.optimum.evaluations, r.optimum.products) for r in (a, b)
+        (
+            *(r.optimum.value, r.optimum.status, r.optimum.grad_norm),
+            *(r.optimum.steps, r.optimum.evaluations, r.optimum.products),
+        )
+        for r in (a, b)
     ]
     assert ends[0] == ends[1]
     traces = [[(s.step, s.evaluations, s.loss, s.grad_norm, repr(s.gap)) for s in r.optimum.trace] for r in (a, b)]
