@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,11 @@ def test_texts_are_kept_where_there_is_room(cli: Cli, oaks: Oaks, tmp_path: Path
 def test_a_table_goes_to_standard_output(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
     ran = cli("convert", oaks.counts, "-")
     assert ran.code == 0 and ran.out == Path(oaks.counts).read_text() and list(tmp_path.iterdir()) == []
+
+
+def test_a_symmetric_table_comes_back_from_a_folder_of_10x(cli: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "counts.csv").write_text("sample,x,y\na,0,7\nb,7,2\n")
+    assert cli("convert", "counts.csv", "tenx").code == 0
+    assert "general" in gzip.decompress((tmp_path / "tenx/matrix.mtx.gz").read_bytes()).decode().splitlines()[0]
+    assert cli("convert", "tenx", "again.csv").code == 0
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "counts.csv").read_bytes()

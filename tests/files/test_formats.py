@@ -218,6 +218,14 @@ def test_damaged_matrix_market_files(tmp_path: Path, form: str, body: str, words
     assert words in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["10x folder", "10x folder, packed"])
+def test_a_symmetric_matrix_of_which_programs_write_one_half(tmp_path: Path, kind: str) -> None:
+    names = ["a", "b", "c"]
+    frame = pd.DataFrame([[1, 2, 0], [2, 5, 3], [0, 3, 0]], index=names, columns=["x", "y", "z"])
+    path = written.WRITERS[kind](tmp_path, frame, None)
+    assert same(read_table(f"{path}", "counts"), frame)
+
+
 def test_forms_of_matrix_market_files(tmp_path: Path) -> None:
     written.WRITERS["10x folder"](tmp_path, FRAME, None)
     for form, body, values in (

@@ -84,16 +84,19 @@ def read(file: File) -> Matrix:
 def _declared(stream: io.BytesIO, file: File) -> tuple[str, list[int]]:
     """What the first line says of the form, and the sizes: rows, columns and, but for dense ones, entries."""
     form = stream.readline().decode("latin-1").casefold().split()[2:]
-    if len(form) != 3 or form[0] not in LAYOUTS or form[1] not in NUMBERS or form[2] != "general":
+    line = next((line for line in stream if line.strip() and not line.startswith(b"%")), b"")
+    known = len(form) == 3 and form[0] in LAYOUTS and form[1] in NUMBERS
+    halved = form[2:] == ["symmetric"] and form[0] == "coordinate" and len({*line.split()[:2]}) == 1
+    if not known or not (halved or form[2] == "general"):
         raise DataError(
             f"{file.name} holds a matrix of the form `{' '.join(form)}`. Only `coordinate` and `array` ones of integer,"
-            " real or pattern entries that are `general` can be read: write it as such."
+            " real or pattern entries that are `general`, or square `coordinate` ones that are `symmetric`, can be "
+            "read: write it as such."
         )
-    line = next(line for line in stream if line.strip() and not line.startswith(b"%"))
     sizes = [int(word) for word in line.split()]
     if len(sizes) != LAYOUTS[form[0]] or min(sizes) < 0:
         raise DataError(f"{file.name} is damaged: `{line.decode('latin-1').strip()}` are no sizes of a matrix.")
-    return f"{form[0]} {form[1]}", sizes
+    return " ".join(form), sizes
 
 
 def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
@@ -102,7 +105,8 @@ def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
     import pandas as pd
     from scipy import sparse
 
-    dense, pattern = form.startswith("array"), form.endswith("pattern")
+    layout, kind, symmetry = form.split()
+    dense, pattern = layout == "array", kind == "pattern"
     height, width, entries = (*sizes, sizes[0] * sizes[1]) if dense else sizes
     fields = 1 if dense else 2 if pattern else 3
     try:
@@ -119,6 +123,10 @@ def _values(stream: io.BytesIO, form: str, sizes: list[int], file: File) -> Any:
         return columns[0].reshape((height, width), order="F")
     rows, places = (column.astype(np.int64, casting="safe") - 1 for column in columns[:2])
     numbers = np.ones(entries) if pattern else columns[2].astype(np.float64)
+    if symmetry == "symmetric":  # one half is there, with the diagonal
+        other = rows != places
+        rows, places = np.concatenate([rows, places[other]]), np.concatenate([places, rows[other]])
+        numbers = np.concatenate([numbers, numbers[other]])
     return sparse.coo_array((numbers, (rows, places)), shape=(height, width))
 
 
@@ -156,7 +164,7 @@ def write(folder: Path, samples: list[str], features: list[str], values: CSR, ab
             raise DataError(f"The name `{name}` holds a tab or a line break, which lists beside a .mtx file cannot.")
     whole = bool((np.floor(values.data) == values.data).all())
     matrix = io.BytesIO()
-    mmwrite(matrix, values.T.tocoo().astype(np.int64 if whole else np.float64), precision=17)
+    mmwrite(matrix, values.T.tocoo().astype(np.int64 if whole else np.float64), precision=17, symmetry="general")
     contents = {
         "matrix.mtx.gz": matrix.getvalue(),
         "barcodes.tsv.gz": "".join(f"{name}\n" for name in samples).encode(),
