@@ -292,8 +292,8 @@ class Soak:
         if whole.code not in DONE:
             self.blame(f"undisturbed, it ended with {whole.code}", job, whole.err)
         for _ in range(self.chance.randint(1, MOST_TROUBLES)):
-            if self.trouble(job, lasts):
-                break
+            if self.trouble(job, lasts) or (not job.fits and Path(job.out).exists()):
+                break  # a table of scores that is there is not replaced
         final = here((*job.words, "--out", job.out, "--resume"))
         if not job.fits and final.code == 2 and "exists" in final.err:
             final = whole  # it was done already
