@@ -210,14 +210,17 @@ def typical_sample(Y: Tensor) -> Tensor:
     """(p,) counts of the sample that the others are held against by tmm, chosen as edgeR does.
 
     It is the one whose upper quartile (of all features seen), as a proportion of its total, is nearest to the mean of
-    all; where most quartiles are 0, the one with the largest Σ_j √Y_ij.
+    all, and of several that are equally near (but for rounding) the one with the largest Σ_j √Y_ij, where edgeR takes
+    the first, so that the order of the samples does not matter. Where most quartiles are 0, Σ_j √Y_ij decides alone.
     """
     seen = Y[:, Y.any(0)]
     whole = torch.full((len(Y),), seen.shape[1])
     quartile = _quantiles(seen, whole, Y.new_tensor([0.75])).flatten() / depths(Y)
+    distance = (quartile - quartile.mean()).abs()
+    near = distance <= distance.min() + 1e-12
     if float(_median(quartile[None])) < 1e-20:
-        return Y[int(Y.sqrt().sum(1).argmax())]
-    return Y[int((quartile - quartile.mean()).abs().argmin())]
+        near = torch.ones_like(near)
+    return Y[int(torch.where(near, Y.sqrt().sum(1), -1.0).argmax())]
 
 
 def tmm(Y: Tensor, R: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tables import oaks
 from torch import Tensor
@@ -78,6 +78,7 @@ def test_relative_factors_do_not_know_the_depth_of_the_whole_table(method: str, 
 
 @settings(max_examples=12)
 @given(seed=seeds)
+@example(seed=8976)  # the upper quartiles of two samples are equally near the mean
 @pytest.mark.parametrize("method", OFFSET_METHODS)
 def test_the_order_of_samples_and_features_does_not_matter(method: str, seed: int) -> None:
     Y = simulated(seed)
