@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from plncli.errors import DataError, harmless
+from plncli.errors import DataError, one_line
 
 if TYPE_CHECKING:
     from plncli.optim.base import Step
@@ -184,7 +184,7 @@ class Console:
             self._live.update(line, refresh=True)
 
     def _say(self, text: str, label: str = "", shown: bool = True) -> None:
-        text, space = harmless(text), " " if label else ""
+        text, space = one_line(text), " " if label else ""
         self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {label}{space}{text}")
         if shown and not self.quiet:
             self.clear()

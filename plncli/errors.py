@@ -12,16 +12,15 @@ T = TypeVar("T")
 LONG_WORD, LONG_MESSAGE = 300, 2500  # signs; a path of that length is rarely what there is to say
 
 
-def harmless(text: str) -> str:
-    """Text in which what names may hold and would act on a terminal, or is no text, is spelt out."""
-    acting = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+def one_line(text: str) -> str:
+    """Text on one line: what a name may hold that acts on a terminal, turns it about, or is no text is spelt out."""
+    acting = r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
     return re.sub(acting, lambda sign: ascii(sign[0])[1:-1], text)
 
 
 def legible(text: str) -> str:
-    """A message as one line, harmless; of what it quotes, very long words are cut short."""
-    line = harmless(text).replace("\n", "\\n").replace("\t", "\\t")
-    line = re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda word: _cut(word[0], LONG_WORD), line)
+    """A message as one line; of what it quotes, very long words are cut short."""
+    line = re.sub(rf"\S{{{LONG_WORD + 1},}}", lambda word: _cut(word[0], LONG_WORD), one_line(text))
     return _cut(line, LONG_MESSAGE)
 
 

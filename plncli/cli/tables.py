@@ -25,8 +25,9 @@ def check(out: str | None, overwrite: bool, format: str | None = None, option: s
 
 def sample_rows(samples: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """A row a sample: their names, under `sample` unless a column is called so, and columns by name."""
-    corner = next(name for name in ("sample", "sample_name", "") if name not in columns)
-    return {corner: list(samples), **columns}
+    from plncli.files.output import corner
+
+    return {corner("sample", list(columns)): list(samples), **columns}
 
 
 def deliver(columns: Mapping[str, Any], out: str | None, suffix: str, json: bool) -> None:

@@ -125,8 +125,7 @@ def matrix(run: Run, symbol: str) -> pa.Table:
     """A matrix with the names of its rows in the first column, and those of its columns in the header."""
     values, (_, row, column) = run.estimates[symbol], AXES[symbol]
     rows, columns = (getattr(run, AXIS_NAMES[axis]) for axis in (row, column))
-    arrays = [output.text_column(rows), *(output.number_column(values[:, j]) for j in range(len(columns)))]
-    return pa.Table.from_arrays(arrays, names=[row, *columns])
+    return output.with_names(row, rows, columns, [output.number_column(values[:, j]) for j in range(len(columns))])
 
 
 def coefficients(run: Run) -> pa.Table:

@@ -60,7 +60,7 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
     with partial_file(out) as partial:
         if kind == ".xlsx":
             columns = [column.to_pylist() for column in _columns(table)]
-            excel.write(partial, [table.corner or "sample", *table.columns], [list(table.samples), *columns])
+            excel.write(partial, [_corner(table), *table.columns], [list(table.samples), *columns])
         else:
             content = output.table_bytes(_arrow(table), kind.split(".")[1])
             write_file(partial, gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
@@ -75,7 +75,12 @@ def as_csv(table: Table) -> str:
 def _arrow(table: Table) -> pa.Table:
     """Names and columns."""
     names = output.text_column(table.samples)
-    return pa.Table.from_arrays([names, *_columns(table)], [table.corner or "sample", *table.columns])
+    return pa.Table.from_arrays([names, *_columns(table)], [_corner(table), *table.columns])
+
+
+def _corner(table: Table) -> str:
+    """The header of the names, as it was where it was read."""
+    return table.corner or output.corner("sample", table.columns)
 
 
 def _columns(table: Table) -> Iterator[Any]:

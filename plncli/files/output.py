@@ -70,8 +70,8 @@ def table_bytes(table: pa.Table, suffix: str) -> bytes:
     else:
         delimiter = "," if suffix == "csv" else "\t"
         header = io.StringIO()
-        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(table.column_names)
-        sink.write(header.getvalue().encode())
+        csv.writer(header, delimiter=delimiter).writerow(table.column_names)  # quotes what could end a line
+        sink.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
         quoting = "needed" if _has_separators(table) else "none"  # "needed" alone quotes every text
         options = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
         pa_csv.write_csv(table, sink, options)
@@ -82,6 +82,16 @@ def _has_separators(table: pa.Table) -> bool:
     """Whether a text of the table holds what a delimited file must put in quotes."""
     columns = [column for column in table.columns if pa.types.is_string(column.type)]
     return any(pc.any(pc.match_substring_regex(column, r'[,\t"\r\n]')).as_py() for column in columns)
+
+
+def corner(what: str, columns: Sequence[str]) -> str:
+    """The header of the names of rows: what they are, unless a column is called so."""
+    return next(name for name in (what, f"{what}_name", "") if name not in columns)
+
+
+def with_names(what: str, names: Sequence[str], columns: Sequence[str], cells: Sequence[pa.Array]) -> pa.Table:
+    """A table of cells by column whose first column holds the names of the rows, which are a sample each, say."""
+    return pa.Table.from_arrays([text_column(names), *cells], names=[corner(what, columns), *columns])
 
 
 def table(columns: Mapping[str, Any]) -> pa.Table:

@@ -276,7 +276,7 @@ def _covariates(
     cells = pa.Table.from_arrays(list(columns.values()), names=[str(i) for i in range(len(columns))])
     table = Table("covariates", "covariates", samples, tuple(columns), cells)
     design, X, _ = make_design(parse(text, table.columns), frame(table, table.columns), samples, "covariates")
-    written = pa.Table.from_arrays([output.text_column(samples), *columns.values()], names=["sample", *columns])
+    written = output.with_names("sample", samples, list(columns), list(columns.values()))
     return text, written, design, torch.from_numpy(X)
 
 
@@ -308,7 +308,7 @@ def resample(
         samples, X, O, never = _named("s", n), X[rows], O[rows], never[rows]
         table = None if table is None else table.take(rows.numpy())
     if table is not None:
-        table = pa.Table.from_arrays([output.text_column(samples), *table.columns], ["sample", *design.columns])
+        table = output.with_names("sample", samples, design.columns, table.columns)
     covariance = run.settings.get("covariance") if run.model == "pln" else None
     return Truth(
         model=run.model,
@@ -458,9 +458,8 @@ def _main(outcome: Outcome) -> pa.Table:
         return _matrix("sample", truth.samples, truth.responses, Y)
     if not truth.classes:
         return _matrix("sample", truth.samples, truth.responses, Y.long())
-    columns = [output.text_column([labels[int(y)] for y in Y[:, j].tolist()]) for j, labels in enumerate(truth.classes)]
-    names = output.text_column(truth.samples)
-    return pa.Table.from_arrays([names, *columns], names=["sample", *truth.responses])
+    cells = [output.text_column([labels[int(y)] for y in Y[:, j].tolist()]) for j, labels in enumerate(truth.classes)]
+    return output.with_names("sample", truth.samples, truth.responses, cells)
 
 
 def _offset(truth: Truth) -> pa.Table:
@@ -480,9 +479,9 @@ def _coefficients(truth: Truth) -> pa.Table:
     )
 
 
-def _matrix(corner: str, rows: tuple[str, ...], columns: tuple[str, ...], values: Tensor) -> pa.Table:
+def _matrix(what: str, rows: tuple[str, ...], columns: tuple[str, ...], values: Tensor) -> pa.Table:
     cells = [output.number_column(values[:, j].numpy()) for j in range(len(columns))]
-    return pa.Table.from_arrays([output.text_column(rows), *cells], names=[corner, *columns])
+    return output.with_names(what, rows, columns, cells)
 
 
 def settings(outcome: Outcome) -> dict[str, Any]:

@@ -294,7 +294,7 @@ def _without_blanks_before_quotes(body: memoryview, separator: str) -> memoryvie
     anew = io.StringIO(newline="")
     try:
         reader = csv.reader(rows, delimiter=separator, skipinitialspace=True, strict=True)
-        csv.writer(anew, delimiter=separator, lineterminator="\n").writerows(reader)
+        csv.writer(anew, delimiter=separator).writerows(reader)
     except csv.Error:
         return body  # no table as it is: refused when it is parsed, where its lines are known
     return memoryview(anew.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,9 +1,13 @@
-"""Custom content for MultiQC: a table of runs, their course, and pictures (docs.seqera.io/multiqc/custom_content)."""
+"""Custom content for MultiQC: a table of runs, their course, and pictures (docs.seqera.io/multiqc/custom_content).
+
+MultiQC puts names of samples into its page as they are, as if they were HTML; so those of runs are escaped here.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +72,7 @@ def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:
 
 def fits(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A row of general facts for each run."""
-    rows = {run["name"]: _row(run["overview"]) for run in runs}
+    rows = {escape(run["name"]): _row(run["overview"]) for run in runs}
     shown = {name: header for name, header in HEADERS.items() if any(name in row for row in rows.values())}
     return {
         "id": "plncli_fits",
@@ -110,5 +114,5 @@ def trace(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "ylab": "gap (nats)",
             "ylog": True,
         },
-        "data": {run["name"]: {str(step): gap for step, gap in run["trace"]} for run in runs if run["trace"]},
+        "data": {escape(run["name"]): {str(step): gap for step, gap in run["trace"]} for run in runs if run["trace"]},
     }

@@ -15,6 +15,7 @@ from plncli.files.content import STEP, File, most_bytes
 from plncli.files.formats.base import package, reading
 
 EXTRA = "excel"
+LONGEST = 32767
 BYTES = 40
 """Memory that each cell of a sheet takes while it is read, also an empty one."""
 FAR = rb"r=[\"'](?:[A-Za-z]{3}|[A-Za-z]+\d{5})"
@@ -30,7 +31,7 @@ def as_text(file: File, option: str) -> tuple[memoryview, str]:
         name = _sheet(file, book.sheet_names, option)
         rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([_word(cell) for cell in row] for row in _filled(rows))
+    csv.writer(text).writerows([_word(cell) for cell in row] for row in _filled(rows))
     if not text.tell():
         raise DataError(f"The sheet `{name}` of {file.name} is empty. Choose another by {file.name}::SHEET.")
     return memoryview(text.getvalue().encode()), name
@@ -131,7 +132,13 @@ def write(path: Path, header: list[str], columns: list[list[Any]]) -> None:
 
 
 def _cell(openpyxl: Any, sheet: Any, text: str) -> Any:
-    """A text that stays text: one that begins with `=` is no formula."""
-    cell = openpyxl.cell.WriteOnlyCell(sheet, value=text)
+    """A text that stays text: one that begins with `=` is no formula, and a sign that XML lacks is spelt out.
+
+    Workbooks spell such signs as `_x000D_` (ECMA-376 part 1, 22.4.2.4 bstr); so a name that looks like it is spelt too.
+    """
+    spelt = re.sub(r"_(?=x[0-9A-Fa-f]{4}_)|[\x00-\x08\x0b-\x1f]", lambda sign: f"_x{ord(sign[0]):04X}_", text)
+    if len(spelt) > LONGEST:
+        raise DataError(f"A cell of a workbook holds {LONGEST} signs, fewer than the name `{spelt[:40]} ...` has.")
+    cell = openpyxl.cell.WriteOnlyCell(sheet, value=spelt)
     cell.data_type = "s"
     return cell
