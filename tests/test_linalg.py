@@ -1,12 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plncli.errors import DataError
-from plncli.linalg import cholesky_scaled, dependent_columns, implicit_basis, orthonormal_basis, weighted_grams
+from plncli.linalg import (
+    cholesky_scaled,
+    dependent_columns,
+    implicit_basis,
+    inverses,
+    orthonormal_basis,
+    weighted_grams,
+)
 
 F = torch.float64
 
@@ -121,6 +129,17 @@ def test_cholesky_of_any_scale(powers, seed):
 )
 def test_cholesky_of_what_is_not_positive_definite_is_none(Sigma):
     assert cholesky_scaled(torch.tensor(Sigma, dtype=F)) is None
+
+
+def test_inverses_of_what_is_not_positive_definite_are_nan_and_leave_the_others_alone():
+    bad = [
+        torch.tensor(G, dtype=F)
+        for G in ([[0, 0], [0, 1]], [[1, 0], [0, 0]], [[1, 2], [2, 1]], [[float("nan"), 0], [0, 1]])
+    ]
+    good = torch.tensor([[4.0, 1.0], [1.0, 3.0]], dtype=F)
+    found = inverses(torch.stack([bad[0], good, *bad[1:]]))
+    assert found[[0, 2, 3, 4]].isnan().all()
+    np.testing.assert_allclose(found[1], np.linalg.inv(good), rtol=1e-15)
 
 
 def test_cholesky_derivatives():

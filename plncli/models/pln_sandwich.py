@@ -44,7 +44,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plncli.linalg import Basis, Factor, cholesky_scaled, weighted_grams
+from plncli.linalg import Basis, Factor, cholesky_scaled, inverses, weighted_grams
 from plncli.models.uncertainty import ALONE, Determined, Interrupted, Uncertainty, from_influence, to_units
 from plncli.streaming import over_rows
 
@@ -307,9 +307,7 @@ def invert_(G: Tensor) -> None:
     """
     q = G.shape[-1]
     if q <= LEAF:
-        L, info = torch.linalg.cholesky_ex(G)
-        G.copy_(torch.cholesky_inverse(L))
-        G.masked_fill_((info != 0)[:, None, None], torch.nan)
+        G.copy_(inverses(G))
         return
     h = q // 2
     A, B, D = G[:, :h, :h], G[:, h:, :h], G[:, h:, h:]

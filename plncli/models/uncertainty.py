@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import counted, some
-from plncli.linalg import Basis, ImplicitBasis, weighted_grams
+from plncli.linalg import Basis, ImplicitBasis, inverses, weighted_grams
 from plncli.models.base import Finding
 
 BLOCK = 1 << 20
@@ -100,9 +100,8 @@ def _unit_diagonal(H: Tensor, open_: Tensor) -> Tensor:
 def _symmetric_inverse(H: Tensor, open_: Tensor) -> Tensor:
     """Inverse of positive definite matrices (p×d×d), 0 in open directions; nan where one is not positive definite."""
     scale = H.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(H.dtype).tiny).rsqrt()
-    L, info = torch.linalg.cholesky_ex(H * scale[:, :, None] * scale[:, None, :])
-    inverse = torch.cholesky_inverse(L) * scale[:, :, None] * scale[:, None, :]
-    inverse[info != 0] = math.nan
+    both = scale[:, :, None] * scale[:, None, :]
+    inverse = inverses(H * both) * both
     closed = (~open_).to(H.dtype)
     return inverse * closed[:, :, None] * closed[:, None, :]
 
