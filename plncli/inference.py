@@ -216,7 +216,7 @@ def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: floa
 def _residual(df: Tensor, of_residuals: float) -> Tensor:
     """Degrees of freedom of residuals where there is a test that has any, nan elsewhere; (p,)."""
     known = ~df.isnan() & math.isfinite(of_residuals)
-    return torch.where(known, of_residuals, math.nan).to(df)
+    return torch.full_like(df, math.nan).masked_fill(known, of_residuals)
 
 
 def _reasons(B: Tensor, V: Tensor, varies: Tensor) -> tuple[str, ...]:

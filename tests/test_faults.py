@@ -24,6 +24,8 @@ import torch
 from conftest import Ran
 from safetensors.numpy import load, save
 
+from plncli.errors import UsageError
+from plncli.files.checkpoints import locked
 from plncli.optim.base import Point, Problem
 
 Cli = Callable[..., Ran]
@@ -132,6 +134,33 @@ def test_a_job_killed_at_any_moment_loses_nothing(made: Path, name: str, kills: 
     print(f"{name}: {dict(told)}")
     assert told["kills"] == kills and told["jobs"] >= 1
     assert told["half written"] == told["different"] == told["leftovers"] == 0
+
+
+def test_what_a_killed_process_left_beside_its_results_goes(cli: Cli, made: Path) -> None:
+    foreign = {".run.x.partial", ".run2.7.partial", ".8.partial.run.csv", ".run.9.partial.csv", "run.1.partial"}
+    for name in {".run.123.partial", *foreign}:
+        (made / name).mkdir()
+        (made / name / "coefficients.csv").write_text("half")
+    (made / "elsewhere").mkdir()
+    (made / ".run.5.partial").symlink_to("elsewhere")
+    kept = {*foreign, "elsewhere", ".run.5.partial"}
+    assert cli(*FIT, "--out", "run").code == 0
+    assert left_beside(made, "run") == kept
+    (made / "run").rename(made / ".run.77.old")  # killed between moving the old results aside, and the new ones in
+    (made / ".run.77.partial").mkdir()
+    ran = cli(*FIT, "--out", "run")
+    assert ran.code == 2 and "run exists" in ran.err and left_beside(made, "run") == kept
+    assert cli("show", "run").code == 0
+    shutil.copytree(made / "run", made / ".run.4.old")  # killed before the old ones were removed
+    assert cli(*FIT, "--out", "run", "--resume").code == 0 and left_beside(made, "run") == kept
+
+
+def test_a_link_to_a_folder_is_locked_as_that_folder(made: Path) -> None:
+    (made / "far").mkdir()
+    (made / "run").symlink_to("far/run")
+    with locked(made / "run"), pytest.raises(UsageError, match="Another plncli is fitting"), locked(made / "far/run"):
+        pass
+    assert list((made / "far").iterdir()) == []
 
 
 def test_two_jobs_into_one_folder_at_once(made: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from plncli.errors import DataError, UsageError, counted, short
 from plncli.files import schemas
 from plncli.files.config import FRAME, NOWHERE, OUTPUT, FitConfig, absolute, applying, option, recorded, settings
 from plncli.files.content import split_part
-from plncli.files.folder import whole_file
+from plncli.files.folder import tidy, whole_file
 from plncli.files.formats import digest, lies_at
 from plncli.files.sources import Source
 from plncli.optim.base import State, Status, Step
@@ -290,8 +291,9 @@ def check_links(out: Path) -> None:
 
 
 def lock_of(out: Path) -> Path:
-    """The file that is locked while somebody works on `out`."""
-    return out.with_name(f".{out.name}.lock")
+    """The file that is locked while somebody works on `out`, by whatever link."""
+    target = Path(os.path.realpath(out))
+    return target.with_name(f".{target.name}.lock")
 
 
 def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:
@@ -356,12 +358,12 @@ def _configured(manifest: Mapping[str, Any], where: Path) -> FitConfig:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Nobody else fits into `out` meanwhile; UsageError where somebody does."""
+    """Nobody else fits into `out` meanwhile, and what killed processes left is gone; UsageError where somebody does."""
     from filelock import FileLock, Timeout
 
     check_links(out)
-    made = [folder for folder in out.absolute().parents if not folder.exists()]
     path = lock_of(out)
+    made = [folder for folder in path.parents if not folder.exists()]
     lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -373,6 +375,8 @@ def locked(out: Path) -> Iterator[None]:
         yield
         return
     try:
+        with suppress(OSError):
+            tidy(out)
         yield
     finally:
         path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,24 @@ def _discard(partial: Path, made: Sequence[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def tidy(out: Path) -> None:
+    """Remove what killed processes left unfinished beside `out`; what they had moved aside to replace it comes back.
+
+    For whoever holds the lock of `out`: nobody else is at work on it.
+    """
+    target = Path(os.path.realpath(out))
+    name = re.escape(target.name)
+    for path in sorted(target.parent.iterdir()):
+        if path.is_symlink():  # none of ours
+            continue
+        if re.fullmatch(rf"\.{name}\.\d+\.old", path.name) and path.is_dir() and not target.exists():
+            path.rename(target)
+        elif re.fullmatch(rf"\.{name}\.\d+\.(old|partial)", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+        elif re.fullmatch(rf"\.\d+\.partial\.{name}", path.name) and path.is_file():
+            path.unlink()
 
 
 def whole_file(out: Path, content: bytes) -> None:

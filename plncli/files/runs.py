@@ -32,6 +32,11 @@ SKETCH = 1024
 SUM = "sha256"
 FLOATS = ("F64", "F32")
 FINITE = ("B_finite", "M_finite", "S", "Sigma")
+LATENT = (
+    *(f"estimates.{name}" for name in ("M", "S", "Sigma", "Omega")),
+    *(f"state.{name}" for name in ("B_finite", "M_finite", "poisson_features")),
+)
+"""What every file of a model with a latent layer holds."""
 
 
 class Group(Mapping[str, np.ndarray]):
@@ -220,7 +225,7 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
     if present and not {*COLUMNS, "df"} <= present:
         raise ValueError("Standard errors without all that follows from them.")
-    if run.model == "pln" and not {"estimates.M", "estimates.S", "estimates.Sigma", "estimates.Omega"} <= {*shapes}:
+    if run.model == "pln" and not {*LATENT} <= {*shapes}:
         raise ValueError("No latent layer.")
     _check_sketch(shapes, kinds, n, d)
     _check_courses(run.state, shapes, kinds, d, p)

@@ -100,12 +100,14 @@ class State:
             raise unfit(f"its {name} is not finite")
         return tensor.to(like.device, copy=True)
 
-    def number(self, name: str, low: float = -math.inf, high: float = math.inf) -> float:
-        """A fact that is a number, maybe nan. DataError unless it is one, within bounds."""
+    def number(self, name: str, low: float | None = None, high: float = math.inf) -> float:
+        """A fact that is a number, from low to high; maybe nan where there is no low. DataError unless it is one."""
         value = self.facts.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < low or value > high:
+        if type(value) is int and abs(value) <= MANY:
+            value = float(value)
+        if not isinstance(value, float) or not (low is None or low <= value <= high):
             raise unfit(f"its {name} is no such number")
-        return float(value)
+        return value
 
     def count(self, name: str) -> int:
         """A fact that is a number of times. DataError where it is none."""
