@@ -197,9 +197,9 @@ def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals:
 
 def warnings(run: Run, intervals: tuple[str, ...] = ()) -> Iterator[str]:
     """What makes a fit's predictions doubtful."""
-    if not run.summary.get("converged", True):
+    if not run.summary["converged"]:
         yield f"{run.place} did not converge: its estimates are not those of the optimum."
-    for finding in run.summary.get("findings", ()):
+    for finding in run.summary["findings"]:
         if finding["code"] == "separation" and run.model == "logistic":
             yield (
                 f"The classes of {some(f'`{name}`' for name in finding['names'])} are separated: probabilities there "

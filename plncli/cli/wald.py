@@ -120,8 +120,8 @@ NO_ERRORS = ("no-standard-errors", SE_CUT_SHORT)
 def _check(run: Run, say: Console) -> None:
     """Refuse a fit without standard errors; say what makes them doubtful."""
     if not run.inference:
-        reasons = [f["message"] for f in run.summary.get("findings", ()) if f["code"] in NO_ERRORS]
-        reason = f" {reasons[0]}" if reasons else " It may be of an earlier version, or have had --se none."
+        reasons = [f["message"] for f in run.summary["findings"] if f["code"] in NO_ERRORS]
+        reason = f" {reasons[0]}" if reasons else ""
         raise DataError(f"{run.place} has no standard errors, which tests need.{reason} Fit again, with --se.")
     if not run.summary["converged"]:
         say.warn(f"{run.place} did not converge: its estimates are not those of the optimum.")

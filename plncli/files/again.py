@@ -147,8 +147,6 @@ def _check_unchanged(run: Run, source: Mapping[str, Any], path: str, advice: str
 
 def _check_same(run: Run, inputs: Inputs) -> None:
     """DataError unless the data are those that were fitted."""
-    if not run.fingerprint:
-        return
     found = fingerprint(inputs.data)
     parts = [part for part, digest in run.fingerprint.items() if found.get(part) != digest]
     if not parts and not _same_design(run, inputs):
@@ -162,8 +160,8 @@ def _check_same(run: Run, inputs: Inputs) -> None:
 
 def _same_design(run: Run, inputs: Inputs) -> bool:
     """Whether the columns of the design are those of the fit, as far as its sketch and single precision tell."""
-    if "X" not in run.sketch or inputs.design.terms != run.terms:
-        return inputs.design.terms == run.terms
+    if inputs.design.terms != run.terms:
+        return False
     known = torch.from_numpy(run.sketch["X"]).double()
     X = sketch(inputs.data.X)
     size = torch.linalg.vector_norm(known, dim=0)

@@ -72,8 +72,6 @@ def _check(runs: Sequence[Run]) -> None:
         raise UsageError(f"{twice[0]} is given twice.")
     first = runs[0]
     for run in runs:
-        if not run.fingerprint:
-            raise DataError(f"{run.place} was written by an earlier version that did not record its data; fit again.")
         if run.likelihood[1] is None:
             raise DataError(f"{run.place} has no finite {run.likelihood[0]}: its fit failed. Leave it out.")
         if run.model != first.model:

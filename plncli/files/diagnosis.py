@@ -14,7 +14,6 @@ from torch import Generator, Tensor
 
 from plncli import diagnostics
 from plncli.dataset import Dataset
-from plncli.errors import DataError
 from plncli.files import output
 from plncli.files.artifacts import check_target
 from plncli.files.folder import whole_folder, write_file
@@ -43,8 +42,6 @@ class Diagnosis:
 
 def diagnose(run: Run, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
     """Diagnose a fit with the data that it was made to, on the CPU in float64."""
-    if not run.summary:
-        raise DataError(f"{run.place} was written by an earlier version, which kept no summary in it; fit again.")
     if run.model == "pln":
         facts, tables, residuals = _pln(run, data, draws, generator)
     else:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from plncli.errors import DataError
 from plncli.files.runs import Run
 from plncli.hypotheses import INTERCEPT
 
@@ -20,8 +19,6 @@ def overview(run: Run, top: int) -> dict[str, Any]:
 
     Intercepts are no finding: they are among the clearest coefficients only where there is nothing else.
     """
-    if not run.summary:
-        raise DataError(f"{run.place} was written by an earlier version, which kept no summary in it; fit again.")
     return {
         "run": str(run.place),
         "formula": run.formula,

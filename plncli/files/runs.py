@@ -32,11 +32,19 @@ SKETCH = 1024
 SUM = "sha256"
 FLOATS = ("F64", "F32")
 FINITE = ("B_finite", "M_finite", "S", "Sigma")
-LATENT = (
-    *(f"estimates.{name}" for name in ("M", "S", "Sigma", "Omega")),
-    *(f"state.{name}" for name in ("B_finite", "M_finite", "poisson_features")),
-)
-"""What every file of a model with a latent layer holds."""
+HELD = {
+    "pln": (
+        *(f"estimates.{name}" for name in ("M", "S", "Sigma", "Omega")),
+        *(f"state.{name}" for name in ("B_finite", "M_finite", "poisson_features")),
+    ),
+    "linear": ("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"),
+    "logistic": (),
+}
+"""What every file of a model holds, besides B and the sketch."""
+
+
+class UnknownVersion(Exception):
+    """A file is laid out as another version does."""
 
 
 class Group(Mapping[str, np.ndarray]):
@@ -66,9 +74,9 @@ class Group(Mapping[str, np.ndarray]):
 class Run:
     """A finished fit, read from `place`, which is the folder or the model file as the user named it, or its name.
 
-    summary: as in summary.json, without p×p tables; empty in files of earlier versions, as are inference and
-    fingerprint. design: the encoding of the formula (see `files.design.Design.from_json`); classes: (zero, one) labels
-    of each response of a logistic model; fingerprint: see `fingerprint`.
+    summary: as in summary.json, without p×p tables; design: the encoding of the formula (see
+    `files.design.Design.from_json`); classes: (zero, one) labels of each response of a logistic model; fingerprint:
+    see `fingerprint`.
     estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
     besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance
     of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
@@ -87,8 +95,8 @@ class Run:
     state: Mapping[str, np.ndarray] = field(repr=False)
     inference: Mapping[str, np.ndarray] = field(repr=False)
     sketch: Mapping[str, np.ndarray] = field(repr=False)
-    summary: dict[str, Any] = field(repr=False, default_factory=dict)
-    fingerprint: dict[str, str] = field(repr=False, default_factory=dict)
+    summary: dict[str, Any] = field(repr=False)
+    fingerprint: dict[str, str] = field(repr=False)
 
     @property
     def path(self) -> Path:
@@ -181,18 +189,17 @@ def read_run(place: Path) -> Run:
         if written not in (None, _sum(texts, shapes)):  # None: of an earlier version
             raise ValueError("The facts are not those that were written.")
         facts = {key: json.loads(text) for key, text in texts.items()}
-        version = facts.pop("schema_version")
-        if version == SCHEMA_VERSION:
-            schemas.check(facts, "model")
+        if facts.pop("schema_version") != SCHEMA_VERSION:
+            raise UnknownVersion
+        schemas.check(facts, "model")
         groups: dict[str, Any] = {group: Group(path, group, shapes) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
-        if version == SCHEMA_VERSION:
-            _check(run, shapes, kinds)
+        _check(run, shapes, kinds)
+    except UnknownVersion:
+        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.") from None
     except Exception as error:  # safetensors raises its own class, and json and attributes theirs
         reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
-    if version != SCHEMA_VERSION:
-        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.")
     return run
 
 
@@ -217,24 +224,20 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     expected |= dict.fromkeys(("estimates.M", "estimates.S", "state.M_finite"), (n, p))
     expected |= dict.fromkeys(("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"), (p, p))
     expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
-    if "estimates.B" not in shapes:
-        raise ValueError("No coefficients.")
+    if not {"estimates.B", "sketch.X", *HELD[run.model]} <= {*shapes}:
+        raise ValueError("Not all tensors of the model.")
     for name, shape in expected.items():
         if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
             raise ValueError(f"{name} is of another shape or type.")
     present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
-    if present and not {*COLUMNS, "df"} <= present:
+    if present and not {*COLUMNS, "blocks", "df"} <= present:
         raise ValueError("Standard errors without all that follows from them.")
-    if run.model == "pln" and not {*LATENT} <= {*shapes}:
-        raise ValueError("No latent layer.")
     _check_sketch(shapes, kinds, n, d)
     _check_courses(run.state, shapes, kinds, d, p)
 
 
 def _check_sketch(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
-    shape = shapes.get("sketch.X")
-    if shape is None:
-        return
+    shape = shapes["sketch.X"]
     rows = min(n or SKETCH, SKETCH)
     if len(shape) != 2 or shape[1] != d or not (shape[0] == rows or (n == 0 and shape[0] < SKETCH)):
         raise ValueError("A sketch of another design.")
@@ -302,8 +305,6 @@ def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
 
 def _check_summary(run: Run) -> None:
     """ValueError where the summary is not what its schema says, or is of another fit."""
-    if not run.summary:  # of an earlier version
-        return
     schemas.check(run.summary, "summary")
     n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
     if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:

@@ -357,7 +357,7 @@ def _notes(run: Run, design: Design, *, own: bool, open_cells: int) -> Iterator[
     """What the user should know about tables drawn from this run."""
     if open_cells:
         yield f"The fit leaves {counted(open_cells, 'expected count')} open; one that fits as well as any is taken."
-    if run.summary and not run.summary["converged"]:
+    if not run.summary["converged"]:
         yield f"{run.place} did not converge: its parameters are not those of the optimum."
     if run.settings.get("weights"):
         yield f"{run.place} was fitted with weights; each row counts as one sample here."

@@ -71,8 +71,7 @@ def content(source: Source, _: Wanted) -> Loss:
     if len(steps) < 2:
         raise DataError(f"{run.place} was solved in one step, so there is no course of it to draw.")
     last = float(objective[-1]) + (float(gap[-1]) if np.isfinite(gap[-1]) else 0.0)
-    parts = [run.model, run.summary.get("covariance"), sorted(run.terms), *sorted(run.fingerprint.items())]
-    problem = repr(parts) if run.fingerprint else str(run.place)
+    problem = repr([run.model, run.summary["covariance"], sorted(run.terms), *sorted(run.fingerprint.items())])
     trace = Trace(str(run.place), likelihood, steps, seconds, objective, np.where(gap > 0, gap, np.nan), last, problem)
     return Loss((trace,))
 

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 Cli = Callable[..., Any]
 
@@ -95,21 +93,6 @@ def test_no_run_no_show(cli: Cli, fits: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((fits / "soil" / "model.safetensors").read_bytes()[:-9])
     ran = cli("show", tmp_path)
     assert (ran.code, "is damaged" in ran.err) == (3, True)
-
-
-@pytest.mark.parametrize("words", [["show", "old"], ["compare", "old", "soil"], ["test", "old", "--terms", "soil1"]])
-def test_a_run_of_an_earlier_version_is_refused_with_a_reason(
-    cli: Cli, fits: Path, tmp_path: Path, words: list[str]
-) -> None:
-    """Such a file has neither a summary nor a fingerprint nor the group of standard errors."""
-    with safe_open(fits / "soil" / "model.safetensors", "numpy") as file:
-        later = ("summary", "fingerprint", "sha256")
-        facts = {name: text for name, text in file.metadata().items() if name not in later}
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name.startswith("estimates")}  # noqa: SIM118
-    save_file(tensors, tmp_path / "old", facts)
-    ran = cli(*(fits / word if word == "soil" else word for word in words))
-    assert (ran.code, ran.out) == (3, "")
-    assert "earlier version" in ran.err
 
 
 @pytest.mark.parametrize("verb", ["show", "compare"])

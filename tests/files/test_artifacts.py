@@ -66,7 +66,7 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
         optimum,
         criteria(-10.25, 5, n, math.nan, -1.0),
         (finding,),
-        {"scale": torch.ones(2)},
+        {"B_finite": B.nan_to_num(0.0, neginf=0.0), "M_finite": estimates["M"], "poisson_features": torch.tensor([1])},
     )
     made = FitConfig("pln", **{"counts": "y.csv"} | settings)
     manifest = {"versions": {"plncli": "0"}, "exit_code": 4}
@@ -181,7 +181,7 @@ def test_a_run_reads_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(run.estimates[name], tensor)
     assert (run.model, run.design, run.samples) == ("pln", made.design, made.result.data.samples)
     assert FitConfig(**run.settings) == made.config
-    assert run.state["scale"].tolist() == [1, 1]
+    assert run.state["poisson_features"].tolist() == [1]
 
 
 def test_the_saved_configuration_runs_again_but_never_overwrites(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
 from tables import dataset, pln_table
 
 from plncli.dataset import Dataset
@@ -21,52 +20,55 @@ from plncli.files import runs
 from plncli.files.runs import fingerprint, pack, read_run, sketch
 from plncli.names import COLUMNS
 
-DESIGN = {
-    "formula": {"text": "~ 0 + a + b", "lhs": [], "rhs": "0 + a + b", "offsets": [], "columns": ["a", "b"]},
-    "x": {
-        "formula": "0 + a + b",
-        "columns": {"a": None, "b": None},
-        "state": {"transforms": {"items": []}, "encoders": {}, "columns": {"a": [0], "b": [1]}},
-        "terms": ["a", "b"],
-    },
-    "offset": None,
-}
-FACTS = {
-    "model": "linear",
-    "settings": {},
-    "design": DESIGN,
-    "classes": None,
-    "samples": (),
-    "terms": ("a", "b"),
-    "responses": ("y",),
-    "versions": {},
-}
-ESTIMATES = {"B": torch.tensor([[1.0], [math.nan]])}
+WRITTEN = Path(__file__).parents[1] / "reference/0.1.0"
+
+
+def parts(model: str) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:
+    """Facts and groups of tensors of a fit of a model."""
+    with safe_open(WRITTEN / model / runs.MODEL_FILE, framework="pt") as file:
+        facts = {name: json.loads(text) for name, text in file.metadata().items()}
+        groups: dict[str, dict[str, torch.Tensor]] = {group: {} for group in runs.GROUPS}
+        for name in file.keys():  # noqa: SIM118 (no mapping)
+            group, _, symbol = name.partition(".")
+            groups[group][symbol] = file.get_tensor(name)
+    return facts, groups
+
+
+FACTS, GROUPS = parts("linear")
 
 
 @pytest.mark.parametrize("named", [".", "model.safetensors"])
 def test_a_run_is_its_folder_or_its_model_file(tmp_path: Path, named: str) -> None:
-    inference = {"df": torch.tensor(math.inf)} | dict.fromkeys(COLUMNS, torch.ones(2, 1))
-    groups = {"estimates": ESTIMATES, "inference": inference}
-    (tmp_path / "model.safetensors").write_bytes(pack(FACTS, groups))
+    (tmp_path / "model.safetensors").write_bytes(pack(FACTS, GROUPS))
     run = read_run(tmp_path / named)
-    assert (run.path, run.model, run.terms) == (tmp_path / runs.MODEL_FILE, "linear", ("a", "b"))
-    np.testing.assert_array_equal(run.estimates["B"], ESTIMATES["B"])
-    assert run.inference["df"] == math.inf and {*run.inference} == {"df", *COLUMNS}
+    assert (run.path, run.model, [*run.terms]) == (tmp_path / runs.MODEL_FILE, "linear", FACTS["terms"])
+    np.testing.assert_array_equal(run.estimates["B"], GROUPS["estimates"]["B"])
+    assert run.inference["df"] == GROUPS["inference"]["df"] and {*run.inference} == {"df", "blocks", *COLUMNS}
     assert "M" not in run.estimates
     with pytest.raises(KeyError):
         run.estimates["M"]
 
 
-def test_a_file_without_later_groups_reads_all_the_same(tmp_path: Path) -> None:
-    facts = {"schema_version": 1} | FACTS
-    tensors = {f"estimates.{name}": tensor for name, tensor in ESTIMATES.items()}
-    save_file(tensors, tmp_path / "model.safetensors", {key: json.dumps(value) for key, value in facts.items()})
-    run = read_run(tmp_path)
-    assert (run.summary, run.fingerprint, len(run.inference), len(run.sketch)) == ({}, {}, 0, 0)
+@pytest.mark.parametrize("model", ["pln", "linear", "logistic"])
+def test_a_file_holds_all_that_verbs_ask_for(tmp_path: Path, model: str) -> None:
+    facts, groups = parts(model)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(pack(facts, groups | {"inference": {}}))
+    assert not read_run(tmp_path).inference  # a fit with --se none
+    del facts["schema_version"]  # which `pack` adds
+    lacking = [pack({key: value for key, value in facts.items() if key != name}, groups) for name in facts]
+    for group, members in groups.items():
+        for name in members:
+            left = {symbol: tensor for symbol, tensor in members.items() if symbol != name}
+            lacking.append(pack(facts, groups | {group: left}))
+    assert len(lacking) >= 20
+    for content in lacking:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="is damaged, or was not written by plncli"):
+            read_run(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model at all", pack({}, {}), pack(FACTS, {"state": ESTIMATES})[:-1]])
+@pytest.mark.parametrize("content", [b"", b"not a model at all", pack({}, {}), pack(FACTS, GROUPS)[:-1]])
 def test_a_damaged_run_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(DataError, match="is damaged, or was not written by plncli"):
