@@ -241,7 +241,9 @@ class Soak:
         self.told[kind] += 1
         self.told[f"{kind}, met"] += met
         self.told["gone on"] += "Going on after" in ran.err or "done already" in ran.err
-        if ran.code not in (*DONE, *may) or "Traceback" in ran.err or "This is a bug" in ran.err:
+        if ran.code in (1, -signal.SIGINT) and name == "INT" and ran.err and "plncli" not in ran.err:
+            self.told["too early"] += 1  # Python itself was interrupted
+        elif ran.code not in (*DONE, *may) or "Traceback" in ran.err or "This is a bug" in ran.err:
             self.blame(f"{kind} {name} ended with {ran.code}", job, ran.err)
         self.standing(job, kind)
         return ran.code in DONE and not met
@@ -403,6 +405,7 @@ def report(soak: Soak, seconds: float, seed: int) -> str:
         ("other commands on the results; of them `rerun --check`", f"{told['other commands']}; {told['reruns']}"),
         ("files of fits compared with those of the undisturbed job", told["files compared"]),
         ("**anything wrong**: lost, half written, other bits, other exit code, a traceback", told["wrong"]),
+        ("interrupts before Python had come to plncli, of which it shows its own traceback", told["too early"]),
         ("files left behind", told["files left"]),
         ("processes left behind", told["processes left"]),
     ]

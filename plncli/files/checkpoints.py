@@ -379,8 +379,10 @@ def locked(out: Path) -> Iterator[None]:
             tidy(out)
         yield
     finally:
-        path.unlink(missing_ok=True)
-        lock.release()
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            lock.release()  # also where a second interrupt comes just now
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
