@@ -61,7 +61,7 @@ class Terms:
         term = self._group(text)
         labels = self._factor(term) if term else None
         columns = self.groups[term] if term else ()
-        if labels is None or len(columns) not in (len(labels), len(labels) - 1):
+        if labels is None or len(labels) < 2 or len(columns) not in (len(labels), len(labels) - 1):
             factors = [name for name in self.groups if self._factor(name)]
             raise UsageError(
                 f"`{text}` is no factor whose levels could be equal."

@@ -118,46 +118,68 @@ SOME = [8, pytest.param(1, marks=pytest.mark.slow)]  # each eighth, or all
 READERS = {
     "show": ("show", "bad"),
     "json": ("show", "bad", "--json"),
-    "predict": ("predict", "bad", *TABLES[2:]),
-    "fitted": ("predict", "bad", *TABLES),
-    "transform": ("transform", "bad", *TABLES),
-    "test": ("test", "bad", "--contrast", "x"),
+    "contrast": ("test", "bad", "--contrast", "x"),
     "equal": ("test", "bad", "--equal", "group"),
+    "terms": ("test", "bad", "--terms", "group"),
     "compare": ("compare", "bad", "run"),
     "diagnose": ("diagnose", "bad"),
     "simulate": ("simulate", "--from", "bad", "--out", "drawn"),
     "coefficients": ("plot", "bad", "coefficients", "--out", "c.svg"),
-    "loss": ("plot", "bad", "loss", "--out", "l.svg"),
-    "pca": ("plot", "bad", "pca", "--out", "p.svg"),
     "report": ("report", "bad", "--no-diagnose", "--out", "r.html", "--multiqc", "mqc"),
-    "init": (*FIT, "--init", "bad", "--out", "other"),
+    "init": ("fit", "MODEL", "--config", "made/config.toml", "--init", "bad", "--out", "other"),
 }
-MODELS = {
-    "pln": ("fit", "pln", *TABLES, "--formula", "~ x + group", "--offset-method", ""),
-    "logistic": ("fit", "logistic", "--covariates", "made/covariates.csv", "--formula", "group ~ x"),
+OF_ROWS = {"predict": ("predict", "bad", "--covariates", "made/covariates.csv")}
+OF_ONE = {
+    "pln": {
+        "predict": ("predict", "bad", *TABLES[2:]),
+        "fitted": ("predict", "bad", *TABLES),
+        "transform": ("transform", "bad", *TABLES),
+        "loss": ("plot", "bad", "loss", "--out", "p.svg"),
+        "pca": ("plot", "bad", "pca", "--out", "p.svg"),
+    },
+    "logistic": {**OF_ROWS, "roc": ("plot", "bad", "roc", "--out", "p.svg")},
+    "linear": {**OF_ROWS, "sigma": ("plot", "bad", "sigma", "--out", "p.svg")},
 }
 
 
 def cleared(folder: Path) -> None:
     for name in ("drawn", "other", "mqc"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("c.svg", "l.svg", "p.svg", "r.html"):
+    for name in ("c.svg", "p.svg", "r.html"):
         (folder / name).unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("each", [300, pytest.param(3, marks=pytest.mark.slow)])
-def test_model_files_whose_checksum_fits_are_held_to_what_they_say(cli: Cli, made: Path, each: int) -> None:
-    assert cli("fit", "pln", *TABLES, "--formula", "~ x + group", "--out", "run").code == 0
-    shutil.copytree(made / "run", made / "bad")
-    arrays, facts = apart((made / "run/model.safetensors").read_bytes())
+@pytest.mark.parametrize(
+    ("model_name", "each"),
+    [
+        ("pln", 300),
+        *(
+            pytest.param(name, each, marks=pytest.mark.slow)
+            for name, each in (("pln", 3), ("logistic", 6), ("linear", 6))
+        ),
+    ],
+)
+def test_model_files_whose_checksum_fits_are_held_to_what_they_say(
+    cli: Cli, tmp_path: Path, model_name: str, each: int
+) -> None:
+    assert cli("simulate", model_name, "--n", "40", "--p", "4", "--levels", "2", "--out", "made", "-q").code == 0
+    assert cli("fit", model_name, "--config", "made/config.toml", "--out", "run").code == 0
+    readers = READERS | OF_ONE[model_name]
+    readers["init"] = tuple(model_name if word == "MODEL" else word for word in READERS["init"])
+    shutil.copytree(tmp_path / "run", tmp_path / "bad")
+    for verb, words in readers.items():
+        ran = cli(*words)
+        assert ran.code == 0 or verb == "compare", (verb, ran.err)
+        cleared(tmp_path)
+    arrays, facts = apart((tmp_path / "run/model.safetensors").read_bytes())
     forged = [(name, model(arrays, one)) for name, one in alterations(facts, each)]
     forged += [(name, model(one, facts)) for name, one in tensors(arrays)][:: max(each // 6, 1)]
-    wrong = []
+    wrong, verbs = [], list(readers)
     for number, (name, content) in enumerate(forged):
-        (made / "bad/model.safetensors").write_bytes(content)
-        for verb in [list(READERS)[number % len(READERS)], list(READERS)[(7 * number + 3) % len(READERS)]]:
-            ran = cli(*READERS[verb])
-            cleared(made)
+        (tmp_path / "bad/model.safetensors").write_bytes(content)
+        for verb in {verbs[number % len(verbs)], verbs[(7 * number + 3) % len(verbs)]}:
+            ran = cli(*readers[verb])
+            cleared(tmp_path)
             if not refused_or_done(ran, (0, 2, 3, 4)):
                 wrong.append((name, verb, ran.code, ran.err[-700:]))
     assert not wrong, f"{len(wrong)} of {len(forged)}: {wrong[:3]}"

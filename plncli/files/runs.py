@@ -278,6 +278,8 @@ def _check_design(run: Run) -> None:
         columns = part["state"].get("columns", {}).values()
         if any(not 0 <= k < len(part["terms"]) for places in columns for k in places):
             raise ValueError("Columns that are not there.")
+        if not {*part["columns"]} <= {*run.design["formula"]["columns"]}:
+            raise ValueError("Columns that the formula does not name.")
     known = run.coefficients
     if any(k >= d for places in known.groups.values() for k in places):
         raise ValueError("Terms that are not there.")
@@ -309,6 +311,8 @@ def _check_summary(run: Run) -> None:
     n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
     if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:
         raise ValueError("The summary of another fit.")
+    if run.inference and run.summary["level"] is None:
+        raise ValueError("Intervals of no level.")
     pln = run.model == "pln"
     if (run.summary["covariance"] is not None) != pln or ("elbo" in run.summary) != pln:
         raise ValueError("The summary of another model.")
