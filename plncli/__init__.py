@@ -5,11 +5,11 @@ From Python: `from plncli import Dataset, fit`; data frames in, and a `FitResult
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from plncli.errors import PlncliError
-
+TYPE_CHECKING = False  # without typing, whose import would be the first thing that an interrupt could meet
 if TYPE_CHECKING:
+    from typing import Any
+
+    from plncli.errors import PlncliError
     from plncli.frames import Dataset, FitResult, cv, fit, load, offsets, simulate
 
 __version__ = "0.1.0"
@@ -22,4 +22,4 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("plncli.frames"), name)
+    return getattr(import_module("plncli.errors" if name == "PlncliError" else "plncli.frames"), name)
