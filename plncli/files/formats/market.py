@@ -22,6 +22,7 @@ LIST = r"\.?_?{}\.(tsv|csv|txt)(\.(gz|bz2|xz|zst))?$"
 LAYOUTS = {"coordinate": 3, "array": 2}
 """Numbers in the line of sizes."""
 NUMBERS = ("integer", "unsigned-integer", "real", "double", "pattern")
+QUOTED = r"^\"(.*)\"$"
 SAMPLES, FEATURES = r"(barcodes|cells|samples|obs)", r"(features|genes|var|otus|asvs|taxa)"
 
 
@@ -147,11 +148,16 @@ def _rows(path: Path) -> list[list[str]]:
     """The fields of each line of a list; its first is the name."""
     lines = [line for line in lines_of(unpack(read_bytes(str(path), "counts"), str(path)), str(path)) if line.strip()]
     split = csv.reader(lines) if ".csv" in path.suffixes else (line.split("\t") for line in lines)
-    rows = [[field.strip().strip('"') for field in fields] for fields in split]
+    rows = [[re.sub(QUOTED, r"\1", field.strip()) for field in fields] for fields in split]
     nameless = [i for i, row in enumerate(rows, 1) if not row[0]]
     if nameless:
         raise DataError(f"{path} has {counted(len(nameless), 'line')} without a name: number {some(nameless)}.")
     return rows
+
+
+def _quoted(name: str) -> str:
+    """A name as a list holds it: as it is, unless it would be taken for one in quotes."""
+    return f'"{name}"' if re.search(QUOTED, name) else name
 
 
 def write(folder: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:  # noqa: ARG001
@@ -167,8 +173,8 @@ def write(folder: Path, samples: list[str], features: list[str], values: CSR, ab
     mmwrite(matrix, values.T.tocoo().astype(np.int64 if whole else np.float64), precision=17, symmetry="general")
     contents = {
         "matrix.mtx.gz": matrix.getvalue(),
-        "barcodes.tsv.gz": "".join(f"{name}\n" for name in samples).encode(),
-        "features.tsv.gz": "".join(f"{name}\t{name}\tGene Expression\n" for name in features).encode(),
+        "barcodes.tsv.gz": "".join(f"{name}\n" for name in map(_quoted, samples)).encode(),
+        "features.tsv.gz": "".join(f"{name}\t{name}\tGene Expression\n" for name in map(_quoted, features)).encode(),
     }
     for name, content in contents.items():
         (folder / name).write_bytes(gzip.compress(content, mtime=0))
