@@ -176,8 +176,9 @@ def describe_dependence(dependent: Sequence[tuple[int, Sequence[int]]], n: int, 
 def inverses(G: Tensor) -> Tensor:
     """Inverses of symmetric positive definite matrices (b×q×q); nan where one is not positive definite."""
     L, info = torch.linalg.cholesky_ex(G)
-    L.diagonal(dim1=1, dim2=2).masked_fill_((info != 0)[:, None], 1.0)  # torch refuses all where it meets a 0
-    return torch.cholesky_inverse(L).masked_fill_((info != 0)[:, None, None], torch.nan)
+    failed = (info != 0)[:, None]
+    L.diagonal(dim1=1, dim2=2).masked_fill_(failed, 1.0)  # torch refuses all where it meets a 0
+    return torch.cholesky_inverse(L).masked_fill_(failed[:, :, None], torch.nan)
 
 
 class Factor(NamedTuple):

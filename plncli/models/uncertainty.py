@@ -100,8 +100,7 @@ def _unit_diagonal(H: Tensor, open_: Tensor) -> Tensor:
 def _symmetric_inverse(H: Tensor, open_: Tensor) -> Tensor:
     """Inverse of positive definite matrices (p×d×d), 0 in open directions; nan where one is not positive definite."""
     scale = H.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(H.dtype).tiny).rsqrt()
-    both = scale[:, :, None] * scale[:, None, :]
-    inverse = inverses(H * both) * both
+    inverse = inverses(H * scale[:, :, None] * scale[:, None, :]) * scale[:, :, None] * scale[:, None, :]
     closed = (~open_).to(H.dtype)
     return inverse * closed[:, :, None] * closed[:, None, :]
 
