@@ -28,8 +28,8 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
-from plncli.inference import InferenceRule
-from plncli.models.pln import PLN
+from plncli.inference.wald import InferenceRule
+from plncli.models.pln.model import PLN
 
 TERMS = ("Intercept", "scale 1", "scale 0.1", "scale 3", "factor")
 SCALES = torch.tensor([1.0, 1.0, 0.1, 3.0, 1.0], dtype=torch.float64)

@@ -43,8 +43,8 @@ import torch
 
 from benchmarks import machine
 from plncli import __version__, cli
-from plncli.files.checkpoints import folder_of, lock_of
-from plncli.files.repetition import compared
+from plncli.runs.checkpoints import folder_of, lock_of
+from plncli.runs.reproduction import compared
 
 RESULTS = Path(__file__).parent / "results"
 MARK = "SOAK_OF_PLNCLI"  # in the environment of every process that is started, to find those that stay

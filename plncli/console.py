@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from plncli.errors import DataError, one_line
 
 if TYPE_CHECKING:
-    from plncli.optim.base import Step
-    from plncli.workers import Done
+    from plncli.progress import Done, Step
 
 REFRESH = 0.1  # seconds between two looks of the progress line
 SILENCE = 30.0  # seconds without a word, where there is no progress line

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Evaluated, Params, out_of_memory
-from plncli.criteria import criteria
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FitError, unfit
-from plncli.inference import Inference, InferenceRule, infer
+from plncli.inference.criteria import criteria
+from plncli.inference.resampling import Estimated, Resampling, Task, resampled
+from plncli.inference.wald import Inference, InferenceRule, infer
 from plncli.models.base import (
     Alternating,
     Elementary,
-    Finding,
     Init,
     Latent,
     Model,
@@ -28,11 +28,12 @@ from plncli.models.base import (
     Separable,
     Uncertain,
 )
+from plncli.models.findings import Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING, SE_CUT_SHORT
-from plncli.optim.base import Offer, OnStep, Optimizer, Optimum, Problem, State, Status, Step, StopRule
+from plncli.optim.base import Offer, Optimizer, Optimum, Problem, State, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
-from plncli.resampling import Estimated, Resampling, Task, resampled
+from plncli.progress import OnStep, Step
 from plncli.results import FitResult
 
 NEAR = 0.01

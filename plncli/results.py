@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from plncli.criteria import Criteria
 from plncli.dataset import Dataset
-from plncli.inference import Inference
-from plncli.models.base import Finding, Model
+from plncli.inference.criteria import Criteria
+from plncli.inference.wald import Inference
+from plncli.models.base import Model
+from plncli.models.findings import Finding
 from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Optimum
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import typer
 
 from plncli import cli
-from plncli.files.config import FitConfig, choices, settings, to_toml, value_type
 from plncli.names import MODEL_NAMES
+from plncli.settings.config import FitConfig, choices, settings, to_toml, value_type
 
 ROOT = Path(__file__).parent.parent
 MAY_WRITE = ("--out", "--tensorboard", "--multiqc", "--sd")

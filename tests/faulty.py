@@ -9,15 +9,15 @@ import time
 from plncli.dataset import Dataset
 from plncli.errors import FitError
 from plncli.fitting import _estimate
+from plncli.inference.resampling import Estimated
 from plncli.models.base import Init, Model
 from plncli.optim.base import StopRule
-from plncli.resampling import Estimated
 
 HOME = os.getpid()
 
 
 def killed_in_a_worker(model: Model, data: Dataset, init: Init, stop: StopRule) -> Estimated:
-    if "plncli.workers" in " ".join(open("/proc/self/cmdline").read().split("\0")):  # noqa: SIM115, PTH123
+    if "plncli.inference.workers" in " ".join(open("/proc/self/cmdline").read().split("\0")):  # noqa: SIM115, PTH123
         os.kill(os.getpid(), signal.SIGKILL)
     return _estimate(model, data, init, stop)
 

@@ -159,7 +159,7 @@ def case(made: dict[str, Seed], kind: str, number: int) -> bytes:
 def outcome(path: Path, option: str) -> str:
     """`read`, `refused`, or what else came out of reading a table and its numbers."""
     from plncli.errors import PlncliError
-    from plncli.files.tables import Table, missing_cells, numbers, read_table
+    from plncli.tables.reading import Table, missing_cells, numbers, read_table
 
     try:
         table = read_table(str(path), option)
@@ -213,7 +213,7 @@ def limit_memory() -> None:
 
 def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> None:
     """Read the files of some numbers, and send what came of each before the next is begun."""
-    from plncli.files import content
+    from plncli.tables import content
 
     warnings.simplefilter("ignore")
     content.most_bytes = lambda: LARGEST

@@ -16,9 +16,9 @@ from benchmarks.rivals.base import Settings
 from benchmarks.score import score
 from plncli.dataset import Dataset
 from plncli.fitting import fit
-from plncli.models.linear import Linear
-from plncli.models.logistic import Logistic
-from plncli.models.pln import PLN
+from plncli.models.pln.model import PLN
+from plncli.models.regression.linear import Linear
+from plncli.models.regression.logistic import Logistic
 from plncli.optim.base import StopRule
 
 SETTINGS = Settings(threads=1, time_limit=30.0)

@@ -14,9 +14,9 @@ from tables import dataset, pln_table
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
-from plncli.inference import Inference, InferenceRule
+from plncli.inference.wald import Inference, InferenceRule
 from plncli.models import MODELS
-from plncli.models.pln import PLN
+from plncli.models.pln.model import PLN
 
 F = torch.float64
 

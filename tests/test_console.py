@@ -11,8 +11,7 @@ import pytest
 
 from plncli import console
 from plncli.console import Console
-from plncli.optim.base import Step
-from plncli.workers import Done
+from plncli.progress import Done, Step
 
 STEP = Step(3, 1.25, 5, 10.5, 1.0, 0.01, 1.0)
 

@@ -25,8 +25,8 @@ from conftest import Ran
 from safetensors.numpy import load, save
 
 from plncli.errors import UsageError
-from plncli.files.checkpoints import locked
 from plncli.optim.base import Point, Problem
+from plncli.runs.checkpoints import locked
 
 Cli = Callable[..., Ran]
 
@@ -225,7 +225,7 @@ def test_old_results_stand_where_new_ones_cannot_be_written(
 def test_a_fit_goes_on_where_checkpoints_and_trace_cannot_be_written(
     cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plncli.files.watching.LONG", 0.0)
+    monkeypatch.setattr("plncli.runs.trace.LONG", 0.0)
     with monkeypatch.context() as patch:
         tried = failing_writes(
             patch, lambda path: path.parent.suffix == ".checkpoint" or path.name == "run.loss_trace.csv", errno.ENOSPC
@@ -460,7 +460,7 @@ def test_forged_checkpoints_are_refused(cli: Cli, made: Path, each: int) -> None
 
 @pytest.mark.parametrize("each", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_forged_pieces_are_done_anew(cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, each: int) -> None:
-    from plncli.resampling import Task
+    from plncli.inference.resampling import Task
 
     bootstrap = (*FIT, "--se", "bootstrap", "--resamples", "6", "--workers", "1")
     assert cli(*bootstrap, "--out", "whole").code == 0

@@ -16,8 +16,8 @@ import pytest
 from conftest import Ran
 from safetensors.numpy import load, save
 
-from plncli.files.checkpoints import checksum
-from plncli.files.runs import _sum
+from plncli.runs.checkpoints import checksum
+from plncli.runs.run import _sum
 
 Cli = Callable[..., Ran]
 TABLES = ("--counts", "made/counts.csv", "--covariates", "made/covariates.csv", "--exposure", "made/exposure.csv")
@@ -338,7 +338,7 @@ def elsewhere(made: Path) -> Path:
 def test_links_beside_the_results_are_not_followed(
     cli: Cli, made: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, link: str, target: str
 ) -> None:
-    monkeypatch.setattr("plncli.files.watching.LONG", 0.0)
+    monkeypatch.setattr("plncli.runs.trace.LONG", 0.0)
     (made / link.format(os.getpid())).symlink_to(target)
     before = snapshot(elsewhere)
     refused = link in ("run.checkpoint", ".run.lock")
@@ -433,7 +433,7 @@ def test_bombs_are_refused_before_they_unpack(cli: Cli, made: Path, monkeypatch:
     (made / "bombs").mkdir()
     made_of = bombs(made / "bombs")
     assert max(path.stat().st_size for path in made_of.values()) < 40e6
-    monkeypatch.setattr("plncli.files.content.most_bytes", lambda: 1 << 30)
+    monkeypatch.setattr("plncli.tables.content.most_bytes", lambda: 1 << 30)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, path in made_of.items():
         for option in ("--counts", "--covariates"):

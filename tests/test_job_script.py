@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Oaks
 
-from plncli.files.repetition import compared
+from plncli.runs.reproduction import compared
 
 SRUN = '#!/bin/bash\necho $$ > step.pid\nexec "$@"\n'
 SCONTROL = '#!/bin/bash\n[ "$1" = requeue ] && echo "$2" >> requeued\n'

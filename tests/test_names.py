@@ -17,9 +17,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from plncli.errors import DataError, one_line
-from plncli.files import conversion
-from plncli.files.tables import read_table
-from plncli.files.text import MISSING
+from plncli.tables import conversion
+from plncli.tables.reading import read_table
+from plncli.tables.text import MISSING
 
 Cli = Callable[..., Ran]
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import PlncliError
 from plncli.fitting import fit
-from plncli.inference import InferenceRule
+from plncli.inference.wald import InferenceRule
 from plncli.models.base import Model
-from plncli.models.linear import Linear
-from plncli.models.logistic import Logistic
-from plncli.models.pln import PLN
+from plncli.models.pln.model import PLN
+from plncli.models.regression.linear import Linear
+from plncli.models.regression.logistic import Logistic
 from plncli.names import OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS
 from plncli.optim.base import Status, StopRule

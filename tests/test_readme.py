@@ -10,9 +10,9 @@ from typing import Any
 import typer
 
 from plncli import cli as command_line
-from plncli.files import artifacts
-from plncli.files.config import option, settings
 from plncli.names import COVARIANCES, OPTIMIZER_NAMES
+from plncli.runs import folder as artifacts
+from plncli.settings.config import option, settings
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

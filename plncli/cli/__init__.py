@@ -1,4 +1,8 @@
-"""The command line: one module per verb, and the one place where an error becomes a message and an exit code."""
+"""The command line: one module per verb, and the one place where an error becomes a message and an exit code.
+
+What may enter: options, the call of a verb with what they say, and printing of what it returns.
+Never: statistics, the order of the work, or a sentence that a verb could say.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +41,9 @@ from plncli.cli import (
     wald,
 )
 from plncli.cli.options import HELP_FLAGS, Command, takers
-from plncli.cli.signals import Interrupted, cancellation
 from plncli.errors import DataError, PlncliError, legible, nearest
 from plncli.names import MODEL_NAMES
+from plncli.verbs.cancellation import Interrupted, cancellation
 
 EXIT_CODES = (
     "Exit codes: 0 done and converged, 1 a bug, 2 usage, 3 data, formula or configuration, 4 ended without converging, "

@@ -16,7 +16,7 @@ from plncli.console import Console
 from plncli.errors import short
 
 if TYPE_CHECKING:
-    from plncli.files.comparison import Comparison
+    from plncli.runs.comparison import Comparison
 
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN RUN...", help="Folders that `plncli fit` wrote, of fits to the same data.")
@@ -35,9 +35,9 @@ def compare(
 
     Criteria (smaller is better, `*` the best), and likelihood-ratio tests of models that contain each other.
     """
-    from plncli.files.comparison import compare as compared
-    from plncli.files.output import to_json
-    from plncli.files.runs import read_run
+    from plncli.runs.comparison import compare as compared
+    from plncli.runs.run import read_run
+    from plncli.tables.writing import to_json
 
     suffix = check(out, overwrite)
     found, say = compared([read_run(Path(run)) for run in runs]), Console(quiet)

@@ -43,9 +43,9 @@ def convert(
 
     The suffix of OUTPUT tells the format. FILE::obs is what an AnnData or BIOM file says of its samples.
     """
-    from plncli.files import conversion
-    from plncli.files.matching import turned
-    from plncli.files.tables import read_table
+    from plncli.inputs.matching import turned
+    from plncli.tables import conversion
+    from plncli.tables.reading import read_table
 
     say = Console(quiet)
     kind = ".csv" if output == "-" else conversion.format_of(output, overwrite)

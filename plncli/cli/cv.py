@@ -30,16 +30,16 @@ from plncli.cli.options import (
 from plncli.cli.tables import aligned, check, write
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted, short, some
-from plncli.files import config as configuration
-from plncli.files.config import FitConfig
 from plncli.names import COVARIANCES, MODEL_NAMES
+from plncli.settings import config as configuration
+from plncli.settings.config import FitConfig
 
 if TYPE_CHECKING:
-    from plncli.crossvalidation import Candidate, Validated
-    from plncli.files.inputs import Inputs
-    from plncli.files.pieces import Pieces
-    from plncli.files.tables import Table
+    from plncli.evaluation.crossvalidation import Candidate, Validated
+    from plncli.inputs.loading import Inputs
+    from plncli.runs.journal import Pieces
     from plncli.runtime import Runtime
+    from plncli.tables.reading import Table
 
 app = verb("Compare models by what they foretell of held-out samples or counts.")
 
@@ -222,8 +222,8 @@ def cv(
     suffix = check(out, overwrite)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
-    from plncli.files.checkpoints import locked
-    from plncli.files.output import to_json
+    from plncli.runs.checkpoints import locked
+    from plncli.tables.writing import to_json
 
     place = Place(Path(out), resume) if out else None
     with nullcontext() if place is None else locked(place.out):
@@ -260,9 +260,9 @@ class Place:
 
     def begin(self, asked: Asked, read: Sequence[Inputs], say: Console) -> Pieces:
         """What keeps each score."""
-        from plncli.crossvalidation import Scored
-        from plncli.files import checkpoints
-        from plncli.files.pieces import Pieces
+        from plncli.evaluation.crossvalidation import Scored
+        from plncli.runs import checkpoints
+        from plncli.runs.journal import Pieces
 
         fits = [checkpoints.about_fit(config, one.sources) for config, one in zip(asked.configs, read, strict=True)]
         chosen = {"folds": asked.folds, "entries": asked.share, "covariance": list(asked.covariances)}
@@ -299,8 +299,9 @@ def validated(
     asked: Asked, say: Console, given: Mapping[str, Table] | None = None, place: Place | None = None
 ) -> Compared:
     """Read, hold out, fit and score; given: see `inputs.load`; place: where scores are kept."""
-    from plncli import crossvalidation, optim, runtime
-    from plncli.files import inputs
+    from plncli import optim, runtime
+    from plncli.evaluation import crossvalidation
+    from plncli.inputs import loading as inputs
     from plncli.optim.base import StopRule
 
     config = asked.config
@@ -331,7 +332,7 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
     """Each formula with each covariance, and where the null model is among them: it joins them if it is not there."""
     import torch
 
-    from plncli.crossvalidation import Candidate
+    from plncli.evaluation.crossvalidation import Candidate
 
     first = read[0].data
     candidates = []
@@ -359,7 +360,8 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
 
 def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime) -> int:
     """How many fits may run side by side; DeviceError where the largest does not fit into memory."""
-    from plncli import memory, runtime
+    from plncli import runtime
+    from plncli.evaluation import memory
 
     data = max((candidate.data for candidate in candidates), key=lambda data: data.d)
     structures = {getattr(candidate.model, "covariance", None) for candidate in candidates}
@@ -432,7 +434,7 @@ def candidates(compared: Compared) -> list[dict[str, Any]]:
 
 def _content(compared: Compared) -> dict[str, Any]:
     """All that was found, for machines."""
-    from plncli.files.output import records
+    from plncli.tables.writing import records
 
     asked = compared.asked
     return {

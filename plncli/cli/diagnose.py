@@ -19,8 +19,8 @@ from plncli.names import LAST_SEED
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
-    from plncli.files.diagnosis import Diagnosis
-    from plncli.files.runs import Run
+    from plncli.runs.run import Run
+    from plncli.verbs.diagnosis import Diagnosis
 
 WIDTH = 96
 FORMATS = ("csv", "tsv", "parquet", "feather")
@@ -73,11 +73,11 @@ def diagnose(
     check_draws(draws)
 
     from plncli import runtime
-    from plncli.files import diagnosis
-    from plncli.files.again import read_again
-    from plncli.files.artifacts import check_target
-    from plncli.files.output import to_json
-    from plncli.files.runs import read_run
+    from plncli.runs.run import read_run
+    from plncli.runs.training_data import read_again
+    from plncli.tables.target import check_target
+    from plncli.tables.writing import to_json
+    from plncli.verbs import diagnosis
 
     if out is not None:
         check_target(Path(out), overwrite, diagnosis.WRITTEN)
@@ -118,7 +118,7 @@ def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> D
     import torch
 
     from plncli import runtime
-    from plncli.files import diagnosis
+    from plncli.verbs import diagnosis
 
     runtime.use_threads(data.n, data.p, data.d, "auto")
     if run.settings.get("covariance") in ("full", "fixed") and data.n * data.p**2 * draws > LONG:

@@ -16,25 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 from plncli import console
 from plncli.cli.options import SWITCHES, Command, verb, with_settings
-from plncli.cli.signals import Cancellation, cancellation
 from plncli.console import Console
 from plncli.errors import counted, some
-from plncli.files import config as configuration
-from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
+from plncli.settings import config as configuration
+from plncli.settings.config import FitConfig
+from plncli.verbs.cancellation import Cancellation, cancellation
 
 if TYPE_CHECKING:
-    from plncli.files.artifacts import Outcome
-    from plncli.files.checkpoints import Keeper
-    from plncli.files.inputs import Inputs
-    from plncli.files.pieces import Pieces
-    from plncli.files.runs import Run
-    from plncli.files.tables import Table
-    from plncli.memory import Fit as Planned
-    from plncli.models.base import Finding, Init, Model
+    from plncli.evaluation.memory import Fit as Planned
+    from plncli.inputs.loading import Inputs
+    from plncli.models.base import Init, Model
+    from plncli.models.findings import Finding
     from plncli.optim.base import Optimizer, State
     from plncli.results import FitResult
+    from plncli.runs.checkpoints import Keeper
+    from plncli.runs.folder import Outcome
+    from plncli.runs.journal import Pieces
+    from plncli.runs.run import Run
     from plncli.runtime import Runtime
+    from plncli.tables.reading import Table
 
 HELP = {
     "pln": """Poisson log-normal: correlated counts.
@@ -78,7 +79,9 @@ def fit(
         say.note(f"note: {sentence}")
     with cancellation() as state, ExitStack() as stack:
         from plncli import runtime
-        from plncli.files import artifacts, checkpoints, output
+        from plncli.runs import checkpoints
+        from plncli.runs import folder as artifacts
+        from plncli.tables import writing as output
 
         if not dry_run:
             stack.enter_context(checkpoints.locked(out))
@@ -87,7 +90,7 @@ def fit(
             return int(done["exit_code"])
         checkpoints.check_unfinished(out, resume, config.overwrite)
         config = replace(config, overwrite=config.overwrite or (resume and out.is_dir()))
-        artifacts.check_target(out, config.overwrite)
+        artifacts.check_folder(out, config.overwrite)
         say.detail(f"results go to {out}")
         with runtime.memory_guard():
             command = shlex.join(["plncli", *sys.argv[1:]])
@@ -116,9 +119,9 @@ class Keep:
 
     def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
         """What keeps the state of the fit, and the state from which it goes on, if there is one; and its resamples."""
-        from plncli.files import checkpoints
-        from plncli.files.pieces import Pieces
-        from plncli.resampling import Replicate
+        from plncli.inference.resampling import Replicate
+        from plncli.runs import checkpoints
+        from plncli.runs.journal import Pieces
 
         about = checkpoints.about_fit(config, read.sources)
         every = config.checkpoint_every or math.inf
@@ -145,7 +148,7 @@ class Keep:
     @contextmanager
     def left(self, say: Console) -> Iterator[None]:
         """Where the device fails, say how to go on from what is kept."""
-        from plncli.files import checkpoints
+        from plncli.runs import checkpoints
 
         try:
             yield
@@ -183,7 +186,7 @@ def fitted(
     given: see `inputs.load`; earlier: the run of --init, if it is read; keep: where the results will be, if anywhere.
     """
     from plncli import optim, runtime
-    from plncli.files import inputs
+    from plncli.inputs import loading as inputs
 
     began, started = time.perf_counter(), datetime.now(UTC)
     optimizer = optim.build(config.optimizer, config.learning_rate)
@@ -227,8 +230,9 @@ def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Plann
 
     Refused where it is not there; where it is there but for standard errors that nobody asked for, they are left out.
     """
-    from plncli import memory, runtime
-    from plncli.models.base import Finding
+    from plncli import runtime
+    from plncli.evaluation import memory
+    from plncli.models.findings import Finding
 
     data = read.data
     covariance = config.covariance if config.model == "pln" else None
@@ -252,7 +256,8 @@ def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Plann
 
 def _memory_told(planned: Planned, where: Runtime) -> str:
     """How much memory the fit takes, as a sentence."""
-    from plncli import memory, runtime
+    from plncli import runtime
+    from plncli.evaluation import memory
 
     free = runtime.free_memory(where.device)
     known = "" if free is None else f"; {memory.size(free)} are free on {where.device_name}"
@@ -263,8 +268,8 @@ def init_of(config: FitConfig, read: Inputs, say: Console, earlier: Run | None) 
     """The estimates that --init names."""
     if not config.init:
         return None
-    from plncli.files.runs import read_run
-    from plncli.files.starting import initial
+    from plncli.runs.run import read_run
+    from plncli.runs.warm_start import initial
 
     init, told = initial(earlier or read_run(Path(config.init)), config.model, read.data)
     say.note(told)
@@ -282,11 +287,11 @@ def _fitted(
     method: str | Finding,
     keep: Keep | None,
 ) -> FitResult:
-    from plncli.files.watching import watched
     from plncli.fitting import fit as run
-    from plncli.inference import InferenceRule
+    from plncli.inference.resampling import Resampling
+    from plncli.inference.wald import InferenceRule
     from plncli.optim.base import StopRule
-    from plncli.resampling import Resampling
+    from plncli.runs.trace import watched
 
     limit = StopRule().time_limit if config.time_limit is None else config.time_limit
     stop = StopRule(config.tol, config.max_iter, limit, state.cancelled)
@@ -330,8 +335,8 @@ def _outcome(
     code: int,
 ) -> Outcome:
     from plncli import runtime
-    from plncli.files.artifacts import Outcome
-    from plncli.files.runs import SCHEMA_VERSION
+    from plncli.runs.folder import Outcome
+    from plncli.runs.run import SCHEMA_VERSION
 
     design = read.design.to_json()
     if read.size_factors is not None:
@@ -381,7 +386,7 @@ def _errors(result: FitResult) -> list[tuple[str, str]]:
 
 def _report(say: Console, outcome: Outcome) -> None:
     """The short table that ends every fit."""
-    from plncli.files.artifacts import likelihood_name, warnings
+    from plncli.runs.folder import likelihood_name, warnings
 
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
     rows = [

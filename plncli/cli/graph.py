@@ -11,15 +11,15 @@ import typer
 from plncli import console
 from plncli.cli.fit import HELP, model_of
 from plncli.cli.options import COMMAND, PROBLEM, Command, ConfigFile, verb, with_settings
-from plncli.files import config as configuration
-from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
+from plncli.settings import config as configuration
+from plncli.settings.config import FitConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from plncli.dataset import Dataset
-    from plncli.files.inputs import Inputs
+    from plncli.inputs.loading import Inputs
 
 app = verb("Print the autograd graph of an objective.\n\nWithout tables, of a tiny example.")
 
@@ -50,8 +50,8 @@ for _model in MODEL_NAMES:
 def graph(config: FitConfig, *, dot: bool, fused: bool) -> int:
     """Evaluate the objective once where a fit starts, and print what autograd recorded."""
     from plncli import runtime
-    from plncli.files import inputs
     from plncli.fitting import graph as record
+    from plncli.inputs import loading as inputs
 
     where = runtime.start("cpu", config.dtype, config.seed)
     read: Inputs | None = None

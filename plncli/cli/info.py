@@ -29,7 +29,7 @@ def info(
     if schema is not None:
         if schema not in SCHEMAS:
             raise UsageError(f"--schema must be one of {', '.join(SCHEMAS)}, not `{schema}`.{nearest(schema, SCHEMAS)}")
-        console.out((files("plncli") / "schemas" / f"{schema}.json").read_text(encoding="utf-8"))
+        console.out((files("plncli.runs") / "schemas" / f"{schema}.json").read_text(encoding="utf-8"))
         return 0
     from plncli import runtime
 

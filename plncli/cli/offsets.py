@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from plncli.files.runs import Run
-    from plncli.files.sparse import CSR
-    from plncli.files.tables import Table
+    from plncli.runs.run import Run
+    from plncli.tables.reading import Table
+    from plncli.tables.sparse import CSR
 
 Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts, a row a sample.", show_default=False)]
 OffsetMethods = Annotated[
@@ -82,10 +82,10 @@ def offsets(
     A row a sample and a column a method. The table of one method is what `plncli fit pln --exposure` takes.
     """
     from plncli.cli.tables import check, deliver
-    from plncli.files.counts import COUNTS_RULE
-    from plncli.files.matching import turned
-    from plncli.files.runs import read_run
-    from plncli.files.tables import read_table
+    from plncli.inputs.counts import COUNTS_RULE
+    from plncli.inputs.matching import turned
+    from plncli.runs.run import read_run
+    from plncli.tables.reading import read_table
 
     suffix = check(out, overwrite, format)
     _check(offset_method, offset_scale, offset_blocks, run)
@@ -138,7 +138,7 @@ def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block:
     """Depths of a table of counts, by the given methods, or all that are defined for it."""
     import torch
 
-    from plncli.files.depths import blocks_of, depths_of
+    from plncli.inputs.size_factors import blocks_of, depths_of
 
     _report(say, table)
     Y = _complete(table)
@@ -163,10 +163,10 @@ def against(run: Run, table: Table, say: Console) -> Found:
     """Depths of new samples against those of a fit."""
     import torch
 
-    from plncli.depths import SizeFactors
-    from plncli.files.additions import match_features
-    from plncli.files.matching import Tables
-    from plncli.files.sparse import dense
+    from plncli.inputs.additions import match_features
+    from plncli.inputs.matching import Tables
+    from plncli.numerics.size_factors import SizeFactors
+    from plncli.tables.sparse import dense
 
     learnt = run.design.get("size_factors")
     if learnt is None:
@@ -187,8 +187,8 @@ def against(run: Run, table: Table, say: Console) -> Found:
 
 def _complete(table: Table) -> np.ndarray | CSR:
     """Counts (n×p, an array or sparse), none of which may be missing."""
-    from plncli.files.counts import count_cells
-    from plncli.files.tables import refuse
+    from plncli.inputs.counts import count_cells
+    from plncli.tables.reading import refuse
 
     Y, missing = count_cells(table)
     refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
@@ -197,7 +197,7 @@ def _complete(table: Table) -> np.ndarray | CSR:
 
 def _report(say: Console, table: Table) -> None:
     """What there is to say of a table of counts, whose samples must be its rows."""
-    from plncli.files.matching import Tables, check_orientation
+    from plncli.inputs.matching import Tables, check_orientation
 
     for note in (*table.notes, *check_orientation(Tables({"counts": table}, "counts")).notes):
         say.note(f"note: {note}")

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from plncli.files.config import INPUT, MODEL, SELECTION, Setting, choices, option, settings, value_type
 from plncli.names import MODEL_NAMES
+from plncli.settings.config import INPUT, MODEL, SELECTION, Setting, choices, option, settings, value_type
 
 COMMAND = "Command line"
 

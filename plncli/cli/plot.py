@@ -16,9 +16,9 @@ from plncli.names import LAST_SEED, OF_VALIDATION, PICTURES, WIDTHS
 from plncli.names import PICTURE_FORMATS as FORMATS
 
 if TYPE_CHECKING:
-    from plncli.files.runs import Run
-    from plncli.pictures import Kind
-    from plncli.pictures.source import Source
+    from plncli.plots import Kind
+    from plncli.plots.source import Source
+    from plncli.runs.run import Run
 
 EVERY = "all"
 NAMES = tuple(dict.fromkeys([*(name for names in PICTURES.values() for name in names), OF_VALIDATION, EVERY]))
@@ -242,9 +242,9 @@ def _check_taken(asked: Asked, kind: Kind) -> None:
 
 def _sources(asked: Asked) -> list[Source]:
     """The runs; UsageError for a table in the place of one."""
-    from plncli.files.output import FORMATS as TABLES
-    from plncli.files.runs import read_run
-    from plncli.pictures.source import Source
+    from plncli.plots.source import Source
+    from plncli.runs.run import read_run
+    from plncli.tables.writing import FORMATS as TABLES
 
     for place in map(Path, asked.places):
         if place.is_file() and place.suffix[1:] in TABLES:
@@ -254,7 +254,7 @@ def _sources(asked: Asked) -> list[Source]:
 
 def _kind(asked: Asked, run: Run) -> Kind:
     """The kind for fits of the run's model. UsageError for one that is for other models."""
-    from plncli.pictures import kinds
+    from plncli.plots import kinds
 
     offered = kinds(run.model)
     if asked.name not in offered:
@@ -267,7 +267,7 @@ def _kind(asked: Asked, run: Run) -> Kind:
 
 def _file(asked: Asked, out: str | None, overwrite: bool, name: str) -> tuple[Path, str]:
     """The file to write, and its format, before any work is done."""
-    from plncli.files.output import check_file
+    from plncli.tables.target import check_file
 
     path = Path(out or f"{name}-{asked.name}.{asked.suffix}")
     return path, check_file(path, overwrite, formats=FORMATS)
@@ -278,7 +278,7 @@ def _file(asked: Asked, out: str | None, overwrite: bool, name: str) -> tuple[Pa
 
 def _draw_validation(asked: Asked, out: str | None, overwrite: bool, say: Console) -> None:
     """The picture of a table of `plncli cv`."""
-    from plncli.pictures import VALIDATION
+    from plncli.plots import VALIDATION
 
     _check_taken(asked, VALIDATION)
     place = Path(asked.places[0])
@@ -288,7 +288,7 @@ def _draw_validation(asked: Asked, out: str | None, overwrite: bool, say: Consol
 
 def _draw_one(asked: Asked, out: str | None, overwrite: bool, say: Console) -> None:
     """One picture, of a run or of several."""
-    from plncli.pictures.source import Wanted
+    from plncli.plots.source import Wanted
 
     sources = _sources(asked)
     kind = _kind(asked, sources[0].run)
@@ -302,10 +302,10 @@ def _draw_one(asked: Asked, out: str | None, overwrite: bool, say: Console) -> N
 
 def _draw_every(asked: Asked, out: str | None, overwrite: bool, say: Console) -> None:
     """All pictures that apply to a run, into a folder; what cannot be drawn is said."""
-    from plncli.files.artifacts import check_target
-    from plncli.files.folder import whole_folder, write_file
-    from plncli.pictures import draw, kinds, style
-    from plncli.pictures.source import Wanted
+    from plncli.plots import draw, kinds, style
+    from plncli.plots.source import Wanted
+    from plncli.tables.atomic import whole_folder, write_file
+    from plncli.tables.target import check_target
 
     source = _sources(asked)[0]
     folder = Path(out or f"{source.name}-pictures")
@@ -328,8 +328,8 @@ def _draw_every(asked: Asked, out: str | None, overwrite: bool, say: Console) ->
 
 
 def _write(asked: Asked, path: Path, suffix: str, kind: Kind, record: Any, say: Console) -> None:
-    from plncli.files.folder import whole_file
-    from plncli.pictures import draw, style
+    from plncli.plots import draw, style
+    from plncli.tables.atomic import whole_file
 
     whole_file(path, style.save(draw(kind, record, asked.width), suffix, asked.dpi))
     for sentence in record.notes:

@@ -29,9 +29,9 @@ from plncli.errors import UsageError, counted, some
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from plncli.files.newdata import NewData, Sources
-    from plncli.files.runs import Run
-    from plncli.prediction import Prediction
+    from plncli.models.prediction import Prediction
+    from plncli.runs.new_data import NewData, Sources
+    from plncli.runs.run import Run
 
 INTERVALS = ("confidence", "prediction")
 DOUBTFUL = ("naive-standard-errors", "few-samples")
@@ -110,8 +110,8 @@ def predict(
     which are *marginal* from the covariates alone, *fitted* with --counts, and *conditional* with --given.
     """
     from plncli.cli.tables import check, deliver
-    from plncli.files.newdata import Sources
-    from plncli.files.runs import read_run
+    from plncli.runs.new_data import Sources
+    from plncli.runs.run import read_run
 
     suffix = check(out, overwrite, format)
     sources = Sources(covariates, counts, given, exposure, offsets, missing, not no_sample_names, transpose)
@@ -123,7 +123,7 @@ def predicted(
     run: Run, sources: Sources, say: Console, interval: Sequence[str], level: float | None, wide: str | None
 ) -> dict[str, Any]:
     """The table of what new samples are expected to show, by column."""
-    from plncli.files.newdata import load
+    from plncli.runs.new_data import load
 
     wanted = _intervals(interval)
     if level is not None and not 0.0 < level < 1.0:
@@ -147,7 +147,8 @@ def _intervals(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> Prediction:
-    from plncli import prediction, runtime
+    from plncli import runtime
+    from plncli.models import prediction
 
     runtime.use_threads(len(data.samples), len(run.responses), len(run.terms), "auto")
     known = {"Y": data.Y, "K": data.K, "observed": data.observed}

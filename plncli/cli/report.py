@@ -66,12 +66,12 @@ def report(
     if given and not diagnose:
         raise UsageError(f"--no-diagnose reads no tables, so --{next(iter(given)).replace('_', '-')} has no use.")
     from plncli import runtime
-    from plncli.files.folder import whole_file
-    from plncli.files.output import check_file
-    from plncli.files.runs import read_run
-    from plncli.pictures.source import Source
+    from plncli.plots.source import Source
     from plncli.reports import multiqc as custom
     from plncli.reports import page
+    from plncli.runs.run import read_run
+    from plncli.tables.atomic import whole_file
+    from plncli.tables.target import check_file
 
     path, say = Path(out), Console(quiet)
     check_file(path, overwrite, formats=("html",))

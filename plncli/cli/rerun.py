@@ -28,8 +28,8 @@ def rerun(run: RunFolder, check: Check = False, out: Out = None, quiet: Quiet = 
     another number of threads, agree to rounding.
     """
     from plncli.cli.fit import fit
-    from plncli.files import config as configuration
-    from plncli.files.repetition import compared, ended_by_the_clock, model_named
+    from plncli.runs.reproduction import compared, ended_by_the_clock, model_named
+    from plncli.settings import config as configuration
 
     folder = Path(run)
     if check == (out is not None):

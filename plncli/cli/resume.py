@@ -45,8 +45,8 @@ def resume(
     ends in the same bits as if it had never stopped. `plncli fit ... --resume` does the same in a job script.
     """
     from plncli.cli.fit import fit
-    from plncli.files import checkpoints
-    from plncli.files.config import checked, named_folder
+    from plncli.runs import checkpoints
+    from plncli.settings.config import checked, named_folder
 
     out = named_folder(run)
     checkpoints.check_links(out)

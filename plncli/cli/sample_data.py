@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from plncli import console
+from plncli import console, resources
 from plncli.errors import DataError, UsageError, nearest
-from plncli.files import resources
 
 
 def sample_data(

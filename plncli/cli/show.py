@@ -30,9 +30,9 @@ def show(run: RunFolder, top: Top = 10, json: TableJson = False) -> int:
 
     Model and data, how it ended, criteria, warnings, the clearest coefficients, and the strongest correlations.
     """
-    from plncli.files.output import to_json
-    from plncli.files.overview import overview
-    from plncli.files.runs import read_run
+    from plncli.runs.overview import overview
+    from plncli.runs.run import read_run
+    from plncli.tables.writing import to_json
 
     if top < 0:
         raise UsageError(f"--top must be 0 or more, not {top}.")

@@ -18,11 +18,11 @@ from plncli.names import COVARIANCES, LAST_SEED, MODEL_NAMES
 if TYPE_CHECKING:
     from torch import Generator
 
-    from plncli.files.again import Origin
-    from plncli.files.newdata import Sources
-    from plncli.files.runs import Run
-    from plncli.files.simulated import Outcome, Truth
-    from plncli.files.tables import Table
+    from plncli.runs.new_data import Sources
+    from plncli.runs.run import Run
+    from plncli.runs.training_data import Origin
+    from plncli.tables.reading import Table
+    from plncli.verbs.simulation import Outcome, Truth
 
 CHOICES = COVARIANCES[:3]
 FORMATS = ("csv", "tsv", "parquet", "feather")
@@ -133,12 +133,12 @@ def simulate(
     given = {name: value for name, value in given.items() if value is not None}
     _check(model, run, given, format, covariates=covariates, exposure=exposure)
 
-    from plncli.files import simulated
-    from plncli.files.again import read_again
-    from plncli.files.artifacts import check_target
-    from plncli.files.newdata import Sources
-    from plncli.files.output import to_json
+    from plncli.runs.new_data import Sources
+    from plncli.runs.training_data import read_again
     from plncli.runtime import memory_guard
+    from plncli.tables.target import check_target
+    from plncli.tables.writing import to_json
+    from plncli.verbs import simulation as simulated
 
     check_target(Path(out), overwrite, simulated.WRITTEN)
     with memory_guard():
@@ -156,7 +156,7 @@ def simulate(
 
 def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sigma: Table | None = None) -> Outcome:
     """Tables of a design: see `simulated.recipe` and `simulated.invent`."""
-    from plncli.files import simulated
+    from plncli.verbs import simulation as simulated
 
     recipe = simulated.recipe(model, n, given)
     p = len(sigma.columns) if sigma else recipe.p
@@ -166,7 +166,7 @@ def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sig
 
 def resampled(run: Run, n: int | None, new: Sources | None, seed: int, own: Callable[[Run], Origin]) -> Outcome:
     """Tables with the parameters of a run: see `simulated.resample`."""
-    from plncli.files import simulated
+    from plncli.verbs import simulation as simulated
 
     if n is not None:
         _check_memory(n, len(run.responses), len(run.terms), "Sigma" in run.estimates)
@@ -177,7 +177,8 @@ def _check_memory(n: int, p: int, d: int, square: bool) -> None:
     """DeviceError where tables of that size cannot be drawn; see `memory.check_tables`."""
     import torch
 
-    from plncli import memory, runtime
+    from plncli import runtime
+    from plncli.evaluation import memory
 
     memory.check_tables(n, p, d, square, runtime.free_memory(torch.device("cpu")))
 
@@ -187,7 +188,7 @@ def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
     import torch
 
     from plncli import runtime
-    from plncli.files import simulated
+    from plncli.verbs import simulation as simulated
 
     torch.set_num_threads(1)  # how a product is split over threads changes its last digits
     generator = torch.Generator().manual_seed(seed)
@@ -210,7 +211,7 @@ def _check(model: str | None, run: str | None, given: dict[str, Any], format: st
 
 
 def _read(place: str, model: str | None) -> Run:
-    from plncli.files.runs import read_run
+    from plncli.runs.run import read_run
 
     run = read_run(Path(place))
     if model not in (None, run.model):

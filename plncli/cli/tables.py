@@ -12,7 +12,7 @@ from plncli.errors import UsageError
 
 def check(out: str | None, overwrite: bool, format: str | None = None, option: str = "--out") -> str:
     """The format of the table, before any work is done: of the file `out`, or of text on standard output."""
-    from plncli.files.output import check_file
+    from plncli.tables.target import check_file
 
     if out is not None:
         if format is not None:
@@ -25,14 +25,14 @@ def check(out: str | None, overwrite: bool, format: str | None = None, option: s
 
 def sample_rows(samples: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """A row a sample: their names, under `sample` unless a column is called so, and columns by name."""
-    from plncli.files.output import corner
+    from plncli.tables.writing import corner
 
     return {corner("sample", list(columns)): list(samples), **columns}
 
 
 def deliver(columns: Mapping[str, Any], out: str | None, suffix: str, json: bool) -> None:
     """Columns by name, numbers as arrays and texts as lists, into `out`; without it on standard output."""
-    from plncli.files.output import records, table, table_bytes, to_json
+    from plncli.tables.writing import records, table, table_bytes, to_json
 
     if out is not None:
         write(columns, out, suffix)
@@ -44,8 +44,8 @@ def deliver(columns: Mapping[str, Any], out: str | None, suffix: str, json: bool
 
 def write(columns: Mapping[str, Any], out: str, suffix: str) -> None:
     """Columns into the file `out`."""
-    from plncli.files.folder import whole_file
-    from plncli.files.output import table, table_bytes
+    from plncli.tables.atomic import whole_file
+    from plncli.tables.writing import table, table_bytes
 
     whole_file(Path(out), table_bytes(table(columns), suffix))
 

@@ -25,8 +25,8 @@ from plncli.console import Console
 from plncli.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from plncli.files.newdata import Sources
-    from plncli.files.runs import Run
+    from plncli.runs.new_data import Sources
+    from plncli.runs.run import Run
 
 Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts of the new samples.", show_default=False)]
 Deviations = Annotated[
@@ -61,8 +61,8 @@ def transform(
     column a feature, as in latent_mean.csv.
     """
     from plncli.cli.tables import check, deliver, write
-    from plncli.files.newdata import Sources
-    from plncli.files.runs import read_run
+    from plncli.runs.new_data import Sources
+    from plncli.runs.run import read_run
 
     suffix = check(out, overwrite, format)
     sd_suffix = check(sd, overwrite, option="--sd") if sd else ""
@@ -80,9 +80,10 @@ def transformed(
     run: Run, sources: Sources, say: Console, remove_covariates: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tables of latent means, and of standard deviations, by column."""
-    from plncli import prediction, runtime
+    from plncli import runtime
     from plncli.cli.predict import told, warnings
-    from plncli.files.newdata import load
+    from plncli.models import prediction
+    from plncli.runs.new_data import load
 
     data = load(run, sources)
     for note in data.notes:

@@ -15,16 +15,16 @@ from plncli.cli.show import COVARIANCES, MODELS, wrapped
 from plncli.cli.tables import aligned
 from plncli.console import Console
 from plncli.errors import DeviceError, Faults, UsageError, counted, some
-from plncli.files import config as configuration
-from plncli.files.config import FitConfig
 from plncli.names import MODEL_NAMES
+from plncli.settings import config as configuration
+from plncli.settings.config import FitConfig
 
 if TYPE_CHECKING:
-    from plncli.files.inputs import Inputs
-    from plncli.files.validation import CountFacts, Facts, OffsetMethod
-    from plncli.models.base import Finding
+    from plncli.evaluation.timing import Expected
+    from plncli.inputs.facts import CountFacts, Facts, OffsetMethod
+    from plncli.inputs.loading import Inputs
+    from plncli.models.findings import Finding
     from plncli.runtime import Runtime
-    from plncli.timing import Expected
 
 app = verb("Check all tables and the formula of a fit, without fitting.")
 
@@ -61,8 +61,9 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
     """Read, check, report; the exit code is that of the first fault, which is where a fit would end."""
     configuration.check(config)
     from plncli import optim, runtime
-    from plncli.files import inputs, validation
-    from plncli.files.output import to_json
+    from plncli.inputs import facts as validation
+    from plncli.inputs import loading as inputs
+    from plncli.tables.writing import to_json
 
     optim.build(config.optimizer, config.learning_rate)
     where = runtime.start(config.device, config.dtype, config.seed)
@@ -93,9 +94,11 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
 
 def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -> Prospect | None:
     """What a fit does between reading and its first step; None where there are faults, or it finds one."""
-    from plncli import runtime, timing
-    from plncli.files.validation import check_design
-    from plncli.models.base import Finding, Uncertain
+    from plncli import runtime
+    from plncli.evaluation import timing
+    from plncli.inputs.facts import check_design
+    from plncli.models.base import Uncertain
+    from plncli.models.findings import Finding
 
     if faults.found:
         check_design(read, faults)
@@ -223,7 +226,7 @@ def _of_offset(found: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _of_fit(prospect: Prospect) -> Iterator[tuple[str, str]]:
-    from plncli.memory import size
+    from plncli.evaluation.memory import size
 
     for finding in prospect.findings:
         yield "warning", finding.message

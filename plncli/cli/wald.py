@@ -16,9 +16,9 @@ from plncli.errors import DataError, UsageError, counted, some
 from plncli.names import SE_CUT_SHORT
 
 if TYPE_CHECKING:
-    from plncli.files.runs import Run
-    from plncli.hypotheses import Hypothesis, Terms
-    from plncli.inference import Wald
+    from plncli.inference.hypotheses import Hypothesis, Terms
+    from plncli.inference.wald import Wald
+    from plncli.runs.run import Run
 
 SIGNIFICANT = 0.05
 DOUBTFUL = ("naive-standard-errors", "few-samples")
@@ -68,7 +68,7 @@ def wald(
     Each response is tested by itself; --terms, --equal and --contrast may be given several times.
     """
     from plncli.cli.tables import check, deliver
-    from plncli.files.runs import read_run
+    from plncli.runs.run import read_run
 
     suffix = check(out, overwrite, format)
     columns = tested(read_run(Path(run)), Console(quiet), terms or [], equal or [], contrast or [], level)
@@ -82,7 +82,7 @@ def tested(
     """The table of tests, by column."""
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
-    from plncli.files.testing import wald_tests
+    from plncli.runs.wald import wald_tests
 
     wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
     _check(run, say)

@@ -1,13 +1,16 @@
-"""plncli from Python: data frames in, and the command line's verbs out, by the same code as files.
+"""plncli from Python: data frames in, results out, by the same verbs as the command line's.
 
-A frame becomes a table as if it had been read from a file; its index names the samples. What the command line says in
-notes and warnings is a Python warning here, and its errors are `PlncliError`s in Python's words.
+A frame becomes a table as if it had been read from a file; its index names the samples. What a verb says in notes and
+warnings is a Python warning here, and its errors are `PlncliError`s in Python's words.
+
+What may enter: arguments as settings and tables, results as data frames.
+Never: a verb that the command line has not, or anything of the room `cli`.
 """
 
 from plncli.frames.crossvalidation import cv
 from plncli.frames.data import Dataset
-from plncli.frames.depths import offsets
 from plncli.frames.fits import FitResult, fit, load
 from plncli.frames.simulation import simulate
+from plncli.frames.size_factors import offsets
 
 __all__ = ["Dataset", "FitResult", "cv", "fit", "load", "offsets", "simulate"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from plncli.cli import cv as comparing
 from plncli.cli.options import chosen
 from plncli.errors import UsageError
-from plncli.files.config import FRAME, FitConfig
 from plncli.frames.data import Dataset, Frame, configured, frame, listed, tables_of, whole
-from plncli.frames.words import Sayings, speaking, tell
+from plncli.frames.messages import Sayings, speaking, tell
+from plncli.settings.config import FRAME, FitConfig
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,13 +7,13 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, UsageError, nearest, some
-from plncli.files import config as configuration
-from plncli.files.config import FRAME, FitConfig
-from plncli.files.newdata import Sources
-from plncli.files.selection import list_of
-from plncli.files.tables import Table, table_of
-from plncli.frames.words import speaking
+from plncli.frames.messages import speaking
+from plncli.inputs.selection import list_of
 from plncli.names import MODEL_NAMES
+from plncli.runs.new_data import Sources
+from plncli.settings import config as configuration
+from plncli.settings.config import FRAME, FitConfig
+from plncli.tables.reading import Table, table_of
 
 if TYPE_CHECKING:
     import pandas as pd

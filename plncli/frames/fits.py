@@ -19,18 +19,7 @@ from plncli.cli import show as showing
 from plncli.cli import simulate as simulating
 from plncli.cli import transform as transforming
 from plncli.cli import wald as testing
-from plncli.cli.signals import Cancellation
 from plncli.errors import UsageError
-from plncli.files import artifacts
-from plncli.files import config as configuration
-from plncli.files.again import Origin, given_again, read_again
-from plncli.files.artifacts import Outcome
-from plncli.files.comparison import Ratio, compare
-from plncli.files.config import FRAME
-from plncli.files.output import FORMATS, finite
-from plncli.files.overview import overview
-from plncli.files.runs import Run, read_run
-from plncli.files.tables import Table, table_of
 from plncli.frames.data import (
     Dataset,
     Frame,
@@ -45,9 +34,20 @@ from plncli.frames.data import (
     tables_of,
     whole,
 )
+from plncli.frames.messages import THIS, Sayings, speaking, tell
 from plncli.frames.simulation import Simulation, noted, simulation
-from plncli.frames.words import THIS, Sayings, speaking, tell
 from plncli.results import AXES
+from plncli.runs import folder as artifacts
+from plncli.runs.comparison import Ratio, compare
+from plncli.runs.folder import Outcome
+from plncli.runs.overview import overview
+from plncli.runs.run import Run, read_run
+from plncli.runs.training_data import Origin, given_again, read_again
+from plncli.settings import config as configuration
+from plncli.settings.config import FRAME
+from plncli.tables.reading import Table, table_of
+from plncli.tables.writing import FORMATS, finite
+from plncli.verbs.cancellation import Cancellation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -335,8 +335,8 @@ class FitResult:
         kind: such as "coefficients" or "pca"; width: in mm. data: what the fit was made to, if it was loaded and its
         tables were data frames. UsageError for a kind that is not for the model.
         """
-        from plncli.pictures import draw, kinds
-        from plncli.pictures.source import Source, Wanted
+        from plncli.plots import draw, kinds
+        from plncli.plots.source import Source, Wanted
 
         offered = kinds(self.run.model)
         one_of("kind", kind, tuple(offered))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plncli.cli import simulate as simulating
-from plncli.files.config import FRAME
-from plncli.files.output import finite
-from plncli.files.simulated import Outcome, settings, tables
 from plncli.frames.data import Dataset, Frame, check_model, number, one_of, tables_of, whole
-from plncli.frames.words import Sayings, speaking, tell
+from plncli.frames.messages import Sayings, speaking, tell
+from plncli.settings.config import FRAME
+from plncli.tables.writing import finite
+from plncli.verbs.simulation import Outcome, settings, tables
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
-
-if TYPE_CHECKING:
-    from plncli.models.uncertainty import Uncertainty
-
+from plncli.models.findings import Finding
+from plncli.models.uncertainty import Uncertainty
 
 Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
 INIT = {"B": ("term", "response"), "M_finite": ("sample", "response"), "S": ("sample", "response")}
 """Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B elsewhere."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something the user must know about a fit: a stable `code`, a sentence, and the names it is about.
-
-    `cells` lists (response, term) pairs whose coefficient has no finite estimate.
-    """
-
-    code: str
-    message: str
-    names: tuple[str, ...] = ()
-    cells: tuple[tuple[str, str], ...] = ()
 
 
 @runtime_checkable

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import counted, some
-from plncli.linalg import Basis, ImplicitBasis, inverses, weighted_grams
-from plncli.models.base import Finding
+from plncli.models.findings import Finding
+from plncli.numerics.linalg import Basis, ImplicitBasis, inverses, weighted_grams
 
 BLOCK = 1 << 20
 """Numbers in a temporary: samples go through in blocks, so that memory does not grow with n."""

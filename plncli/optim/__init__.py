@@ -1,4 +1,8 @@
-"""Optimizers by name. Adding one is a class in a file of its own, or beside its kin, and a line here."""
+"""Optimizers by name. Adding one is a class in a file of its own, or beside its kin, and a line here.
+
+What may enter: how a function of tensors is minimised, and how far it is from its minimum.
+Never: data, models, and what the numbers mean.
+"""
 
 from __future__ import annotations
 

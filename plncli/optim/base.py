@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plncli.arrays import Evaluated, Params
 from plncli.errors import unfit
+from plncli.progress import OnStep, Step
 
 
 class Status(Enum):
@@ -58,26 +59,6 @@ class StopRule:
     max_iter: int | None = None
     time_limit: float = math.inf
     cancelled: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row of the trace; it describes the point reached after `step` steps (0 is the start).
-
-    `loss` in nats; `grad_norm` the Euclidean norm of the gradient; `gap` the estimated nats left (nan when not
-    estimated at this point); `step_size` the multiple of the search direction, or the learning rate, that led here.
-    """
-
-    step: int
-    seconds: float
-    evaluations: int
-    loss: float
-    grad_norm: float
-    gap: float = math.nan
-    step_size: float = math.nan
-
-
-OnStep = Callable[[Step], None]
 
 
 @dataclass(frozen=True)

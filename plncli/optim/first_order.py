@@ -12,8 +12,9 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
+from plncli.progress import OnStep
 
 Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
 """Makes the torch optimizer of a variable u for a learning rate."""

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Offer, OnStep, Optimum, Problem, Run, State, StopRule
+from plncli.optim.base import Offer, Optimum, Problem, Run, State, StopRule
 from plncli.optim.first_order import descend
+from plncli.progress import OnStep
 
 
 @dataclass(frozen=True)

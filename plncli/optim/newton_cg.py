@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import newton_solve, preconditioner_at
+from plncli.progress import OnStep
 
 ARMIJO = 1e-4
 """Share of the promised decrease that a step must keep (Nocedal & Wright 2006, section 3.1)."""

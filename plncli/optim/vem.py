@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import Flat, Offer, OnStep, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
+from plncli.progress import OnStep
 
 
 @dataclass(frozen=True)

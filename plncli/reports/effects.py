@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from plncli.errors import UsageError, counted, some
-from plncli.files.overview import SIGNIFICANT
-from plncli.files.runs import Run
-from plncli.files.testing import wald_tests
-from plncli.hypotheses import INTERCEPT, Hypothesis
+from plncli.inference.hypotheses import INTERCEPT, Hypothesis
 from plncli.reports.sentences import number
+from plncli.runs.overview import SIGNIFICANT
+from plncli.runs.run import Run
+from plncli.runs.wald import wald_tests
 
 SCALES = {"pln": "times", "logistic": "odds ratio", "linear": "difference"}
 """What the distance between two levels is told as."""

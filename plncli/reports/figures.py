@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plncli.errors import PlncliError, counted, some
-from plncli.files.overview import SIGNIFICANT
-from plncli.files.runs import Run
-from plncli.pictures import draw, kinds, loss, style
-from plncli.pictures.counts import FAR
-from plncli.pictures.source import Source, Wanted
+from plncli.plots import draw, kinds, loss, style
+from plncli.plots.counts import FAR
+from plncli.plots.source import Source, Wanted
 from plncli.reports.sentences import number
+from plncli.runs.overview import SIGNIFICANT
+from plncli.runs.run import Run
 
 DPI = 200.0
 HOVERED = 1000

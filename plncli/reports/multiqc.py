@@ -11,8 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from plncli.files.folder import whole_file, whole_folder, write_file
-from plncli.files.output import check_place, to_json
+from plncli.tables.atomic import whole_file, whole_folder, write_file
+from plncli.tables.target import check_place
+from plncli.tables.writing import to_json
 
 FITS, TRACE = "plncli_fits_mqc.json", "plncli_trace_mqc.json"
 PICTURES = {

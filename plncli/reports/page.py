@@ -15,16 +15,16 @@ from markupsafe import Markup
 from torch import Generator
 
 from plncli.errors import DataError, PlncliError, UsageError, counted, some
-from plncli.files.again import manifest
-from plncli.files.artifacts import coefficients
-from plncli.files.comparison import CRITERIA, compare
-from plncli.files.diagnosis import diagnose
-from plncli.files.overview import SIGNIFICANT, overview
-from plncli.files.runs import Run
-from plncli.hypotheses import INTERCEPT
-from plncli.pictures.source import Source, coefficient_scale
+from plncli.inference.hypotheses import INTERCEPT
+from plncli.plots.source import Source, coefficient_scale
 from plncli.reports import effects, figures, sentences
 from plncli.reports.sentences import number
+from plncli.runs.comparison import CRITERIA, compare
+from plncli.runs.folder import coefficients
+from plncli.runs.overview import SIGNIFICANT, overview
+from plncli.runs.run import Run
+from plncli.runs.training_data import manifest
+from plncli.verbs.diagnosis import diagnose
 
 ROWS = 25
 """Rows that a table shows at a time."""

@@ -8,10 +8,10 @@ from pathlib import PurePath
 from typing import Any
 
 from plncli.errors import counted, some
-from plncli.files.runs import Run
-from plncli.hypotheses import INTERCEPT
+from plncli.inference.hypotheses import INTERCEPT
 from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
+from plncli.runs.run import Run
 
 MODELS = {
     "pln": "Poisson log-normal model",

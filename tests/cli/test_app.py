@@ -17,8 +17,8 @@ import typer
 import plncli
 from plncli import cli as command_line
 from plncli.cli.options import SWITCHES
-from plncli.files.config import option, settings
 from plncli.names import MODEL_NAMES
+from plncli.settings.config import option, settings
 
 Cli = Callable[..., Any]
 
@@ -106,7 +106,7 @@ def test_usage_errors_are_one_line_and_exit_2(cli: Cli, args: list[str], message
 
 
 def test_a_bug_asks_to_be_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plncli.files.config.resolve", lambda *_: 1 / 0)
+    monkeypatch.setattr("plncli.settings.config.resolve", lambda *_: 1 / 0)
     ran = cli("fit", "pln", "--counts", "x")
     assert ran.code == 1
     assert ran.err.startswith("plncli: error: This is a bug in plncli")
@@ -116,7 +116,7 @@ def test_a_bug_asks_to_be_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_before_the_fit_writes_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
-    monkeypatch.setattr("plncli.files.config.resolve", lambda *_: signal.raise_signal(signum))
+    monkeypatch.setattr("plncli.settings.config.resolve", lambda *_: signal.raise_signal(signum))
     ran = cli("fit", "pln", "--counts", "x")
     assert (ran.code, ran.err) == (128 + signum, "plncli: error: Interrupted; nothing was written.\n")
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Oaks, Ran
 
-from plncli.files.conversion import SUFFIXES
+from plncli.tables.conversion import SUFFIXES
 
 Cli = Callable[..., Ran]
 

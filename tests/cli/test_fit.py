@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plncli.files import artifacts
 from plncli.names import MODEL_NAMES
+from plncli.runs import folder as artifacts
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Cli = Callable[..., Any]
@@ -327,8 +327,8 @@ def test_counts_that_were_hidden_are_foretold_better_than_by_the_means_of_featur
 
 def test_a_long_fit_can_be_followed(cli: Cli, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trace lies beside the results while the fit lasts, row by row as loss_trace.csv, and is gone afterwards."""
-    from plncli.files import watching
     from plncli.optim.newton_cg import NewtonCG
+    from plncli.runs import trace as watching
 
     live = tmp_path / "deep/er/run.loss_trace.csv"
     seen: list[str] = []
@@ -352,7 +352,7 @@ def test_a_long_fit_can_be_followed(cli: Cli, small: str, tmp_path: Path, monkey
 def test_a_trace_that_cannot_be_written_is_no_reason_to_stop(
     cli: Cli, small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plncli.files import watching
+    from plncli.runs import trace as watching
 
     monkeypatch.setattr(watching, "LONG", 0.0)
     (tmp_path / "run.loss_trace.csv").mkdir()

@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_nothing(cli: Cli, here: Path, monkeypatch: pytest.Mo
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("plncli.files.folder.os.fsync", full)
+    monkeypatch.setattr("plncli.tables.atomic.os.fsync", full)
     before = sorted(here.rglob("*"))
     ran = cli("fit", "pln", "--counts", "counts.csv", "--out", "runs/a", "-q")
     assert (ran.code, ran.out) == (3, "")

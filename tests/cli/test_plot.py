@@ -177,7 +177,7 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
     for candidate in json.loads(compared.out)["candidates"]:
         assert candidate["formula"] in shown
         assert f"{candidate['n_parameters']} parameters" in shown
-    from plncli.pictures.validation import content
+    from plncli.plots.crossvalidation import content
 
     found = {one.name: one for one in content(tmp_path / "scores.csv").standings}
     for candidate in json.loads(compared.out)["candidates"]:

@@ -124,7 +124,7 @@ def test_standard_input_can_be_piped_again(run_cli: Cli, oaks: Oaks, tmp_path: P
 
 
 def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> None:
-    from plncli.files.checkpoints import locked
+    from plncli.runs.checkpoints import locked
 
     with locked(tmp_path / "run"):
         ran = cli(*fit, "--out", "run")
@@ -133,7 +133,7 @@ def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_
 
 
 def test_two_cross_validations_do_not_go_into_one_file(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
-    from plncli.files.checkpoints import locked
+    from plncli.runs.checkpoints import locked
 
     cv = ("cv", "pln", "--counts", oaks.counts, "--top", "3", "--folds", "2", "--workers", "1", "--out", "scores.csv")
     with locked(tmp_path / "scores.csv"):
@@ -228,7 +228,7 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch, task: type, number: int) -> 
 def test_the_fits_of_a_bootstrap_are_not_done_twice(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    from plncli.resampling import Task
+    from plncli.inference.resampling import Task
 
     assert cli("simulate", "--n", "12", "--p", "3", "--out", "made").code == 0
     fit = ("fit", "pln", "--config", "made/config.toml", "--se", method, "--resamples", "12", "--workers", "1")
@@ -251,7 +251,7 @@ def test_the_fits_of_a_bootstrap_are_not_done_twice(
 def test_the_fits_of_a_cross_validation_are_not_done_twice(
     cli: Cli, oaks: Oaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plncli.crossvalidation import Task
+    from plncli.evaluation.crossvalidation import Task
 
     cv = ("cv", "pln", "--counts", oaks.counts, "--top", "5", "--folds", "3", "--workers", "1", "--formula", "~ 1")
     assert cli(*cv, "--out", "whole.csv").code == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plncli.files import resources
+from plncli import resources
 
 ROOT = Path(__file__).parents[2] / "sample_data"
 Cli = Callable[..., Any]

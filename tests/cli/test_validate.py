@@ -241,7 +241,7 @@ def test_the_oaks(cli: Cli, oaks: Any, tmp_path: Path) -> None:
 
 
 def test_memory_is_what_a_dry_run_says(cli: Cli, here: Path) -> None:
-    from plncli.memory import size
+    from plncli.evaluation.memory import size
 
     needs = validated(cli, "pln --counts counts.csv")["memory"]["needs"]
     assert f"about {size(needs)} of memory" in cli("fit", "pln", "--counts", "counts.csv", "--dry-run").err

@@ -15,11 +15,11 @@ from pandas.testing import assert_frame_equal
 
 import plncli
 from plncli import Dataset, FitResult, PlncliError, fit, load
-from plncli.files.config import OUTPUT as OUTPUT_PANEL
-from plncli.files.config import settings
-from plncli.files.tables import table_of
 from plncli.frames.data import DATA, OUTPUT
-from plncli.frames.words import spoken
+from plncli.frames.messages import spoken
+from plncli.settings.config import OUTPUT as OUTPUT_PANEL
+from plncli.settings.config import settings
+from plncli.tables.reading import table_of
 
 Cli = Callable[..., Any]
 
@@ -326,7 +326,7 @@ def test_sentences_name_arguments(said: str, words: str) -> None:
 
 
 def test_a_frame_is_the_table_of_its_file(tmp_path: Path) -> None:
-    from plncli.files.tables import read_table
+    from plncli.tables.reading import read_table
 
     frame = pd.DataFrame(
         {

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from plncli import Dataset, FitResult, PlncliError, fit, load
-from plncli.pictures import kinds
+from plncli.plots import kinds
 
 
 def points(figure: Figure) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
 from plncli.models.base import Model, Preconditioned
-from plncli.models.linear import Linear
+from plncli.models.regression.linear import Linear
 
 F = torch.float64
 
@@ -131,7 +131,7 @@ def test_derivatives():
 
 
 def test_value_from_sums_over_blocks_is_that_of_all_residuals(monkeypatch):
-    monkeypatch.setattr("plncli.streaming.CACHED", 100)
+    monkeypatch.setattr("plncli.numerics.rows.CACHED", 100)
     Y, X = simulated(n=501)
     g = torch.Generator().manual_seed(5)
     data = table(Y, X, O=torch.randn(501, 1, dtype=F, generator=g), w=torch.rand(501, dtype=F, generator=g) + 0.5)

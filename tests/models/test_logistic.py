@@ -10,7 +10,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
 from plncli.models.base import Model, Preconditioned
-from plncli.models.logistic import Logistic
+from plncli.models.regression.logistic import Logistic
 from plncli.optim.base import StopRule
 
 F = torch.float64
@@ -99,7 +99,7 @@ def test_derivatives():
 
 @pytest.mark.parametrize("p", [1, 2, 5])
 def test_value_and_derivatives_over_blocks_are_those_of_the_plain_objective(p, monkeypatch):
-    monkeypatch.setattr("plncli.streaming.CACHED", 100)
+    monkeypatch.setattr("plncli.numerics.rows.CACHED", 100)
     Y, X = simulated(n=501, p=p)
     g = torch.Generator().manual_seed(5)
     O, w = torch.randn(501, p, dtype=F, generator=g), torch.rand(501, dtype=F, generator=g) + 0.5

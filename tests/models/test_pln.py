@@ -15,10 +15,10 @@ from tables import dataset, oaks, pln_table, toeplitz
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
-from plncli.models.pln import PLN
-from plncli.models.pln_elbo import objective, plain_objective
+from plncli.models.pln.elbo import objective, plain_objective
+from plncli.models.pln.model import PLN
+from plncli.models.prediction import transform
 from plncli.optim.base import StopRule
-from plncli.prediction import transform
 
 FREE = ("full", "diagonal", "spherical")
 TIGHT = StopRule(tol=1e-12)
@@ -413,7 +413,7 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
     data, _, _ = pln_table(50, 3, seed=19)
     model_ = PLN()
     result = fit(model_, data, stop=TIGHT)
-    from plncli.models.poisson import PoissonTable
+    from plncli.models.pln.poisson import PoissonTable
 
     table = model_.prepare(data).table
     first = PoissonTable.of(table, torch.tensor([0]), data.w)
@@ -481,7 +481,7 @@ def test_a_fit_keeps_no_evaluation_alive() -> None:
     """Memory must not grow with the number of steps: what a step computed goes with the step, without the collector."""
     import gc
 
-    from plncli.models.pln_elbo import Evaluation
+    from plncli.models.pln.elbo import Evaluation
 
     data, _, _ = pln_table(30, 4, seed=23)
     gc.collect()

@@ -12,12 +12,13 @@ from tables import oaks, pln_table
 
 from plncli.errors import UsageError
 from plncli.fitting import fit, problem_of
-from plncli.models.pln import PLN
+from plncli.models.pln.model import PLN
 from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS, build
-from plncli.optim.base import Flat, Point, Problem, Run, Status, Step, StopRule
+from plncli.optim.base import Flat, Point, Problem, Run, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
+from plncli.progress import Step
 
 TOL = 1e-6
 

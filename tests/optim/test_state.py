@@ -12,15 +12,15 @@ import torch
 from tables import dataset, oaks, pln_table
 
 from plncli.errors import DataError
-from plncli.files import checkpoints
 from plncli.fitting import fit
-from plncli.models.linear import Linear
-from plncli.models.logistic import Logistic
-from plncli.models.pln import PLN
+from plncli.models.pln.model import PLN
+from plncli.models.regression.linear import Linear
+from plncli.models.regression.logistic import Logistic
 from plncli.names import OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS
 from plncli.optim.base import State, Status, StopRule
 from plncli.results import FitResult
+from plncli.runs import checkpoints
 
 
 def sparse() -> object:

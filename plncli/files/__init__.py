@@ -1,1 +1,0 @@
-"""Tables, formulas, configuration and run folders on disk."""

@@ -1,0 +1,87 @@
+"""What the command line would say, in Python's words: warnings, and errors that name arguments in place of options."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from plncli.console import Console
+from plncli.errors import PlncliError
+from plncli.runtime import left_as_it_was, memory_guard
+from plncli.settings import config as configuration
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THIS = "this fit"
+"""What messages call a fit that has no folder."""
+
+
+class Sayings(Console):
+    """What the command line would say, kept: all of it for run.log, and apart what must not be missed."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.kept: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep notes; what is no note but a report is for run.log alone."""
+        super().note(text)
+        if text.startswith("note: "):
+            self.kept.append(text.removeprefix("note: "))
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        super().warn(text)
+        self.kept.append(text)
+
+
+def spoken(text: str) -> str:
+    """A sentence of the command line with arguments in place of options: `--missing drop` is `missing="drop"`."""
+    text = re.sub(r"`plncli fit (\w+)`", r'`fit("\1", ...)`', text)
+    text = text.replace("The first column of each must hold", "The index of each must hold")
+    text = text.replace("as config.toml says", "as `dataset` says")
+    text = re.sub(r"`plncli offsets --from .*? --out FILE`", "its `offsets(counts)`", text)
+    text = re.sub(rf"^{THIS}", THIS.capitalize(), text)
+    return re.sub(r"`[^`]*`|--([a-z][a-z-]*)(?: ([\w.-]*\w))?", _argument, text)
+
+
+def _argument(found: re.Match[str]) -> str:
+    """One option, with its value if what follows it is one."""
+    if not found[1]:
+        return found[0]
+    name, word = found[1].replace("-", "_"), found[2]
+    setting = configuration.settings().get(name)
+    after = "" if word is None else f" {word}"
+    if word and word.isupper() and word != "N":
+        after, shown = "", name  # a placeholder such as FILE
+    elif word and setting and word in setting[1].choices:
+        after, shown = "", f'{name}="{word}"'
+    elif word and re.fullmatch(r"[\d.]*\d", word):
+        after, shown = "", f"{name}={word}"
+    else:
+        shown = f"{name}=True" if setting and setting[0].default is False else name
+    return f"`{shown}`{after}"
+
+
+def speaking(verb: Callable[P, R]) -> Callable[P, R]:
+    """Errors in Python's words, without the way they took, running out of memory among them; torch left as it was."""
+
+    @wraps(verb)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with left_as_it_was(), memory_guard():
+                return verb(*args, **kwargs)
+        except PlncliError as error:
+            raise type(error)(spoken(str(error))) from None
+
+    return called
+
+
+def tell(say: Sayings) -> None:
+    """Warn of what was kept, as of the line that called the verb."""
+    for text in dict.fromkeys(say.kept):
+        warnings.warn(spoken(text), stacklevel=4)  # of tell, the verb, and what wraps it (twice: see speaking)

@@ -1,0 +1,236 @@
+"""Standard errors, Wald statistics, p-values, q-values and confidence intervals of coefficients."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plncli.models.findings import Finding
+from plncli.models.uncertainty import Uncertainty, own_without
+from plncli.names import COLUMNS
+
+
+@dataclass(frozen=True)
+class InferenceRule:
+    """What is wanted of standard errors. method: `auto` (the model's default), `none`, or one that the model has.
+
+    A Finding as method says why there shall be none.
+    level: of the confidence intervals; vcov: whether to keep the whole covariance of the coefficients.
+    """
+
+    method: str | Finding = "auto"
+    level: float = 0.95
+    vcov: bool = False
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Tests and intervals of coefficients, d×p each, in float64 on the CPU; nan where there is none.
+
+    blocks: p×d×d, the covariance of each response's own coefficients, nan where a coefficient has no standard error.
+    covariance: (p·d)×(p·d), entry j·d + k being term k of response j; None unless it was asked for.
+    df: degrees of freedom of the t statistics, inf for normal ones; facts: for the summary, by name.
+    """
+
+    method: str
+    level: float
+    std_error: Tensor = field(repr=False)
+    statistic: Tensor = field(repr=False)
+    p_value: Tensor = field(repr=False)
+    q_value: Tensor = field(repr=False)
+    conf_low: Tensor = field(repr=False)
+    conf_high: Tensor = field(repr=False)
+    blocks: Tensor = field(repr=False)
+    covariance: Tensor | None = field(repr=False, default=None)
+    df: float = math.inf
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tensors_of(found: Inference) -> dict[str, Tensor]:
+    """What is worth keeping, by name: the tests and intervals, `blocks` and `df`."""
+    return {name: getattr(found, name) for name in (*COLUMNS, "blocks")} | {"df": torch.tensor(found.df).double()}
+
+
+def infer(
+    B: Tensor, found: Uncertainty, level: float = 0.95, *, vcov: bool = False, began: float | None = None
+) -> Inference:
+    """Wald tests of B = 0 and intervals B ± q·se, from B (d×p) and how well it is known.
+
+    began: when `found` was begun, by time.perf_counter, for `seconds`.
+    """
+    B, blocks = _plain(B), _plain(found.blocks)
+    variance = blocks.diagonal(dim1=1, dim2=2).mT
+    known = torch.isfinite(B) & torch.isfinite(variance) & (variance > 0)
+    se = torch.where(known, variance.sqrt(), math.nan)
+    statistic = B / se
+    p_value = two_sided(statistic, found.df)
+    reach = quantile(0.5 + 0.5 * level, found.df) * se
+    covariance = _plain(found.covariance()) if vcov else None
+    return Inference(
+        found.method,
+        level,
+        se,
+        statistic,
+        p_value,
+        benjamini_hochberg(p_value),
+        B - reach,
+        B + reach,
+        own_without(blocks, ~known),
+        covariance,
+        found.df,
+        found.findings,
+        0.0 if began is None else time.perf_counter() - began,
+        found.facts,
+    )
+
+
+def _plain(A: Tensor) -> Tensor:
+    return A.detach().to("cpu").double()
+
+
+def two_sided(statistic: Tensor, df: float = math.inf) -> Tensor:
+    """P(|T| ≥ |statistic|), T normal or t with df degrees of freedom, without cancellation in the tails."""
+    if math.isinf(df):
+        return torch.special.erfc(statistic.abs() / math.sqrt(2.0))
+    from scipy.special import betainc
+
+    # P(|T| ≥ t) = I_x(df/2, ½) with x = df/(df + t²), the regularised incomplete beta function.
+    x = df / (df + statistic.square())
+    return torch.from_numpy(betainc(0.5 * df, 0.5, x.numpy()))
+
+
+def quantile(probability: float, df: float = math.inf) -> float:
+    """Quantile of the normal distribution, or of t with df degrees of freedom."""
+    if math.isinf(df):
+        return float(torch.special.ndtri(torch.tensor(probability, dtype=torch.float64)))
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, probability))
+
+
+def benjamini_hochberg(p_value: Tensor) -> Tensor:
+    """q-values (d×p) of p-values (d×p), each term by itself, over the responses that have a p-value.
+
+    q_(r) = min over s ≥ r of p_(s) m/s, m p-values in ascending order (Benjamini & Hochberg 1995).
+    """
+    q = torch.full_like(p_value, math.nan)
+    for k, row in enumerate(p_value):
+        there = (~row.isnan()).nonzero()[:, 0]
+        if not len(there):
+            continue
+        ordered, order = row[there].sort()
+        m = len(there)
+        scaled = ordered * (m / torch.arange(1, m + 1, dtype=row.dtype))
+        best = scaled.flip(0).cummin(0).values.flip(0).clamp(max=1.0)
+        q[k, there[order]] = best
+    return q
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A test of each response, (p,) each; nan where there is none, which `reasons` (p) explains, "" where there is.
+
+    kind: z or t for a contrast, chi2 or F for several at once, `df` of them; df_residual: of t and F. estimate,
+    std_error, conf_low and conf_high are those of a contrast, nan otherwise; an estimate of ±inf stays.
+    """
+
+    kind: str
+    estimate: Tensor
+    std_error: Tensor
+    statistic: Tensor
+    df: Tensor
+    df_residual: Tensor
+    p_value: Tensor
+    q_value: Tensor
+    conf_low: Tensor
+    conf_high: Tensor
+    reasons: tuple[str, ...]
+
+
+NO_ESTIMATE = "a coefficient without finite estimate"
+NO_ERROR = "a coefficient without standard error"
+NO_VARIANCE = "no variance left in what is tested"
+CANCELLED = 1e-12
+"""Share of a variance that rounding leaves of one that is 0."""
+
+
+def contrast_test(B: Tensor, blocks: Tensor, weights: Tensor, value: float, df: float, level: float) -> Wald:
+    """Test of weights'b = value for each response: B d×p, blocks p×d×d, weights (d,), all float64."""
+    used = weights != 0
+    c, B, V = weights[used], B[used], blocks[:, used][:, :, used]
+    estimate = (c[:, None] * B).sum(0)
+    variance = torch.einsum("k,jkl,l->j", c, V, c)
+    size = (V.diagonal(dim1=1, dim2=2).sqrt() @ c.abs()).square()
+    reasons = _reasons(B, V, variance > CANCELLED * size)
+    known = torch.tensor([not reason for reason in reasons])
+    se = torch.where(known, variance.sqrt(), math.nan)
+    estimate = torch.where(known | estimate.isinf(), estimate, math.nan)
+    statistic = (estimate - value) / se
+    p_value = two_sided(statistic, df)
+    reach = quantile(0.5 + 0.5 * level, df) * se
+    q_value = benjamini_hochberg(p_value[None])[0]
+    ones = torch.where(known, 1.0, math.nan).double()
+    kind = "z" if math.isinf(df) else "t"
+    low, high = estimate - reach, estimate + reach
+    return Wald(kind, estimate, se, statistic, ones, _residual(ones, df), p_value, q_value, low, high, reasons)
+
+
+def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: float) -> Wald:
+    """Test of rows b = values for each response: B d×p, blocks p×d×d, rows r×d, values (r,), all float64.
+
+    delta'V^+ delta with V = rows block rows' is chi2 with as many degrees of freedom as V has rank; divided by them it
+    is F where df is finite.
+    """
+    used = (rows != 0).any(0)
+    L, B, V = rows[:, used], B[used], blocks[:, used][:, :, used]
+    delta = L @ B - values[:, None]
+    own = L @ V @ L.mT
+    variance = own.diagonal(dim1=1, dim2=2)
+    size = (V.diagonal(dim1=1, dim2=2).sqrt() @ L.abs().mT).square()
+    scale = torch.where(variance > CANCELLED * size, variance.rsqrt(), 0.0)
+    eigenvalues, U = torch.linalg.eigh((own * scale[:, :, None] * scale[:, None, :]).nan_to_num(0.0))
+    counted = eigenvalues > CANCELLED * len(L)
+    reasons = _reasons(B, V, counted.any(1))
+    turned = (U.mT @ (scale * delta.mT)[:, :, None])[:, :, 0]
+    known = torch.tensor([not reason for reason in reasons])
+    total = torch.where(counted, turned.square() / eigenvalues, 0.0).sum(1)
+    rank = torch.where(known, counted.sum(1).double(), math.nan)
+    statistic = torch.where(known, total, math.nan) / (1.0 if math.isinf(df) else rank)
+    p_value = _upper_tail(statistic, rank, df)
+    nothing = torch.full_like(statistic, math.nan)
+    kind = "chi2" if math.isinf(df) else "F"
+    q_value = benjamini_hochberg(p_value[None])[0]
+    return Wald(
+        kind, nothing, nothing, statistic, rank, _residual(rank, df), p_value, q_value, nothing, nothing, reasons
+    )
+
+
+def _residual(df: Tensor, of_residuals: float) -> Tensor:
+    """Degrees of freedom of residuals where there is a test that has any, nan elsewhere; (p,)."""
+    known = ~df.isnan() & math.isfinite(of_residuals)
+    return torch.full_like(df, math.nan).masked_fill(known, of_residuals)
+
+
+def _reasons(B: Tensor, V: Tensor, varies: Tensor) -> tuple[str, ...]:
+    """Why each response has no test; B: k×p, V: p×k×k, varies: (p,)."""
+    finite, known = torch.isfinite(B).all(0), torch.isfinite(V).all(2).all(1)
+    return tuple(
+        NO_ESTIMATE if not f else NO_ERROR if not k else "" if v else NO_VARIANCE
+        for f, k, v in zip(finite.tolist(), known.tolist(), varies.tolist(), strict=True)
+    )
+
+
+def _upper_tail(statistic: Tensor, rank: Tensor, df: float) -> Tensor:
+    """P(chi2 with `rank` degrees of freedom ≥ statistic), or of F with `rank` and df; (p,) each."""
+    from scipy.special import chdtrc, fdtrc
+
+    k, x = rank.numpy(), statistic.numpy()
+    return torch.as_tensor(chdtrc(k, x) if math.isinf(df) else fdtrc(k, df, x))

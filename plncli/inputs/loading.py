@@ -1,0 +1,334 @@
+"""From the files that a configuration names to a Dataset: read, match by sample name, check, encode.
+
+Each sentence of `Inputs.notes` goes to the user, each `Drop` to the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import FIRST, DataError, Faults, some
+from plncli.inputs.additions import check_offsets, clusters_of, offset_of, precision_of, weights_of
+from plncli.inputs.counts import Counts, counts_to_fit, estimate_depths
+from plncli.inputs.design import Design, make_design, words_among_numbers
+from plncli.inputs.formula import Formula, left_side, names_in, parse
+from plncli.inputs.matching import Drop, Tables, check_orientation, join, without_missing
+from plncli.inputs.responses import real_responses, response_table, two_classes
+from plncli.inputs.selection import LISTS, choose_samples, listed_features
+from plncli.inputs.sources import COLUMNS, Source, add_column, check_response, read_tables, unread_covariates
+from plncli.numerics.size_factors import SizeFactors, spread
+from plncli.settings.config import FitConfig, check, output_folder
+from plncli.tables.reading import Table, frame
+from plncli.tables.sparse import CSR, tensor_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
+
+    precision: p×p, in the order of the responses; size_factors: what --offset-method has learnt of the counts. Both
+    are None unless they were asked for. beside: what else a validation looks at, None for a fit.
+    """
+
+    data: Dataset
+    design: Design
+    sources: tuple[Source, ...] = ()
+    dropped: tuple[Drop, ...] = ()
+    notes: tuple[str, ...] = ()
+    classes: tuple[tuple[str, str], ...] = ()
+    name: str = "fit"
+    precision: Tensor | None = field(default=None, repr=False)
+    size_factors: SizeFactors | None = field(default=None, repr=False)
+    beside: Beside | None = field(default=None, repr=False)
+
+
+class Beside(NamedTuple):
+    """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts.
+
+    designed: whether the formula could be used.
+    """
+
+    tables: Tables
+    columns: Any
+    counts: Counts | None
+    designed: bool
+
+
+class Matched(NamedTuple):
+    """Joined tables without missing entries, the columns of the covariates that are used, and what goes with them."""
+
+    tables: Tables
+    formula: Formula
+    used: tuple[str, ...]
+    precision: Table | None
+    offset_blocks: Table | None
+    sources: tuple[Source, ...]
+
+
+def load(
+    config: FitConfig, *, device: torch.device, dtype: torch.dtype, given: Mapping[str, Table] | None = None
+) -> Inputs:
+    """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used.
+
+    given: tables that are there already, by option; their paths are not read.
+    """
+    return load_each([config], device=device, dtype=dtype, given=given)[0]
+
+
+def load_each(
+    configs: Sequence[FitConfig],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    given: Mapping[str, Table] | None = None,
+) -> tuple[Inputs, ...]:
+    """The same for configurations that differ in their formulas alone.
+
+    Tables are read once, and samples that cannot be used for one formula are left out for all.
+    """
+    for config in configs:
+        check(config)
+    tables = read_tables(configs[0], given or {})
+    formulas = [_formula(config, tables) for config in configs]
+    used = tuple(dict.fromkeys(name for formula in formulas for name in formula.columns))
+    inputs = tuple(
+        _assemble(config, _match(config, dict(tables), formula, used), device, dtype)
+        for config, formula in zip(configs, formulas, strict=True)
+    )
+    if sum(read.data.X.numel() + read.data.Y.numel() for read in inputs) > LARGE:
+        _return_memory()
+    return inputs
+
+
+def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faults: Faults) -> Inputs | None:
+    """Read everything that `config` names as `load` does, and go on past the faults that are kept.
+
+    Of tables with faults, what is sound is looked at: counts that are none are unobserved, and the design is the
+    intercept alone where the formula cannot be used. None where too little is left to make a data set.
+    """
+    check(config)
+    tables = read_tables(config, {}, faults)
+    formula = _formula(config, tables, faults)
+    matched = faults.attempt(partial(_match, config, tables, formula, formula.columns, faults), None)
+    return None if matched is None else faults.attempt(partial(_assemble, config, matched, device, dtype, faults), None)
+
+
+def _return_memory() -> None:
+    """Give back what the tables took, for the fit needs it: formulaic's objects refer to each other and to them."""
+    import gc
+
+    import pyarrow as pa
+
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+
+
+def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST) -> Formula:
+    """The formula, of columns that there are, and with a response left of `~` where one belongs.
+
+    Where it cannot be used, and that is kept as a fault: without text, an intercept with the response if there is one.
+    """
+    refused = faults.refused(partial(check_response, config, tables))
+    text, left = config.formula, left_side(config.formula)
+    if text and refused and config.model == "pln":
+        text = f"~ {text.partition('~')[2]}"
+    if unread_covariates(config, tables):
+        faults.attempt(lambda: parse(text, names_in(text or "", text or "", ()), config.covariates), None)
+        return Formula("")  # the columns are not known
+    covariates = tables.get("covariates")
+    known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
+    formula = faults.attempt(lambda: parse(text, *known), None)
+    if formula is None and left and config.model != "pln":
+        formula = Faults(every=True).attempt(lambda: replace(parse(f"{left} ~ 1", *known), text=""), None)
+    return formula or Formula("")
+
+
+def _match(
+    config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...], faults: Faults = FIRST
+) -> Matched:
+    """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
+    sources = tuple(
+        Source(t.option.replace("-", "_"), t.name, t.sha256, (len(t.samples), len(t.columns)))
+        for t in tables.values()
+        if t.option != "covariates" or config.covariates  # else they came with the counts
+    )
+    covariates = tables.get("covariates")
+    weight_column, cluster_column = (add_column(config, tables, option) for option in COLUMNS)
+    main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
+    precision, offset_blocks = (tables.pop(option, None) for option in ("precision", "offset-blocks"))
+    samples, features = (tables.pop(option, None) for option in LISTS)
+    notes = [note for table in tables.values() for note in table.notes]
+    if covariates and not columns and not (weight_column or cluster_column or config.filter or faults.found):
+        notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
+    joined = Tables(tables, main, notes=tuple(notes))
+    if main not in tables:
+        joined = joined.less(main)
+    if not joined.by_option:
+        raise faults.found[-1]  # none could be read
+    joined = join(joined, named=config.sample_names, faults=faults)
+    joined = faults.attempt(partial(check_orientation, joined), None) or joined.less("counts")
+    if not joined.by_option:
+        raise faults.found[-1]
+    if unread_covariates(config, joined.by_option):
+        config, formula, columns, weight_column = replace(config, filter=None), Formula(""), (), ()
+    joined = choose_samples(joined, config, samples, faults)
+    if joined.get("counts"):
+        joined = faults.attempt(partial(listed_features, joined, features), joined)
+    used = tuple(dict.fromkeys((*columns, *weight_column)))
+    joined = without_missing(joined, used, config.missing, faults)
+    if joined.get("weights"):
+        joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
+    if not joined.by_option:
+        raise faults.found[-1]  # none is left
+    return Matched(joined, formula, used, precision, offset_blocks, sources)
+
+
+def _weighted(tables: Tables, faults: Faults) -> Tables:
+    """Without the samples of weight 0."""
+    return tables.without(weights_of(tables["weights"], faults) == 0, "the weight is 0")
+
+
+class Explained(NamedTuple):
+    """Y (n×p, an array or sparse), K (n×p, True where observed, or None), the names of the responses, their classes.
+
+    counts: what --offset-method estimates depths from, None for other models and where counts are at fault.
+    """
+
+    Y: np.ndarray | CSR
+    K: np.ndarray | None
+    responses: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...] = ()
+    counts: Counts | None = None
+
+
+def _explained(
+    config: FitConfig, tables: Tables, formula: Formula, columns: Any, faults: Faults
+) -> tuple[Tables, Explained]:
+    """What is to be explained, and the tables with what is told of it."""
+    if config.model == "pln":
+        tables, counts = counts_to_fit(tables, config, faults)
+        return tables, Explained(counts.Y, counts.K, counts.responses, counts=counts)
+    response = response_table(tables, formula, columns)
+    if config.model == "logistic":
+        Y, classes, notes = two_classes(response, faults)
+        return tables.noting(*notes), Explained(Y, None, response.columns, classes)
+    return tables, Explained(real_responses(response, faults), None, response.columns)
+
+
+def _assemble(
+    config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
+) -> Inputs:
+    """The data set of matched tables."""
+    import numpy as np
+
+    tables, formula, used, precision, offset_blocks, sources = matched
+    main = "counts" if config.model == "pln" else "covariates" if formula.lhs else "response"
+
+    def explain(tables: Tables, columns: Any) -> tuple[Tables, Explained | None]:
+        nothing: tuple[Tables, Explained | None] = (tables, None)
+        if main not in tables.by_option:
+            return nothing
+        return faults.attempt(partial(_explained, config, tables, formula, columns, faults), nothing)
+
+    explained: Explained | None = None
+    if config.model == "pln":
+        tables, explained = explain(tables, None)  # samples without counts go first
+    covariates = tables.get("covariates")
+    bare = formula.rhs == "1" and not used
+    columns = None if bare else frame(covariates or tables[tables.main], used)
+    if config.model != "pln":
+        tables, explained = explain(tables, columns)
+    where = covariates.name if covariates else ""
+    made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults), None)
+    design, X, offset = made or make_design(Formula(), None, tables.samples, where)
+    O, tables = offset_of(tables, explained.responses if explained else (), offset, faults)
+    size_factors = None
+    if config.offset_method and explained and explained.counts:
+        estimate = partial(estimate_depths, tables, explained.counts, config, offset_blocks)
+        estimated = faults.attempt(estimate, None)
+        if estimated:
+            size_factors, O, tables = estimated.learnt, O + estimated.offset, tables.noting(estimated.told)
+    if config.model != "linear":
+        faults.attempt(partial(check_offsets, O, tables), None)
+    w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
+    accounted = config.offset_method or config.offsets or config.exposure or formula.offsets
+    if config.model == "pln" and explained and not accounted:
+        tables = tables.noting(*_depth_note(explained.Y, tables))
+    tables = tables.noting(*_label_notes(tables, used))
+    clusters = faults.attempt(partial(clusters_of, tables["cluster"]), None) if tables.get("cluster") else None
+    if explained is None:
+        raise faults.found[-1]  # which is known: there is nothing to explain
+    Y, K, responses, classes, _ = explained
+
+    def tensor(array: np.ndarray | CSR) -> Tensor:
+        converted = tensor_of(array, device, dtype)
+        if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
+            largest = abs(array).max()
+            raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
+        return converted
+
+    data = Dataset(
+        Y=tensor(Y),
+        X=tensor(X),
+        O=tensor(O),
+        w=tensor(w),
+        K=None if K is None else torch.from_numpy(K).to(device=device),
+        clusters=None if clusters is None else clusters.to(device=device),
+        samples=tables.samples,
+        terms=design.terms,
+        responses=responses,
+    )
+    Omega = None
+    if precision is not None:
+        known = faults.attempt(partial(precision_of, precision, responses, config.sample_names, faults), None)
+        Omega = None if known is None else tensor(known)
+    name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
+    designed = made is not None and bool(formula.text)
+    beside = Beside(tables, columns, explained.counts, designed) if faults.every else None
+    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
+
+
+def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
+    """A sentence when depths vary more than 2-fold and nothing accounts for it."""
+    depth = Y.sum(axis=1)
+    fold, lowest, highest = spread(torch.from_numpy(depth))
+    if fold <= 2:
+        return []
+    return [
+        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {tables.samples[lowest]}, "
+        f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "
+        f"differences in abundance. Give --exposure FILE or --offset-method, or `offset(log(column))` in the formula."
+    ]
+
+
+def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
+    """A sentence for each column that is nearly all numbers but taken for labels, because of a few texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    covariates = tables.get("covariates")
+    if not covariates:
+        return []
+    notes = []
+    for name in used:
+        column = covariates.cells.column(covariates.columns.index(name))
+        levels = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else []
+        words = words_among_numbers(levels)
+        if words and len(levels) > 20:
+            notes.append(
+                f"Column `{name}` of {covariates.name} is taken as {len(levels)} labels, because of entries that are "
+                f"no numbers ({some(words, 3)}). If it is a number, mend these."
+            )
+    return notes

@@ -1,0 +1,235 @@
+"""Linear regression: Gaussian responses with a full residual covariance, by maximum likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.dataset import Dataset
+from plncli.errors import DataError, some
+from plncli.models.base import Init
+from plncli.models.findings import Finding
+from plncli.models.regression.standard_errors import linear_uncertainty
+from plncli.models.uncertainty import Uncertainty
+from plncli.numerics.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
+from plncli.numerics.rows import over_rows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data, an orthonormal basis of the design, and all that the likelihood asks of the n samples, from two passes.
+
+    best: least squares coefficients d×p in the basis. squares: R'WR (p×p) of their residuals R.
+    mean: of Y − O, weighted (p,). total: sum of w (Y − O − mean)² (p,).
+    """
+
+    data: Dataset
+    basis: ImplicitBasis
+    best: Tensor
+    squares: Tensor
+    mean: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Rows y_i ~ N(o_i + B'x_i, Sigma), all p responses together.
+
+    With R = Y − O − XB, Sigma is best at R'WR / wbar, wbar = sum of the weights; put in, the objective is
+
+        (wbar/2) (log|R'WR / wbar| + p log 2 pi + p),
+
+    a function of the coefficients gamma (d×p) in an orthonormal basis of the design. It is least at least squares,
+    for each response, whatever Sigma is (Mardia, Kent & Bibby 1979, section 6.2). Weights are frequencies: a sample of
+    weight 2 is two samples.
+
+    Since residuals are orthogonal to the design, R'WR at gamma is that of least squares plus wbar D'D, D = gamma −
+    least squares: no evaluation goes through the samples, and none squares a table whose residuals are small beside it.
+    """
+
+    name: ClassVar[str] = "linear"
+    summary: ClassVar[str] = "linear regression of one or several responses, with their residual covariance"
+    exact_preconditioner: ClassVar[bool] = True
+
+    def fittable(self, data: Dataset) -> Tensor:
+        """Responses that are not constant."""
+        return data.Y.amin(0) < data.Y.amax(0)
+
+    def among(self, responses: Tensor) -> Linear:
+        """The same."""
+        return self
+
+    def prepare(self, data: Dataset) -> Prepared:
+        """Check that Y is complete, X has full rank, and the residuals leave a covariance to be estimated."""
+        if data.K is not None:
+            raise DataError("Linear regression takes no missing responses; leave those samples out (--missing drop).")
+        finite = torch.isfinite(data.Y).all(0)
+        if not bool(finite.all()):
+            names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
+            raise DataError(f"Responses must be finite numbers; {names} holds others.")
+        left = data.n - data.d
+        basis = implicit_basis(data.X, data.w, data.terms)
+        if left <= 0:
+            raise DataError(
+                f"{data.n} samples and {data.d} coefficients leave no residual to estimate a variance from. "
+                "Take terms out of the formula, or add samples."
+            )
+        prepared = _least_squares(data, basis)
+        if data.p > left or _suspicious(prepared):
+            # Residuals at the edge of rounding are judged, and fitted, in a basis that rounds least.
+            prepared = _least_squares(data, basis if basis.formed else explicit_basis(data.X, data.w, data.terms))
+            _check_residuals(prepared)
+        return prepared
+
+    def start(self, prepared: Prepared, init: Init | None = None) -> Params:
+        """Least squares, which no earlier fit can better."""
+        return {"gamma": prepared.best}
+
+    def plain_start(self, prepared: Prepared) -> Params:
+        """Zero: at least squares there is nothing to see."""
+        return {"gamma": torch.zeros_like(prepared.best)}
+
+    def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """The objective from the residuals of all samples: what the fast path is held against."""
+        data, basis = prepared.data, prepared.basis
+        R = data.Y - data.O - basis.A @ basis.inner(params["gamma"])
+        return self._loss(R.mT @ (data.w.unsqueeze(1) * R) / data.w.sum(), data)
+
+    def objective(self, params: Params, prepared: Prepared) -> Tensor:
+        """Minus the log-likelihood in nats, at the best Sigma; inf where that is not positive definite."""
+        return self._loss(self._sigma(params, prepared), prepared.data)
+
+    def _loss(self, Sigma: Tensor, data: Dataset) -> Tensor:
+        factor = cholesky_scaled(Sigma)
+        if factor is None:
+            return torch.full_like(data.w[0], math.inf)
+        return 0.5 * data.w.sum() * (factor.logdet + data.p * (math.log(2.0 * math.pi) + 1.0))
+
+    def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
+        """Map v (d×p) to v Sigma / wbar: at the optimum the inverse Hessian, elsewhere a step to least squares."""
+        Sigma = self._sigma(params, prepared) / prepared.data.w.sum()
+        return lambda v: {"gamma": v["gamma"] @ Sigma}
+
+    def curvature(self, params: Params, prepared: Prepared) -> Params:
+        """Wbar over the residual variance of each response, d×p."""
+        variance = self._sigma(params, prepared).diagonal() / prepared.data.w.sum()
+        return {"gamma": variance.reciprocal().expand_as(params["gamma"])}
+
+    def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
+        """B (d×p), Sigma (p×p, maximum likelihood: divided by wbar) and its inverse Omega."""
+        Sigma = self._sigma(params, prepared)
+        factor = cholesky_scaled(Sigma)
+        Omega = torch.full_like(Sigma, math.nan) if factor is None else factor.inverse()
+        return {"B": prepared.basis.coefficients(params["gamma"]), "Sigma": Sigma, "Omega": Omega}
+
+    def n_parameters(self, prepared: Prepared) -> int:
+        """One coefficient for each term and response, and p(p+1)/2 variances and covariances."""
+        d, p = prepared.data.d, prepared.data.p
+        return d * p + p * (p + 1) // 2
+
+    def r2(self, params: Params, prepared: Prepared) -> float:
+        """1 − RSS/TSS, the mean of it over responses, so that their units don't matter; TSS about the mean of Y − O.
+
+        Both sums are deviances, of the fit and of an intercept beside the offset. A design that cannot express an
+        intercept may do worse than it: then the value is negative.
+        """
+        residual = self._sigma(params, prepared).diagonal() * prepared.data.w.sum()
+        return 1.0 - float((residual / prepared.total).mean())
+
+    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
+        """Sigma_unbiased (p×p): R'WR / (wbar − d), nan where the weights do not exceed d."""
+        wbar, d = prepared.data.total_weight, prepared.data.d
+        factor = wbar / (wbar - d) if wbar > d else math.nan
+        return {"Sigma_unbiased": self._sigma(params, prepared) * factor}
+
+    def default_se(self, prepared: Prepared) -> str:
+        """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters."""
+        return "fisher" if prepared.data.clusters is None else "robust"
+
+    def uncertainty(
+        self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
+    ) -> Uncertainty:
+        """Covariance of B."""
+        return linear_uncertainty(
+            prepared.data,
+            prepared.basis,
+            prepared.basis.coefficients(params["gamma"]),
+            self.state(params, prepared)["Sigma_unbiased"],
+            method,
+        )
+
+    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
+        """None: what would make the estimates doubtful is refused in `prepare`."""
+        return ()
+
+    def _sigma(self, params: Params, prepared: Prepared) -> Tensor:
+        D = params["gamma"] - prepared.best
+        return prepared.squares / prepared.data.w.sum() + D.mT @ D
+
+
+def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:
+    """Least squares from the normal equations of an orthonormal basis, with one correction from the residuals."""
+    X, w, wbar = basis.A, data.w, data.w.sum()
+    width = max(data.d, data.p)
+
+    def project(rows: slice) -> tuple[Tensor, Tensor]:
+        weighted = (data.Y[rows] - data.O[rows]).mul_(w[rows].unsqueeze(1))
+        return X[rows].mT @ weighted, weighted.sum(0)
+
+    products, sums = over_rows(project, X, width)
+    first, mean = basis.U.mT @ products / wbar, sums / wbar
+    B = basis.inner(first)
+
+    def residuals(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        table = data.Y[rows] - data.O[rows]
+        R = torch.addmm(table, X[rows], B, alpha=-1.0)
+        weighted = w[rows].unsqueeze(1) * R
+        return X[rows].mT @ weighted, R.mT @ weighted, w[rows] @ table.sub_(mean).square_()
+
+    products, squares, total = over_rows(residuals, X, width)
+    change = basis.U.mT @ products / wbar
+    return Prepared(data, basis, first + change, squares - wbar * change.mT @ change, mean, total)
+
+
+def _suspicious(prepared: Prepared) -> bool:
+    """Whether residuals are small beside their table, or nearly dependent, so that rounding may have a part in them."""
+    variance = prepared.squares.diagonal()
+    edge = torch.finfo(variance.dtype).eps ** 0.5
+    size = prepared.total + prepared.data.w.sum() * prepared.mean.square()
+    if not bool((variance > 100.0 * edge**2 * size).all()):
+        return True
+    sd = variance.sqrt()
+    return bool(torch.linalg.eigvalsh(prepared.squares / sd / sd.unsqueeze(1))[0] <= edge)
+
+
+def _check_residuals(prepared: Prepared) -> None:
+    """DataError, with names, when least squares leaves a response, or a combination of responses, no residual."""
+    data = prepared.data
+    table, left = data.Y - data.O, data.n - data.d
+    R = table - prepared.basis.A @ prepared.basis.inner(prepared.best)
+    size = table.abs().amax(0)
+    exact = R.abs().amax(0) <= 100.0 * torch.finfo(R.dtype).eps * size
+    if bool(exact.any()):
+        names = some(f"`{data.responses[j]}`" for j in exact.nonzero()[:, 0].tolist())
+        raise DataError(
+            f"The design fits {names} exactly: no residual variance is left, and no likelihood. "
+            "Look for a constant response, or one that is also a covariate; leave it out."
+        )
+    if data.p > left:
+        raise DataError(
+            f"{data.p} responses are too many for a joint fit: {data.n} samples less {data.d} coefficients leave a "
+            f"covariance of rank {left}. Fit the responses separately, or in groups of at most {left}."
+        )
+    dependent = dependent_columns(R, data.w)
+    if dependent:
+        told = "; ".join(
+            f"`{data.responses[j]}` follows from {some(f'`{data.responses[k]}`' for k in others)}"
+            for j, others in dependent[:3]
+        )
+        raise DataError(f"Given the covariates, responses depend on each other exactly: {told}. Leave one of them out.")

@@ -1,0 +1,123 @@
+"""What pictures are made from: a finished fit, its tables read again when they are asked for, and what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from plncli.errors import DataError, nearest, some
+from plncli.runs.run import Run
+from plncli.tables.reading import Table, read_table
+
+if TYPE_CHECKING:
+    from plncli.dataset import Dataset
+    from plncli.models.pln.importance import Cells
+    from plncli.runs.training_data import Origin
+
+PANELS = 6
+"""Responses that a picture shows unless some are named."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is drawn of a fit. top: None for what suits the kind; terms, responses: by name, all where there is none.
+
+    color: a column of the covariates; remove_covariates: latent means less XB; seed: of random numbers.
+    """
+
+    top: int | None = None
+    terms: tuple[str, ...] = ()
+    responses: tuple[str, ...] = ()
+    color: str | None = None
+    remove_covariates: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished fit.
+
+    moved: tables that are elsewhere now, by option; they are read once, when they are asked for. own: what the fit was
+    made to, and trace: its course, where they are not in files.
+    """
+
+    run: Run
+    moved: Mapping[str, str] = field(default_factory=dict)
+    own: Callable[[], Origin] | None = None
+    trace: Table | None = None
+
+    @property
+    def name(self) -> str:
+        """What files about the run are called: the name of its folder."""
+        return self.run.path.resolve().parent.name
+
+    @cached_property
+    def _again(self) -> Origin:
+        from plncli import runtime
+        from plncli.runs.training_data import read_again
+
+        if self.own is not None:
+            return self.own()
+
+        runtime.use_threads(self.run.summary.get("n_samples", 1), len(self.run.responses), len(self.run.terms), "auto")
+        return read_again(self.run, self.moved, "Give the table as it was by {} FILE")
+
+    @property
+    def data(self) -> Dataset:
+        """What was fitted. DataError or UsageError where tables are gone or have changed."""
+        return self._again.data
+
+    @cached_property
+    def covariates(self) -> Table:
+        """The table of covariates: that of the fit, or the one given instead."""
+        found = self.moved.get("covariates") or self._again.covariates
+        if not found:
+            raise DataError(f"{self.run.place} was fitted without covariates. Give their table by --covariates FILE.")
+        if isinstance(found, Table):
+            return found
+        return read_table(found, "covariates", sample_names=self.run.settings.get("sample_names", True))
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Counts of a pln fit and their latent layer."""
+        from plncli.verbs.diagnosis import cells_of
+
+        return cells_of(self.run, self.data)
+
+    def residuals(self, seed: int) -> np.ndarray:
+        """Randomised quantile residuals of a pln fit, n×p, nan where a cell does not count; drawn once."""
+        drawn = self.__dict__.setdefault("_residuals", {})
+        if seed not in drawn:
+            import torch
+
+            from plncli.evaluation.diagnostics import quantile_residuals
+
+            drawn[seed] = quantile_residuals(self.cells, torch.Generator().manual_seed(seed)).numpy()
+        return drawn[seed]
+
+
+def coefficient_scale(run: Run) -> str:
+    """What coefficients of the model are measured in."""
+    return {"pln": "log counts", "logistic": "log odds", "linear": "units of the response"}[run.model]
+
+
+def chosen_responses(run: Run, names: Sequence[str], most: int = PANELS) -> tuple[list[int], tuple[str, ...]]:
+    """Indices of the responses named, else of the first `most`; and a note of how many are left out."""
+    if names:
+        return [response_index(run, name) for name in names], ()
+    left = len(run.responses) - most
+    note = f"The first {most} of {len(run.responses)} responses; --only NAME draws another."
+    return list(range(min(most, len(run.responses)))), (note,) if left > 0 else ()
+
+
+def response_index(run: Run, name: str) -> int:
+    """Where a response is. DataError for one that is not there."""
+    if name not in run.responses:
+        raise DataError(
+            f"{run.place} has no response `{name}`: it has {some(run.responses)}.{nearest(name, run.responses)}"
+        )
+    return run.responses.index(name)

@@ -1,0 +1,186 @@
+"""Runs side by side: criteria, and likelihood-ratio tests of models that contain each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+
+from plncli.errors import DataError, UsageError, counted, some
+from plncli.runs.run import SKETCH, Run
+
+CRITERIA = ("aic", "bic", "icl")
+INSIDE = {"float64": 1e-6, "float32": 1e-4}
+"""Share of a direction of one design that may lie outside another and be rounding, by dtype."""
+CONTAINS = {
+    "full": ("diagonal", "spherical", "fixed"),
+    "diagonal": ("spherical",),
+}
+"""Structures of Sigma that are special cases of others."""
+PARTS = {"samples": "samples", "responses": "columns", "table": "entries of the table", "weights": "sample weights"}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A likelihood-ratio test: twice the gain of `large` over `small`, chi2 with `df` if `small` holds."""
+
+    small: str
+    large: str
+    statistic: float
+    df: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of each run a row: its name, formula, covariance, `likelihood` (elbo or loglik), criteria and their distances."""
+
+    likelihood: str
+    rows: tuple[dict[str, Any], ...]
+    ratios: tuple[Ratio, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Criteria of runs on the same data, and tests of all pairs one of which contains the other.
+
+    UsageError for fewer than two runs, or one given twice; DataError for runs that do not compare, naming what differs.
+    """
+    _check(runs)
+    names = [str(run.place) for run in runs]
+    rows = [_row(run) for run in runs]
+    for name in CRITERIA:
+        best = min((row[name] for row in rows if row[name] is not None), default=math.nan)
+        for row in rows:
+            row[f"delta_{name}"] = None if row[name] is None else row[name] - best
+    ratios = tuple(_ratios(runs, rows))
+    return Comparison(runs[0].likelihood[0], tuple(rows), ratios, *_told(runs, names, ratios))
+
+
+def _check(runs: Sequence[Run]) -> None:
+    """UsageError or DataError unless the likelihoods of the runs can be compared."""
+    if len(runs) < 2:
+        raise UsageError("Two runs or more are needed to compare: plncli compare RUN RUN ...")
+    files = [run.path.resolve() for run in runs]
+    twice = [str(run.place) for run, file in zip(runs, files, strict=True) if files.count(file) > 1]
+    if twice:
+        raise UsageError(f"{twice[0]} is given twice.")
+    first = runs[0]
+    for run in runs:
+        if run.likelihood[1] is None:
+            raise DataError(f"{run.place} has no finite {run.likelihood[0]}: its fit failed. Leave it out.")
+        if run.model != first.model:
+            raise DataError(
+                f"{first.place} is a {first.model} model and {run.place} a {run.model} model: they explain different "
+                "kinds of tables, so their likelihoods do not compare."
+            )
+        differing = [part for part in PARTS if run.fingerprint[part] != first.fingerprint[part]]
+        if differing:
+            raise DataError(_differing(first, run, differing))
+
+
+def _differing(a: Run, b: Run, parts: Sequence[str]) -> str:
+    """What is not the same in the data of two runs."""
+    told = []
+    if "samples" in parts:
+        n, m = a.summary["n_samples"], b.summary["n_samples"]
+        told.append(f"the samples ({n} and {m})" if n != m else "the names or the order of the samples")
+    if "responses" in parts:
+        only = [sorted(set(x.responses) - set(y.responses)) for x, y in ((a, b), (b, a))]
+        told += [f"{some(names)} only in {run.place}" for run, names in zip((a, b), only, strict=True) if names]
+        if not any(only):
+            told.append("the order of the columns")
+    if not told:
+        told = [f"the {PARTS[part]}" for part in parts]
+    return (
+        f"{a.place} and {b.place} were fitted to different data, so their likelihoods do not compare. "
+        f"They differ in: {'; '.join(told)}. Fit both to the same samples and columns."
+    )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    name, value = run.likelihood
+    summary = run.summary
+    kept = {key: summary[key] for key in ("n_parameters", *CRITERIA, "r2", "converged", "gap")}
+    about = {"run": str(run.place), "covariance": summary["covariance"], "formula": run.formula}
+    return about | {name: value} | kept
+
+
+def _ratios(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> Iterator[Ratio]:
+    from scipy.special import chdtrc
+
+    pairs = list(zip(runs, rows, strict=True))
+    for (small, a), (large, b) in permutations(pairs, 2):
+        df = b["n_parameters"] - a["n_parameters"]
+        if df > 0 and contains(large, small):
+            statistic = 2.0 * (large.likelihood[1] - small.likelihood[1])
+            yield Ratio(a["run"], b["run"], statistic, df, float(chdtrc(df, max(statistic, 0.0))))
+
+
+def contains(large: Run, small: Run) -> bool:
+    """Whether every model that `small` may be, `large` may be: same offset, covariance and design within its own."""
+    if large.fingerprint["offset"] != small.fingerprint["offset"]:
+        return False
+    structures = large.summary["covariance"], small.summary["covariance"]
+    if structures[0] != structures[1] and structures[1] not in CONTAINS.get(structures[0], ()):
+        return False
+    if structures == ("fixed", "fixed") and not np.array_equal(large.estimates["Omega"], small.estimates["Omega"]):
+        return False
+    tolerance = max(INSIDE[run.settings.get("dtype", "float64")] for run in (large, small))
+    return _spans(large.sketch["X"], small.sketch["X"], large.summary["n_samples"], tolerance)
+
+
+def _spans(large: np.ndarray, small: np.ndarray, n: int, tolerance: float) -> bool:
+    """Whether the columns of one sketch (k×d) combine to those of the other (k×c), of designs with n rows."""
+    k, d = large.shape
+    if small.shape[1] > d or (n > SKETCH and d >= k):
+        return False
+    Q, inner = _orthonormal(large), _orthonormal(small)
+    outside = inner - Q @ (Q.T @ inner)
+    return float(np.linalg.norm(outside, axis=0).max()) <= tolerance
+
+
+def _orthonormal(X: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the columns (k×d) of full rank."""
+    X = X.astype(np.float64)
+    return np.linalg.qr(X / np.linalg.norm(X, axis=0)).Q
+
+
+def _told(
+    runs: Sequence[Run], names: Sequence[str], ratios: Sequence[Ratio]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What must be known to read the comparison: notes and warnings."""
+    notes, warnings = [], []
+    if len({run.fingerprint["offset"] for run in runs}) > 1:
+        notes.append("The runs have different offsets: they are different models of the same data, and not nested.")
+    if ratios and runs[0].likelihood[0] == "elbo":
+        notes.append("The tests compare bounds of likelihoods, not likelihoods: their p-values are approximate.")
+    same = [
+        (str(a.place), str(b.place))
+        for a, b in combinations(runs, 2)
+        if a.summary["n_parameters"] == b.summary["n_parameters"] and contains(a, b) and contains(b, a)
+    ]
+    notes += [f"{a} and {b} are the same model, written in two ways." for a, b in same]
+    tested = {name for ratio in ratios for name in (ratio.small, ratio.large)}
+    at_zero = [
+        name
+        for name, run in zip(names, runs, strict=True)
+        if name in tested and any(f["code"] == "no-extra-poisson-variance" for f in run.summary["findings"])
+    ]
+    if at_zero:
+        notes.append(f"Variances are 0 in {some(at_zero)}: tests at such a boundary are conservative.")
+    lost = [ratio for ratio in ratios if ratio.statistic < 0.0]
+    warnings += [
+        f"{ratio.large} contains {ratio.small} and has a lower {runs[0].likelihood[0]}: it is not at its optimum."
+        for ratio in lost
+    ]
+    loose = [name for name, run in zip(names, runs, strict=True) if not run.summary["converged"]]
+    if loose:
+        many = counted(len(loose), "run")
+        warnings.append(f"{many} did not converge, and would have smaller criteria at the optimum: {some(loose)}.")
+    return tuple(notes), tuple(warnings)

@@ -1,0 +1,226 @@
+"""The folder of a fit: written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from plncli.errors import UsageError, some
+from plncli.tables import writing as output
+from plncli.settings.config import FitConfig, absolute, applying, to_toml
+from plncli.tables.target import check_target
+from plncli.tables.atomic import whole_folder, write_file
+from plncli.tables.writing import FORMATS
+from plncli.runs.run import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
+from plncli.runs.trace import trace_row
+from plncli.inference.wald import tensors_of
+from plncli.models.base import Latent
+from plncli.names import COLUMNS
+from plncli.results import AXES, FitResult
+
+TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))
+OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
+WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
+AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fit and all that its files tell about it. `manifest` and `log` are written as they are."""
+
+    result: FitResult
+    config: FitConfig
+    design: Mapping[str, Any]
+    classes: Any
+    device: str
+    total_seconds: float
+    manifest: Mapping[str, Any] = field(repr=False)
+    log: Sequence[str] = field(repr=False, default=())
+
+
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that is in the way or cannot be written, before any work is done."""
+    check_target(out, overwrite, WRITTEN)
+
+
+def write(out: Path, outcome: Outcome) -> None:
+    """Write the files of a fit into `out`. The target is checked again: it may have appeared during a long fit."""
+    check_folder(out, outcome.config.overwrite)
+    contents = _contents(outcome)
+    with whole_folder(out) as partial:
+        for name, content in contents:
+            write_file(partial / name, content())
+
+
+def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
+    """The name of each file, and what makes its bytes: one at a time, for they may be large."""
+    result, config, run = outcome.result, outcome.config, run_of(outcome)
+    tables: dict[str, Callable[[], pa.Table]] = {
+        "coefficients": lambda: coefficients(run),
+        "loss_trace": lambda: trace_table(result),
+    }
+    if result.inference is not None and result.inference.covariance is not None:
+        tables["vcov"] = lambda: _vcov(result)
+    for symbol, (name, row, column) in AXES.items():
+        wanted = config.latent or "sample" not in (row, column)
+        if symbol in run.estimates and wanted:
+            tables[name] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
+    suffix = config.format
+    files: list[tuple[str, Callable[[], bytes]]] = [
+        (f"{name}.{suffix}", lambda table=table: output.table_bytes(table(), suffix))  # type: ignore[misc]
+        for name, table in tables.items()
+    ]
+    # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
+    again = replace(absolute(config), overwrite=False)
+    return [
+        *files,
+        (MODEL_FILE, lambda: pack(*_kept(outcome))),
+        ("summary.json", lambda: output.to_json(summary(outcome)).encode()),
+        ("manifest.json", lambda: output.to_json(outcome.manifest).encode()),
+        ("config.toml", lambda: to_toml(again).encode()),
+        ("run.log", lambda: "".join(f"{line}\n" for line in outcome.log).encode()),
+    ]
+
+
+# --- tables ---
+
+
+def _values(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()
+
+
+def matrix(run: Run, symbol: str) -> pa.Table:
+    """A matrix with the names of its rows in the first column, and those of its columns in the header."""
+    values, (_, row, column) = run.estimates[symbol], AXES[symbol]
+    rows, columns = (getattr(run, AXIS_NAMES[axis]) for axis in (row, column))
+    return output.with_names(row, rows, columns, [output.number_column(values[:, j]) for j in range(len(columns))])
+
+
+def coefficients(run: Run) -> pa.Table:
+    """One row a response and term; what rests on standard errors is empty where there are none."""
+    terms, responses = run.terms, run.responses
+    estimate = output.number_column(run.estimates["B"].T.reshape(-1))
+    empty = pa.nulls(len(estimate), pa.float64())
+    columns = {
+        name: output.number_column(run.inference[name].T.reshape(-1)) if run.inference else empty for name in COLUMNS
+    }
+    return pa.table(
+        {
+            "response": output.text_column([response for response in responses for _ in terms]),
+            "term": output.text_column(list(terms) * len(responses)),
+            "estimate": estimate,
+            **columns,
+        }
+    )
+
+
+def _vcov(result: FitResult) -> pa.Table:
+    """The covariance of all coefficients: rows as in the table of coefficients, a column `response:term` for each."""
+    assert result.inference is not None and result.inference.covariance is not None
+    V, data = _values(result.inference.covariance), result.data
+    pairs = [(response, term) for response in data.responses for term in data.terms]
+    columns = [output.number_column(V[:, i].copy()) for i in range(len(pairs))]
+    names = [pa.array(part, pa.string()) for part in zip(*pairs, strict=True)]
+    return pa.Table.from_arrays([*names, *columns], names=["response", "term", *(f"{r}:{t}" for r, t in pairs)])
+
+
+def likelihood_name(result: FitResult) -> str:
+    """`elbo` for a model with a latent layer, whose objective is a bound; `loglik` for the others."""
+    return "elbo" if isinstance(result.model, Latent) else "loglik"
+
+
+def trace_table(result: FitResult) -> pa.Table:
+    """As loss_trace.csv holds it."""
+    rows = [trace_row(step, likelihood_name(result)) for step in result.optimum.trace]
+    types = {name: np.int64 if name in ("step", "evaluations") else np.float64 for name in rows[0]}
+    return output.table({name: np.array([each[name] for each in rows], kind) for name, kind in types.items()})
+
+
+# --- summary and model ---
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints and summary.json holds."""
+    result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "model": result.model.name,
+        "n_samples": result.data.n,
+        "n_features": result.data.p,
+        "n_covariates": result.data.d,
+        "covariance": getattr(result.model, "covariance", None),
+        likelihood_name(result): criteria.loglik,
+        "n_parameters": criteria.n_parameters,
+        "aic": criteria.aic,
+        "bic": criteria.bic,
+        "icl": criteria.icl,
+        "r2": criteria.r2,
+        "converged": result.converged,
+        "status": optimum.status.name.lower(),
+        "gap": optimum.gap,
+        "grad_norm": optimum.grad_norm,
+        "steps": optimum.steps,
+        "evaluations": optimum.evaluations,
+        "fit_seconds": optimum.seconds,
+        "se": "none" if result.inference is None else result.inference.method,
+        **({} if result.inference is None else result.inference.facts),
+        "level": None if result.inference is None else result.inference.level,
+        "se_seconds": None if result.inference is None else result.inference.seconds,
+        "total_seconds": outcome.total_seconds,
+        "device": outcome.device,
+        "dtype": outcome.config.dtype,
+        "optimizer": outcome.config.optimizer,
+        "findings": [asdict(finding) for finding in result.findings],
+        "warnings": warnings(result),
+    }
+    if "Sigma_unbiased" in result.state:
+        names = result.data.responses
+        rows = _values(result.state["Sigma_unbiased"]).tolist()
+        content["sigma_unbiased"] = {
+            name: dict(zip(names, row, strict=True)) for name, row in zip(names, rows, strict=True)
+        }
+    return content
+
+
+def warnings(result: FitResult) -> list[str]:
+    """The sentences that the user must not miss: how an unconverged fit ended, then the findings."""
+    ending = [] if result.converged else [result.optimum.status.sentence]
+    return ending + [finding.message for finding in result.findings]
+
+
+def run_of(outcome: Outcome, name: str = "this fit") -> Run:
+    """The run as later verbs read it back, without a file."""
+    return made_run(name, *_kept(outcome))
+
+
+def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts and groups of tensors of a run (`files.runs`)."""
+    result = outcome.result
+    latent = any("sample" in AXES[symbol][1:] for symbol in result.estimates if symbol in AXES)
+    facts = {
+        "model": result.model.name,
+        "settings": applying(outcome.config),
+        "design": outcome.design,
+        "classes": outcome.classes,
+        "samples": result.data.samples if latent else (),
+        "terms": result.data.terms,
+        "responses": result.data.responses,
+        "versions": outcome.manifest.get("versions", {}),
+        "summary": output.finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
+        "fingerprint": fingerprint(result.data),
+    }
+    groups: dict[str, Any] = {
+        "estimates": result.estimates,
+        "state": result.state,
+        "sketch": {"X": sketch(result.data.X)},
+    }
+    if result.inference is not None:
+        groups["inference"] = tensors_of(result.inference)
+    return facts, groups

@@ -1,0 +1,72 @@
+"""What there is to see of a run at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from plncli.runs.run import Run
+from plncli.inference.hypotheses import INTERCEPT
+
+SIGNIFICANT = 0.05
+SHOWN = ("estimate", "std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
+
+
+def overview(run: Run, top: int) -> dict[str, Any]:
+    """The summary, how many coefficients stand out, the `top` clearest ones, and the `top` strongest correlations.
+
+    Intercepts are no finding: they are among the clearest coefficients only where there is nothing else.
+    """
+    return {
+        "run": str(run.place),
+        "formula": run.formula,
+        "terms": run.terms,
+        "likelihood": run.likelihood[0],
+        **run.summary,
+        "without_std_error": int(np.isnan(run.inference["std_error"]).sum()) if run.inference else None,
+        "significant": _significant(run),
+        "coefficients": list(_clearest(run, top)),
+        "correlations": list(_strongest(run, top)),
+    }
+
+
+def _significant(run: Run) -> dict[str, int]:
+    """How many responses have q < SIGNIFICANT, by term."""
+    if not run.inference:
+        return {}
+    many = (run.inference["q_value"] < SIGNIFICANT).sum(1).tolist()
+    return {term: count for term, count in zip(run.terms, many, strict=True) if term != INTERCEPT}
+
+
+def _clearest(run: Run, top: int) -> Iterator[dict[str, Any]]:
+    if not run.inference:
+        return
+    tables = {name: run.inference[name] for name in SHOWN[1:]} | {"estimate": run.estimates["B"]}
+    size = np.abs(tables["statistic"])
+    rows = [k for k, term in enumerate(run.terms) if term != INTERCEPT] or range(len(run.terms))
+    order = np.argsort(-size[rows], axis=None, kind="stable")  # nan last
+    for place in order[:top].tolist():
+        k, j = rows[place // size.shape[1]], place % size.shape[1]
+        if np.isnan(size[k, j]):
+            return
+        numbers = {name: float(tables[name][k, j]) for name in SHOWN}
+        yield {"response": run.responses[j], "term": run.terms[k]} | numbers
+
+
+def _strongest(run: Run, top: int) -> Iterator[dict[str, Any]]:
+    """The pairs of responses with the largest correlation in Sigma, where that has any."""
+    if "Sigma" not in run.estimates or run.summary["covariance"] in ("diagonal", "spherical"):
+        return
+    Sigma = run.estimates["Sigma"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sd = np.sqrt(np.diagonal(Sigma))
+        R = np.triu(np.nan_to_num(Sigma / np.outer(sd, sd)), 1)
+    flat = np.abs(R).ravel()
+    many = min(top, len(run.responses) * (len(run.responses) - 1) // 2)
+    chosen = np.argpartition(-flat, many - 1)[:many] if many else np.array([], int)
+    for place in chosen[np.argsort(-flat[chosen])].tolist():
+        i, j = divmod(place, R.shape[1])
+        if R[i, j]:
+            yield {"first": run.responses[i], "second": run.responses[j], "correlation": float(R[i, j])}

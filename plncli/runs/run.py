@@ -1,0 +1,369 @@
+"""A finished fit as `model.safetensors` holds it: data only, no code, and all that verbs after `fit` ask of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from plncli.errors import DataError
+from plncli.runs import schema as schemas
+from plncli.settings.config import recorded
+from plncli.inference.hypotheses import Terms
+from plncli.names import COLUMNS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plncli.dataset import Dataset
+    from plncli.models.prediction import Parameters
+
+MODEL_FILE = "model.safetensors"
+SCHEMA_VERSION = 1
+SKETCH = 1024
+"""Rows of what is kept of a design matrix."""
+SUM = "sha256"
+FLOATS = ("F64", "F32")
+FINITE = ("B_finite", "M_finite", "S", "Sigma")
+HELD = {
+    "pln": (
+        *(f"estimates.{name}" for name in ("M", "S", "Sigma", "Omega")),
+        *(f"state.{name}" for name in ("B_finite", "M_finite", "poisson_features")),
+    ),
+    "linear": ("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"),
+    "logistic": (),
+}
+"""What every file of a model holds, besides B and the sketch."""
+
+
+class UnknownVersion(Exception):
+    """A file is laid out as another version does."""
+
+
+class Group(Mapping[str, np.ndarray]):
+    """The tensors `PREFIX.NAME` of a model file by name, each read when it is asked for."""
+
+    def __init__(self, path: Path, prefix: str, names: Iterable[str]) -> None:
+        self._path, self._prefix = path, f"{prefix}."
+        self._names = tuple(name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        with safe_open(self._path, framework="numpy") as file:
+            array = file.get_tensor(self._prefix + name)
+        if name in FINITE and not np.isfinite(array).all():
+            raise DataError(f"`{self._path}` is damaged: {name} holds what is no finite number. Fit again.")
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished fit, read from `place`, which is the folder or the model file as the user named it, or its name.
+
+    summary: as in summary.json, without p×p tables; design: the encoding of the formula (see
+    `files.design.Design.from_json`); classes: (zero, one) labels of each response of a logistic model; fingerprint:
+    see `fingerprint`.
+    estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
+    besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance
+    of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
+    """
+
+    place: Path
+    model: str
+    settings: dict[str, Any] = field(repr=False)
+    design: dict[str, Any] = field(repr=False)
+    classes: Any = field(repr=False)
+    samples: tuple[str, ...] = field(repr=False)
+    terms: tuple[str, ...]
+    responses: tuple[str, ...] = field(repr=False)
+    versions: dict[str, str] = field(repr=False)
+    estimates: Mapping[str, np.ndarray] = field(repr=False)
+    state: Mapping[str, np.ndarray] = field(repr=False)
+    inference: Mapping[str, np.ndarray] = field(repr=False)
+    sketch: Mapping[str, np.ndarray] = field(repr=False)
+    summary: dict[str, Any] = field(repr=False)
+    fingerprint: dict[str, str] = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The model file."""
+        return _model_file(self.place)
+
+    @property
+    def formula(self) -> str:
+        """As it was given."""
+        return str(self.design["formula"]["text"])
+
+    @property
+    def likelihood(self) -> tuple[str, Any]:
+        """`elbo` or `loglik`, and its value in nats (None where it is not finite)."""
+        name = "elbo" if "elbo" in self.summary else "loglik"
+        return name, self.summary[name]
+
+    @property
+    def parameters(self) -> Parameters:
+        """What prediction asks of it."""
+        from plncli.models.prediction import Parameters
+
+        return Parameters.from_tensors(
+            self.model, self.terms, self.responses, self.estimates, self.state, self.inference
+        )
+
+    @property
+    def coefficients(self) -> Terms:
+        """The coefficients by name, by term of the formula, and the levels of its factors."""
+        state = (self.design.get("x") or {}).get("state", {})
+        groups = {"Intercept" if term == "1" else term: tuple(ks) for term, ks in state.get("columns", {}).items()}
+        levels = {
+            factor: tuple(map(str, dict(learnt["items"])["categories"]))
+            for factor, (kind, learnt) in state.get("encoders", {}).items()
+            if kind == "categorical"
+        }
+        return Terms(self.terms, groups or {name: (k,) for k, name in enumerate(self.terms)}, levels)
+
+
+GROUPS = ("estimates", "state", "inference", "sketch")
+
+
+def made_run(name: str, facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> Run:
+    """The run that `read_run` would read from the file that `pack` makes of the same."""
+    arrays: dict[str, Any] = {
+        group: {name: _array(tensor) for name, tensor in groups.get(group, {}).items()} for group in GROUPS
+    }
+    return Run(place=Path(name), **_axes(json.loads(json.dumps(facts))), **arrays)
+
+
+def pack(facts: Mapping[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    """A model file: tensors as `GROUP.NAME` (`GROUPS`), and facts, by field of a `Run`, as JSON beside them."""
+    arrays = {
+        f"{group}.{name}": _array(tensor) for group, members in groups.items() for name, tensor in members.items()
+    }
+    texts = {key: json.dumps(value) for key, value in {"schema_version": SCHEMA_VERSION, **facts}.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return save(arrays, {**texts, SUM: _sum(texts, shapes)})
+
+
+def _sum(texts: Mapping[str, str], shapes: Mapping[str, Iterable[int]]) -> str:
+    """SHA-256 of the facts, as they are written, and of which tensors there are; not of what these hold."""
+    listed = sorted([name, *shape] for name, shape in shapes.items())
+    return hashlib.sha256(json.dumps([sorted(texts.items()), listed]).encode()).hexdigest()
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _axes(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as JSON gives them, with names as tuples."""
+    return facts | {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
+
+
+def read_run(place: Path) -> Run:
+    """The run of a folder, or of the model file in it. DataError when it is none, or damaged."""
+    path = _model_file(place)
+    if not path.is_file():
+        if not place.exists():
+            raise DataError(f"`{place}` does not exist. Give the folder that `plncli fit` wrote.")
+        raise DataError(f"`{place}` is not the folder of a fit: it has no {MODEL_FILE}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            texts = dict(file.metadata())
+            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+            kinds = {name: tensor.get_dtype() for name, tensor in tensors.items()}
+        written = texts.pop(SUM, None)
+        if written not in (None, _sum(texts, shapes)):  # None: of an earlier version
+            raise ValueError("The facts are not those that were written.")
+        facts = {key: json.loads(text) for key, text in texts.items()}
+        if facts.pop("schema_version") != SCHEMA_VERSION:
+            raise UnknownVersion
+        schemas.check(facts, "model")
+        groups: dict[str, Any] = {group: Group(path, group, shapes) for group in GROUPS}
+        run = Run(place=place, **_axes(facts), **groups)
+        _check(run, shapes, kinds)
+    except UnknownVersion:
+        raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.") from None
+    except Exception as error:  # safetensors raises its own class, and json and attributes theirs
+        reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
+        raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
+    return run
+
+
+def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str]) -> None:
+    """ValueError or DataError where facts are of the wrong kind, or tensors of another shape or type than they say."""
+    n, p, d = len(run.samples), len(run.responses), len(run.terms)
+    for names in (run.samples, run.responses, run.terms):
+        if len(set(names)) < len(names):
+            raise ValueError("Names that are not unique.")
+    recorded(run.model, run.settings, run.path)
+    _check_design(run)
+    _check_summary(run)
+    if run.model == "logistic" and len(run.classes or ()) not in (0, p):
+        raise ValueError("Classes of other responses.")
+    expected: dict[str, tuple[int, ...]] = {
+        "estimates.B": (d, p),
+        "state.B_finite": (d, p),
+        "inference.df": (),
+        "inference.blocks": (p, d, d),
+        "state.courses_T": (d, d),
+    }
+    expected |= dict.fromkeys(("estimates.M", "estimates.S", "state.M_finite"), (n, p))
+    expected |= dict.fromkeys(("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"), (p, p))
+    expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
+    if not {"estimates.B", "sketch.X", *HELD[run.model]} <= {*shapes}:
+        raise ValueError("Not all tensors of the model.")
+    for name, shape in expected.items():
+        if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
+            raise ValueError(f"{name} is of another shape or type.")
+    present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
+    if present and not {*COLUMNS, "blocks", "df"} <= present:
+        raise ValueError("Standard errors without all that follows from them.")
+    _check_sketch(shapes, kinds, n, d)
+    _check_courses(run.state, shapes, kinds, d, p)
+
+
+def _check_sketch(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
+    shape = shapes["sketch.X"]
+    rows = min(n or SKETCH, SKETCH)
+    if len(shape) != 2 or shape[1] != d or not (shape[0] == rows or (n == 0 and shape[0] < SKETCH)):
+        raise ValueError("A sketch of another design.")
+    if kinds["sketch.X"] not in FLOATS:
+        raise ValueError("A sketch of another type.")
+
+
+def _check_courses(
+    state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], d: int, p: int
+) -> None:
+    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `Courses`)."""
+    known = {name.removeprefix("courses_"): shapes[f"state.{name}"] for name in state if name.startswith("courses_")}
+    if known:
+        of, T, kernels, rows = (known[name] for name in ("of", "T", "kernels", "rows"))
+        cones, _, free = kernels if len(kernels) == 3 else (0, 0, -1)
+        if of != (p,) or (d, d) != T or kernels != (cones, d, free) or rows[::2] != (cones, free) or len(rows) != 3:
+            raise ValueError("Courses of other coefficients.")
+        if any(kinds[f"state.courses_{name}"] not in FLOATS for name in ("T", "kernels", "rows")):
+            raise ValueError("Courses of another type.")
+        if not all(np.isfinite(state[f"courses_{name}"]).all() for name in ("T", "kernels", "rows")):
+            raise ValueError("Courses that are not finite.")
+        _check_indices(state["courses_of"], -1, cones)
+    if "poisson_features" in state:
+        _check_indices(state["poisson_features"], 0, p)
+
+
+def _check_indices(indices: np.ndarray, low: int, end: int) -> None:
+    if indices.ndim != 1 or indices.dtype != np.int64 or not ((indices >= low) & (indices < end)).all():
+        raise ValueError("Indices that lead nowhere.")
+
+
+def _check_design(run: Run) -> None:
+    """ValueError unless the design has the terms of the run; whether it can be built, is found where it is."""
+    d, x = len(run.terms), run.design["x"]
+    if (("Intercept",) if x is None else tuple(x["terms"])) != tuple(run.terms):
+        raise ValueError("A design of other terms.")
+    for part in filter(None, (run.design["x"], run.design["offset"])):
+        columns = part["state"].get("columns", {}).values()
+        if any(not 0 <= k < len(part["terms"]) for places in columns for k in places):
+            raise ValueError("Columns that are not there.")
+        if not {*part["columns"]} <= {*run.design["formula"]["columns"]}:
+            raise ValueError("Columns that the formula does not name.")
+    known = run.coefficients
+    if any(k >= d for places in known.groups.values() for k in places):
+        raise ValueError("Terms that are not there.")
+    learnt = run.design.get("size_factors")
+    if learnt is not None:
+        _check_size_factors(learnt, len(run.responses))
+
+
+def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
+    """ValueError unless what a method has learnt of depths fits its blocks (see `SizeFactors`)."""
+    block, blocks, references = learnt["block"], learnt["blocks"], learnt["references"]
+    if len(block) != len(learnt.get("features") or range(p)) or not {*block} <= {*range(len(blocks))}:
+        raise ValueError("Depths of other features.")
+    if references is None:
+        return
+    sizes = [len(one) for one in references]
+    by_feature = learnt["method"] not in ("total", "css")
+    if len(sizes) != len(blocks) or (by_feature and sizes != [block.count(b) for b in range(len(blocks))]):
+        raise ValueError("Depths of other blocks.")
+    if len(learnt.get("shifts") or ()) != len(blocks):
+        raise ValueError("Depths of other blocks.")
+    if learnt["method"] == "css" and any(len(one) != 1 for one in references):
+        raise ValueError("Depths without a quantile.")
+
+
+def _check_summary(run: Run) -> None:
+    """ValueError where the summary is not what its schema says, or is of another fit."""
+    schemas.check(run.summary, "summary")
+    n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
+    if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:
+        raise ValueError("The summary of another fit.")
+    if run.inference and run.summary["level"] is None:
+        raise ValueError("Intervals of no level.")
+    pln = run.model == "pln"
+    if (run.summary["covariance"] is not None) != pln or ("elbo" in run.summary) != pln:
+        raise ValueError("The summary of another model.")
+
+
+def _model_file(place: Path) -> Path:
+    return place / MODEL_FILE if place.is_dir() else place
+
+
+def fingerprint(data: Dataset) -> dict[str, str]:
+    """SHA-256 of what was fitted, by part: names of samples and responses, table (with its mask), weights, offset.
+
+    Numbers are taken in single precision, so that a fit in float32 and one in float64 of the same tables agree.
+    """
+    mask = () if data.K is None else (data.K,)
+    return {
+        "samples": _names_hash(data.samples),
+        "responses": _names_hash(data.responses),
+        "table": _hash(data.Y.float(), *mask),
+        "weights": _hash(data.w.float()),
+        "offset": _hash(data.O.float()),
+    }
+
+
+def _names_hash(names: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()
+
+
+def _hash(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return digest.hexdigest()
+
+
+def sketch(X: Tensor) -> Tensor:
+    """At most SKETCH × d numbers that span what the columns of X (n×d) span, as far as other designs can tell.
+
+    Row i is the sum of the samples i, i + SKETCH, ..., each times a random number that depends on its place alone, so
+    two designs of the same samples are sketched alike: columns that combine to another's do so in the sketch, and
+    while there are fewer of them than rows, those that don't do not (with probability 1; Clarkson & Woodruff 2013).
+    """
+    import torch
+
+    n, d = X.shape
+    # numpy promises that this old generator's numbers never change.
+    draws = X.new_tensor(np.random.RandomState(0).uniform(-1.0, 1.0, n))
+    scale = draws + draws.sign()
+    rows = min(n, SKETCH)
+    end = n - n % rows
+    out = torch.einsum("kid,ki->id", X[:end].reshape(-1, rows, d), scale[:end].reshape(-1, rows))
+    out[: n - end] += X[end:] * scale[end:, None]
+    return out

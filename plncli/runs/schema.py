@@ -1,0 +1,101 @@
+"""JSON that others may have written, held to the schemas that plncli publishes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from plncli.errors import DataError
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+@cache
+def schema(name: str) -> Mapping[str, Any]:
+    """The schema of summary.json, of manifest.json, or (`model`) of the facts in a model file."""
+    return json.loads((files("plncli.runs") / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def check(content: Any, name: str) -> None:
+    """ValueError, saying where, unless the content is as the schema of that name says."""
+    fault = next(_faults(content, schema(name), name), None)
+    if fault is not None:
+        raise ValueError(fault)
+
+
+def read(path: Path, name: str) -> Any:
+    """What a file of JSON holds. DataError where it cannot be read, or is not as the schema of that name says."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        check(content, name)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged, or was not written by plncli: {error}.") from None
+    return content
+
+
+def _faults(content: Any, known: Mapping[str, Any], place: str) -> Iterator[str]:
+    """What is not as the keywords of JSON Schema say that our schemas use."""
+    kinds = known.get("type", ())
+    if kinds and not any(_is(content, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)):
+        yield f"{place} is of another type"
+        return
+    if "const" in known and (type(content) is not type(known["const"]) or content != known["const"]):
+        yield f"{place} is another"
+    if "enum" in known and not any(type(content) is type(one) and content == one for one in known["enum"]):
+        yield f"{place} is none of those that there are"
+    if _is(content, "number") and not known.get("minimum", content) <= content <= known.get("maximum", content):
+        yield f"{place} is too small or too large"
+    if isinstance(content, str) and not re.search(known.get("pattern", ""), content):
+        yield f"{place} is no such text"
+    if "oneOf" in known and sum(not any(_faults(content, one, place)) for one in known["oneOf"]) != 1:
+        yield f"{place} lacks a part"
+    if isinstance(content, dict):
+        yield from _of_object(content, known, place)
+    if isinstance(content, list):
+        yield from _of_array(content, known, place)
+
+
+def _is(content: Any, kind: str) -> bool:
+    """Whether a value is of a type: a truth value is no number, and neither is nan, which JSON cannot hold."""
+    if isinstance(content, bool):
+        return kind == "boolean"
+    if isinstance(content, float) and not math.isfinite(content):
+        return False
+    return isinstance(content, TYPES[kind])
+
+
+def _of_object(content: Mapping[str, Any], known: Mapping[str, Any], place: str) -> Iterator[str]:
+    properties, others = known.get("properties", {}), known.get("additionalProperties")
+    for name in known.get("required", ()):
+        if name not in content:
+            yield f"{place} has no {name}"
+    for name, value in content.items():
+        inner = properties.get(name, others)
+        if inner is not None:
+            yield from _faults(value, inner, f"{place}.{name}")
+
+
+def _of_array(content: list[Any], known: Mapping[str, Any], place: str) -> Iterator[str]:
+    if not known.get("minItems", 0) <= len(content) <= known.get("maxItems", len(content)):
+        yield f"{place} is of another length"
+    first = known.get("prefixItems", ())
+    for k, value in enumerate(content):
+        inner = first[k] if k < len(first) else known.get("items")
+        if inner is not None:
+            yield from _faults(value, inner, f"{place}[{k}]")

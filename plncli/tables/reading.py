@@ -1,0 +1,464 @@
+"""Read a table from a file or standard input, whatever its format, told by its content.
+
+A table is rows of named samples by named columns. Numbers stay numbers, labels stay text, names are always text.
+Arrow imports pandas, which takes long, to convert a value of Python or numpy: names and numbers do without.
+Every fault of a file is a DataError that says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from plncli.errors import FIRST, DataError, Faults, counted, some
+from plncli.tables import formats
+from plncli.tables.columnar import MAGIC, read_columnar
+from plncli.tables.content import File
+from plncli.tables.sparse import CSR, Sparse
+from plncli.tables.text import GROUPED, MISSING, NUMBER, looks_like_id, read_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+ABOUT_SAMPLES = ("covariates", "weights", "cluster")
+"""Options that ask a file of samples × features what it says of its samples, not for the matrix."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """n samples × columns. `cells` has one pyarrow column per name, of type int64, float64, bool or string.
+
+    `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names;
+    `hint` says what else there is in the file, `about` is a data frame of what it says of the samples beside the table,
+    `turned` says that rows and columns were swapped.
+    """
+
+    name: str
+    option: str
+    samples: tuple[str, ...] = field(repr=False)
+    columns: tuple[str, ...] = field(repr=False)
+    cells: pa.Table | Sparse = field(repr=False)
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+    corner: str = ""
+    hint: str = field(default="", repr=False)
+    about: Any = field(default=None, repr=False)
+    turned: bool = False
+
+    def take(self, rows: np.ndarray | None) -> Table:
+        """The given rows in the given order; all of them for None."""
+        if rows is None:
+            return self
+        samples = tuple(self.samples[i] for i in rows.tolist())
+        return replace(self, samples=samples, cells=self.cells.take(rows))
+
+    def select(self, columns: Sequence[str]) -> Table:
+        """The given columns in the given order."""
+        at = {name: j for j, name in enumerate(self.columns)}
+        places = [at[name] for name in columns]
+        return replace(self, columns=tuple(columns), cells=self.cells.select(places))
+
+    def place(self, row: int, column: int) -> str:
+        """How messages call a cell."""
+        noun = "feature" if self.option in ("counts", "given", "offsets", "exposure", "precision") else "column"
+        return f"sample {self.samples[row]}, {noun} {self.columns[column]}"
+
+
+def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
+    """Read the table that `--option path` names; `-` is standard input, `path::part` a sheet or layer of the file.
+
+    With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names.
+    """
+    file = formats.open_file(path, option)
+    matrix = formats.read_matrix(file, about=option in ABOUT_SAMPLES)
+    if matrix is not None:
+        return _of_matrix(matrix, file, option)
+    data, name = file.data, file.name
+    sheet = formats.sheet_text(file, option)
+    if sheet is not None:
+        data, name = sheet[0], f"{name}::{sheet[1]}" if file.part else name
+    elif file.part:
+        raise DataError(f"{name} has no parts, so there is no `{file.part}` in it.")
+    if bytes(data[:8]).startswith(MAGIC):
+        header, cells, notes = read_columnar(data, name, sample_names)
+    else:
+        header, cells, notes = read_text(data, name, option, sample_names)
+    header = [unicodedata.normalize("NFC", label) for label in header]
+    corner = header[0] if sample_names and header else ""
+    samples, header, cells, more = _split_names(header, cells, name, sample_names)
+    header, cells = _tidy(header, cells, name)
+    _check_names(header, name, option)
+    return Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
+
+
+def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
+    """The table that a matrix of samples × features is, or what its file says of the samples."""
+    if matrix.values is None:
+        if matrix.about is None:
+            raise DataError(f"{file.name} says nothing of its samples besides their names. --{option} needs a table.")
+        return replace(table_of(matrix.about, option, file.name), sha256=file.sha256)
+    samples, header = (tuple(map(composed, names)) for names in (matrix.samples, matrix.features))
+    nameless = [str(i) for i, label in enumerate(samples, 1) if not label]
+    if nameless:
+        raise DataError(
+            f"{file.name} has {counted(len(nameless), 'sample')} without a name: number {some(nameless)}. Name them."
+        )
+    if len(set(samples)) < len(samples):
+        raise DataError(_duplicates(samples, file.name))
+    _check_names(header, file.name, option)
+    name = f"{file.name}::{file.part}" if file.part else file.name
+    cells = Sparse(matrix.values)
+    return Table(name, option, samples, header, cells, file.sha256, matrix.notes, "", matrix.hint, matrix.about)
+
+
+def table_of(frame: Any, option: str, name: str = "") -> Table:
+    """The table that a pandas DataFrame or Series is, as if it had been read from a file: its index names the samples.
+
+    name: how messages call it, by its option unless given.
+
+    Levels of categories are sorted, as those of a file are. DataError as for files.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    name = name or f"`{option}`"
+    if isinstance(frame, pd.Series):
+        frame = frame.to_frame(option if frame.name is None else frame.name)
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"{name} must be a pandas DataFrame or Series, but is of the type {type(frame).__name__}.")
+    header = [composed(label) for label in frame.columns]
+    if not len(frame) or not header:
+        raise DataError(f"{name} is empty: it has {counted(len(frame), 'row')} and {counted(len(header), 'column')}.")
+    samples = _index(frame.index, name)
+    columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
+    cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
+    header, cells = _tidy(header, cells, name)
+    _check_names(header, name, option)
+    notes = []
+    first = cells.column(0)
+    numbered = isinstance(frame.index, pd.RangeIndex) and pa.types.is_string(first.type)
+    if numbered and not first.null_count and len(first.unique()) == len(first):
+        hint = f"its index only numbers the rows. If `{header[0]}` names the samples, use .set_index({header[0]!r})."
+        if option in ("counts", "given"):
+            raise DataError(f"Column `{header[0]}` of {name} is text, and {hint}")
+        notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
+    corner = "" if frame.index.name is None else str(frame.index.name)
+    return Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
+
+
+def composed(label: object) -> str:
+    """A name as text without outer blanks, letters with accents in their composed form."""
+    return unicodedata.normalize("NFC", str(label).strip())
+
+
+def _index(index: Any, name: str) -> tuple[str, ...]:
+    """The names of the samples: unique texts, for numbers their digits."""
+    if index.nlevels > 1:
+        raise DataError(f"The index of {name} has {index.nlevels} levels; it names the samples, by one.")
+    samples = tuple(map(composed, index))
+    bad = [str(i) for i, missing in enumerate(index.isna().tolist(), 1) if missing or not samples[i - 1]]
+    if bad:
+        raise DataError(
+            f"The index of {name} names the samples, but is empty in {counted(len(bad), 'row')}: {some(bad)}."
+        )
+    twice = [f"{label} ({times} times)" for label, times in Counter(samples).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"The index of {name} has {counted(len(twice), 'sample name')} more than once: {some(twice)}. "
+            "It names the samples: make each name unique."
+        )
+    return samples
+
+
+def _arrow(column: Any, label: str, name: str) -> pa.ChunkedArray:
+    """A column of a data frame; DataError for one of several kinds of values."""
+    import pyarrow as pa
+
+    try:
+        made = pa.Array.from_pandas(column)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"Column `{label}` of {name} is neither numbers nor text throughout: {reason}.") from None
+    return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
+
+
+# Names and types, whatever the format
+
+
+def _split_names(
+    header: list[str], cells: pa.Table, name: str, named: bool
+) -> tuple[tuple[str, ...], list[str], pa.Table, list[str]]:
+    """Sample names apart from the columns of data; numbers from 1 when there is no column of names."""
+    import pyarrow.compute as pc
+
+    if not cells.num_rows:
+        raise DataError(f"{name} has a header but no rows. A row per sample is needed.")
+    if not named:
+        return tuple(map(str, range(1, cells.num_rows + 1))), header, cells, []
+    labels = _trimmed(cells.column(0))
+    if not all(labels.to_pylist()):
+        nameless = pc.fill_null(pc.equal(labels, ""), True)
+        for column in cells.columns[1:]:
+            nameless = pc.and_(nameless, pc.is_null(column))
+        cells, labels = (column.filter(pc.invert(nameless)) for column in (cells, labels))  # rows without any content
+    bad = [str(i) for i, label in enumerate(labels.to_pylist(), 1) if not label]
+    if bad:
+        raise DataError(
+            f"{name} has {counted(len(bad), 'row')} without a sample name (the first column is empty or NA): "
+            f"number {some(bad)} below the header. Name them, or use --no-sample-names if there is no column of names."
+        )
+    rest = header[1:]
+    if not any(rest) and cells.num_columns <= 2:
+        raise DataError(
+            f"{name} has one column only, `{header[0]}`, and the first column is the sample names. "
+            f"Check its separator, or use --no-sample-names if it has no column of names."
+        )
+    samples = tuple(labels.to_pylist())
+    suspicious = header[0] and not looks_like_id(header[0]) and all(label.isdigit() for label in samples)
+    if len(set(samples)) < len(samples):
+        raise DataError(_duplicates(samples, name))
+    first = (
+        f"The first column of {name}, `{header[0]}`, is taken as sample names; if it is data, use --no-sample-names."
+    )
+    return samples, rest, cells.remove_column(0), [first] if suspicious else []
+
+
+def _duplicates(samples: Sequence[str], name: str) -> str:
+    """Message for sample names that occur more than once."""
+    twice = [f"{label} ({times} times)" for label, times in Counter(samples).items() if times > 1]
+    if all(re.fullmatch(NUMBER, label) for label in samples):
+        remedy = "They are all numbers: if the table has no column of sample names, use --no-sample-names."
+    else:
+        remedy = "The first column names the samples: make each name unique."
+    return f"{name}: {counted(len(twice), 'sample name')} used more than once: {some(twice)}. {remedy}"
+
+
+def _tidy(header: list[str], cells: pa.Table, name: str) -> tuple[list[str], pa.Table]:
+    """Columns in one of the four types, under unique positions; unnamed empty columns at the end are left out."""
+    import pyarrow as pa
+
+    width = len(header)
+    while width and not header[width - 1] and cells.column(width - 1).null_count == cells.num_rows:
+        width -= 1
+    header = header[:width]
+    columns = [_plain(column, label, name) for label, column in zip(header, cells.columns, strict=False)]
+    return header, pa.Table.from_arrays(columns, names=[str(i) for i in range(width)])
+
+
+def _plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
+    """A column as int64, float64, bool or string; NaN counts as missing; texts lose outer blanks."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_int64(kind) or pa.types.is_boolean(kind):
+        return column
+    if pa.types.is_null(kind) or pa.types.is_decimal(kind) or kind in (pa.float16(), pa.float32(), pa.uint64()):
+        column = column.cast(pa.float64(), safe=False)
+    elif pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    elif pa.types.is_temporal(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column = column.cast(pa.string())
+    if pa.types.is_float64(column.type):
+        nan = pc.is_nan(column)
+        return pc.if_else(nan, None, column) if pc.any(nan).as_py() else column
+    if not pa.types.is_string(column.type):
+        raise DataError(
+            f"{name}: column `{label}` holds {kind}, which is neither numbers nor text. Leave it out or convert it."
+        )
+    column = _trimmed(column)
+    missing = pc.is_in(column, pa.array(MISSING))
+    return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without outer blanks, letters with accents in their composed form: the same word is the same bytes."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_normalize(pc.utf8_trim_whitespace(column), form="NFC")
+
+
+def _check_names(header: Sequence[str], name: str, option: str) -> None:
+    """Refuse tables without columns, unnamed columns, and names that occur twice."""
+    if not header:
+        raise DataError(
+            f"{name} has no columns besides the sample names. Check its separator and that --{option} names "
+            "the right file."
+        )
+    empty = [str(i) for i, label in enumerate(header, 1) if not label]
+    if empty:
+        raise DataError(
+            f"{name} has {counted(len(empty), 'column')} without a name: number {some(empty)} after the sample "
+            "names. Name them in the first line, and remove any title above it."
+        )
+    twice = [label for label, times in Counter(header).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{name}: {counted(len(twice), 'column name')} used more than once: {some(twice)}. Make each name unique."
+        )
+
+
+# Numbers out of a table
+
+
+def numbers(table: Table, rule: str, faults: Faults = FIRST) -> tuple[np.ndarray, np.ndarray | None]:
+    """Cells as n×p float64 (0 where missing), and the n×p mask of missing ones or None.
+
+    DataError, ended by `rule`, names cells that hold text; where faults are kept, these cells are missing.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(table.cells, Sparse):
+        values = table.cells.values.toarray()
+        missing = missing_cells(table)
+        return values if missing is None else np.where(missing, 0.0, values), missing
+    table = faults.attempt(lambda: _refuse_text(table, rule), None) or _without_text(table)
+    missing = missing_cells(table)
+    values = np.empty((len(table.samples), len(table.columns)))
+    for j, column in enumerate(table.cells.columns):
+        text = pa.types.is_string(column.type)
+        filled = column.fill_null(pa.scalar("0" if text else 0, column.type)) if column.null_count else column
+        values[:, j] = filled if text else _floats(filled)
+    return values, missing
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    """(n,) float64 of a column of numbers without missing ones."""
+    import numpy as np
+    import pyarrow as pa
+
+    chunks = [chunk for chunk in column.cast(pa.float64(), safe=False).chunks if len(chunk)]
+    return np.concatenate([np.frombuffer(c.buffers()[1], count=c.offset + len(c))[c.offset :] for c in chunks])
+
+
+def missing_cells(table: Table) -> np.ndarray | None:
+    """n×columns mask of missing entries; None when there are none."""
+    import numpy as np
+
+    if isinstance(table.cells, Sparse):
+        values = table.cells.values
+        return np.isnan(values.toarray()) if np.isnan(values.data).any() else None
+    columns = table.cells.columns
+    if not any(column.null_count for column in columns):
+        return None
+    return np.column_stack([column.is_null().to_numpy() for column in columns])
+
+
+def _refuse_text(table: Table, rule: str) -> Table:
+    """The table; DataError naming the cells that are not numbers."""
+    import pyarrow.compute as pc
+
+    shown: list[str] = []
+    total = 0
+    for j, column in enumerate(table.cells.columns):
+        bad = _textual(column)
+        if bad is None:
+            continue
+        rows = pc.indices_nonzero(bad).to_pylist()
+        total += len(rows)
+        shown += [f"{table.place(i, j)} (`{column[i].as_py()}`)" for i in rows[: max(0, 3 - len(shown))]]
+    if total:
+        grouped = any(re.search(rf"\(`{GROUPED}`\)$", cell) for cell in shown)
+        hint = " Write numbers without thousand separators: 1234, not 1,234." if grouped else ""
+        rule = f"{rule}{hint} Leave an entry empty, or write NA, where it is missing."
+        raise DataError(_cells_message(table, total, "non-numeric entry", shown, rule))
+    return table
+
+
+def _without_text(table: Table) -> Table:
+    """The table with its non-numeric cells missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = []
+    for column in table.cells.columns:
+        bad = _textual(column)
+        if pa.types.is_boolean(column.type):
+            column = pa.chunked_array([pa.nulls(len(column), pa.float64())])
+        elif bad is not None:
+            column = pc.if_else(bad, pa.scalar(None, column.type), column)
+        columns.append(column)
+    return replace(table, cells=pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))]))
+
+
+def _textual(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """(n,) which entries of a column are not numbers, none of them missing; None for a column of numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return pc.is_valid(column)
+    if pa.types.is_string(column.type):
+        return pc.fill_null(pc.invert(pc.match_substring_regex(column, f"^{NUMBER}$")), False)
+    return None
+
+
+def refuse(table: Table, bad: np.ndarray | None, noun: str, rule: str, values: np.ndarray | None = None) -> None:
+    """DataError naming the first cells where the n×p mask `bad` holds and counting them; silent when there are none."""
+    import numpy as np
+
+    if bad is None or not bad.any():
+        return
+    rows, columns = np.nonzero(bad)
+    shown = [
+        table.place(i, j) + ("" if values is None else f" ({values[i, j]:.15g})")
+        for i, j in zip(rows[:3].tolist(), columns[:3].tolist(), strict=True)
+    ]
+    raise DataError(_cells_message(table, len(rows), noun, shown, rule))
+
+
+def refuse_where(table: Table, Y: np.ndarray | CSR, bad: Callable[[Any], Any], noun: str, rule: str) -> None:
+    """The same where `bad` holds of the cells of Y (n×p, an array, or sparse, none of whose zeros is bad)."""
+    import numpy as np
+
+    if isinstance(Y, np.ndarray):
+        refuse(table, bad(Y), noun, rule, Y)
+        return
+    found = np.flatnonzero(bad(Y.data))
+    if len(found):
+        rows = np.searchsorted(Y.indptr, found[:3], side="right") - 1
+        shown = [
+            f"{table.place(i, j)} ({value:.15g})"
+            for i, j, value in zip(
+                rows.tolist(), Y.indices[found[:3]].tolist(), Y.data[found[:3]].tolist(), strict=True
+            )
+        ]
+        raise DataError(_cells_message(table, len(found), noun, shown, rule))
+
+
+def _cells_message(table: Table, total: int, noun: str, shown: Sequence[str], rule: str) -> str:
+    """What is wrong, the first cells, and the rule: `counts.csv: 3 negative counts, first: ...`."""
+    return f"{table.name}: {counted(total, noun)}{', first' if total > 1 else ''}: {'; '.join(shown)}. {rule}"
+
+
+def frame(table: Table, columns: Sequence[str]) -> Any:
+    """The named columns as a pandas DataFrame: numbers as float64 (NaN missing), texts and booleans as categories.
+
+    Levels are those that occur, sorted.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content: dict[str, Any] = {}
+    for name in columns:
+        column = table.cells.column(table.columns.index(name))
+        if pa.types.is_boolean(column.type):
+            column = pc.if_else(column, "True", "False")
+        if pa.types.is_string(column.type):
+            coded = column.combine_chunks().dictionary_encode()
+            words = coded.dictionary.to_pylist()
+            codes = coded.indices.fill_null(-1).to_numpy()
+            content[name] = pd.Categorical.from_codes(codes, categories=words).reorder_categories(sorted(words))
+        else:
+            content[name] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return pd.DataFrame(content, index=range(len(table.samples)), copy=False)
