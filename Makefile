@@ -7,7 +7,10 @@ DEVICE ?= cpu
 BENCH ?=
 SECONDS ?= 7200
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OAKS := sample_data/oaks
+# Of what pip says, errors alone: its warnings are about the machine, not about plncli.
+INSTALL := -m pip install -qq -c constraints.txt
+PIP := $(BIN)/python $(INSTALL)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
@@ -19,13 +22,18 @@ help: ## List the targets.
 venv: $(VENV)/.developer ## Make .venv with the program and all that developing it needs.
 
 demo: $(VENV)/.program ## Fit the oaks sample data, with and without the trees, and write a report of both.
-	$(BIN)/plncli fit pln --counts sample_data/oaks/counts.csv --exposure sample_data/oaks/exposure.csv \
-		--out runs/oaks --overwrite
-	$(BIN)/plncli fit pln --counts sample_data/oaks/counts.csv --exposure sample_data/oaks/exposure.csv \
-		--covariates sample_data/oaks/covariates.csv --formula "~ tree" --out runs/oaks-tree --overwrite
+	@echo "1. Fitting the oaks counts without covariates. The first start takes some seconds more than later ones:"
+	$(BIN)/plncli fit pln --counts $(OAKS)/counts.csv --exposure $(OAKS)/exposure.csv --out runs/oaks --overwrite
+	@echo
+	@echo "2. Fitting them by tree:"
+	$(BIN)/plncli fit pln --counts $(OAKS)/counts.csv --exposure $(OAKS)/exposure.csv \
+		--covariates $(OAKS)/covariates.csv --formula "~ tree" --out runs/oaks-tree --overwrite
 	@ls -l runs/oaks-tree
-	@$(BIN)/plncli report runs/oaks-tree runs/oaks --out runs/report.html --overwrite -q
+	@echo
+	@echo "3. Writing a report of both fits, on one page (up to half a minute):"
+	$(BIN)/plncli report runs/oaks-tree runs/oaks --out runs/report.html --overwrite -q
 	@echo "The report is in $(CURDIR)/runs/report.html: open it in a browser."
+	@echo "The fit at a glance: $(BIN)/plncli show runs/oaks-tree. All that there is: $(BIN)/plncli --help, and README.md."
 
 test: $(VENV)/.developer ## Run the tests that take seconds.
 	$(BIN)/python -m pytest -n auto
@@ -63,19 +71,23 @@ clean: ## Remove everything that the other targets made.
 # A target below is made again only when what it depends on has changed.
 
 $(BIN)/python:
+	@echo "Making an environment of its own in $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.program: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV) (the first time takes minutes, for torch is large) ..."
+	@echo "Installing torch into $(VENV): by far the largest part, which takes minutes the first time ..."
+	$(PIP) torch
+	@echo "Installing plncli and the rest of what it needs: a minute or two ..."
 	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.developer: pyproject.toml constraints.txt $(VENV)/.program | $(BIN)/python
+	@echo "Installing what tests and checks need: a minute or two ..."
 	$(PIP) -e '.[test,lint]'
 	@touch $@
 
 $(BENCH_VENV)/.bench: pyproject.toml constraints.txt
-	@echo "Installing plncli and what it is compared with into $(BENCH_VENV) ..."
+	@echo "Installing plncli and what it is compared with into $(BENCH_VENV): this takes minutes ..."
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BENCH_VENV)/bin/python $(INSTALL) -e '.[bench]'
 	@touch $@

@@ -5,6 +5,8 @@ From Python: `from plncli import Dataset, fit`; data frames in, and a `FitResult
 
 from __future__ import annotations
 
+from plncli.version import __version__
+
 TYPE_CHECKING = False  # without typing, whose import would be the first thing that an interrupt could meet
 if TYPE_CHECKING:
     from typing import Any
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from plncli.errors import PlncliError
     from plncli.frames import Dataset, FitResult, cv, fit, load, offsets, simulate
 
-__version__ = "0.1.0"
 __all__ = ["Dataset", "FitResult", "PlncliError", "__version__", "cv", "fit", "load", "offsets", "simulate"]
 
 

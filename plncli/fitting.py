@@ -23,7 +23,9 @@ from plncli.models.base import (
     Init,
     Latent,
     Model,
+    P,
     Preconditioned,
+    Prepared,
     Revisable,
     Separable,
     Uncertain,
@@ -46,7 +48,7 @@ MAX_REVISIONS = 1000
 
 
 def fit(
-    model: Model,
+    model: Model[Any],
     data: Dataset,
     optimizer: Optimizer | None = None,
     stop: StopRule | None = None,
@@ -98,7 +100,7 @@ def fit(
 def _inferred(
     result: FitResult,
     params: Params,
-    prepared: Any,
+    prepared: Prepared,
     rule: InferenceRule | None,
     resampling: Resampling,
     stop: StopRule,
@@ -106,14 +108,18 @@ def _inferred(
 ) -> tuple[Inference | None, tuple[Finding, ...]]:
     """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
     model, data, optimum, B = result.model, result.data, result.optimum, result.estimates["B"]
-    if rule is None or rule.method == "none" or not isinstance(model, Uncertain):
+    if rule is None or rule.method == "none":
+        return None, ()
+    if not isinstance(model, Uncertain) and rule.method not in RESAMPLING:
         return None, ()
     if optimum.status is not Status.CONVERGED and not optimum.gap <= NEAR:
-        return None, (Finding("no-standard-errors", "No standard errors, for they describe the optimum only."),)
+        return None, (Finding("no-standard-errors", "No standard errors: they are valid at the optimum only."),)
     began = time.perf_counter()
-    method = model.default_se(prepared) if rule.method == "auto" else rule.method
+    method = rule.method
+    if method == "auto" and isinstance(model, Uncertain):
+        method = model.default_se(prepared)
     if data.clusters is not None and isinstance(method, str) and method not in CLUSTERED:
-        raise DataError(f"Standard errors `{method}` take samples as independent, and these come in clusters.")
+        raise DataError(f"Standard errors `{method}` assume independent samples, but these come in clusters.")
 
     def ended() -> bool:
         return stop.cancelled() or time.perf_counter() - taken_up > stop.time_limit
@@ -126,6 +132,7 @@ def _inferred(
             task = Task.of(method, _estimate, model, data, {**result.estimates, **result.state}, resampling)
             found = resampled(task, _finite(B, data, result.findings), resampling, ended)
         else:
+            assert isinstance(model, Uncertain)
             found = model.uncertainty(params, prepared, method, optimum.gap, ended)
     except Interrupted:
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
@@ -140,7 +147,7 @@ def _inferred(
     return inferred, (*inferred.findings, *_few_clusters(data))
 
 
-def _estimate(model: Model, data: Dataset, init: Init, stop: StopRule) -> Estimated:
+def _estimate(model: Model[P], data: Dataset, init: Init, stop: StopRule) -> Estimated:
     """The coefficients alone: one fit of a bootstrap or a jackknife, always by the surest optimizer."""
     with torch.enable_grad():
         params, prepared, optimum = _minimise(model, model.prepare(data), NewtonCG(), stop, None, init)
@@ -162,13 +169,13 @@ def _few_clusters(data: Dataset) -> tuple[Finding, ...]:
     if data.clusters is None or data.n_clusters >= FEW_CLUSTERS:
         return ()
     message = (
-        f"{data.n_clusters} clusters are few: standard errors rest on the number of clusters, and come out too small "
-        f"below about {FEW_CLUSTERS}, by how much nobody can tell."
+        f"{data.n_clusters} clusters are few: cluster-robust standard errors are asymptotic in the number of clusters, "
+        f"and too small, by an unknown amount, below about {FEW_CLUSTERS}."
     )
     return (Finding("few-clusters", message),)
 
 
-def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
+def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
     """What an optimizer needs to know of a model on its data."""
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
     parts: Callable[[Params], dict[str, Evaluated]] | None = None
@@ -200,7 +207,7 @@ def problem_of(model: Model, prepared: Any, start: Params) -> Problem:
     )
 
 
-def _begin(model: Model, prepared: Any, init: Init | None) -> tuple[Params, Any]:
+def _begin(model: Model[P], prepared: P, init: Init | None) -> tuple[Params, P]:
     """Where the optimizer begins: at the earlier fit, unless the data alone give a better start."""
     params = model.start(prepared)
     if init is None:
@@ -212,15 +219,15 @@ def _begin(model: Model, prepared: Any, init: Init | None) -> tuple[Params, Any]
 
 
 def _minimise(
-    model: Model,
-    prepared: Any,
+    model: Model[P],
+    prepared: P,
     optimizer: Optimizer,
     stop: StopRule,
     on_step: OnStep | None,
     init: Init | None,
     offer: Offer | None = None,
     state: State | None = None,
-) -> tuple[Params, Any, Optimum]:
+) -> tuple[Params, P, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
     parts: list[Optimum] = []
     began = time.perf_counter()
@@ -235,7 +242,7 @@ def _minimise(
         state = None
         if not parts and optimum.steps == 0 and optimum.status is Status.DIVERGED:
             raise FitError(
-                "The objective is not finite where the fit starts. Look for extreme offsets or covariates "
+                "The objective is not finite at the start of the fit. Look for extreme offsets or covariates "
                 "(`plncli fit ... --dry-run` shows their ranges), or use --dtype float64."
             )
         parts.append(optimum)
@@ -253,17 +260,20 @@ def _minimise(
 
 # A fit that goes on where it stood: the optimizer's state, and how its problem had been changed until then
 
+BOUNDARY = "standing"
+"""Group of tensors that a checkpoint keeps of a model's `boundary_state`."""
 
-def _offering(offer: Offer | None, model: Model, prepared: Any, start: Params, parts: list[Optimum]) -> Offer | None:
+
+def _offering(offer: Offer | None, model: Model[P], prepared: P, start: Params, parts: list[Optimum]) -> Offer | None:
     """What an optimizer offers its state to, in a run that began at `start` after `parts`."""
     if offer is None:
         return None
-    standing = model.standing(prepared) if isinstance(model, Revisable) else {}
+    boundary = model.boundary_state(prepared) if isinstance(model, Revisable) else {}
     done = [{name: getattr(part, name) for name in PART} | {"status": part.status.name} for part in parts]
     traces = [[astuple(step) for step in part.trace] for part in parts]
 
     def whole(state: State) -> None:
-        groups = {"state": state.tensors, "start": start, "standing": standing}
+        groups = {"state": state.tensors, "start": start, BOUNDARY: boundary}
         tensors = {f"{group}.{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
         offer(
             State(tensors, {"state": state.facts, "parts": done, "traces": traces, "order": list(start)}, state.trace)
@@ -276,12 +286,12 @@ PART = ("value", "gap", "grad_norm", "steps", "evaluations", "products", "second
 """What is kept of a finished part of a minimisation, besides its status and trace."""
 
 
-def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum], Params, Any, State]:
+def _taken_up(model: Model[P], prepared: P, state: State) -> tuple[list[Optimum], Params, P, State]:
     """Undo `_offering`: the parts that are done, where the next one began, on which data, and its optimizer's state.
 
     DataError where they cannot be of this model and these data.
     """
-    groups: dict[str, dict[str, Tensor]] = {"state": {}, "start": {}, "standing": {}}
+    groups: dict[str, dict[str, Tensor]] = {"state": {}, "start": {}, BOUNDARY: {}}
     for path, tensor in state.tensors.items():
         group, _, name = path.partition(".")
         if group not in groups:
@@ -297,7 +307,7 @@ def _taken_up(model: Model, prepared: Any, state: State) -> tuple[list[Optimum],
         for facts, trace in zip(state.facts["parts"], state.facts["traces"], strict=True)
     ]
     if isinstance(model, Revisable):
-        prepared = model.stand(prepared, groups["standing"])
+        prepared = model.at_boundary_state(prepared, groups[BOUNDARY])
     like, order = model.start(prepared), state.facts["order"]  # in which they are joined to one vector
     if not {*order} == {*like} == {*groups["start"]} or len(order) > len(like):
         raise unfit("it began with other parameters")
@@ -347,7 +357,7 @@ def _joined(parts: list[Optimum]) -> Optimum:
     )
 
 
-def graph(model: Model, data: Dataset, *, fused: bool = False) -> tuple[Tensor, Params]:
+def graph(model: Model[P], data: Dataset, *, fused: bool = False) -> tuple[Tensor, Params]:
     """The objective at its start, with the graph that autograd recorded, and the parameters it was computed from.
 
     In elementary operations; `fused`: as a fit evaluates it, where the model has an objective with its own derivatives.

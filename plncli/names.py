@@ -1,6 +1,5 @@
 """Names a user may type, known without loading torch. Tests hold them equal to the registries."""
 
-MODEL_NAMES = ("pln", "logistic", "linear")
 OPTIMIZER_NAMES = (
     "newton-cg",
     "lbfgs",
@@ -14,13 +13,6 @@ OPTIMIZER_NAMES = (
     "rmsprop",
     "sgd",
 )
-COVARIANCES = ("full", "diagonal", "spherical", "fixed")
-SE_METHODS = {
-    "pln": ("auto", "sandwich", "fisher", "bootstrap", "jackknife", "none"),
-    "logistic": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "bootstrap", "jackknife", "none"),
-    "linear": ("auto", "fisher", "robust", "hc0", "hc1", "hc2", "hc3", "bootstrap", "jackknife", "none"),
-}
-"""Methods of standard errors that can be chosen for each model."""
 RESAMPLING = ("bootstrap", "jackknife")
 """Those that fit again and again."""
 CLUSTERED = ("sandwich", "robust", *RESAMPLING)
@@ -28,20 +20,43 @@ CLUSTERED = ("sandwich", "robust", *RESAMPLING)
 OFFSET_METHODS = ("total", "css", "rle", "rle-positive", "gmpr", "wrench", "tmm")
 """Ways to estimate an offset from the counts."""
 OFFSET_SCALES = ("counts", "proportions")
-PICTURES = {
-    "pln": ("loss", "coefficients", "sigma", "correlation", "pca", "biplot", "fitted", "residuals", "depth", "zeros"),
-    "logistic": ("loss", "coefficients", "roc", "calibration", "confusion"),
-    "linear": ("loss", "coefficients", "sigma", "correlation", "residuals", "qq", "leverage"),
-}
-"""Kinds of pictures of a fit, by model."""
-PICTURE_FORMATS = ("png", "svg", "pdf")
+PLOTS = (
+    ("loss", "", ()),
+    ("coefficients", "", ()),
+    ("sigma", "", ("Sigma",)),
+    ("correlation", "", ("Sigma",)),
+    ("pca", "", ("M",)),
+    ("biplot", "", ("M",)),
+    ("fitted", "counts", ("M", "S")),
+    ("residuals", "counts", ("Sigma",)),
+    ("depth", "counts", ("M", "Sigma")),
+    ("zeros", "counts", ("Sigma",)),
+    ("roc", "classes", ()),
+    ("calibration", "classes", ()),
+    ("confusion", "classes", ()),
+    ("residuals", "numbers", ("Sigma",)),
+    ("qq", "numbers", ("Sigma",)),
+    ("leverage", "numbers", ("Sigma",)),
+)
+"""Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols that it shows."""
+PLOT_FORMATS = ("png", "svg", "pdf")
+DRAWN_COVARIANCES = ("full", "diagonal", "spherical")
+"""Those that tables of a design can be drawn with."""
+TABLE_FORMATS = ("csv", "tsv", "parquet", "feather")
+"""Of the tables of a folder."""
+SCHEMAS = ("summary", "manifest")
+"""Files of a run of which there is a JSON Schema."""
 WIDTHS = {"single": 85.0, "double": 178.0}
-"""Of pictures, in mm: a column, and a page of two."""
+"""Of plots, in mm: a column, and a page of two."""
 OF_VALIDATION = "cv"
-"""The kind of picture of a table of `plncli cv`."""
+"""The kind of plot of a table of `plncli cv`."""
 COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 """What there is of a coefficient beside its estimate."""
 SE_CUT_SHORT = "standard-errors-cut-short"
 """Code of the finding that standard errors are not there because a limit or an interrupt came before."""
+INPUT, SELECTION, MODEL, OPTIMIZER = "Input", "Subset of samples and features", "Model", "Optimizer"
+INFERENCE, RUNTIME, OUTPUT = "Standard errors", "Where it runs", "Output"
+PANELS = (INPUT, SELECTION, MODEL, OPTIMIZER, INFERENCE, RUNTIME, OUTPUT)
+"""Of the settings of a fit, in the order of the help."""
 LAST_SEED = 2**63 - 1
 """The largest seed that torch takes."""

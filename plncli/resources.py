@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import plncli
-
-PACKAGE = Path(plncli.__file__).parent
+PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.inference.criteria import Criteria
-from plncli.inference.wald import Inference
+from plncli.inference.wald import Inference, tensors_of
 from plncli.models.base import Model
 from plncli.models.findings import Finding
+from plncli.models.fitted import Fitted, fitted_of
 from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Optimum
-
-AXES: dict[str, tuple[str, str, str]] = {
-    "Sigma": ("sigma", "response", "response"),
-    "Omega": ("omega", "response", "response"),
-    "M": ("latent_mean", "sample", "response"),
-    "S": ("latent_sd", "sample", "response"),
-}
-"""Symbol -> file name and axes: a model that estimates known symbols needs no writer of its own."""
 
 
 @dataclass(frozen=True)
 class FitResult:
     """A finished fit.
 
-    estimates: by symbol; B is d×p and may hold ±inf (no finite estimate) or nan (not determined).
+    estimates: by symbol; B is d×p and may hold ±inf (no finite estimate) or nan (not estimable).
     state: further tensors that prediction and a warm start need, saved with the model.
     inference: standard errors and what rests on them; None where there are none, which a finding explains.
     """
 
-    model: Model
+    model: Model[Any]
     data: Dataset = field(repr=False)
     estimates: dict[str, Tensor] = field(repr=False)
     optimum: Optimum
@@ -40,6 +34,13 @@ class FitResult:
     findings: tuple[Finding, ...] = ()
     state: dict[str, Tensor] = field(repr=False, default_factory=dict)
     inference: Inference | None = field(repr=False, default=None)
+
+    @property
+    def fitted(self) -> Fitted:
+        """What the fit answers: predictions, draws, scores, whatever its model can."""
+        data = self.data
+        inference = {} if self.inference is None else tensors_of(self.inference)
+        return fitted_of(self.model.spec, data.terms, data.responses, self.estimates, self.state, inference)
 
     @property
     def cut_short(self) -> bool:

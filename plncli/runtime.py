@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-import plncli
 from plncli.arrays import out_of_memory
 from plncli.errors import DeviceError
+from plncli.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "formulaic", "safetensors", "typer")
 SHARE = 5e6  # n·p² that is worth a thread of its own
@@ -187,7 +187,7 @@ def memory_guard() -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Versions of this program, of Python and of the packages that results depend on."""
-    found = {"plncli": plncli.__version__, "python": platform.python_version()}
+    found = {"plncli": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

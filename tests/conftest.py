@@ -7,14 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 import torch
+import typer
 from hypothesis import settings
 
 import plncli.cli
+from plncli.models import MODELS
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 120  # seconds; a fit of the sample data takes about one
@@ -37,6 +44,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@contextmanager
+def piped(content: str | bytes | None) -> Iterator[TextIOWrapper]:
+    """What a program would have as its standard input: the end of a pipe with that content, or nothing."""
+    if content is None:
+        with Path(os.devnull).open() as nothing:
+            yield nothing
+        return
+    reading, writing = os.pipe()
+    data = content.encode() if isinstance(content, str) else content
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
+            pipe.write(data)
+
+    writer = Thread(target=write)
+    writer.start()
+    with os.fdopen(reading) as source:
+        yield source
+    writer.join()
+
+
+application = plncli.cli.application
+
+
+@cache
+def parser(models: tuple[int, ...]) -> Any:
+    """The command line with all its commands, which `application()` makes anew each time; models: those there are."""
+    return typer.main.get_command(application())
 
 
 @dataclass(frozen=True)
@@ -86,14 +123,19 @@ def run_cli(tmp_path: Path) -> Callable[..., Ran]:
 def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ran]]:
-    """The same within this process, where torch is loaded already: for all that needs no process of its own."""
+    """The same within this process, where torch is loaded already: for all that needs no process of its own.
+
+    The parser is built once: that takes longer than many a command, and it holds nothing of the one before.
+    """
     threads = torch.get_num_threads()
 
-    def run(*args: object, env: dict[str, str] | None = None) -> Ran:
+    def run(*args: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Ran:
         capfd.readouterr()
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, piped(stdin) as source:
+            patch.setattr(sys, "stdin", source)
             patch.chdir(tmp_path)
             patch.setattr(sys, "argv", ["plncli", *map(str, args)])
+            patch.setattr(plncli.cli, "application", lambda: parser(tuple(map(id, MODELS.values()))))
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as exited:

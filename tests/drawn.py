@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import typer
 
 from plncli import cli
-from plncli.names import MODEL_NAMES
-from plncli.settings.config import FitConfig, choices, settings, to_toml, value_type
+from plncli.models import MODELS
+from plncli.settings import FitConfig, choices, settings, to_toml
 
 ROOT = Path(__file__).parent.parent
 MAY_WRITE = ("--out", "--tensorboard", "--multiqc", "--sd")
@@ -127,7 +127,7 @@ def commands() -> dict[str, Any]:
         if not getattr(command, "commands", {}):
             yield " ".join(path), command
 
-    return dict(walk(typer.main.get_command(cli.app), ()))
+    return dict(walk(typer.main.get_command(cli.application()), ()))
 
 
 COMMANDS = commands()
@@ -231,14 +231,14 @@ STRAY = (
 
 def toml_value(name: str, model: str, rng: random.Random, wrong: float) -> str:
     """A value of a setting as TOML: right, an odd text, or of any type."""
-    f, setting = settings()[name]
+    setting = settings()[name]
     if rng.random() < wrong:
         odd = rng.choice(ODD).encode("utf-8", "replace").decode()
         return rng.choice((rng.choice(TOML), rng.choice(TOML), json.dumps(odd)))
-    if value_type(f) is bool:
+    if setting.kind is bool:
         return rng.choice(("true", "false"))
     given = right("--" + name.replace("_", "-"), setting.metavar or "|".join(choices(setting, model)), rng)
-    return given if value_type(f) in (int, float) or given.isdecimal() else json.dumps(given)
+    return given if setting.kind in (int, float) or given.isdecimal() else json.dumps(given)
 
 
 def settings_file(model: str, rng: random.Random) -> bytes:
@@ -302,7 +302,7 @@ def environment(rng: random.Random) -> dict[str, str]:
     """Some settings in the environment, and names that are none."""
     found = {}
     for name in rng.sample(list(settings()), rng.choice((1, 1, 2))):
-        given = value("--" + name.replace("_", "-"), "|".join(settings()[name][1].choices), rng, 0.5)
+        given = value("--" + name.replace("_", "-"), "|".join(settings()[name].choices), rng, 0.5)
         found[f"PLNCLI_{name.upper()}"] = given.replace("\0", "")
     if rng.random() < 0.2:
         found[rng.choice(("PLNCLI_TOLL", "PLNCLI_", "PLNCLI_tol", "PLNCLI_X\x1b[2J", "PLNCLI_\udcff"))] = "1"
@@ -315,7 +315,7 @@ def case(number: int) -> Case:
     verbs = sorted({command.split()[0] for command in COMMANDS})
     (verb,) = rng.choices(verbs, [WEIGHTS.get(verb, 1) for verb in verbs])
     command = rng.choice([command for command in COMMANDS if command.split()[0] == verb])
-    model = command.split()[-1] if command.split()[-1] in MODEL_NAMES else "pln"
+    model = command.split()[-1] if command.split()[-1] in MODELS else "pln"
     config = configuration(model, rng)
     words = line(command, rng, rng.choice((0.0, 0.0, 0.3, 0.8)))
     if "config" in {p.name for p in COMMANDS[command].params} and rng.random() < 0.4:

@@ -159,7 +159,9 @@ def case(made: dict[str, Seed], kind: str, number: int) -> bytes:
 def outcome(path: Path, option: str) -> str:
     """`read`, `refused`, or what else came out of reading a table and its numbers."""
     from plncli.errors import PlncliError
-    from plncli.tables.reading import Table, missing_cells, numbers, read_table
+    from plncli.tables.numbers import missing_cells, numbers
+    from plncli.tables.reading import read_table
+    from plncli.tables.table import Table
 
     try:
         table = read_table(str(path), option)

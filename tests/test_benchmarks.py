@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import coverage, problems, report, run, worker
+from benchmarks import coverage, problems, report, run, unchanged, worker
+from benchmarks.commands import chosen
 from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS
 from benchmarks.rivals.base import Settings
 from benchmarks.score import score
+from plncli.cli import VERBS
 from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.models.pln.model import PLN
@@ -165,3 +167,33 @@ def test_the_error_of_a_coverage_is_that_of_independent_sets():
     share = coverage.share(counts)
     assert share.value == pytest.approx(0.95)
     assert share.error == pytest.approx(math.sqrt(0.95 * 0.05 / 399), rel=1e-9)
+
+
+def test_the_commands_that_show_changes_do_all_that_there_is():
+    words = [words for _, code, words, _ in chosen("") if code == 0]
+    assert {*VERBS} <= {verb for verb, *rest in words if rest != ["--help"]}
+    assert [words[:2] for _, _, words, _ in chosen("resume")] == [
+        ["fit", "pln"],
+        ["resume", "cut"],
+        ["resume", "--help"],
+    ]
+
+
+def test_a_number_that_changed_is_told_from_a_time_and_from_words(tmp_path):
+    for name, was, now, values, words in (
+        ("loss_trace.csv", "step,seconds,loss\n0,0.1,7.5\n", "step,seconds,loss\n0,0.2,7.5\n", 0, []),
+        ("sigma.csv", ",a\na,0.1\n", ",a\na,0.1000\n", 1, []),
+        ("summary.json", '{"fit_seconds": 1, "gap": 0.1}', '{"fit_seconds": 2, "gap": 0.1}', 0, []),
+        ("summary.json", '{"warnings": ["2 samples"]}', '{"warnings": ["3 samples"]}', 0, [True]),
+        ("summary.json", '{"warnings": ["2 samples"]}', '{"warnings": ["2 rows here"]}', 0, [False]),
+        ("config.toml", "# What\nseed = 0\n", "# Which\nseed = 0\n", 0, [False]),
+        ("config.toml", "# What\nseed = 0\n", "# What\nseed = 1\n", 1, []),
+        ("run.log", "2026-01-01T00:00 reading: 0.1 s\n", "2026-01-02T00:00 reading: 0.2 s\n", 0, []),
+    ):
+        contents = []
+        for text in (was, now):
+            (tmp_path / name).write_text(text)
+            contents.append(unchanged.content(tmp_path / name))
+        (a, said), (b, said_now) = contents
+        assert len(list(unchanged.values_apart(a, b))) == values, name
+        assert [wrong for wrong, _ in unchanged.words_apart(said, said_now)] == words, name

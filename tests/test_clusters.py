@@ -32,7 +32,7 @@ def clustered(binary: bool, n: int = 240, G: int = 12, seed: int = 0) -> Dataset
 
 
 def inferred(name: str, data: Dataset, method: str = "auto", **model) -> Inference:
-    found = fit(MODELS[name](**model), data, inference=InferenceRule(method, vcov=True)).inference
+    found = fit(MODELS[name].load_model()(**model), data, inference=InferenceRule(method, vcov=True)).inference
     assert found is not None
     return found
 
@@ -114,7 +114,7 @@ def test_a_coefficient_of_one_cluster_has_no_standard_error(name: str) -> None:
     g = torch.Generator().manual_seed(0)
     Y = torch.poisson(torch.full((60, 2), 4.0), generator=g)
     Y = (Y > 3).double() if name == "logistic" else Y + torch.randn(60, 2, generator=g) * (name == "linear")
-    result = fit(MODELS[name](), dataset(Y, X, clusters=clusters), inference=InferenceRule())
+    result = fit(MODELS[name].load_model()(), dataset(Y, X, clusters=clusters), inference=InferenceRule())
     assert bool(result.inference.std_error[1].isnan().all())
     assert bool(result.inference.std_error[0].isfinite().all())
     assert "each rests on a single cluster" in " ".join(finding.message for finding in result.findings)
@@ -133,14 +133,14 @@ def test_a_coefficient_of_one_cluster_is_found_beside_separated_cells() -> None:
 def test_few_clusters_are_told() -> None:
     data = clustered(binary=False, G=4)
     assert data.n_clusters < 10
-    result = fit(MODELS["linear"](), data, inference=InferenceRule())
+    result = fit(MODELS["linear"].load_model()(), data, inference=InferenceRule())
     assert [finding.code for finding in result.findings] == ["few-clusters"]
 
 
 @pytest.mark.parametrize("method", ["fisher", "hc3"])
 def test_standard_errors_that_know_no_clusters_are_refused(method: str) -> None:
-    with pytest.raises(DataError, match="take samples as independent"):
-        fit(MODELS["linear"](), clustered(binary=False), inference=InferenceRule(method))
+    with pytest.raises(DataError, match="assume independent samples"):
+        fit(MODELS["linear"].load_model()(), clustered(binary=False), inference=InferenceRule(method))
 
 
 def test_one_cluster_tells_nothing() -> None:

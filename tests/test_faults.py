@@ -329,7 +329,7 @@ def test_nan_in_the_midst_of_a_fit_is_never_called_converged(
     ran = cli(*FIT, "--out", "run", "--optimizer", optimizer, "--max-iter", "200")
     assert ran.code == 4 and "Traceback" not in ran.err
     if after == 0:
-        assert "The objective is not finite where the fit starts" in ran.err and left_beside(made) == set()
+        assert "The objective is not finite at the start of the fit" in ran.err and left_beside(made) == set()
         return
     found = json.loads((made / "run/summary.json").read_text())
     assert not found["converged"] and found["status"] in ("diverged", "stalled", "precision", "max_iter")

@@ -10,9 +10,10 @@ from typing import Any
 import typer
 
 from plncli import cli as command_line
-from plncli.names import COVARIANCES, OPTIMIZER_NAMES
+from plncli.models.pln.spec import COVARIANCES
+from plncli.names import OPTIMIZER_NAMES
 from plncli.runs import folder as artifacts
-from plncli.settings.config import option, settings
+from plncli.settings import option, settings
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -25,7 +26,7 @@ def flags(command: Any) -> Iterator[str]:
         yield from flags(inner)
 
 
-KNOWN = set(flags(typer.main.get_command(command_line.app)))
+KNOWN = set(flags(typer.main.get_command(command_line.application())))
 
 
 def test_every_option_of_the_readme_exists() -> None:
@@ -43,7 +44,7 @@ def test_every_choice_is_in_the_readme() -> None:
 
 
 def test_every_file_of_a_fit_is_in_the_readme() -> None:
-    written = {*(f"{table}.csv" for table in artifacts.TABLES), *artifacts.OTHERS}
+    written = {*(f"{table}.csv" for table in artifacts.table_names()), *artifacts.OTHERS}
     assert [name for name in sorted(written) if f"`{name}`" not in README] == []
 
 

@@ -1,4 +1,4 @@
-"""Fits that earlier versions wrote: every later version reads them, and foretells what they foretold."""
+"""Fits that earlier versions wrote: every later version reads them, and predicts what they predicted."""
 
 from __future__ import annotations
 

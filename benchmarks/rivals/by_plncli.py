@@ -29,7 +29,11 @@ def run(problem: Problem, settings: Settings, optimizer: str = "newton-cg", tol:
     clock = Clock()
     stop = StopRule(tol=tol, time_limit=settings.time_limit)
     result = fit(
-        MODELS[problem.model](), data, optim.build(optimizer), stop, lambda step: trace.append((clock(), -step.loss))
+        MODELS[problem.model].load_model()(),
+        data,
+        optim.build(optimizer),
+        stop,
+        lambda step: trace.append((clock(), -step.loss)),
     )
     params = {symbol: tensor.cpu().numpy() for symbol, tensor in result.estimates.items()}
     seconds = clock()

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -17,7 +18,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import plncli
 from plncli import console
 from plncli.cli import (
     compare,
@@ -42,8 +42,9 @@ from plncli.cli import (
 )
 from plncli.cli.options import HELP_FLAGS, Command, takers
 from plncli.errors import DataError, PlncliError, legible, nearest
-from plncli.names import MODEL_NAMES
+from plncli.models import MODELS
 from plncli.verbs.cancellation import Interrupted, cancellation
+from plncli.version import __version__
 
 EXIT_CODES = (
     "Exit codes: 0 done and converged, 1 a bug, 2 usage, 3 data, formula or configuration, 4 ended without converging, "
@@ -84,24 +85,12 @@ class Verbs(TyperGroup):
         return list(VERBS)
 
 
-app = typer.Typer(
-    name="plncli",
-    cls=Verbs,
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings=HELP_FLAGS,
-)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
-        console.out(f"plncli {plncli.__version__}")
+        console.out(f"plncli {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -111,25 +100,44 @@ def _root(
     """Fit Poisson log-normal, logistic and linear models to tables."""
 
 
-app.add_typer(validate.app, name="validate")
-app.add_typer(fit.app, name="fit")
-app.command("resume", cls=Command)(resume.resume)
-app.command("rerun")(rerun.rerun)
-app.command("show")(show.show)
-app.command("predict")(predict.predict)
-app.command("transform")(transform.transform)
-app.command("test")(wald.wald)
-app.command("compare")(compare.compare)
-app.add_typer(cv.app, name="cv")
-app.command("diagnose", cls=Command)(diagnose.diagnose)
-app.command("plot", cls=Command)(plot.plot)
-app.command("report", cls=Command)(report.report)
-app.command("simulate", cls=Command)(simulate.simulate)
-app.command("offsets")(offsets.offsets)
-app.command("convert")(convert.convert)
-app.add_typer(graph.app, name="graph")
-app.command("sample-data")(sample_data.sample_data)
-app.command("info")(info.info)
+def application() -> typer.Typer:
+    """The command line, with a command for each model that there is."""
+    app = typer.Typer(
+        name="plncli",
+        cls=Verbs,
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_FLAGS,
+    )
+    app.callback()(_root)
+    for name, of_models in (("validate", validate.app), ("fit", fit.app), ("cv", cv.app), ("graph", graph.app)):
+        app.add_typer(of_models(), name=name)
+    panelled: dict[str, Callable[..., int]] = {
+        "resume": resume.resume,
+        "diagnose": diagnose.diagnose,
+        "plot": plot.plot,
+        "report": report.report,
+        "simulate": simulate.simulate,
+    }
+    plain: dict[str, Callable[..., int]] = {
+        "rerun": rerun.rerun,
+        "show": show.show,
+        "predict": predict.predict,
+        "transform": transform.transform,
+        "test": wald.wald,
+        "compare": compare.compare,
+        "offsets": offsets.offsets,
+        "convert": convert.convert,
+        "sample-data": sample_data.sample_data,
+        "info": info.info,
+    }
+    for name, command in panelled.items():
+        app.command(name, cls=Command)(command)
+    for name, command in plain.items():
+        app.command(name)(command)
+    return app
 
 
 def main() -> None:
@@ -161,7 +169,7 @@ def program() -> None:
 def _run() -> int:
     try:
         with cancellation():
-            return app(standalone_mode=False, prog_name="plncli") or 0
+            return application()(standalone_mode=False, prog_name="plncli") or 0
     except PlncliError as error:
         console.error(str(error))
         return error.exit_code
@@ -221,7 +229,7 @@ def _no_such_option(name: str, command: Any) -> str:
         return f"No such option: {name}.{nearest(name, known)}"
     if command.name in models:
         models = [command.name]
-    with_all = len(models) == len(MODEL_NAMES)
+    with_all = len(models) == len(MODELS)
     fits = "`plncli fit`" if with_all else " and ".join(f"`plncli fit {model}`" for model in models)
     return f"No such option: {name}. It goes with {fits}."
 
@@ -230,7 +238,7 @@ def _bug() -> int:
     import traceback
 
     console.error(
-        f"This is a bug in plncli {plncli.__version__}, not a mistake of yours. "
+        f"This is a bug in plncli {__version__}, not a mistake of yours. "
         "Please report it, with the command and the lines below.\n\n" + traceback.format_exc()
     )
     return 1

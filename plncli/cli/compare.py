@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from plncli import console
 from plncli.cli.options import Overwrite, Quiet, TableFile, TableJson
-from plncli.cli.tables import aligned, check, write
 from plncli.console import Console
-from plncli.errors import short
-
-if TYPE_CHECKING:
-    from plncli.runs.comparison import Comparison
 
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN RUN...", help="Folders that `plncli fit` wrote, of fits to the same data.")
 ]
-NUMBERS = ("n_parameters", "aic", "bic", "icl", "r2", "delta_aic", "delta_bic", "delta_icl", "gap")
 
 
 def compare(
@@ -33,75 +23,9 @@ def compare(
 ) -> int:
     """Compare finished fits to the same data.
 
-    Criteria (smaller is better, `*` the best), and likelihood-ratio tests of models that contain each other.
+    Criteria (smaller is better, `*` the best), and likelihood-ratio tests of nested models.
     """
-    from plncli.runs.comparison import compare as compared
-    from plncli.runs.run import read_run
-    from plncli.tables.writing import to_json
+    from plncli.verbs import compare as verb
+    from plncli.verbs.tables import destination
 
-    suffix = check(out, overwrite)
-    found, say = compared([read_run(Path(run)) for run in runs]), Console(quiet)
-    if out is not None:
-        write(columns(found), out, suffix)
-    if json:
-        console.out(to_json(asdict(found)))
-    elif out is None:
-        console.out("\n".join(_lines(found)))
-    for sentence in found.notes:
-        say.note(f"note: {sentence}")
-    for sentence in found.warnings:
-        say.warn(sentence)
-    return 0
-
-
-def _lines(found: Comparison) -> list[str]:
-    """The table of criteria and that of tests, for a reader."""
-    shown = [name for name in ("aic", "bic", "icl") if any(row[name] is not None for row in found.rows)]
-    rows = [["run", "model", found.likelihood, "parameters", *shown, "r2"]]
-    for row in found.rows:
-        criteria = [_criterion(row[name], row[f"delta_{name}"]) for name in shown]
-        covariance = f", {row['covariance']}" if row["covariance"] else ""
-        model = short(f"{row['formula']}{covariance}", 28) + ("" if row["converged"] else " (not converged)")
-        rows.append(
-            [
-                short(row["run"], 24),
-                model,
-                f"{row[found.likelihood]:.2f}",
-                str(row["n_parameters"]),
-                *criteria,
-                "" if row["r2"] is None else f"{row['r2']:.3f}",
-            ]
-        )
-    lines = aligned(rows, left=2)
-    if found.ratios:
-        tests = [["larger model", "against", "statistic", "df", "p"]]
-        tests += [
-            [short(r.large, 32), short(r.small, 32), f"{r.statistic:.2f}", str(r.df), f"{r.p_value:.3g}"]
-            for r in found.ratios
-        ]
-        lines += ["", "Likelihood-ratio tests", *aligned(tests, left=2)]
-    return lines
-
-
-def _criterion(value: float | None, delta: float | None) -> str:
-    """The best with a star, another with its distance to it."""
-    if value is None or delta is None:
-        return ""
-    return f"{value:.1f} *" if delta == 0.0 else f"+{delta:.1f}"
-
-
-def columns(found: Comparison) -> dict[str, Any]:
-    """A row for each run."""
-    import numpy as np
-
-    def numbers(name: str) -> Any:
-        return np.array([np.nan if row[name] is None else row[name] for row in found.rows], dtype=float)
-
-    def texts(name: str) -> Sequence[str]:
-        return ["" if row[name] is None else str(row[name]) for row in found.rows]
-
-    return {
-        **{name: texts(name) for name in ("run", "formula", "covariance")},
-        **{name: numbers(name) for name in (found.likelihood, *NUMBERS)},
-        "converged": ["true" if row["converged"] else "false" for row in found.rows],
-    }
+    return verb.compare(runs, destination(out, overwrite, None, json), Console(quiet))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from plncli import console
 from plncli.cli.options import NoSampleNames, Overwrite, Quiet
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, counted
 
 Input = Annotated[
     str,
@@ -43,32 +40,7 @@ def convert(
 
     The suffix of OUTPUT tells the format. FILE::obs is what an AnnData or BIOM file says of its samples.
     """
-    from plncli.inputs.matching import turned
-    from plncli.tables import conversion
-    from plncli.tables.reading import read_table
+    from plncli.verbs import convert as verb
 
-    say = Console(quiet)
-    kind = ".csv" if output == "-" else conversion.format_of(output, overwrite)
-    if (
-        output != "-"
-        and input != "-"
-        and Path(input).exists()
-        and Path(output).exists()
-        and Path(input).samefile(output)
-    ):
-        raise UsageError(f"INPUT and OUTPUT are the same, {output}.")
-    try:
-        table = read_table(input, "table", sample_names=not no_sample_names)
-    except DataError as error:
-        raise type(error)(str(error).replace("--table", "INPUT")) from None
-    if transpose:
-        table = turned(table, conversion.NUMBERS_ONLY)
-    if output == "-":
-        console.out(conversion.as_csv(table))
-        return 0
-    notes = (*table.notes, *conversion.write(table, Path(output), kind))
-    for note in notes:
-        say.note(f"note: {note}")
-    rows, columns = counted(len(table.samples), "row"), counted(len(table.columns), "column")
-    say.note(f"{rows} × {columns} of {table.name} are in {output}.")
-    return 0
+    say, named = Console(quiet), not no_sample_names
+    return verb.convert(input, output, say, transpose=transpose, sample_names=named, overwrite=overwrite)

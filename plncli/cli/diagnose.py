@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from plncli import console
-from plncli.cli.options import Quiet, RunFolder, TableJson, moved_table
-from plncli.cli.show import MODELS
-from plncli.cli.tables import aligned
+from plncli.cli.options import MOVED, Quiet, RunFolder, TableJson, with_moved
 from plncli.console import Console
-from plncli.errors import UsageError, counted, short
-from plncli.names import LAST_SEED
-
-if TYPE_CHECKING:
-    from plncli.dataset import Dataset
-    from plncli.runs.run import Run
-    from plncli.verbs.diagnosis import Diagnosis
-
-WIDTH = 96
-FORMATS = ("csv", "tsv", "parquet", "feather")
-FEWEST = 25
-LONG = 1e11
-"""Samples × features² × draws that take about half a minute."""
+from plncli.names import LAST_SEED, TABLE_FORMATS
 
 Draws = Annotated[
     int, typer.Option("--draws", metavar="N", min=0, help="pln: draws a sample for its likelihood; 0: without it.")
@@ -38,20 +20,14 @@ Out = Annotated[
 ]
 Residuals = Annotated[bool, typer.Option("--residuals", help="Write the table of residuals too, n×p.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier diagnosis.")]
-Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Of the tables.")]
+Format = Annotated[str, typer.Option("--format", metavar="|".join(TABLE_FORMATS), help="Of the tables.")]
 
 
+@with_moved(*MOVED)
 def diagnose(
     run: RunFolder,
-    counts: Annotated[str | None, moved_table("counts")] = None,
-    response: Annotated[str | None, moved_table("response")] = None,
-    covariates: Annotated[str | None, moved_table("covariates")] = None,
-    exposure: Annotated[str | None, moved_table("exposure")] = None,
-    offsets: Annotated[str | None, moved_table("offsets")] = None,
-    weights: Annotated[str | None, moved_table("weights")] = None,
-    cluster: Annotated[str | None, moved_table("cluster")] = None,
-    offset_blocks: Annotated[str | None, moved_table("offset-blocks")] = None,
-    precision: Annotated[str | None, moved_table("precision")] = None,
+    *,
+    moved: dict[str, str],
     draws: Draws = 1000,
     seed: Seed = 0,
     out: Out = None,
@@ -66,130 +42,7 @@ def diagnose(
     pln: the log-likelihood that the bound lies below, zeros and residuals; logistic: calibration; linear: residuals and
     influence. The tables of the fit are read again, and must not have changed.
     """
-    if format not in FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(FORMATS)}, not `{format}`.")
-    if out is None and (residuals or overwrite):
-        raise UsageError(f"{'--residuals' if residuals else '--overwrite'} goes with --out DIR.")
-    check_draws(draws)
+    from plncli.verbs import diagnose as verb
 
-    from plncli import runtime
-    from plncli.runs.run import read_run
-    from plncli.runs.training_data import read_again
-    from plncli.tables.target import check_target
-    from plncli.tables.writing import to_json
-    from plncli.verbs import diagnosis
-
-    if out is not None:
-        check_target(Path(out), overwrite, diagnosis.WRITTEN)
-    moved = {
-        "counts": counts,
-        "response": response,
-        "covariates": covariates,
-        "exposure": exposure,
-        "offsets": offsets,
-        "weights": weights,
-        "cluster": cluster,
-        "offset_blocks": offset_blocks,
-        "precision": precision,
-    }
-    given = {name: path for name, path in moved.items() if path is not None}
-    say, read = Console(quiet), read_run(Path(run))
-    with runtime.memory_guard():
-        data = read_again(read, given, "Give the table as it was by {} FILE").data
-        found = diagnosed(read, data, draws, seed, say)
-        if out is not None:
-            diagnosis.write(Path(out), found, format, residuals=residuals, overwrite=overwrite)
-    console.out(to_json(found.facts) if json else "\n".join(lines(found.facts)))
-    for sentence in warnings(found.facts):
-        say.warn(sentence)
-    if out is not None:
-        say.note(f"The tables are in {out}.")
-    return 0
-
-
-def check_draws(draws: int) -> None:
-    """UsageError for numbers of draws that are too few to tell how good they are."""
-    if draws < 0 or 0 < draws < FEWEST:
-        raise UsageError(f"--draws must be 0, or {FEWEST} or more, not {draws}: fewer do not tell how good they are.")
-
-
-def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> Diagnosis:
-    """What there is to find of a fit, with the data that it was made to."""
-    import torch
-
-    from plncli import runtime
-    from plncli.verbs import diagnosis
-
-    runtime.use_threads(data.n, data.p, data.d, "auto")
-    if run.settings.get("covariance") in ("full", "fixed") and data.n * data.p**2 * draws > LONG:
-        say.note(f"Drawing {draws} times for each sample may take minutes; --draws 0 leaves the likelihood out.")
-    return diagnosis.diagnose(run, data, draws, torch.Generator().manual_seed(seed))
-
-
-def warnings(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What must not be missed of it."""
-    if not facts["converged"]:
-        yield f"{facts['run']} did not converge: its parameters are not those of the optimum."
-    unreliable = facts.get("khat", {}).get("unreliable", 0)
-    if unreliable:
-        yield (
-            f"The log-likelihood of {counted(unreliable, 'sample')} is unreliable (k above 0.7), and so is the sum: "
-            "draw more, with --draws."
-        )
-
-
-def lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What was found, for a reader."""
-    noun = "feature" if facts["model"] == "pln" else "response"
-    size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
-    yield facts["run"]
-    yield ""
-    for name, text in [("model", f"{MODELS[facts['model']]}, {size}"), *_facts(facts, noun)]:
-        label = f"{name:<12}"
-        yield from textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
-    for title, rows in ((f"{noun}s", facts["worst_features"]), ("samples", facts["worst_samples"])):
-        if rows:
-            yield ""
-            yield f"The {title} that fit worst"
-            yield from (f"  {line}" for line in aligned(_rows(rows)))
-
-
-def _facts(facts: Mapping[str, Any], noun: str) -> Iterator[tuple[str, str]]:
-    if "elbo" in facts:
-        yield "elbo", f"{facts['elbo']:.2f}"
-    if facts.get("loglik_by"):
-        error = f" ± {facts['loglik_se']:.2g}" if facts["loglik_se"] else ""
-        yield "loglik", f"{facts['loglik']:.2f}{error}, by {facts['loglik_by']}"
-        by_sample = facts["gap_by_sample"]
-        yield (
-            "gap",
-            f"the bound lies {facts['gap']:.2f} nats below it: {by_sample['median']:.2g} a sample (median), "
-            f"at most {by_sample['largest']:.2g}",
-        )
-    if "khat" in facts:
-        khat = facts["khat"]
-        yield (
-            "k",
-            f"of the largest weights: median {khat['median']:.2f}, largest {khat['largest']:.2f}; above 0.7 in "
-            f"{khat['unreliable']} of {counted(facts['n_samples'], 'sample')}",
-        )
-    if "zeros" in facts:
-        yield (
-            "zeros",
-            f"{100 * facts['zeros']['share']:.2f} % of the counts, {100 * facts['zeros']['expected']:.2f} % expected",
-        )
-    if "residuals" in facts:
-        found = facts["residuals"]
-        beyond, expected = (100 * found[name] for name in ("beyond_2", "expected_beyond_2"))
-        spread = f"mean {found['mean']:.3f}, standard deviation {found['sd']:.3f}"
-        yield "residuals", f"{spread}; {beyond:.2f} % beyond ±2 ({expected:.2f} % expected)"
-        yield "poor fit", f"{facts['poor']} of {counted(facts['n_features'], noun)} (Kolmogorov-Smirnov, q < 0.05)"
-    else:
-        yield "poor fit", f"{facts['poor']} of {counted(facts['n_features'], noun)} (Hosmer-Lemeshow, q < 0.05)"
-
-
-def _rows(rows: list[dict[str, Any]]) -> list[list[str]]:
-    def cell(value: Any) -> str:
-        return short(value, 28) if isinstance(value, str) else f"{value:.3g}"
-
-    return [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    tables = verb.Tables(out, format, residuals, overwrite)
+    return verb.diagnose(run, moved, tables, Console(quiet), draws=draws, seed=seed, json=json)

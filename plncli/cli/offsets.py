@@ -1,26 +1,14 @@
-"""`plncli offsets`: sequencing depths estimated from a table of counts."""
+"""`plncli offsets`: size factors estimated from a table of counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
 from plncli.cli.options import NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
-from plncli.cli.tables import sample_rows
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, nearest
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from plncli.runs.run import Run
-    from plncli.tables.reading import Table
-    from plncli.tables.sparse import CSR
 
 Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts, a row a sample.", show_default=False)]
 OffsetMethods = Annotated[
@@ -28,7 +16,7 @@ OffsetMethods = Annotated[
     typer.Option(
         "--offset-method",
         metavar="|".join(OFFSET_METHODS),
-        help="Estimator; may be given several times [default: all that are defined for the table].",
+        help="Method; may be given several times [default: all that are defined for the table].",
         show_default=False,
     ),
 ]
@@ -37,7 +25,7 @@ Scale = Annotated[
     typer.Option(
         "--offset-scale",
         metavar="|".join(OFFSET_SCALES),
-        help="The geometric mean of the depths is that of the total counts, or 1 [default: counts].",
+        help="The geometric mean of the size factors is that of the total counts, or 1 [default: counts].",
         show_default=False,
     ),
 ]
@@ -55,11 +43,13 @@ From = Annotated[
     typer.Option(
         "--from",
         metavar="RUN",
-        help="Hold new samples against those of a fit, by its method, scale and blocks.",
+        help="Size factors of new samples relative to those of a fit, by its method, scale and blocks.",
         show_default=False,
     ),
 ]
-Log = Annotated[bool, typer.Option("--log", help="Logarithms, for --offsets of a fit; else depths, for --exposure.")]
+Log = Annotated[
+    bool, typer.Option("--log", help="Logarithms, for --offsets of a fit; else size factors, for --exposure.")
+]
 
 
 def offsets(
@@ -77,127 +67,13 @@ def offsets(
     json: TableJson = False,
     quiet: Quiet = False,
 ) -> int:
-    """Estimate the sequencing depth of samples from their counts.
+    """Estimate the size factors of samples from their counts.
 
     A row a sample and a column a method. The table of one method is what `plncli fit pln --exposure` takes.
     """
-    from plncli.cli.tables import check, deliver
-    from plncli.inputs.counts import COUNTS_RULE
-    from plncli.inputs.matching import turned
-    from plncli.runs.run import read_run
-    from plncli.tables.reading import read_table
+    from plncli.verbs import size_factors as verb
+    from plncli.verbs.tables import destination
 
-    suffix = check(out, overwrite, format)
-    _check(offset_method, offset_scale, offset_blocks, run)
-    say = Console(quiet)
-    fitted = read_run(Path(run)) if run else None
-    table = read_table(counts, "counts", sample_names=not no_sample_names)
-    table = turned(table, COUNTS_RULE) if transpose else table
-    if fitted is not None:
-        found = against(fitted, table, say)
-    else:
-        blocks = read_table(offset_blocks, "offset-blocks") if offset_blocks else None
-        found = estimated(table, offset_method, offset_scale or "counts", blocks, say)
-    deliver(columns(found, log), out, suffix, json)
-    return 0
-
-
-class Found(NamedTuple):
-    """Samples, and their log depths (n,) by method; by feature where there are blocks."""
-
-    samples: tuple[str, ...]
-    log_depths: Mapping[str, Tensor]
-
-
-def columns(found: Found, log: bool) -> dict[str, Any]:
-    """Depths, or their logarithms, in twelve digits: a total that went through its logarithm is whole again."""
-    import numpy as np
-
-    def rounded(values: Tensor) -> Any:
-        return np.array([float(f"{value:.12g}") for value in (values if log else values.exp()).tolist()])
-
-    return sample_rows(found.samples, {name: rounded(values) for name, values in found.log_depths.items()})
-
-
-def _check(methods: list[str] | None, scale: str | None, blocks: str | None, run: str | None) -> None:
-    """UsageError for names that do not exist, and options that do not go together."""
-    for flag, given, known in (
-        ("--offset-method", methods or (), OFFSET_METHODS),
-        ("--offset-scale", (scale,) if scale else (), OFFSET_SCALES),
-    ):
-        for name in given:
-            if name not in known:
-                raise UsageError(f"{flag} is `{name}`, but must be one of {', '.join(known)}.{nearest(name, known)}")
-    if run and (methods or scale or blocks):
-        raise UsageError("--from takes method, scale and blocks of the fit; leave out the other --offset options.")
-    if blocks and len(methods or ()) != 1:
-        raise UsageError("--offset-blocks makes a column for each feature: give one --offset-method.")
-
-
-def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block: Table | None, say: Console) -> Found:
-    """Depths of a table of counts, by the given methods, or all that are defined for it."""
-    import torch
-
-    from plncli.inputs.size_factors import blocks_of, depths_of
-
-    _report(say, table)
-    Y = _complete(table)
-    blocks = blocks_of(by_block, table.columns)
-    log_depths: dict[str, Tensor] = {}
-    for method in methods or OFFSET_METHODS:
-        try:
-            found = depths_of(table, Y, None, table.columns, method, scale, blocks)
-        except DataError as error:
-            if methods or method == OFFSET_METHODS[0]:  # where total is not defined, none is
-                raise
-            say.note(f"note: {error}")
-            continue
-        say.note(found.told)
-        offset = torch.from_numpy(found.offset)
-        by_feature = zip(table.columns, offset.expand(-1, len(table.columns)).T, strict=True)
-        log_depths |= dict(by_feature) if by_block else {method: offset[:, 0]}
-    return Found(table.samples, log_depths)
-
-
-def against(run: Run, table: Table, say: Console) -> Found:
-    """Depths of new samples against those of a fit."""
-    import torch
-
-    from plncli.inputs.additions import match_features
-    from plncli.inputs.matching import Tables
-    from plncli.numerics.size_factors import SizeFactors
-    from plncli.tables.sparse import dense
-
-    learnt = run.design.get("size_factors")
-    if learnt is None:
-        raise UsageError(
-            f"{run.place} was fitted without --offset-method, so there is nothing to hold new samples against."
-        )
-    factors = SizeFactors.from_json(learnt)
-    _report(say, table)
-    features = factors.features or run.responses
-    table, tables = match_features(table, features, Tables({"counts": table}, "counts"))
-    for note in tables.notes:
-        say.note(f"note: {note}")
-    log_factors = factors.log_factors(torch.from_numpy(dense(_complete(table))), table.samples)
-    if len(factors.blocks) == 1:
-        return Found(table.samples, {factors.method: log_factors[:, 0]})
-    return Found(table.samples, dict(zip(features, factors.spread_out(log_factors).T, strict=True)))
-
-
-def _complete(table: Table) -> np.ndarray | CSR:
-    """Counts (n×p, an array or sparse), none of which may be missing."""
-    from plncli.inputs.counts import count_cells
-    from plncli.tables.reading import refuse
-
-    Y, missing = count_cells(table)
-    refuse(table, missing, "missing entry", "A depth cannot be estimated without it: leave the sample out.")
-    return Y
-
-
-def _report(say: Console, table: Table) -> None:
-    """What there is to say of a table of counts, whose samples must be its rows."""
-    from plncli.inputs.matching import Tables, check_orientation
-
-    for note in (*table.notes, *check_orientation(Tables({"counts": table}, "counts")).notes):
-        say.note(f"note: {note}")
+    to, say = destination(out, overwrite, format, json), Console(quiet)
+    table = {"transpose": transpose, "sample_names": not no_sample_names}
+    return verb.offsets(counts, offset_method, offset_scale, offset_blocks, run, to, say, log=log, **table)

@@ -1,17 +1,19 @@
-"""The options of the commands: the settings of a fit, off the fields of `FitConfig`, and switches of their own."""
+"""The options of the commands: the settings of a fit (`settings`), and switches of their own."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import Field
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from plncli.names import MODEL_NAMES
-from plncli.settings.config import INPUT, MODEL, SELECTION, Setting, choices, option, settings, value_type
+from plncli.models import MODELS
+from plncli.models.spec import Setting, Spec
+from plncli.settings import choices, option, settings
+from plncli.verbs.settings import chosen
 
 COMMAND = "Command line"
 
@@ -92,21 +94,59 @@ NewMissing = Annotated[
         help="Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
     ),
 ]
-NewTranspose = Annotated[bool, typer.Option("--transpose", help="The table of counts has features in rows: turn it.")]
+NewTranspose = Annotated[
+    bool, typer.Option("--transpose", help="The table of counts has features in rows: transpose it.")
+]
 NoSampleNames = Annotated[
     bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
 ]
 
 
-def moved_table(name: str) -> Any:
-    """The option of a table of a finished fit that is read again, and is elsewhere now."""
-    return typer.Option(
-        option(name),
-        metavar="FILE",
-        help="Where it is now.",
-        rich_help_panel="Tables that have moved since the fit",
-        show_default=False,
-    )
+MOVED = (
+    "counts",
+    "response",
+    "covariates",
+    "exposure",
+    "offsets",
+    "weights",
+    "cluster",
+    "offset_blocks",
+    *dict.fromkeys(setting.name for spec in MODELS.values() for setting in spec.settings if setting.matrix),
+)
+"""Tables of a fit that are read again, and may be elsewhere now."""
+
+
+def with_moved(*tables: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command an option for each of these tables of a finished fit, in the place of its parameter `moved`.
+
+    `moved` holds the paths of those that were given, by name.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        def run(**given: Any) -> int:
+            paths = {name: given.pop(name) for name in tables}
+            return command(**given, moved={name: path for name, path in paths.items() if path is not None})
+
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        at = [parameter.name for parameter in own].index("moved")
+        options = [_parameter(name, None, _moved(name)) for name in tables]
+        _declare(run, [*own[:at], *options, *own[at + 1 :]], command.__doc__)
+        return run
+
+    return decorate
+
+
+def _moved(name: str) -> Any:
+    return Annotated[
+        str | None,
+        typer.Option(
+            option(name),
+            metavar="FILE",
+            help="Where it is now.",
+            rich_help_panel="Tables that have moved since the fit",
+            show_default=False,
+        ),
+    ]
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if there is one.")]
@@ -133,7 +173,7 @@ class Command(TyperCommand):
 HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
 
 
-def verb(help: str) -> typer.Typer:
+def group(help: str) -> typer.Typer:
     """A verb whose commands are the models."""
     return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
 
@@ -148,7 +188,23 @@ SWITCHES: dict[str, Any] = {
     "verbose": Verbose,
     "no_progress": NoProgress,
 }
-PROBLEM = (INPUT, SELECTION, MODEL)  # the panels that say what is fitted, not how or where
+
+
+def each_model(
+    app: typer.Typer,
+    command: Callable[..., int],
+    switches: dict[str, Any],
+    names: tuple[str, ...] = (),
+    special: Callable[[Spec], dict[str, Any]] = lambda _: {},
+) -> typer.Typer:
+    """Add `command(model, flags, **switches)` to `app` for each model, and return it; see `with_settings`.
+
+    special: switches of one model beside those of all.
+    """
+    for model, spec in MODELS.items():
+        run = with_settings(partial(command, model), model, switches | special(spec), names)
+        app.command(model, cls=Command)(run)
+    return app
 
 
 def with_settings(
@@ -159,28 +215,26 @@ def with_settings(
     names: panels, or names, of the settings that it takes; all without it. A switch takes the place of a setting of
     its name. `flags` holds the settings given on the command line alone, so that weaker sources can fill in the rest.
     """
-    taken = {name: pair for name, pair in chosen(model, names) if name not in switches}
+    taken = {name: setting for name, setting in chosen(model, names) if name not in switches}
 
     def run(**given: Any) -> int:
         flags = {name: given.pop(name) for name in taken}
         return command(flags, **given)
 
-    parameters = [_parameter(name, None, _annotation(*pair, model)) for name, pair in taken.items()]
+    parameters = [_parameter(name, None, _annotation(setting, model)) for name, setting in taken.items()]
     parameters += [
         _parameter(name, False if annotation.__origin__ is bool else None, annotation)
         for name, annotation in switches.items()
     ]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__doc__ = command.__doc__
+    _declare(run, parameters, MODELS[model].help)
     return run
 
 
-def chosen(model: str | None, taken: tuple[str, ...]) -> Iterator[tuple[str, tuple[Field[Any], Setting]]]:
-    """The settings of `model`, or of any, whose panel or name is taken; all where nothing is."""
-    for name, pair in settings(model).items():
-        if not taken or pair[1].panel in taken or name in taken:
-            yield name, pair
+def _declare(run: Callable[..., int], parameters: list[inspect.Parameter], help: str | None) -> None:
+    """Let typer see `run` as a command with these parameters, and this help."""
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = help
 
 
 def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
@@ -189,16 +243,16 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 def takers(flag: str) -> list[str]:
     """The models that take the option `flag`."""
-    return [model for model in MODEL_NAMES if flag in {option(name) for name in settings(model)}]
+    return [model for model in MODELS if flag in {option(name) for name in settings(model)}]
 
 
-def _annotation(f: Field[Any], setting: Setting, model: str) -> Any:
+def _annotation(setting: Setting, model: str) -> Any:
     """A setting as typer wants it. Its default there is None, which means: not given here.
 
     Numbers come as text: `FitConfig` reads them, and refuses a bad one with its own words.
     """
-    kind, flag = value_type(f), option(f.name)
-    default = "" if f.default is None or kind is bool else f" [default: {f.default}]"
+    kind, flag = setting.kind, option(setting.name)
+    default = "" if setting.default is None or kind is bool else f" [default: {setting.default}]"
     offered = choices(setting, model)
     return Annotated[
         (bool if kind is bool else str) | None,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from plncli.cli.options import Json, NoProgress, Quiet, Verbose
-from plncli.console import Console
-from plncli.errors import DataError, UsageError
 
 Unfinished = Annotated[str, typer.Argument(metavar="RUN", help="Folder of the results of the fit, there or to be.")]
 TimeLimit = Annotated[
@@ -44,24 +41,16 @@ def resume(
     Settings and tables are those of the fit, and must not have changed; its limits are lifted, unless given anew. It
     ends in the same bits as if it had never stopped. `plncli fit ... --resume` does the same in a job script.
     """
-    from plncli.cli.fit import fit
-    from plncli.runs import checkpoints
-    from plncli.settings.config import checked, named_folder
+    from plncli.verbs import resume as verb
 
-    out = named_folder(run)
-    checkpoints.check_links(out)
-    found = checkpoints.newest(checkpoints.folder_of(out))
-    if found is None:
-        if (out / "manifest.json").is_file():
-            raise UsageError(f"{out} is a fit that was not cut short: there is nothing to go on with.")
-        raise DataError(f"There is no checkpoint of a fit in {checkpoints.folder_of(out)}.")
-    config = checkpoints.configured(checkpoints.folder_of(out), found[1])
-    if config.tensorboard:
-        Console(quiet).note(
-            f"note: Nothing is written into {config.tensorboard}, for a checkpoint alone says so: the command of the "
-            "fit, with --resume, goes on with event files too."
-        )
-        config = replace(config, tensorboard=None)
-    given = checked(config.model, {"time_limit": time_limit, "max_iter": max_iter, "device": device or config.device})
-    config = replace(config, **given, allow_unconverged=allow_unconverged, out=run)
-    return fit(config, dry_run=False, resume=True, json=json, quiet=quiet, verbose=verbose, no_progress=no_progress)
+    return verb.resume(
+        run,
+        time_limit=time_limit,
+        max_iter=max_iter,
+        device=device,
+        allow_unconverged=allow_unconverged,
+        json=json,
+        quiet=quiet,
+        verbose=verbose,
+        no_progress=no_progress,
+    )

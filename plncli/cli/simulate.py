@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from plncli import console
 from plncli.cli.options import Quiet
 from plncli.console import Console
-from plncli.errors import UsageError, counted, nearest
-from plncli.names import COVARIANCES, LAST_SEED, MODEL_NAMES
+from plncli.names import DRAWN_COVARIANCES, LAST_SEED, TABLE_FORMATS
 
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from plncli.runs.new_data import Sources
-    from plncli.runs.run import Run
-    from plncli.runs.training_data import Origin
-    from plncli.tables.reading import Table
-    from plncli.verbs.simulation import Outcome, Truth
-
-CHOICES = COVARIANCES[:3]
-FORMATS = ("csv", "tsv", "parquet", "feather")
 DESIGN, RUN, FILES = "From a design", "From a run", "Output"
 
 
@@ -57,7 +41,7 @@ Covariance = Annotated[
     str | None,
     _option(
         "--covariance",
-        "|".join(CHOICES),
+        "|".join(DRAWN_COVARIANCES),
         "Sigma: correlations that fall off with distance (Toeplitz), unequal variances, or one [default: full].",
     ),
 ]
@@ -82,7 +66,7 @@ Seed = Annotated[
 ]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier simulation.")]
-Format = Annotated[str, typer.Option("--format", metavar="|".join(FORMATS), help="Of the tables.")]
+Format = Annotated[str, typer.Option("--format", metavar="|".join(TABLE_FORMATS), help="Of the tables.")]
 NoLatent = Annotated[bool, typer.Option("--no-latent", help="Leave out the table of the latent layer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print what simulation.json holds on standard output.")]
 
@@ -117,6 +101,8 @@ def simulate(
     From a design of your choice, or with the parameters of a fit (--from). Tables, truth and a configuration to fit
     them with are written into a folder.
     """
+    from plncli.verbs import simulate as verb
+
     given = {
         "p": p,
         "numeric": numeric,
@@ -130,107 +116,18 @@ def simulate(
         "depth_spread": depth_spread,
         "zeros": zeros,
     }
-    given = {name: value for name, value in given.items() if value is not None}
-    _check(model, run, given, format, covariates=covariates, exposure=exposure)
-
-    from plncli.runs.new_data import Sources
-    from plncli.runs.training_data import read_again
-    from plncli.runtime import memory_guard
-    from plncli.tables.target import check_target
-    from plncli.tables.writing import to_json
-    from plncli.verbs import simulation as simulated
-
-    check_target(Path(out), overwrite, simulated.WRITTEN)
-    with memory_guard():
-        if run is None:
-            made = invented(model or "pln", n, given, seed)
-        else:
-            new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
-            made = resampled(_read(run, model), n, new, seed, read_again)
-        simulated.write(Path(out), made, format, latent=not no_latent, overwrite=overwrite)
-    _report(Console(quiet), made, Path(out))
-    if json:
-        console.out(to_json(made.facts))
-    return 0
-
-
-def invented(model: str, n: int | None, given: Mapping[str, Any], seed: int, sigma: Table | None = None) -> Outcome:
-    """Tables of a design: see `simulated.recipe` and `simulated.invent`."""
-    from plncli.verbs import simulation as simulated
-
-    recipe = simulated.recipe(model, n, given)
-    p = len(sigma.columns) if sigma else recipe.p
-    _check_memory(recipe.n, p, recipe.numeric + max(recipe.levels, 1), model != "logistic")
-    return _drawn(lambda generator: simulated.invent(recipe, generator, sigma), seed)
-
-
-def resampled(run: Run, n: int | None, new: Sources | None, seed: int, own: Callable[[Run], Origin]) -> Outcome:
-    """Tables with the parameters of a run: see `simulated.resample`."""
-    from plncli.verbs import simulation as simulated
-
-    if n is not None:
-        _check_memory(n, len(run.responses), len(run.terms), "Sigma" in run.estimates)
-    return _drawn(lambda generator: simulated.resample(run, generator, n=n, new=new, own=own), seed)
-
-
-def _check_memory(n: int, p: int, d: int, square: bool) -> None:
-    """DeviceError where tables of that size cannot be drawn; see `memory.check_tables`."""
-    import torch
-
-    from plncli import runtime
-    from plncli.evaluation import memory
-
-    memory.check_tables(n, p, d, square, runtime.free_memory(torch.device("cpu")))
-
-
-def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
-    """A table of a truth, which may be random too."""
-    import torch
-
-    from plncli import runtime
-    from plncli.verbs import simulation as simulated
-
-    torch.set_num_threads(1)  # how a product is split over threads changes its last digits
-    generator = torch.Generator().manual_seed(seed)
-    return simulated.draw(truth(generator), generator, {"seed": seed, "versions": runtime.versions()})
-
-
-def _check(model: str | None, run: str | None, given: dict[str, Any], format: str, **of_run: str | None) -> None:
-    """Refuse what does not go together, and names that are none."""
-    named = (("MODEL", model, MODEL_NAMES), ("--format", format, FORMATS))
-    for flag, value, known in (*named, ("--covariance", given.get("covariance"), CHOICES)):
-        if value is not None and value not in known:
-            raise UsageError(f"{flag} must be one of {', '.join(known)}, not `{value}`.{nearest(value, known)}")
-    if run is not None and given:
-        flag = "--" + next(iter(given)).replace("_", "-")
-        raise UsageError(f"{flag} is for a design of your choice; with --from RUN, the run gives the parameters.")
-    if run is None:
-        for name, value in of_run.items():
-            if value is not None:
-                raise UsageError(f"--{name} needs --from RUN: a design of your choice comes with its own.")
-
-
-def _read(place: str, model: str | None) -> Run:
-    from plncli.runs.run import read_run
-
-    run = read_run(Path(place))
-    if model not in (None, run.model):
-        raise UsageError(f"{place} is a fit of the model {run.model}, not {model}; leave {model} out.")
-    return run
-
-
-def size(facts: Mapping[str, Any]) -> str:
-    """What was simulated, in a line."""
-    noun = "feature" if facts["model"] == "pln" else "response"
-    shape = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
-    zeros = f", {100 * facts['zeros']:.3g} % zeros" if "zeros" in facts else ""
-    depth = f", {facts['mean_depth']:.4g} counts a sample on average" if "mean_depth" in facts else ""
-    return f"Simulated {shape}{zeros}{depth}"
-
-
-def _report(say: Console, made: Outcome, out: Path) -> None:
-    say.note(f"{size(made.facts)}, in {out}.")
-    for note in made.notes:
-        say.note(f"note: {note}")
-    config = shlex.quote(str(out / "config.toml"))
-    say.note(f"Fit them with: plncli fit {made.facts['model']} --config {config}")
+    return verb.simulate(
+        model,
+        run,
+        n,
+        given,
+        covariates,
+        exposure,
+        seed,
+        Console(quiet),
+        out=out,
+        overwrite=overwrite,
+        format=format,
+        latent=not no_latent,
+        json=json,
+    )

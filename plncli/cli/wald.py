@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, counted, some
-from plncli.names import SE_CUT_SHORT
-
-if TYPE_CHECKING:
-    from plncli.inference.hypotheses import Hypothesis, Terms
-    from plncli.inference.wald import Wald
-    from plncli.runs.run import Run
-
-SIGNIFICANT = 0.05
-DOUBTFUL = ("naive-standard-errors", "few-samples")
-"""Findings of a fit that its tests inherit."""
 
 TermNames = Annotated[
     list[str] | None,
@@ -67,89 +52,8 @@ def wald(
 
     Each response is tested by itself; --terms, --equal and --contrast may be given several times.
     """
-    from plncli.cli.tables import check, deliver
-    from plncli.runs.run import read_run
+    from plncli.verbs.tables import destination
+    from plncli.verbs.wald import test
 
-    suffix = check(out, overwrite, format)
-    columns = tested(read_run(Path(run)), Console(quiet), terms or [], equal or [], contrast or [], level)
-    deliver(columns, out, suffix, json)
-    return 0
-
-
-def tested(
-    run: Run, say: Console, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], level: float | None
-) -> dict[str, Any]:
-    """The table of tests, by column."""
-    if level is not None and not 0.0 < level < 1.0:
-        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
-    from plncli.runs.wald import wald_tests
-
-    wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
-    _check(run, say)
-    done = list(wald_tests(run, wanted, level or run.summary["level"]))
-    for hypothesis, found in done:
-        _report(say, run, hypothesis, found)
-    return _columns(run, done)
-
-
-def _hypotheses(
-    known: Terms, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], say: Console
-) -> list[Hypothesis]:
-    """What was asked for, in the order of the help."""
-    if not (terms or equal or contrasts):
-        raise UsageError(
-            "Nothing to test: give --terms, --equal or --contrast. "
-            f"The terms of the formula: {some(known.groups, 12)}. The coefficients: {some(known.names, 12)}."
-        )
-    found: list[Hypothesis] = []
-    for text in terms:
-        found += known.all_zero() if text == "all" and "all" not in known.groups else [known.zero(text)]
-        for term in known.groups if text == "all" else (text,):
-            if known.has_level_means(term):
-                say.note(
-                    f"note: `{term}` has a mean for each level, and --terms tests whether all of them are 0; "
-                    f"whether the levels differ is tested by --equal {quote(term)}."
-                )
-    return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
-
-
-NO_ERRORS = ("no-standard-errors", SE_CUT_SHORT)
-"""Codes of the findings that say why there are none."""
-
-
-def _check(run: Run, say: Console) -> None:
-    """Refuse a fit without standard errors; say what makes them doubtful."""
-    if not run.inference:
-        reasons = [f["message"] for f in run.summary["findings"] if f["code"] in NO_ERRORS]
-        reason = f" {reasons[0]}" if reasons else ""
-        raise DataError(f"{run.place} has no standard errors, which tests need.{reason} Fit again, with --se.")
-    if not run.summary["converged"]:
-        say.warn(f"{run.place} did not converge: its estimates are not those of the optimum.")
-    for finding in run.summary["findings"]:
-        if finding["code"] in DOUBTFUL:
-            say.warn(finding["message"])
-
-
-def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:
-    """How many responses differ, and why some have no test."""
-    noun = "feature" if run.model == "pln" else "response"
-    done = sum(not reason for reason in found.reasons)
-    many = int((found.q_value < SIGNIFICANT).sum())
-    say.note(f"{hypothesis.label}: q < {SIGNIFICANT} in {many} of {counted(done, noun)}.")
-    for reason, number in Counter(filter(None, found.reasons)).items():
-        names = [name for name, why in zip(run.responses, found.reasons, strict=True) if why == reason]
-        say.note(f"note: {hypothesis.label}: {counted(number, noun)} without a test, for {reason}: {some(names)}.")
-
-
-def _columns(run: Run, done: Sequence[tuple[Hypothesis, Wald]]) -> dict[str, Any]:
-    """A row for each test and response."""
-    import numpy as np
-
-    p = len(run.responses)
-    numbers = ("estimate", "std_error", "statistic", "df", "df_residual", "p_value", "q_value", "conf_low", "conf_high")
-    columns: dict[str, Any] = {
-        "test": [hypothesis.label for hypothesis, _ in done for _ in range(p)],
-        "response": list(run.responses) * len(done),
-        "kind": [found.kind for _, found in done for _ in range(p)],
-    }
-    return columns | {name: np.concatenate([getattr(found, name).numpy() for _, found in done]) for name in numbers}
+    to, say = destination(out, overwrite, format, json), Console(quiet)
+    return test(run, to, say, terms=terms or [], equal=equal or [], contrasts=contrast or [], level=level)

@@ -6,93 +6,62 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from plncli.errors import DeviceError, counted
+from plncli.models.spec import Size, Spec
 
-TABLES = {"newton-cg": 34, "vem": 90, "lbfgs": 250}
-"""Tables of n×p numbers at the peak of a pln fit, by optimizer: measured, two for each latent cell and vector kept."""
-OTHER_TABLES = 50
-"""The same for optimizers that keep a few vectors beside those of the certificate."""
 PROCESS = 4e8
 """Bytes that a process takes for torch alone."""
-BLOCKS = 1 << 23
-"""Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
-STEP = 20 << 20
-"""The same in the variational step that ends a pln fit."""
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What the memory of a fit depends on; `digits`: its dtype, `resamples`: how many fits standard errors take.
+class Planned:
+    """A fit to be, and the size of its data. digits: its dtype; resamples: how many fits standard errors take."""
 
-    sandwich: whether standard errors of correlated features follow (pln).
-    """
-
-    model: str
-    optimizer: str
-    covariance: str | None
-    n: int
-    p: int
-    d: int
+    spec: Spec
+    size: Size
     digits: str
     resamples: int = 0
-    sandwich: bool = False
 
     def needs(self) -> float:
-        """Bytes at the peak of the fit, its data not counted. Measured multiples of n×p, p×p and p×d×d numbers.
+        """Bytes at the peak of the fit, its data not counted. Each resample leaves p×d numbers, three times."""
+        numbers = self.spec.memory(self.size) * (4 if self.digits == "float32" else 8)
+        return float(numbers + 3 * self.resamples * self.size.p * self.size.d * 8)
 
-        pln: 34 n×p with newton-cg, and 12 p×p for a full covariance. Regressions: 7 n×p (logistic), 1 n×p (linear),
-        p×d×d for the standard errors, and nothing that grows with n×d unless the design is ill-conditioned, which takes
-        3 n×d more. Each resample leaves p×d, three times. The sandwich comes when the fit has let go of most: 12 n×p
-        and 6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
-        """
-        n, p, d = self.n, self.p, self.d
-        hessians, blocks = 6 * p * d * d, min(BLOCKS, 20 * n * max(p, d))
-        if self.model == "pln":
-            cells = TABLES.get(self.optimizer, OTHER_TABLES) * n * p
-            square = 12 * p * p if self.covariance in ("full", "fixed") else 2 * p * p
-            numbers = cells + square + hessians + 8 * n * d + blocks + min(STEP, 20 * n * p)
-            if self.sandwich:
-                sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
-                numbers = max(numbers, 12 * n * p + sums + 2 * min(BLOCKS, n * p * p))
-        elif self.model == "logistic":
-            numbers = 7 * n * p + hessians + blocks
-        else:
-            numbers = n * p + 6 * p * p + 3 * p * d * d + blocks
-        return float(numbers * (4 if self.digits == "float32" else 8) + 3 * self.resamples * p * d * 8)
+    def without_errors(self) -> Planned:
+        """The same without standard errors that the model computes itself."""
+        return replace(self, size=replace(self.size, se="none"))
 
-    def alternatives(self) -> Iterator[tuple[str, Fit]]:
+    def alternatives(self) -> Iterator[tuple[str, Planned]]:
         """Changes that may make it fit, as words and as what it would be."""
         if self.digits == "float64":
             yield "--dtype float32", replace(self, digits="float32")
-        if self.model == "pln" and self.optimizer != "newton-cg":
-            yield "--optimizer newton-cg", replace(self, optimizer="newton-cg")
-        if self.model == "pln" and self.covariance == "full":
-            yield "--covariance diagonal", replace(self, covariance="diagonal", sandwich=False)
-        if self.sandwich:
-            yield "--se none", replace(self, sandwich=False)
+        for words, size in self.spec.smaller(self.size):
+            yield words, replace(self, size=size)
 
 
-def workers(fit: Fit, free: float | None, asked: str, cores: int) -> int:
+def workers(fit: Planned, free: float | None, asked: str, cores: int) -> int:
     """How many processes may fit side by side: as many as asked for, or a core each, as far as memory goes."""
     wanted = cores if asked == "auto" else int(asked)
     if free is None:
         return wanted
-    one = replace(fit, optimizer="newton-cg", resamples=0)
-    data = 2 * (2 * fit.n * fit.p + fit.n * fit.d) * (4 if fit.digits == "float32" else 8)
+    n, p, d = fit.size.n, fit.size.p, fit.size.d
+    one = replace(fit, size=replace(fit.size, optimizer="newton-cg"), resamples=0)
+    data = 2 * (2 * n * p + n * d) * (4 if fit.digits == "float32" else 8)
     return max(1, min(wanted, int(free / (one.needs() + data + PROCESS))))
 
 
-def check(fit: Fit, free: float | None, device: str) -> None:
+def check(fit: Planned, free: float | None, device: str) -> None:
     """DeviceError, with the estimate, what is free and what to change, when a fit will not fit; None: nobody knows."""
     needs = fit.needs()
     if free is None or needs <= free:
         return
-    ways = [f"{words} ({size(other.needs())})" for words, other in fit.alternatives() if other.needs() <= free]
+    ways = [f"{words} ({in_words(other.needs())})" for words, other in fit.alternatives() if other.needs() <= free]
     p = _most(fit, free)
-    noun = "feature" if fit.model == "pln" else "response"
+    noun = fit.spec.noun
     ways += ["a --device with more memory", f"at most {counted(p, noun)}" if p else "fewer samples"]
     raise DeviceError(
-        f"This fit needs about {size(needs)} beside its data ({fit.n} samples × {counted(fit.p, noun)}, {fit.digits}), "
-        f"and {size(free)} are free on {device}. Use {', '.join(ways[:-1])}, or {ways[-1]}."
+        f"This fit needs about {in_words(needs)} beside its data "
+        f"({fit.size.n} samples × {counted(fit.size.p, noun)}, {fit.digits}), and "
+        f"{in_words(free)} are free on {device}. Use {', '.join(ways[:-1])}, or {ways[-1]}."
     )
 
 
@@ -108,19 +77,21 @@ def check_tables(n: int, p: int, d: int, square: bool, free: float | None) -> No
     if free is not None and needs > free:
         raise DeviceError(
             f"To simulate {counted(n, 'sample')} × {counted(p, 'column')} with {counted(d, 'coefficient')} each takes "
-            f"about {size(needs)} of memory, and {size(free)} are free. Choose smaller numbers."
+            f"about {in_words(needs)} of memory, and {in_words(free)} are free. Choose smaller numbers."
         )
 
 
-def _most(fit: Fit, free: float) -> int:
+def _most(fit: Planned, free: float) -> int:
     """The most features that fit; 0 when not even one does."""
-    low, high = 0, fit.p
+    low, high = 0, fit.size.p
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if replace(fit, p=middle).needs() <= free else (low, middle - 1)
+        low, high = (
+            (middle, high) if replace(fit, size=replace(fit.size, p=middle)).needs() <= free else (low, middle - 1)
+        )
     return low
 
 
-def size(number: float) -> str:
+def in_words(number: float) -> str:
     """Bytes in words: 640 MB, 12.3 GB."""
     return f"{number / 1e9:.3g} GB" if number >= 1e9 else f"{max(1.0, number / 1e6):.0f} MB"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plncli.cli import cv as comparing
-from plncli.cli.options import chosen
 from plncli.errors import UsageError
-from plncli.frames.data import Dataset, Frame, configured, frame, listed, tables_of, whole
+from plncli.frames.data import Dataset, Frame, check_model, configured, frame, listed, tables_of, whole
 from plncli.frames.messages import Sayings, speaking, tell
-from plncli.settings.config import FRAME, FitConfig
+from plncli.models import MODELS
+from plncli.settings import FRAME, FitConfig
+from plncli.verbs import crossvalidate as comparing
+from plncli.verbs import scores
+from plncli.verbs.settings import CV, FOLDS, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class CrossValidation:
-    """What candidates foretell of what they have not seen. Printed, it is what `plncli cv` prints.
+    """How well candidates predict held-out data. Printed, it is what `plncli cv` prints.
 
     candidates: a row a candidate, means over the folds with their standard errors, in nats a sample, or with entries a
     count; `null`, `best` and `one_se` mark three of them. folds: a row for each candidate and fold. left_out: what is
@@ -43,39 +45,44 @@ def cv(
     *,
     formula: str | Sequence[str] = (),
     covariance: str | Sequence[str] = (),
-    folds: int = comparing.FOLDS,
+    folds: int = FOLDS,
     entries: float | None = None,
     precision: Frame = None,
     offset_blocks: Frame = None,
     **settings: Any,
 ) -> CrossValidation:
-    """Compare formulas, each with each covariance, by what they foretell of held-out samples: `plncli cv`.
+    """Compare formulas, each with each covariance, by how well they predict held-out samples: `plncli cv`.
 
     A single formula may be that of the Dataset; several are given here, and then the Dataset has none. entries: hide
     this share of the counts instead of samples (pln). settings: the options of `plncli cv`, with underscores. The same
     seed makes the same folds. UsageError, DataError: what cannot be compared.
     """
+    check_model(model)
     extra = tables_of(precision=precision, offset_blocks=offset_blocks)
-    offered = {*(name for name, _ in chosen(None, comparing.TAKEN)), "workers"}
+    settings |= {"covariance": covariance} if covariance else {}
+    structures = {
+        setting.name: listed(settings.pop(setting.name, ())) for setting in MODELS[model].settings if setting.compared
+    }
+    offered = {*(name for name, _ in chosen(None, CV)), "workers"}
 
-    def resolved(text: str | None, structure: str | None) -> FitConfig:
-        given = settings | dict.fromkeys(extra, FRAME) | ({} if structure is None else {"covariance": structure})
+    def resolved(text: str | None, structure: Mapping[str, str | None]) -> FitConfig:
+        given = settings | dict.fromkeys(extra, FRAME) | {k: v for k, v in structure.items() if v is not None}
         config = configured("cv", model, data, given, offered)
-        return config if text is None else replace(config, formula=text)
+        return config if text is None else config.but(formula=text)
 
-    resolved(None, None)  # refuses what is no data
+    resolved(None, {})  # refuses what is no data
     if formula and "formula" in data.settings:
         raise UsageError("The Dataset has a formula, and `formula` is given too. Give all of them as `formula`.")
-    if entries is not None and model != "pln":
+    if entries is not None and not MODELS[model].latent:
         raise UsageError(f"`entries` hides counts, which {model} fits have not.")
-    asked = comparing.asked(resolved, listed(formula), listed(covariance), whole("folds", folds), entries)
+    asked = comparing.asked(resolved, listed(formula), structures, whole("folds", folds), entries)
     say = Sayings()
     compared = comparing.validated(asked, say, {**data.tables, **extra})
-    comparing.report(say, compared, "`left_out`")
+    scores.report(say, compared, "`left_out`")
     tell(say)
     return CrossValidation(
-        candidates=frame(comparing.candidates(compared)),
-        folds=frame(comparing.columns(compared)),
+        candidates=frame(scores.candidates(compared)),
+        folds=frame(scores.columns(compared)),
         left_out=compared.validated.left_out,
-        text="\n".join(comparing.lines(compared)),
+        text="\n".join(scores.lines(compared)),
     )

@@ -6,14 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from plncli import settings as configuration
 from plncli.errors import DataError, UsageError, nearest, some
 from plncli.frames.messages import speaking
 from plncli.inputs.selection import list_of
-from plncli.names import MODEL_NAMES
+from plncli.models import MODELS
 from plncli.runs.new_data import Sources
-from plncli.settings import config as configuration
-from plncli.settings.config import FRAME, FitConfig
-from plncli.tables.reading import Table, table_of
+from plncli.settings import FRAME, FitConfig
+from plncli.tables.reading import table_of
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,10 +94,8 @@ class Dataset:
 
 def check_model(model: str) -> None:
     """UsageError for a name of no model."""
-    if model not in MODEL_NAMES:
-        raise UsageError(
-            f"There is no model {model!r}; there are {some(MODEL_NAMES)}.{nearest(str(model), MODEL_NAMES)}"
-        )
+    if model not in MODELS:
+        raise UsageError(f"There is no model {model!r}; there are {some(MODELS)}.{nearest(str(model), tuple(MODELS))}")
 
 
 def check_data(model: str, data: Dataset) -> None:
@@ -107,9 +106,10 @@ def check_data(model: str, data: Dataset) -> None:
     for name in data.settings:
         if name not in known:
             raise UsageError(f"The data have `{name}`, which is not for {model} fits.")
-    if model == "pln" and "counts" not in data.tables:
-        raise UsageError("A pln fit needs counts: Dataset(counts=...).")
-    if model != "pln" and not ({"response", "covariates"} & set(data.tables)):
+    spec = MODELS[model]
+    if spec.response.required and spec.response.option not in data.tables:
+        raise UsageError(f"A {model} fit needs counts: Dataset(counts=...).")
+    if not spec.response.required and not ({"response", "covariates"} & set(data.tables)):
         raise UsageError(
             f"A {model} fit needs a response: Dataset(response=...), or covariates and a formula with a column of "
             "theirs left of `~`."

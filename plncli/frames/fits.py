@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from plncli.cli import compare as comparing
-from plncli.cli import diagnose as diagnosing
-from plncli.cli import fit as fitting
-from plncli.cli import offsets as estimating
-from plncli.cli import predict as predicting
-from plncli.cli import show as showing
-from plncli.cli import simulate as simulating
-from plncli.cli import transform as transforming
-from plncli.cli import wald as testing
+from plncli import settings as configuration
 from plncli.errors import UsageError
 from plncli.frames.data import (
     Dataset,
@@ -36,17 +28,25 @@ from plncli.frames.data import (
 )
 from plncli.frames.messages import THIS, Sayings, speaking, tell
 from plncli.frames.simulation import Simulation, noted, simulation
-from plncli.results import AXES
 from plncli.runs import folder as artifacts
 from plncli.runs.comparison import Ratio, compare
 from plncli.runs.folder import Outcome
 from plncli.runs.overview import overview
 from plncli.runs.run import Run, read_run
 from plncli.runs.training_data import Origin, given_again, read_again
-from plncli.settings import config as configuration
-from plncli.settings.config import FRAME
-from plncli.tables.reading import Table, table_of
+from plncli.settings import FRAME
+from plncli.tables.reading import table_of
+from plncli.tables.table import Table
 from plncli.tables.writing import FORMATS, finite
+from plncli.verbs import compare as comparing
+from plncli.verbs import diagnose as diagnosing
+from plncli.verbs import fit as fitting
+from plncli.verbs import predict as predicting
+from plncli.verbs import show as showing
+from plncli.verbs import simulate as simulating
+from plncli.verbs import size_factors as estimating
+from plncli.verbs import transform as transforming
+from plncli.verbs import wald as testing
 from plncli.verbs.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -162,26 +162,33 @@ class FitResult:
     @property
     def sigma(self) -> pd.DataFrame:
         """The covariance Sigma, p×p: of the latent layer, or (linear) of the residuals."""
-        return self._matrix("Sigma")
+        return self._table("sigma")
 
     @property
     def omega(self) -> pd.DataFrame:
         """The inverse of Sigma, p×p; empty for features without variance."""
-        return self._matrix("Omega")
+        return self._table("omega")
 
     @property
     def latent_mean(self) -> pd.DataFrame:
         """Means of the latent layer, n×p: they contain XB, not the offset."""
-        return self._matrix("M")
+        return self._table("latent_mean")
 
     @property
     def latent_sd(self) -> pd.DataFrame:
         """Standard deviations of the latent layer, n×p."""
-        return self._matrix("S")
+        return self._table("latent_sd")
 
-    def _matrix(self, symbol: str) -> pd.DataFrame:
-        if symbol not in self.run.estimates:
-            raise AttributeError(f"A {self.run.model} fit has no {AXES[symbol][0]}.")
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """The table of that name, of those that the model leaves (`Spec.symbols`)."""
+        if name.startswith("_") or name not in artifacts.table_names():
+            raise AttributeError(f"A fit has no {name}.")
+        return self._table(name)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        symbol = next((symbol for symbol in self.run.spec.tables if symbol.table == name), None)
+        if symbol is None or symbol.name not in self.run.estimates:
+            raise AttributeError(f"A {self.run.model} fit has no {name}.")
         frame = artifacts.matrix(self.run, symbol).to_pandas()
         return frame.set_index(frame.columns[0])
 
@@ -199,7 +206,7 @@ class FitResult:
         wide: str | None = None,
         missing: str = "error",
     ) -> pd.DataFrame:
-        """What new samples are expected to show: `plncli predict`.
+        """Predictions for new samples: `plncli predict`.
 
         counts: of all features, for fitted counts; given: of some, for conditional counts of the others. interval:
         "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
@@ -299,7 +306,7 @@ class FitResult:
 
     @speaking
     def offsets(self, counts: Frame, *, log: bool = False) -> pd.DataFrame:
-        """Depths of new samples against those of the fit, by its offset_method: `plncli offsets --from`."""
+        """Size factors of new samples relative to those of the fit, by its offset_method: `plncli offsets --from`."""
         say = Sayings()
         found = estimating.against(self.run, table_of(counts, "counts"), say)
         tell(say)
@@ -367,6 +374,6 @@ class FitResult:
             raise UsageError(f"This fit was loaded from {self.run.place}, which holds its files; copy them.")
         if format not in FORMATS:
             raise UsageError(f"`format` must be one of {', '.join(FORMATS)}, not {format!r}.")
-        config = replace(self.outcome.config, out=str(out), overwrite=overwrite, format=format, latent=latent)
+        config = self.outcome.config.but(out=str(out), overwrite=overwrite, format=format, latent=latent)
         manifest = {**self.outcome.manifest, "configuration": configuration.applying(config)}
         artifacts.write(Path(out), replace(self.outcome, config=config, manifest=manifest))

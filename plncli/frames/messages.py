@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from plncli import settings as configuration
 from plncli.console import Console
 from plncli.errors import PlncliError
 from plncli.runtime import left_as_it_was, memory_guard
-from plncli.settings import config as configuration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,12 +58,12 @@ def _argument(found: re.Match[str]) -> str:
     after = "" if word is None else f" {word}"
     if word and word.isupper() and word != "N":
         after, shown = "", name  # a placeholder such as FILE
-    elif word and setting and word in setting[1].choices:
+    elif word and setting and word in configuration.choices(setting):
         after, shown = "", f'{name}="{word}"'
     elif word and re.fullmatch(r"[\d.]*\d", word):
         after, shown = "", f"{name}={word}"
     else:
-        shown = f"{name}=True" if setting and setting[0].default is False else name
+        shown = f"{name}=True" if setting and setting.default is False else name
     return f"`{shown}`{after}"
 
 

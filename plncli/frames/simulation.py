@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plncli.cli import simulate as simulating
 from plncli.frames.data import Dataset, Frame, check_model, number, one_of, tables_of, whole
 from plncli.frames.messages import Sayings, speaking, tell
-from plncli.settings.config import FRAME
+from plncli.models import MODELS
+from plncli.names import DRAWN_COVARIANCES
+from plncli.settings import FRAME
+from plncli.simulation.folder import settings, tables
+from plncli.simulation.truth import Outcome
 from plncli.tables.writing import finite
-from plncli.verbs.simulation import Outcome, settings, tables
+from plncli.verbs import simulate as simulating
 
 if TYPE_CHECKING:
     import pandas as pd
 
+DEFAULT = next(iter(MODELS))
+"""The model of tables where none is named: Poisson log-normal."""
 WHOLE = ("p", "numeric", "levels")
 
 
@@ -59,7 +64,7 @@ class Simulation:
 
 @speaking
 def simulate(
-    model: str = "pln",
+    model: str = DEFAULT,
     *,
     n: int | None = None,
     p: int | None = None,
@@ -82,7 +87,7 @@ def simulate(
     """
     chosen = {name: value for name, value in locals().items() if value is not None}
     check_model(model)
-    one_of("covariance", covariance, simulating.CHOICES)
+    one_of("covariance", covariance, DRAWN_COVARIANCES)
     given: dict[str, Any] = {
         name: (whole if name in WHOLE else number)(name, value)
         for name, value in chosen.items()

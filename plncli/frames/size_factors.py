@@ -1,16 +1,16 @@
-"""Depths of samples estimated from a data frame of counts: `plncli offsets` without files."""
+"""Size factors of samples estimated from a data frame of counts: `plncli offsets` without files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plncli.cli import offsets as estimating
 from plncli.errors import UsageError
 from plncli.frames.data import Frame, by_sample, listed, one_of
 from plncli.frames.messages import Sayings, speaking, tell
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 from plncli.tables.reading import table_of
+from plncli.verbs import size_factors as estimating
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,12 +25,12 @@ def offsets(
     blocks: Frame = None,
     log: bool = False,
 ) -> pd.DataFrame:
-    """Depths of samples from their counts, a column a method: `plncli offsets`.
+    """Size factors of samples from their counts, a column a method: `plncli offsets`.
 
     counts: n×p. method: one or several; all that are defined unless given, and a warning tells of the others. scale:
-    the geometric mean of the depths is that of the total counts ("counts"), or 1 ("proportions"). blocks: the block of
-    each feature, by its name; one method then, and a column a feature. A table of one method is an `exposure`, with log
-    it is `offsets`. DataError: counts of which the depth is not defined.
+    the geometric mean of the size factors is that of the total counts ("counts"), or 1 ("proportions"). blocks: the
+    block of each feature, by its name; one method then, and a column a feature. A table of one method is an `exposure`,
+    with log it is `offsets`. DataError: counts of which the size factors are not defined.
     """
     methods = listed(method)
     for name in methods:

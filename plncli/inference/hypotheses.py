@@ -64,7 +64,7 @@ class Terms:
         if labels is None or len(labels) < 2 or len(columns) not in (len(labels), len(labels) - 1):
             factors = [name for name in self.groups if self._factor(name)]
             raise UsageError(
-                f"`{text}` is no factor whose levels could be equal."
+                f"`{text}` is not a factor, so it has no levels to compare."
                 + (f" There are: {some(factors)}." if factors else " The formula has none.")
             )
         if len(columns) < len(labels):

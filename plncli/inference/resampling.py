@@ -42,7 +42,7 @@ class Estimated(NamedTuple):
     optimum: Optimum
 
 
-Solve = Callable[[Model, Dataset, Init, StopRule], Estimated]
+Solve = Callable[[Model[Any], Dataset, Init, StopRule], Estimated]
 """Fit a model from a start. A function of a module, for workers import it by name."""
 
 
@@ -82,7 +82,7 @@ class Task:
     """
 
     solve: Solve
-    model: Model
+    model: Model[Any]
     data: Dataset
     init: Init
     method: str
@@ -92,7 +92,7 @@ class Task:
     tol: float
 
     @staticmethod
-    def of(method: str, solve: Solve, model: Model, data: Dataset, init: Init, rule: Resampling) -> Task:
+    def of(method: str, solve: Solve, model: Model[Any], data: Dataset, init: Init, rule: Resampling) -> Task:
         """The task of a bootstrap or a jackknife.
 
         Jackknife estimates lie closer together, by the square root of their number: they are taken that much further.
@@ -141,7 +141,7 @@ class Task:
         return Replicate(B, why)
 
     def _fitted(self, data: Dataset, rows: Tensor, part: Part, stop: StopRule) -> Tensor:
-        """Coefficients of a part of the model, d × its features, nan where one is not finite or not determined."""
+        """Coefficients of a part of the model, d × its features, nan where one is not finite or not estimable."""
         terms, features = (index.to(data.Y.device) for index in (part.terms, part.features))
         index = {"sample": rows, "term": terms, "response": features}
         init = {}
@@ -173,7 +173,7 @@ class Part(NamedTuple):
     determined: Tensor
 
     @staticmethod
-    def of(model: Model, data: Dataset) -> list[Part]:
+    def of(model: Model[Any], data: Dataset) -> list[Part]:
         """The parts into which a model falls that cannot be fitted whole.
 
         They lack responses of which a resample says nothing, and terms that follow from others; what these others'
@@ -208,12 +208,12 @@ def resampled(task: Task, B: Tensor, rule: Resampling, cancelled: Callable[[], b
         return Finding("no-standard-errors", f"No standard errors. {told.message if told else 'One fit is no sample.'}")
     stack = torch.stack([replicate.B for replicate in done if not replicate.failure])
     there = torch.isfinite(stack)
-    known = there.sum(0)
+    known = there.sum(dim=0)  # over fits
     finite = torch.isfinite(B).cpu()
     lost = torch.where(finite, number - known, 0)
     # One infinite estimate makes the variance of a jackknife infinite: the coefficient rests on that sample.
     bad = lost > (FAILED * number if task.method == "bootstrap" else 0.0)
-    deviation = torch.where(there, stack - torch.where(there, stack, 0.0).sum(0) / known, 0.0)
+    deviation = torch.where(there, stack - torch.where(there, stack, 0.0).sum(dim=0) / known, 0.0)
     if task.method == "bootstrap":
         deviation /= (known - 1).clamp(min=1).sqrt()
     else:

@@ -14,6 +14,7 @@ from torch import Tensor
 from plncli.models.findings import Finding
 from plncli.models.uncertainty import Uncertainty, own_without
 from plncli.names import COLUMNS
+from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided, upper_tail
 
 
 @dataclass(frozen=True)
@@ -96,44 +97,6 @@ def _plain(A: Tensor) -> Tensor:
     return A.detach().to("cpu").double()
 
 
-def two_sided(statistic: Tensor, df: float = math.inf) -> Tensor:
-    """P(|T| ≥ |statistic|), T normal or t with df degrees of freedom, without cancellation in the tails."""
-    if math.isinf(df):
-        return torch.special.erfc(statistic.abs() / math.sqrt(2.0))
-    from scipy.special import betainc
-
-    # P(|T| ≥ t) = I_x(df/2, ½) with x = df/(df + t²), the regularised incomplete beta function.
-    x = df / (df + statistic.square())
-    return torch.from_numpy(betainc(0.5 * df, 0.5, x.numpy()))
-
-
-def quantile(probability: float, df: float = math.inf) -> float:
-    """Quantile of the normal distribution, or of t with df degrees of freedom."""
-    if math.isinf(df):
-        return float(torch.special.ndtri(torch.tensor(probability, dtype=torch.float64)))
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, probability))
-
-
-def benjamini_hochberg(p_value: Tensor) -> Tensor:
-    """q-values (d×p) of p-values (d×p), each term by itself, over the responses that have a p-value.
-
-    q_(r) = min over s ≥ r of p_(s) m/s, m p-values in ascending order (Benjamini & Hochberg 1995).
-    """
-    q = torch.full_like(p_value, math.nan)
-    for k, row in enumerate(p_value):
-        there = (~row.isnan()).nonzero()[:, 0]
-        if not len(there):
-            continue
-        ordered, order = row[there].sort()
-        m = len(there)
-        scaled = ordered * (m / torch.arange(1, m + 1, dtype=row.dtype))
-        best = scaled.flip(0).cummin(0).values.flip(0).clamp(max=1.0)
-        q[k, there[order]] = best
-    return q
-
-
 @dataclass(frozen=True)
 class Wald:
     """A test of each response, (p,) each; nan where there is none, which `reasons` (p) explains, "" where there is.
@@ -166,7 +129,7 @@ def contrast_test(B: Tensor, blocks: Tensor, weights: Tensor, value: float, df: 
     """Test of weights'b = value for each response: B d×p, blocks p×d×d, weights (d,), all float64."""
     used = weights != 0
     c, B, V = weights[used], B[used], blocks[:, used][:, :, used]
-    estimate = (c[:, None] * B).sum(0)
+    estimate = (c[:, None] * B).sum(dim=0)  # over terms
     variance = torch.einsum("k,jkl,l->j", c, V, c)
     size = (V.diagonal(dim1=1, dim2=2).sqrt() @ c.abs()).square()
     reasons = _reasons(B, V, variance > CANCELLED * size)
@@ -199,12 +162,12 @@ def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: floa
     eigenvalues, U = torch.linalg.eigh((own * scale[:, :, None] * scale[:, None, :]).nan_to_num(0.0))
     counted = eigenvalues > CANCELLED * len(L)
     reasons = _reasons(B, V, counted.any(1))
-    turned = (U.mT @ (scale * delta.mT)[:, :, None])[:, :, 0]
+    turned = torch.matmul(U.mT, (scale * delta.mT)[:, :, None])[:, :, 0]
     known = torch.tensor([not reason for reason in reasons])
     total = torch.where(counted, turned.square() / eigenvalues, 0.0).sum(1)
     rank = torch.where(known, counted.sum(1).double(), math.nan)
     statistic = torch.where(known, total, math.nan) / (1.0 if math.isinf(df) else rank)
-    p_value = _upper_tail(statistic, rank, df)
+    p_value = upper_tail(statistic, rank, df)
     nothing = torch.full_like(statistic, math.nan)
     kind = "chi2" if math.isinf(df) else "F"
     q_value = benjamini_hochberg(p_value[None])[0]
@@ -226,11 +189,3 @@ def _reasons(B: Tensor, V: Tensor, varies: Tensor) -> tuple[str, ...]:
         NO_ESTIMATE if not f else NO_ERROR if not k else "" if v else NO_VARIANCE
         for f, k, v in zip(finite.tolist(), known.tolist(), varies.tolist(), strict=True)
     )
-
-
-def _upper_tail(statistic: Tensor, rank: Tensor, df: float) -> Tensor:
-    """P(chi2 with `rank` degrees of freedom ≥ statistic), or of F with `rank` and df; (p,) each."""
-    from scipy.special import chdtrc, fdtrc
-
-    k, x = rank.numpy(), statistic.numpy()
-    return torch.as_tensor(chdtrc(k, x) if math.isinf(df) else fdtrc(k, df, x))

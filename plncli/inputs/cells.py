@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FIRST, Faults
-from plncli.tables.reading import Table, numbers, refuse
+from plncli.tables.numbers import numbers, refuse
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np

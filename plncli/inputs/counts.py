@@ -1,4 +1,4 @@
-"""The table of counts: what is no count, which samples and features are fitted, and depths estimated from them."""
+"""The table of counts: what is no count, which samples and features are fitted, and their size factors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.inputs.cells import Check
 from plncli.inputs.matching import Drop, Tables
 from plncli.inputs.selection import choose_features
-from plncli.inputs.size_factors import Depths, blocks_of, depths_of
-from plncli.settings.config import FitConfig
-from plncli.tables.reading import Table, missing_cells, numbers, refuse_where
+from plncli.inputs.size_factors import Estimated, blocks_of, size_factors_of
+from plncli.settings import FitConfig
+from plncli.tables.numbers import missing_cells, numbers, refuse_where
 from plncli.tables.sparse import CSR, Sparse, dense
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,8 +174,8 @@ def _rows(Y: Any, missing: np.ndarray | None, kept: np.ndarray) -> tuple[Any, np
     return Y[kept], None if missing is None else missing[kept]
 
 
-def estimate_depths(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Depths | None:
-    """Depths that --offset-method estimates, from all features, also those that are not fitted.
+def estimate_size_factors(tables: Tables, counts: Counts, config: FitConfig, blocks: Table | None) -> Estimated | None:
+    """Size factors that --offset-method estimates, from all features, also those that are not fitted.
 
     None where the counts are at fault: then the blocks alone are looked at.
     """
@@ -185,7 +186,7 @@ def estimate_depths(tables: Tables, counts: Counts, config: FitConfig, blocks: T
     of_features = blocks_of(blocks, names)
     if not counts.sound:
         return None
-    found = depths_of(
+    found = size_factors_of(
         tables["counts"],
         counts.every,
         counts.every_K,
@@ -212,6 +213,6 @@ def _all_zero_message(
             which = [names[i] for i in np.flatnonzero(empty).tolist()]
             parts.append(f"{counted(len(which), noun)} without any count ({some(which)})")
     return (
-        f"{table} has {' and '.join(parts)} among those to be fitted: nothing can be learnt about them. "
+        f"{table} has {' and '.join(parts)} among those to be fitted: nothing about them is estimable. "
         f"Leave them out with --all-zero drop."
     )

@@ -9,11 +9,12 @@ import ast
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import FIRST, DataError, Faults, FormulaError, counted, nearest, some
+from plncli.errors import FIRST, DataError, Faults, FormulaError, nearest, some
+from plncli.inputs.design_faults import check_rank_of_rest, constant_terms, faulty_levels, infinite_terms
 from plncli.inputs.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Encoding:
             column = frame[name]
             if levels is None:
                 if _levels(column) is not None:
-                    raise DataError(f"Column `{name}` was numbers when the model was fitted and holds text here.")
+                    raise DataError(f"Column `{name}` was numeric when the model was fitted, and holds text here.")
                 content[name] = column.astype("float64")
                 continue
             words = column if isinstance(column.dtype, pd.CategoricalDtype) else column.map(str, na_action="ignore")
@@ -78,7 +79,7 @@ class Encoding:
             if unseen:
                 where = frame.index[words.isin(unseen)]
                 raise DataError(
-                    f"Column `{name}` holds levels that the fit has not seen: {some(unseen)}. It knows "
+                    f"Column `{name}` holds levels that the fit has not seen: {some(unseen)}. It has "
                     f"{some(levels, 12)}; leave these samples out ({some(where)})."
                 )
             content[name] = pd.Categorical(words, categories=list(levels))
@@ -124,7 +125,7 @@ class Design:
         if self.encoding is None:
             return np.ones((len(frame), 1))
         matrix = self.encoding.build(frame)
-        FIRST.each(_infinite_terms(matrix, self.terms, list(map(str, frame.index))))
+        FIRST.each(infinite_terms(matrix, self.terms, list(map(str, frame.index))))
         return matrix
 
     def offset(self, frame: pd.DataFrame) -> np.ndarray:
@@ -134,7 +135,7 @@ class Design:
         if self.offset_encoding is None:
             return np.zeros(len(frame))
         matrix = self.offset_encoding.build(frame)
-        FIRST.each(_infinite_terms(matrix, _offset_names(self.formula), list(map(str, frame.index))))
+        FIRST.each(infinite_terms(matrix, _offset_names(self.formula), list(map(str, frame.index))))
         return np.asarray(matrix.sum(axis=1))
 
     def to_json(self) -> dict[str, Any]:
@@ -196,24 +197,24 @@ def make_design(
         offset_encoding, parts = Encoding.fit(text, frame[_used([text], formula)])
         if parts.shape[1] != len(formula.offsets):
             raise FormulaError(f"In the formula `{formula.text}`, an offset is not a single column of numbers.")
-        bad = faults.each(_infinite_terms(parts, _offset_names(formula), samples))
+        bad = faults.each(infinite_terms(parts, _offset_names(formula), samples))
         offset = None if bad else parts.sum(axis=1)
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
     names = _used([formula.rhs], formula)
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
     levels: Mapping[str, Sequence[Any] | None] = {name: _levels(used[name]) for name in used.columns}
-    useless = faults.each(_faulty_levels(levels, len(used), table))
+    useless = faults.each(faulty_levels(levels, len(used), table))
     encoding, matrix = Encoding.fit(formula.rhs, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
-    useless |= faults.each(_faulty_levels(levels, len(used), table))
+    useless |= faults.each(faulty_levels(levels, len(used), table))
     if not encoding.terms and not useless:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
-    useless |= faults.each(_infinite_terms(matrix, encoding.terms, samples))
+    useless |= faults.each(infinite_terms(matrix, encoding.terms, samples))
     if "Intercept" in encoding.terms:
-        useless |= faults.each(_constant_terms(matrix, encoding.terms, table))
+        useless |= faults.each(constant_terms(matrix, encoding.terms, table))
     if useless:
-        _check_rank_of_rest(encoding.terms, matrix, faults)
+        check_rank_of_rest(encoding.terms, matrix, faults)
         raise faults.found[-1]
     return Design(formula, encoding, offset_encoding), matrix, offset
 
@@ -369,72 +370,3 @@ def _revive(value: Any) -> Any:
             return np.array(value["array"], dtype=value["dtype"])
         return {_revive(key): _revive(inner) for key, inner in value.get("items", [])}
     return [_revive(inner) for inner in value] if isinstance(value, list) else value
-
-
-# Faults of a design
-
-
-def _faulty_levels(levels: Mapping[str, Sequence[Any] | None], n: int, table: str) -> Iterator[DataError]:
-    """A DataError for each column, or C(...), of labels that has one level in the n samples kept, or one for each."""
-    for name, known in levels.items():
-        if known is not None and len(known) == 1:
-            yield DataError(
-                f"Column `{name}` of {table} has one level (`{known[0]}`) in {counted(n, 'sample')} kept, "
-                f"so it explains nothing. Take it out of the formula."
-            )
-        elif known is not None and len(known) == n:
-            odd = words_among_numbers(known)
-            advice = f"mend its entries that are no numbers ({some(odd, 3)})" if odd else "merge its levels"
-            yield DataError(
-                f"Column `{name}` of {table} has a different label ({some(known, 3)}) in each of the {n} samples kept, "
-                f"so it leaves nothing to learn. Take it out of the formula, or {advice}."
-            )
-
-
-def words_among_numbers(levels: Sequence[Any]) -> list[str]:
-    """The levels that are no numbers, where most of them are: a column of numbers with a few texts in it."""
-    words = [str(level) for level in levels if not re.fullmatch(r"[+-]?[\d.,]+([eE][+-]?\d+)?", str(level))]
-    return words if len(words) < len(levels) / 2 else []
-
-
-def _constant_terms(matrix: np.ndarray, terms: Sequence[str], table: str) -> Iterator[DataError]:
-    """A DataError for each term with one value throughout, beside an intercept."""
-    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
-    for j, term in enumerate(terms):
-        if term != "Intercept" and lowest[j] == highest[j] != 0 and len(matrix) > 1:
-            yield DataError(
-                f"The term `{term}` (from {table}) is {lowest[j]:.15g} in all {len(matrix)} samples, as "
-                "constant as the intercept. "
-                f"Take it out of the formula, or the intercept with `~ 0 + ...`."
-            )
-
-
-def _check_rank_of_rest(terms: tuple[str, ...], matrix: np.ndarray, faults: Faults) -> None:
-    """Keep the fault of terms that depend on each other, beside those (n×d) that have one of their own."""
-    import numpy as np
-    import torch
-
-    from plncli.numerics.linalg import orthonormal_basis
-
-    varied = np.isfinite(matrix).all(axis=0) & (matrix.min(axis=0) < matrix.max(axis=0))
-    sound = [j for j, term in enumerate(terms) if varied[j] or term == "Intercept"]
-    if 0 < len(sound) <= len(matrix):  # more of them come of a label for each sample
-        X = torch.from_numpy(matrix[:, sound])
-        faults.attempt(lambda: orthonormal_basis(X, torch.ones_like(X[:, 0]), [terms[j] for j in sound]), None)
-
-
-def _infinite_terms(matrix: np.ndarray, terms: Sequence[str], samples: Sequence[str]) -> Iterator[DataError]:
-    """A DataError for each term that is not finite, naming the samples; matrix: n×d."""
-    import numpy as np
-
-    finite = np.isfinite(matrix)
-    if finite.all():
-        return
-    for j in np.flatnonzero(~finite.all(axis=0)).tolist():
-        rows = np.flatnonzero(~finite[:, j]).tolist()
-        yield DataError(
-            f"The term `{terms[j]}` is not a finite number in {counted(len(rows), 'sample')} "
-            f"({some(samples[i] for i in rows)}): "
-            "infinite or missing values, or the logarithm of a number that is not positive. Mend or leave out "
-            "these samples."
-        )

@@ -13,13 +13,14 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, Faults
-from plncli.inputs.counts import estimate_depths
+from plncli.inputs.counts import estimate_size_factors
 from plncli.inputs.design import level_sizes
 from plncli.inputs.loading import Beside, Inputs
+from plncli.models.spec import CLASSES, COUNTS
 from plncli.names import OFFSET_METHODS
 from plncli.numerics.linalg import orthonormal_basis
 from plncli.numerics.size_factors import spread
-from plncli.settings.config import FitConfig
+from plncli.settings import FitConfig
 
 PAIRWISE = 2e8
 """Comparisons (n²p) beyond which gmpr, which holds each sample against all others, is not tried: about 3 s."""
@@ -58,8 +59,8 @@ class CountFacts:
 class OffsetMethod:
     """Whether --offset-method is defined for the table (else `reason` says why not), and what comes of it.
 
-    fold: largest depth over smallest; departure: the most that a sample moves against its total, as a factor. Both None
-    where it is not defined, or was not tried.
+    fold: largest size factor over smallest; departure: the most that a sample moves against its total, as a factor.
+    Both None where it is not defined, or was not tried.
     """
 
     method: str
@@ -105,9 +106,9 @@ def facts(config: FitConfig, read: Inputs) -> Facts:
         {} if encoding is None else level_sizes(encoding, beside.columns),
         ", ".join(given),
     )
-    if config.model == "pln":
+    if config.spec.response is COUNTS:
         return replace(found, counts=count_facts(data), offset_methods=() if given else offset_methods(config, beside))
-    if config.model == "logistic":
+    if config.spec.response is CLASSES:
         ones = data.Y.sum(0).tolist()
         sizes = zip(data.responses, read.classes, ones, strict=True)
         return replace(found, classes={name: {c[0]: int(data.n - k), c[1]: int(k)} for name, c, k in sizes})
@@ -161,7 +162,7 @@ def offset_methods(config: FitConfig, beside: Beside) -> tuple[OffsetMethod, ...
             found.append(OffsetMethod(method, None, reason="not tried: it takes long on a table of this size"))
             continue
         try:
-            made = estimate_depths(beside.tables, counts, replace(config, offset_method=method), None)
+            made = estimate_size_factors(beside.tables, counts, config.but(offset_method=method), None)
         except DataError as error:
             found.append(OffsetMethod(method, defined=False, reason=str(error)))
             continue

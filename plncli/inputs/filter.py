@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FormulaError, nearest, some
-from plncli.tables.reading import Table
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np

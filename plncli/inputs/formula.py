@@ -126,6 +126,8 @@ def _check_syntax(right: str, formula: str) -> None:
         raise syntax_error(formula, error) from None
     except RecursionError:
         raise FormulaError(f"The formula `{formula[:60]}...` cannot be read: it is nested too deeply.") from None
+    except (AttributeError, IndexError, TypeError, ValueError):  # formulaic of brackets of different kinds, as in `( ]`
+        raise FormulaError(f"The formula `{formula}` cannot be read: check its brackets and operators.") from None
 
 
 def _sides(text: str) -> tuple[str, str]:

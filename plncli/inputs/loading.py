@@ -15,18 +15,30 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import FIRST, DataError, Faults, some
-from plncli.inputs.additions import check_offsets, clusters_of, offset_of, precision_of, weights_of
-from plncli.inputs.counts import Counts, counts_to_fit, estimate_depths
-from plncli.inputs.design import Design, make_design, words_among_numbers
+from plncli.inputs.counts import Counts, counts_to_fit, estimate_size_factors
+from plncli.inputs.design import Design, make_design
+from plncli.inputs.design_faults import words_among_numbers
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Drop, Tables, check_orientation, join, without_missing
+from plncli.inputs.matrices import matrix_of
+from plncli.inputs.offsets import check_offsets, offset_of
 from plncli.inputs.responses import real_responses, response_table, two_classes
 from plncli.inputs.selection import LISTS, choose_samples, listed_features
-from plncli.inputs.sources import COLUMNS, Source, add_column, check_response, read_tables, unread_covariates
+from plncli.inputs.sources import (
+    COLUMNS,
+    Source,
+    add_column,
+    check_response,
+    matrix_settings,
+    read_tables,
+    unread_covariates,
+)
+from plncli.inputs.weights import clusters_of, weights_of
+from plncli.models.spec import CLASSES, COUNTS, NUMBERS
 from plncli.numerics.size_factors import SizeFactors, spread
-from plncli.settings.config import FitConfig, check, output_folder
-from plncli.tables.reading import Table, frame
+from plncli.settings import FitConfig, check, output_folder
 from plncli.tables.sparse import CSR, tensor_of
+from plncli.tables.table import Table, frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +48,10 @@ LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a fit is made of. `classes` has the (zero, one) labels of each response of a logistic model.
+    """All that a fit is made of. `classes` has the (zero, one) labels of each response, where these are classes.
 
-    precision: p×p, in the order of the responses; size_factors: what --offset-method has learnt of the counts. Both
-    are None unless they were asked for. beside: what else a validation looks at, None for a fit.
+    matrices: p×p, in the order of the responses, by the setting that names them; size_factors: what --offset-method has
+    learnt of the counts, None unless it was asked for. beside: what else a validation looks at, None for a fit.
     """
 
     data: Dataset
@@ -49,7 +61,7 @@ class Inputs:
     notes: tuple[str, ...] = ()
     classes: tuple[tuple[str, str], ...] = ()
     name: str = "fit"
-    precision: Tensor | None = field(default=None, repr=False)
+    matrices: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     size_factors: SizeFactors | None = field(default=None, repr=False)
     beside: Beside | None = field(default=None, repr=False)
 
@@ -72,7 +84,7 @@ class Matched(NamedTuple):
     tables: Tables
     formula: Formula
     used: tuple[str, ...]
-    precision: Table | None
+    matrices: Mapping[str, Table]
     offset_blocks: Table | None
     sources: tuple[Source, ...]
 
@@ -142,7 +154,7 @@ def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST
     """
     refused = faults.refused(partial(check_response, config, tables))
     text, left = config.formula, left_side(config.formula)
-    if text and refused and config.model == "pln":
+    if text and refused and config.spec.response is COUNTS:
         text = f"~ {text.partition('~')[2]}"
     if unread_covariates(config, tables):
         faults.attempt(lambda: parse(text, names_in(text or "", text or "", ()), config.covariates), None)
@@ -150,7 +162,7 @@ def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST
     covariates = tables.get("covariates")
     known = (covariates.columns, covariates.name, covariates.corner) if covariates else ()
     formula = faults.attempt(lambda: parse(text, *known), None)
-    if formula is None and left and config.model != "pln":
+    if formula is None and left and config.spec.response is not COUNTS:
         formula = Faults(every=True).attempt(lambda: replace(parse(f"{left} ~ 1", *known), text=""), None)
     return formula or Formula("")
 
@@ -166,8 +178,10 @@ def _match(
     )
     covariates = tables.get("covariates")
     weight_column, cluster_column = (add_column(config, tables, option) for option in COLUMNS)
-    main = "counts" if config.model == "pln" else "response" if config.response else "covariates"
-    precision, offset_blocks = (tables.pop(option, None) for option in ("precision", "offset-blocks"))
+    response = config.spec.response
+    main = response.option if response is COUNTS or config.response else "covariates"
+    matrices = {name: tables.pop(name) for name in matrix_settings(config) if name in tables}
+    offset_blocks = tables.pop("offset-blocks", None)
     samples, features = (tables.pop(option, None) for option in LISTS)
     notes = [note for table in tables.values() for note in table.notes]
     if covariates and not columns and not (weight_column or cluster_column or config.filter or faults.found):
@@ -182,7 +196,7 @@ def _match(
     if not joined.by_option:
         raise faults.found[-1]
     if unread_covariates(config, joined.by_option):
-        config, formula, columns, weight_column = replace(config, filter=None), Formula(""), (), ()
+        config, formula, columns, weight_column = config.but(filter=None), Formula(""), (), ()
     joined = choose_samples(joined, config, samples, faults)
     if joined.get("counts"):
         joined = faults.attempt(partial(listed_features, joined, features), joined)
@@ -192,7 +206,7 @@ def _match(
         joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
     if not joined.by_option:
         raise faults.found[-1]  # none is left
-    return Matched(joined, formula, used, precision, offset_blocks, sources)
+    return Matched(joined, formula, used, matrices, offset_blocks, sources)
 
 
 def _weighted(tables: Tables, faults: Faults) -> Tables:
@@ -203,7 +217,7 @@ def _weighted(tables: Tables, faults: Faults) -> Tables:
 class Explained(NamedTuple):
     """Y (n×p, an array or sparse), K (n×p, True where observed, or None), the names of the responses, their classes.
 
-    counts: what --offset-method estimates depths from, None for other models and where counts are at fault.
+    counts: what --offset-method estimates size factors from, None for other responses and where counts are at fault.
     """
 
     Y: np.ndarray | CSR
@@ -217,11 +231,11 @@ def _explained(
     config: FitConfig, tables: Tables, formula: Formula, columns: Any, faults: Faults
 ) -> tuple[Tables, Explained]:
     """What is to be explained, and the tables with what is told of it."""
-    if config.model == "pln":
+    if config.spec.response is COUNTS:
         tables, counts = counts_to_fit(tables, config, faults)
         return tables, Explained(counts.Y, counts.K, counts.responses, counts=counts)
     response = response_table(tables, formula, columns)
-    if config.model == "logistic":
+    if config.spec.response is CLASSES:
         Y, classes, notes = two_classes(response, faults)
         return tables.noting(*notes), Explained(Y, None, response.columns, classes)
     return tables, Explained(real_responses(response, faults), None, response.columns)
@@ -231,10 +245,9 @@ def _assemble(
     config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
 ) -> Inputs:
     """The data set of matched tables."""
-    import numpy as np
-
-    tables, formula, used, precision, offset_blocks, sources = matched
-    main = "counts" if config.model == "pln" else "covariates" if formula.lhs else "response"
+    tables, formula, used, matrices, offset_blocks, sources = matched
+    counted = config.spec.response is COUNTS
+    main = "covariates" if formula.lhs and not counted else config.spec.response.option
 
     def explain(tables: Tables, columns: Any) -> tuple[Tables, Explained | None]:
         nothing: tuple[Tables, Explained | None] = (tables, None)
@@ -243,61 +256,104 @@ def _assemble(
         return faults.attempt(partial(_explained, config, tables, formula, columns, faults), nothing)
 
     explained: Explained | None = None
-    if config.model == "pln":
+    if counted:
         tables, explained = explain(tables, None)  # samples without counts go first
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
-    if config.model != "pln":
+    if not counted:
         tables, explained = explain(tables, columns)
     where = covariates.name if covariates else ""
     made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults), None)
-    design, X, offset = made or make_design(Formula(), None, tables.samples, where)
-    O, tables = offset_of(tables, explained.responses if explained else (), offset, faults)
+    design, X, terms = made or make_design(Formula(), None, tables.samples, where)
+    O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
+    weighted = Weighted.of(tables, faults)
+    tables = tables.noting(*_label_notes(tables, used))
+    if explained is None:
+        raise faults.found[-1]  # which is known: there is nothing to explain
+    to = partial(_tensor, device=device, dtype=dtype)
+    data = Dataset(
+        Y=to(explained.Y),
+        X=to(X),
+        O=to(O),
+        w=to(weighted.w),
+        K=None if explained.K is None else torch.from_numpy(explained.K).to(device=device),
+        clusters=None if weighted.clusters is None else weighted.clusters.to(device=device),
+        samples=tables.samples,
+        terms=design.terms,
+        responses=explained.responses,
+    )
+    known = {
+        name: faults.attempt(partial(matrix_of, table, data.responses, config.sample_names, faults), None)
+        for name, table in matrices.items()
+    }
+    name = output_folder(config.but(out=None)).name.removesuffix(f"-{config.model}")
+    designed = made is not None and bool(formula.text)
+    return Inputs(
+        data,
+        design,
+        sources,
+        tables.dropped,
+        tables.notes,
+        explained.classes,
+        name,
+        {name: to(values) for name, values in known.items() if values is not None},
+        size_factors,
+        Beside(tables, columns, explained.counts, designed) if faults.every else None,
+    )
+
+
+def _offset(
+    config: FitConfig,
+    tables: Tables,
+    explained: Explained | None,
+    formula: Formula,
+    terms: np.ndarray | None,
+    offset_blocks: Table | None,
+    faults: Faults,
+) -> tuple[np.ndarray, SizeFactors | None, Tables]:
+    """Offset n×1 or n×p: of a table, of terms of the formula (n,), and as estimated from the counts; what was learnt.
+
+    A note where depths differ and nothing accounts for it.
+    """
+    O, tables = offset_of(tables, explained.responses if explained else (), terms, faults)
     size_factors = None
     if config.offset_method and explained and explained.counts:
-        estimate = partial(estimate_depths, tables, explained.counts, config, offset_blocks)
+        estimate = partial(estimate_size_factors, tables, explained.counts, config, offset_blocks)
         estimated = faults.attempt(estimate, None)
         if estimated:
             size_factors, O, tables = estimated.learnt, O + estimated.offset, tables.noting(estimated.told)
-    if config.model != "linear":
+    if config.spec.response is not NUMBERS:
         faults.attempt(partial(check_offsets, O, tables), None)
-    w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
     accounted = config.offset_method or config.offsets or config.exposure or formula.offsets
-    if config.model == "pln" and explained and not accounted:
+    if config.spec.response is COUNTS and explained and not accounted:
         tables = tables.noting(*_depth_note(explained.Y, tables))
-    tables = tables.noting(*_label_notes(tables, used))
-    clusters = faults.attempt(partial(clusters_of, tables["cluster"]), None) if tables.get("cluster") else None
-    if explained is None:
-        raise faults.found[-1]  # which is known: there is nothing to explain
-    Y, K, responses, classes, _ = explained
+    return O, size_factors, tables
 
-    def tensor(array: np.ndarray | CSR) -> Tensor:
-        converted = tensor_of(array, device, dtype)
-        if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
-            largest = abs(array).max()
-            raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
-        return converted
 
-    data = Dataset(
-        Y=tensor(Y),
-        X=tensor(X),
-        O=tensor(O),
-        w=tensor(w),
-        K=None if K is None else torch.from_numpy(K).to(device=device),
-        clusters=None if clusters is None else clusters.to(device=device),
-        samples=tables.samples,
-        terms=design.terms,
-        responses=responses,
-    )
-    Omega = None
-    if precision is not None:
-        known = faults.attempt(partial(precision_of, precision, responses, config.sample_names, faults), None)
-        Omega = None if known is None else tensor(known)
-    name = output_folder(replace(config, out=None)).name.removesuffix(f"-{config.model}")
-    designed = made is not None and bool(formula.text)
-    beside = Beside(tables, columns, explained.counts, designed) if faults.every else None
-    return Inputs(data, design, sources, tables.dropped, tables.notes, classes, name, Omega, size_factors, beside)
+class Weighted(NamedTuple):
+    """Weights (n,), 1 where none are given, and codes of clusters (n,), None where samples are by themselves."""
+
+    w: np.ndarray
+    clusters: Tensor | None
+
+    @staticmethod
+    def of(tables: Tables, faults: Faults) -> Weighted:
+        """Those of the tables."""
+        import numpy as np
+
+        w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
+        clusters = faults.attempt(partial(clusters_of, tables["cluster"]), None) if tables.get("cluster") else None
+        return Weighted(w, clusters)
+
+
+def _tensor(array: np.ndarray | CSR, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A table on the device; DataError for numbers that its dtype cannot hold."""
+    converted = tensor_of(array, device, dtype)
+    if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
+        largest = abs(array).max()
+        raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
+    return converted
 
 
 def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
@@ -328,7 +384,7 @@ def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
         words = words_among_numbers(levels)
         if words and len(levels) > 20:
             notes.append(
-                f"Column `{name}` of {covariates.name} is taken as {len(levels)} labels, because of entries that are "
-                f"no numbers ({some(words, 3)}). If it is a number, mend these."
+                f"Column `{name}` of {covariates.name} is taken as a factor of {len(levels)} levels, because of "
+                f"non-numeric entries ({some(words, 3)}). If it should be numeric, correct these."
             )
     return notes

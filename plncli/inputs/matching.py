@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plncli.errors import FIRST, DataError, Faults, counted, some
-from plncli.tables.reading import Table, missing_cells, numbers, refuse
+from plncli.tables.numbers import missing_cells, numbers, refuse
 from plncli.tables.sparse import Sparse, csr
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np

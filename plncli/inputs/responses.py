@@ -11,7 +11,7 @@ from plncli.inputs.cells import HUGE, NUMBERS_RULE, checked_numbers
 from plncli.inputs.design import expression
 from plncli.inputs.formula import Formula
 from plncli.inputs.matching import Tables
-from plncli.tables.reading import Table
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""What is chosen of the tables before a fit: samples by list, condition and depth, features by list and by counts.
+"""The subset of the tables that is fitted: samples by list, condition and depth, features by list and by counts.
 
 Samples come first, so that features are judged by those that are fitted. Whatever goes is counted and named.
 """
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import FIRST, DataError, Faults, UsageError, counted, nearest, some
 from plncli.inputs.filter import holds
 from plncli.inputs.matching import Drop, Tables
-from plncli.settings.config import FitConfig
+from plncli.settings import FitConfig
 from plncli.tables.content import read_bytes, unpack
-from plncli.tables.reading import Table, composed
+from plncli.tables.reading import composed
+from plncli.tables.table import Table
 from plncli.tables.text import lines_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Sequencing depths estimated from a table of counts: blocks of features, refusals, and what the user is told."""
+"""Size factors estimated from a table of counts: blocks of features, refusals, and what the user is told."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from plncli.errors import DataError, counted, nearest, some
 from plncli.numerics.size_factors import SizeFactors, estimate
-from plncli.tables.reading import Table, missing_cells, refuse
+from plncli.tables.numbers import missing_cells, refuse
 from plncli.tables.sparse import CSR, dense
+from plncli.tables.table import Table
 
 
 class Blocks(NamedTuple):
@@ -23,7 +24,7 @@ class Blocks(NamedTuple):
     of: Tensor
 
 
-class Depths(NamedTuple):
+class Estimated(NamedTuple):
     """What a method has learnt of a table, its offset (n×1, by block n×p), and a sentence about it."""
 
     learnt: SizeFactors
@@ -56,7 +57,7 @@ def blocks_of(table: Table | None, responses: Sequence[str]) -> Blocks:
     return Blocks(names, torch.tensor([at[block[name]] for name in responses]))
 
 
-def depths_of(
+def size_factors_of(
     counts: Table,
     Y: np.ndarray | CSR,
     K: np.ndarray | None,
@@ -64,16 +65,16 @@ def depths_of(
     method: str,
     scale: str,
     blocks: Blocks,
-) -> Depths:
-    """Depths by a method from the counts Y (n×p, an array or sparse) of a table, of `features`; K marks those observed.
+) -> Estimated:
+    """Size factors by a method from the counts Y (n×p, an array or sparse) of a table; K: True where observed.
 
     DataError where undefined.
     """
     if K is not None:
         which = [sample for sample, observed in zip(counts.samples, K, strict=True) if not observed.all()]
         raise DataError(
-            f"{counts.name} has missing entries in {counted(len(which), 'sample')} ({some(which)}), so their depth "
-            f"cannot be estimated. Leave them out with --missing drop, or give it by --exposure."
+            f"{counts.name} has missing entries in {counted(len(which), 'sample')} ({some(which)}), so their size "
+            f"factors cannot be estimated. Leave them out with --missing drop, or give their exposure by --exposure."
         )
     of = blocks.of
     if method == "total" and not isinstance(Y, np.ndarray):  # sums are all it takes, and sparse counts stay so
@@ -84,7 +85,7 @@ def depths_of(
     )
     learnt = replace(learnt, block=blocks.of)
     offset = learnt.spread_out(log_factors).numpy()
-    return Depths(learnt, offset, _told(learnt, log_factors, tensor, counts.samples))
+    return Estimated(learnt, offset, _told(learnt, log_factors, tensor, counts.samples))
 
 
 def _sums(Y: CSR, blocks: Blocks) -> np.ndarray:
@@ -93,7 +94,7 @@ def _sums(Y: CSR, blocks: Blocks) -> np.ndarray:
 
 
 def _told(learnt: SizeFactors, log_factors: Tensor, Y: Tensor, samples: Sequence[str]) -> str:
-    """What was estimated, in a sentence: the range of the depths in each block, and what they are held against."""
+    """What was estimated, in a sentence: the range of the size factors in each block, and what they are relative to."""
     parts = []
     for b, (name, reference) in enumerate(zip(learnt.blocks, learnt.references, strict=True)):
         factors = log_factors[:, b].exp()
@@ -102,7 +103,7 @@ def _told(learnt: SizeFactors, log_factors: Tensor, Y: Tensor, samples: Sequence
         against = {
             "css": lambda: f", counts up to the {float(reference[0]):.3g} quantile",  # noqa: B023 (called at once)
             "rle": lambda: f", by the {counted(int((reference > 0).sum()), 'feature')} of all samples",  # noqa: B023
-            "tmm": lambda: f", against {samples[int((Y[:, learnt.block == b] == reference).all(1).int().argmax())]}",  # noqa: B023
+            "tmm": lambda: f", reference {samples[int((Y[:, learnt.block == b] == reference).all(1).int().argmax())]}",  # noqa: B023
         }.get(learnt.method, str)()
         parts.append(f"{where}{factors.min():.4g} ({low}) to {factors.max():.4g} ({high}){against}")
-    return f"Depths estimated by {learnt.method}, on the scale of {learnt.scale}: {'; '.join(parts)}."
+    return f"Size factors estimated by {learnt.method}, on the scale of {learnt.scale}: {'; '.join(parts)}."

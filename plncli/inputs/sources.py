@@ -13,9 +13,10 @@ from plncli.inputs.counts import COUNTS_RULE
 from plncli.inputs.formula import left_side
 from plncli.inputs.matching import turned
 from plncli.inputs.selection import LISTS, read_list
-from plncli.settings.config import FitConfig
-from plncli.settings.paths import split_part
-from plncli.tables.reading import Table, read_table, table_of
+from plncli.models.spec import COUNTS
+from plncli.settings import FitConfig, settings, split_part
+from plncli.tables.reading import read_table, table_of
+from plncli.tables.table import Table
 
 COLUMNS = ("weights", "cluster")  # options that name a table of one column, or a column of the covariates
 
@@ -39,10 +40,10 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
         if table is not None:
             tables[option] = table
 
-    for option in ("counts", "response", "covariates", "offsets", "exposure", *COLUMNS, "precision"):
-        path = getattr(config, option)
-        belongs = config.model == "pln" or option not in ("counts", "precision")
-        if not path or not belongs or (option == "response" and config.model == "pln"):
+    known = settings(config.model)
+    for option in ("counts", "response", "covariates", "offsets", "exposure", *COLUMNS, *matrix_settings(config)):
+        path = config.value(option) if option in known else None
+        if not path:
             continue
         if option in given:
             tables[option] = given[option]
@@ -55,9 +56,14 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
     if blocks := config.offset_blocks:
         read("offset-blocks", lambda: given.get("offset_blocks") or read_table(blocks, "offset-blocks"))
     for option in LISTS:
-        if path := getattr(config, option) if option == "samples" or config.model == "pln" else None:
+        if path := config.value(option) if option in known else None:
             read(option, partial(_list, option, path, given))
     return faults.attempt(partial(_with_known, config, tables), tables)
+
+
+def matrix_settings(config: FitConfig) -> tuple[str, ...]:
+    """The settings of the model that name a table of responses by responses."""
+    return tuple(setting.name for setting in config.spec.settings if setting.matrix)
 
 
 def _list(option: str, path: str, given: Mapping[str, Table]) -> Table:
@@ -79,7 +85,7 @@ def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]
 
 def unread_covariates(config: FitConfig, tables: Mapping[str, Table]) -> bool:
     """Whether covariates were given, maybe by the file of counts, that could not be read or matched."""
-    given = config.covariates or (config.model == "pln" and "counts" not in tables)
+    given = config.covariates or (config.spec.response is COUNTS and "counts" not in tables)
     return "covariates" not in tables and bool(given)
 
 
@@ -111,7 +117,7 @@ def check_response(config: FitConfig, tables: dict[str, Table]) -> None:
     """FormulaError or UsageError unless exactly one place says what is explained."""
     text, left = config.formula or "~ 1", left_side(config.formula).strip("`")
     right = f"~ {text.partition('~')[2].strip()}"
-    if config.model == "pln":
+    if config.spec.response is COUNTS:
         if left:
             raise FormulaError(
                 f"The formula `{text}` has `{left}` left of `~`, but the counts come from --counts. "

@@ -1,4 +1,4 @@
-"""Models by name. Adding one is a folder and a line here.
+"""Models by name. Adding one is a folder and a line here; what it declares is known without torch (`models.spec`).
 
 What may enter: a model's declaration, its objective, and what it alone can answer of a finished fit.
 Never: optimizers, files, options of verbs.
@@ -6,10 +6,8 @@ Never: optimizers, files, options of verbs.
 
 from __future__ import annotations
 
-from typing import Any
+from plncli.models.pln.spec import PLN
+from plncli.models.regression.spec import LINEAR, LOGISTIC
+from plncli.models.spec import Spec
 
-from plncli.models.pln.model import PLN
-from plncli.models.regression.linear import Linear
-from plncli.models.regression.logistic import Logistic
-
-MODELS: dict[str, Any] = {model.name: model for model in (PLN, Logistic, Linear)}
+MODELS: dict[str, Spec] = {spec.name: spec for spec in (PLN, LOGISTIC, LINEAR)}

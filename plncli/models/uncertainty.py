@@ -22,6 +22,7 @@ from plncli.dataset import Dataset
 from plncli.errors import counted, some
 from plncli.models.findings import Finding
 from plncli.numerics.linalg import Basis, ImplicitBasis, inverses, weighted_grams
+from plncli.numerics.rows import accumulate, total
 
 BLOCK = 1 << 20
 """Numbers in a temporary: samples go through in blocks, so that memory does not grow with n."""
@@ -74,12 +75,12 @@ class Determined:
         if kept is None:
             return Determined.wholly(w, Q.shape[1])
         values, vectors = torch.linalg.eigh(weighted_grams(Q, w[:, None] * kept))
-        return Determined(vectors, values <= _FLAT * w.sum(), values)
+        return Determined(vectors, values <= _FLAT * total(w), values)
 
     @staticmethod
     def wholly(w: Tensor, d: int) -> Determined:
         """Where every cell counts: Q'WQ is the identity times the sum of w."""
-        gram = w.sum().expand(1, d)
+        gram = total(w).expand(1, d)
         return Determined(
             torch.eye(d, dtype=w.dtype, device=w.device)[None], torch.zeros_like(gram, dtype=torch.bool), gram
         )
@@ -87,18 +88,18 @@ class Determined:
     def inverse(self, H: Tensor) -> Tensor:
         """Inverse of each H_j (p×d×d) within the directions that are determined, 0 along the others."""
         U, open_ = self.vectors.expand_as(H), self.free.expand(len(H), -1)
-        inner = _unit_diagonal(U.mT @ H @ U, open_)
+        inner = _unit_diagonal(torch.matmul(U.mT, H) @ U, open_)
         return U @ _symmetric_inverse(inner, open_) @ U.mT
 
 
 def _unit_diagonal(H: Tensor, open_: Tensor) -> Tensor:
-    """H (p×d×d) with the rows and columns of open directions replaced by those of the identity."""
+    """H (p×d×d) with the rows and columns of directions not estimable replaced by those of the identity."""
     closed = (~open_).to(H.dtype)
     return H * closed[:, :, None] * closed[:, None, :] + torch.diag_embed(open_.to(H.dtype))
 
 
 def _symmetric_inverse(H: Tensor, open_: Tensor) -> Tensor:
-    """Inverse of positive definite matrices (p×d×d), 0 in open directions; nan where one is not positive definite."""
+    """Inverse of positive definite matrices (p×d×d), 0 in directions not estimable; nan where not positive definite."""
     scale = H.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(H.dtype).tiny).rsqrt()
     inverse = inverses(H * scale[:, :, None] * scale[:, None, :]) * scale[:, :, None] * scale[:, None, :]
     closed = (~open_).to(H.dtype)
@@ -138,15 +139,21 @@ def from_influence(
         influence, w, facts = (lambda rows: sums[rows]), w.new_ones(len(sums)), {"clusters": len(sums)}
     (d, p), n = shape, len(w)
     own = w.new_zeros((p, d, d))
-    for rows in blocks(n, p * d):
+
+    def add_own(rows: slice) -> None:
         u = (influence(rows) * w[rows, None, None].sqrt()).transpose(0, 1)
         own.baddbmm_(u.mT, u)
 
+    accumulate((own,), add_own, n, p * d, BLOCK)
+
     def covariance() -> Tensor:
         V = w.new_zeros((p * d, p * d))
-        for rows in blocks(n, p * d):
+
+        def add(rows: slice) -> None:
             u = influence(rows).flatten(1) * w[rows, None].sqrt()
             V.addmm_(u.mT, u)
+
+        accumulate((V,), add, n, p * d, BLOCK)
         return without(V, missing)
 
     return Uncertainty(method, own_without(own, missing), covariance, facts=facts)
@@ -156,9 +163,11 @@ def _by_cluster(influence: Callable[[slice], Tensor], w: Tensor, clusters: Tenso
     """Weighted sums of the influences of each cluster, G×p×d."""
     d, p = shape
     sums = w.new_zeros((int(clusters.max()) + 1, p, d))
-    for rows in blocks(len(w), p * d):
+
+    def add(rows: slice) -> None:
         sums.index_add_(0, clusters[rows], w[rows, None, None] * influence(rows))
-    return sums
+
+    return accumulate((sums,), add, len(w), p * d, BLOCK)[0]
 
 
 def from_inverses(method: str, basis: Basis | ImplicitBasis, inverses: Tensor, missing: Tensor) -> Uncertainty:
@@ -213,21 +222,25 @@ def resting_on_one(
             for g, k in (shares > ALONE).nonzero().tolist():
                 out[:, j] |= (units[j] @ directions[g, :, k]).abs() > 1e-6 * size[j]
         return out.expand(-1, p)
-    for rows in blocks(len(Q), len(half) * Q.shape[1]):
+
+    def add(rows: slice) -> None:
         z = torch.einsum("il,jlk->ijk", Q[rows] * w[rows, None].sqrt(), half)
         alone = (z.square().sum(2) > ALONE) & (True if kept is None else kept[rows] > 0)
         for i, j in alone.nonzero().tolist():
             out[:, j] |= (units[j] @ z[i, j]).abs() > 1e-6 * size[j]
-    return out.expand(-1, p)
+
+    return accumulate((out,), add, len(Q), len(half) * Q.shape[1], BLOCK)[0].expand(-1, p)
 
 
 def _grams_by_cluster(z: Tensor, clusters: Tensor) -> Tensor:
     """Sums of z_i z_i' over each cluster, G×d×d; z: n×d."""
     d = z.shape[1]
     grams = z.new_zeros((int(clusters.max()) + 1, d, d))
-    for rows in blocks(len(z), d * d):
+
+    def add(rows: slice) -> None:
         grams.index_add_(0, clusters[rows], z[rows, :, None] * z[rows, None, :])
-    return grams
+
+    return accumulate((grams,), add, len(z), d * d, BLOCK)[0]
 
 
 def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
@@ -238,8 +251,8 @@ def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
     told = some((f"{response} ({term})" for response, term in cells), 6)
     one = "sample" if data.clusters is None else "cluster"
     message = (
-        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single {one}, whose own "
-        f"error nothing tells: {told}."
+        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single {one}, whose "
+        f"error cannot be estimated: {told}."
     )
     return (Finding("single-sample", message, tuple(dict.fromkeys(r for r, _ in cells)), cells),)
 
@@ -272,9 +285,9 @@ def robust(
     w = data.w
     at = at or Determined.by(basis.Q, w, kept)
     alone = resting_on_one(basis, w, kept, at, p, clusters) & ~missing
-    total = float(w.sum())
+    number = float(total(w))
     half = to_units(basis, inverses).mT  # T^-1 H^-1, p×d×d
-    correction = math.sqrt(total / (total - d)) if total > d else math.nan
+    correction = math.sqrt(number / (number - d)) if number > d else math.nan
 
     def influence(rows: slice) -> Tensor:
         e = residuals[rows]
@@ -285,7 +298,7 @@ def robust(
             e = e / (left.sqrt() if method == "hc2" else left)
         return torch.einsum("jkl,il,ij->ijk", half, basis.Q[rows], e)
 
-    few = math.nan if total <= d else (total - 1.0) / (total - d)
+    few = math.nan if number <= d else (number - 1.0) / (number - d)
     factor = 1.0 if clusters is None else cluster_correction(data) * few
     found = from_influence(method, influence, w, (d, p), missing | alone, clusters, factor)
     return replace(found, findings=alone_finding(alone, data))

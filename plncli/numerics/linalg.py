@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, some
-from plncli.numerics.rows import over_rows
+from plncli.numerics.rows import gram, over_rows, total
 
 WIDE = 32
 """Columns above which the products of all pairs of columns cost more than weighting the table for each response."""
@@ -50,14 +50,14 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     root = w.sqrt()
     A, norms = _unit_columns(X, root)
     if d <= n:
-        Q, R = torch.linalg.qr(A)
+        Q, R = torch.linalg.qr(A)  # needs all rows
         sound = bool((R.diagonal().abs() > _rank_tolerance(X)).all())
     if d > n or not sound:
         # A small diagonal is only a sign: the verdict, and the names, come from the column by column search.
         dependent = dependent_columns(X, w)
         if dependent:
             raise DataError(describe_dependence(dependent, n, terms or [f"x{k + 1}" for k in range(d)]))
-    scale = w.sum().sqrt()
+    scale = total(w).sqrt()
     Q.mul_(scale).div_(root.unsqueeze(1))
     return Basis(Q, R * norms / scale)
 
@@ -103,17 +103,17 @@ def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
     def add(rows: slice) -> tuple[Tensor, Tensor]:
         x = X[rows]
         weighted = x if even else x * w[rows].unsqueeze(1)
-        return x.mT @ weighted, weighted.sum(0)
+        return gram(x, weighted), total(weighted)
 
-    G, total = over_rows(add, X, d)
+    G, sums = over_rows(add, X, d)
     norms = G.diagonal().sqrt()
     if bool(torch.isfinite(G).all()) and bool((norms > torch.finfo(X.dtype).tiny ** 0.4).all()):
         C = G / norms / norms.unsqueeze(1)
         values = torch.linalg.eigvalsh(C)
         if float(values[0]) > torch.finfo(X.dtype).eps ** 0.5 * float(values[-1]):
-            R, scale = torch.linalg.cholesky(C, upper=True), w.sum().sqrt()
+            R, scale = torch.linalg.cholesky(C, upper=True), total(w).sqrt()
             inverse = torch.linalg.solve_triangular(R, torch.eye(d, dtype=X.dtype, device=X.device), upper=True)
-            return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), total, formed=False)
+            return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), sums, formed=False)
     return explicit_basis(X, w, terms)
 
 
@@ -121,7 +121,7 @@ def explicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
     """The same from `orthonormal_basis`, with Q in place of the design."""
     basis = orthonormal_basis(X, w, terms)
     eye = torch.eye(X.shape[1], dtype=X.dtype, device=X.device)
-    return ImplicitBasis(basis.Q, eye, basis.T, basis.Q.mT @ w, formed=True)
+    return ImplicitBasis(basis.Q, eye, basis.T, gram(basis.Q, w), formed=True)
 
 
 def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tuple[int, ...]]]:
@@ -131,7 +131,7 @@ def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tup
     depends on none. The answer does not change with the units of the columns.
     """
     A, _ = _unit_columns(X, None if w is None else w.sqrt())
-    R = torch.linalg.qr(A, mode="r").R  # same inner products between columns, min(n, d) rows
+    R = torch.linalg.qr(A, mode="r").R  # same inner products between columns, min(n, d) rows; needs all rows
     tol = _rank_tolerance(X)
     kept: list[int] = []
     found: list[tuple[int, tuple[int, ...]]] = []
@@ -139,7 +139,7 @@ def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tup
     for k in range(R.shape[1]):
         r = R[:, k]
         for _ in range(2):  # Gram-Schmidt twice is enough (Giraud, Langou & Rozloznik 2005)
-            r = r - E @ (E.T @ r)
+            r = r - E @ torch.mv(E.T, r)  # rows of R, not samples
         norm = torch.linalg.vector_norm(r)
         if norm > tol:
             kept.append(k)
@@ -168,9 +168,7 @@ def describe_dependence(dependent: Sequence[tuple[int, Sequence[int]]], n: int, 
     more = f"; and {len(dependent) - 3} more" if len(dependent) > 3 else ""
     spare = any(terms[c] == "Intercept" for _, others in dependent for c in others)
     advice = ", or the intercept with `~ 0 + ...`" if spare else ""
-    return (
-        f"Terms of the design depend on each other: {told}{more}. Take the redundant ones out of the formula{advice}."
-    )
+    return f"Terms of the design are collinear: {told}{more}. Take the redundant ones out of the formula{advice}."
 
 
 def inverses(G: Tensor) -> Tensor:
@@ -225,7 +223,7 @@ def weighted_grams(Q: Tensor, V: Tensor, block: int | None = None) -> Tensor:
     def add(rows: slice) -> tuple[Tensor]:
         q, v = Q[rows], V[rows].to(Q.dtype)
         if not single:
-            return ((v.mT @ (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)).view(p, d, d),)
+            return (gram(v, (q.unsqueeze(2) * q.unsqueeze(1)).flatten(1)).view(p, d, d),)
         out, scaled = q.new_empty((p, d, d)), torch.empty_like(q)
         for j in range(p):
             torch.mm(q.mT, torch.mul(q, v[:, j : j + 1], out=scaled), out=out[j])

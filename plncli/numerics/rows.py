@@ -1,4 +1,13 @@
-"""Sums over samples: a table goes through in blocks of rows that fit the cache, so temporaries do not grow with it.
+"""Sums over samples: the one seam through which every one of them goes.
+
+Rows are local today. What sums over them says so by calling one of these functions, so that rows may come from other
+ranks, or block by block from disk, without a change of what is computed of them. What needs all rows at once says
+`# needs all rows` at the place.
+
+Small tables are summed in one operation (`total`, `mean`, `grand_total`, `weighted_total`, `gram`,
+`group_totals`). In large ones a
+function of a block of rows is summed over the blocks (`over_rows`), which fit the cache, so temporaries do not grow
+with the table; where the sum itself is large, blocks add to it in turn (`accumulate`).
 
 Threads each take a run of blocks and work with single-threaded operations. Splitting every operation over the threads
 instead makes them wait for each other thousands of times a pass: on a busy machine that costs more than the arithmetic.
@@ -20,6 +29,52 @@ LAUNCHED = 1 << 24
 """Numbers in a block elsewhere, where starting an operation costs more than memory."""
 
 Part = tuple[Tensor, ...]
+
+
+def weigh(w: Tensor | None, A: Tensor) -> Tensor:
+    """Rows of A (n×p) times their weights w (n,); A itself where w is None, which stands for ones. No sum."""
+    return A if w is None else A * w[:, None]
+
+
+def total(A: Tensor) -> Tensor:
+    """Sum over the rows of A (n×anything, or (n,)), in its units; differentiable, as all sums here but the last two."""
+    return A.sum(0)
+
+
+def mean(A: Tensor) -> Tensor:
+    """Mean over the rows of A (n×anything, or (n,)), nan without any."""
+    return A.mean(0)
+
+
+def grand_total(A: Tensor) -> Tensor:
+    """Sum of all entries of A, over its rows and whatever other axes it has; scalar."""
+    return A.sum()
+
+
+def weighted_total(w: Tensor, A: Tensor) -> Tensor:
+    """w'A: sum over the rows of A (n×p, or (n,)), each times its weight in w (n,), as one product; (p,), or scalar."""
+    return w @ A
+
+
+def gram(A: Tensor, B: Tensor) -> Tensor:
+    """A'B, summed over the rows that A (n×a) and B (n×b, or (n,)) share; a×b, or (a,)."""
+    return A.mT @ B
+
+
+def group_totals(A: Tensor, groups: Tensor, many: int) -> Tensor:
+    """Sums over the rows of A (n×anything, or (n,)) by group: codes (n,) from 0 to many − 1; many×anything."""
+    return A.new_zeros((many, *A.shape[1:])).index_add_(0, groups, A)
+
+
+def accumulate(sums: Part, work: Callable[[slice], None], n: int, width: int, block: int) -> Part:
+    """The sums, to which `work(rows)` has added each block of n rows in place, about block/width rows each, in turn.
+
+    For sums so large that a thread should not have its own.
+    """
+    rows = max(1, block // max(1, width))
+    for i in range(0, n, rows):
+        work(slice(i, min(i + rows, n)))
+    return sums
 
 
 def over_rows(work: Callable[[slice], Part], like: Tensor, width: int, block: int | None = None) -> Part:

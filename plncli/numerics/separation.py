@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from plncli.numerics.linalg import orthonormal_basis, weighted_grams
+from plncli.numerics.rows import group_totals
 
 _TOL = 1e-9  # a singular value, or what is left of a unit row, below this is rounding
 _SCREEN = 1e-9  # smallest eigenvalue of a scaled Gram matrix, a square: far above _TOL², so the screen misses nothing
@@ -50,11 +51,11 @@ class Recession:
     def limits(self) -> Tensor:
         """Where each coefficient of the design's columns goes, (d,).
 
-        0: it has a finite estimate; ±1: it goes to ±inf; nan: the data leave it open (it may take any value).
+        0: it has a finite estimate; ±1: it goes to ±inf; nan: it is not estimable (any value fits as well).
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
-        moves it one way; the difference of two coefficients that both go to −inf, say, is open.
+        moves it one way; the difference of two coefficients that both go to −inf, say, is not estimable.
         """
-        return _courses(self._moves(), _distinct(self.rows)[0])
+        return _limits_of(self._moves(), _distinct(self.rows)[0])
 
     def infinite(self) -> Tensor:
         """Which coefficients have no finite estimate, (d,) booleans: `limits` without their directions."""
@@ -79,7 +80,7 @@ class Separation:
     recessions: tuple[Recession, ...] = field(repr=False)
 
     def limits(self) -> Tensor:
-        """Course of each coefficient, d×p: see `Recession.limits`."""
+        """Where each coefficient goes, d×p: see `Recession.limits`."""
         d = len(self.recessions[0].T)
         out = torch.zeros(d, self.cells.shape[1], dtype=torch.float64, device=self.cells.device)
         seen: dict[int, Tensor] = {}  # features with the same pattern of zeros share one cone
@@ -90,7 +91,7 @@ class Separation:
             out[:, j] = seen[key]
         return out
 
-    def courses(self) -> Courses:
+    def predictor_limits(self) -> PredictorLimits:
         """What tells where linear predictors of other samples go; each cone that features share is kept once."""
         cones = list({id(recession): recession for recession in self.recessions}.values())
         number = {id(cone): c for c, cone in enumerate(cones)}
@@ -103,12 +104,12 @@ class Separation:
         for c, (cone, R) in enumerate(zip(cones, rows, strict=True)):
             kernels[c, :, : cone.kernel.shape[1]] = cone.kernel
             bounds[c, : R.shape[0], : R.shape[1]] = R
-        return Courses(of, cones[0].T, kernels, bounds)
+        return PredictorLimits(of, cones[0].T, kernels, bounds)
 
 
 @dataclass(frozen=True)
-class Courses:
-    """Where the linear predictor x'b_j goes at the supremum, for any x: to a finite value, to ±inf, or it is open.
+class PredictorLimits:
+    """Where the linear predictor x'b_j goes at the supremum, for any x: to a finite value, to ±inf, or not estimable.
 
     of: (p,) cone of each feature, -1 for features all of whose coefficients are finite. T: d×d, the design is an
     orthonormal basis times T. kernels: c×d×k and rows: c×b×k, as in `Recession`, filled up with zeros.
@@ -124,14 +125,14 @@ class Courses:
         return {f"courses_{name}": getattr(self, name) for name in ("of", "T", "kernels", "rows")}
 
     @classmethod
-    def from_tensors(cls, known: Mapping[str, Tensor]) -> Courses | None:
+    def from_tensors(cls, known: Mapping[str, Tensor]) -> PredictorLimits | None:
         """The inverse of `tensors`; None where there are none."""
         if "courses_of" not in known:
             return None
         return cls(*(known[f"courses_{name}"] for name in ("of", "T", "kernels", "rows")))
 
     def of_samples(self, X: Tensor) -> Tensor:
-        """n×p for samples with covariates X (n×d): 0 finite, ±1 to ±inf, nan open (any value fits as well)."""
+        """n×p for samples with covariates X (n×d): 0 finite, ±1 to ±inf, nan not estimable (any value fits as well)."""
         X = X.detach().to("cpu", torch.float64)
         x = torch.linalg.solve_triangular(self.T, X, upper=True, left=False)
         x = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
@@ -139,7 +140,7 @@ class Courses:
         for c in range(len(self.kernels)):
             moves = x @ self.kernels[c][:, self.kernels[c].abs().amax(0) > 0]
             rows = self.rows[c][self.rows[c].abs().amax(1) > 0, : moves.shape[1]]
-            out[:, self.of == c] = _courses(moves, rows)[:, None]
+            out[:, self.of == c] = _limits_of(moves, rows)[:, None]
         return out
 
 
@@ -154,10 +155,9 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
         positive, zero = positive & K.cpu(), zero & K.cpu()
     A, T = _rows(X)
     # Samples with the same covariates are one row: a design of groups shrinks to as many rows as groups.
-    A, member = _distinct(A)
-    count = A.new_zeros((A.shape[0], Y.shape[1]))
-    fixed = count.index_add(0, member, positive.double()) > 0
-    free = (count.index_add(0, member, zero.double()) > 0) & ~fixed
+    A, member = _distinct(A)  # needs all rows
+    fixed = group_totals(positive.double(), member, len(A)) > 0
+    free = (group_totals(zero.double(), member, len(A)) > 0) & ~fixed
     suspects = _singular(weighted_grams(A, fixed)).nonzero()[:, 0]
     if len(suspects) == 0:
         return None
@@ -264,7 +264,7 @@ def _lowest(R: Tensor) -> Tensor:
     return torch.from_numpy(answer.x[:k].copy())
 
 
-def _courses(moves: Tensor, R: Tensor) -> Tensor:
+def _limits_of(moves: Tensor, R: Tensor) -> Tensor:
     """Sign of c'z over the cone {z : Rz ≤ 0} for each row c of `moves` (m×k), R (b×k): 0 if c is 0, nan if both."""
     size = torch.linalg.vector_norm(moves, dim=1)
     out = torch.zeros_like(size)
@@ -279,12 +279,12 @@ def _courses(moves: Tensor, R: Tensor) -> Tensor:
         out[moving] = torch.where(down == up, torch.nan, torch.where(up, 1.0, -1.0).to(out))
         return out
     distinct, member = _distinct(C)
-    signs = [_course(c, R) for c in distinct]
+    signs = [_limit(c, R) for c in distinct]
     out[moving] = out.new_tensor(signs)[member]
     return out
 
 
-def _course(c: Tensor, R: Tensor) -> float:
+def _limit(c: Tensor, R: Tensor) -> float:
     """Sign of c'z over the cone {z : Rz ≤ 0} by linear programs, c (k,) not 0."""
     down, up = (_reaches(sign * c, R) for sign in (1.0, -1.0))
     return torch.nan if down == up else 1.0 if up else -1.0
@@ -324,7 +324,7 @@ def _extreme(R: Tensor) -> Tensor:
     """The rows of R (b×2) between which all others lie, where they all lie on one side; R itself in more dimensions."""
     if R.shape[1] != 2 or len(R) <= 2:
         return R
-    x, y = R.mean(0)
+    x, y = R.mean(dim=0)  # over distinct rows of a cone, not samples
     angle = torch.atan2(R[:, 1] * x - R[:, 0] * y, R[:, 0] * x + R[:, 1] * y)
     return R[torch.stack([angle.argmin(), angle.argmax()])]
 

@@ -1,4 +1,4 @@
-"""Tables drawn from the models, and parameters to draw them with.
+"""What tables are drawn with: blocks of rows, counts, square roots of covariances, and parameters of a design.
 
 Samples go through in blocks of a fixed number of rows: the same generator draws the same table, bit for bit, and
 temporaries do not grow with it.
@@ -15,81 +15,39 @@ from torch import Generator, Tensor
 
 from plncli.errors import DataError
 from plncli.numerics.linalg import cholesky_scaled
+from plncli.numerics.rows import mean
 
 BLOCK = 1 << 20
 """Cells of a block."""
 LARGEST = 2.0**53
 """Counts beyond it are not exact in float64."""
 LOOKED_AT = 1 << 16
-"""Cells from which the share of zeros of a table is reckoned."""
+"""Cells from which the share of zeros of a table is computed."""
 
 
-class Simulated(NamedTuple):
-    """A table Y (n×p) and what it was drawn from, `latent` (n×p): Z of the latent layer, or the linear predictor."""
-
-    Y: Tensor
-    latent: Tensor
-
-
-def simulate_pln(
-    X: Tensor, O: Tensor, B: Tensor, Sigma: Tensor, generator: Generator, never: Tensor | None = None
-) -> Simulated:
-    """Counts Y_ij ~ Poisson(exp(O_ij + Z_ij)), Z_i ~ Normal(B'x_i, Sigma), for all n rows of X.
-
-    X: n×d; O: n×p or n×1; B: d×p, finite; Sigma: p×p, positive semidefinite (a variance of 0 makes Poisson counts).
-    never: n×p, cells whose expected count is 0, where Z is −inf. DataError for counts that float64 cannot hold.
-    """
-    root = square_root(Sigma)
-
-    def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
-        Z = eta + _normal(eta, generator) @ root.mT
-        if never is not None:
-            Z = Z.masked_fill(never[rows], -math.inf)
-        rate = (O[rows] + Z).exp()
-        if not bool((rate < LARGEST).all()):
-            raise DataError(
-                f"Expected counts go up to {float(rate.max()):.3g}, beyond what a table can hold exactly. "
-                "Take smaller standard deviations, effects, exposures or a smaller depth."
-            )
-        return torch.poisson(rate, generator=generator), Z
-
-    return _by_blocks(X, B, draw)
+def poisson_counts(rate: Tensor, generator: Generator) -> Tensor:
+    """Poisson counts with means `rate`, elementwise; DataError for means beyond what float64 holds exactly."""
+    if not bool((rate < LARGEST).all()):
+        raise DataError(
+            f"Expected counts go up to {float(rate.max()):.3g}, beyond what a table can hold exactly. "
+            "Take smaller standard deviations, effects, exposures or a smaller depth."
+        )
+    return torch.poisson(rate, generator=generator)
 
 
-def simulate_logistic(X: Tensor, O: Tensor, B: Tensor, generator: Generator) -> Simulated:
-    """Y_ij ~ Bernoulli(1/(1 + exp(−eta_ij))), eta = O + XB; letters as in `simulate_pln`."""
-
-    def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
-        eta = eta + O[rows]
-        uniform = torch.rand(eta.shape, generator=generator, dtype=eta.dtype)
-        return (uniform < torch.sigmoid(eta)).to(eta.dtype), eta
-
-    return _by_blocks(X, B, draw)
-
-
-def simulate_linear(X: Tensor, O: Tensor, B: Tensor, Sigma: Tensor, generator: Generator) -> Simulated:
-    """Rows y_i ~ Normal(o_i + B'x_i, Sigma); letters as in `simulate_pln`."""
-    root = square_root(Sigma)
-
-    def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
-        eta = eta + O[rows]
-        return eta + _normal(eta, generator) @ root.mT, eta
-
-    return _by_blocks(X, B, draw)
-
-
-def _by_blocks(X: Tensor, B: Tensor, draw: Callable[[slice, Tensor], tuple[Tensor, Tensor]]) -> Simulated:
+def by_blocks(X: Tensor, B: Tensor, draw: Callable[[slice, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The two tables that `draw` makes of blocks of rows and of XB (rows×p) in them."""
     n, p = X.shape[0], B.shape[1]
-    made = Simulated(X.new_empty((n, p)), X.new_empty((n, p)))
+    Y, latent = X.new_empty((n, p)), X.new_empty((n, p))
     step = max(1, BLOCK // p)
     for start in range(0, n, step):
         rows = slice(start, start + step)
-        made.Y[rows], made.latent[rows] = draw(rows, X[rows] @ B)
-    return made
+        Y[rows], latent[rows] = draw(rows, X[rows] @ B)
+    return Y, latent
 
 
-def _normal(like: Tensor, generator: Generator) -> Tensor:
+def normal(like: Tensor, generator: Generator) -> Tensor:
+    """Standard normal numbers in the shape of `like`."""
     return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
@@ -143,7 +101,7 @@ def count_intercepts(eta: Tensor, variance: Tensor, profile: Tensor, depth: floa
 
     eta: n×p, log-means without the intercepts; variance: (p,) of the latent layer. Where depth and zeros are both
     wanted, the profile is stretched: the more uneven the features, the more zeros at the same depth. DataError where
-    no profile gives that. Zeros are reckoned from `LOOKED_AT` cells of evenly spaced samples.
+    no profile gives that. Zeros are computed from `LOOKED_AT` cells of evenly spaced samples.
     """
     half = eta + 0.5 * variance
     few = eta[:: max(1, -(-eta.numel() // LOOKED_AT))]
@@ -183,7 +141,7 @@ def logistic_intercepts(eta: Tensor, zeros: float) -> Tensor:
     high = -low
     for _ in range(100):
         middle = 0.5 * (low + high)
-        many = torch.sigmoid(-(eta + middle)).mean(0) > zeros
+        many = mean(torch.sigmoid(-(eta + middle))) > zeros
         low, high = torch.where(many, middle, low), torch.where(many, high, middle)
     return 0.5 * (low + high)
 

@@ -28,14 +28,14 @@ class Status(Enum):
     TIME_LIMIT = "Stopped at the time limit before converging. Raise --time-limit."
     STALLED = (
         "Stopped making progress before the tolerance was met. "
-        "The optimizer newton-cg is the surest; else try another --learning-rate, or a looser --tol."
+        "The optimizer newton-cg is the most robust; else try another --learning-rate, or a looser --tol."
     )
     PRECISION = (
         "Stopped where rounding hides any further decrease, before the tolerance was met. "
         "Use --dtype float64, or a looser --tol."
     )
     DIVERGED = (
-        "The objective left the finite numbers and did not come back. "
+        "Diverged: the objective became infinite or nan and did not recover. "
         "Lower --learning-rate, or use --optimizer newton-cg."
     )
     INTERRUPTED = "Interrupted: what was reached so far is kept."
@@ -165,8 +165,12 @@ class Optimizer(Protocol):
         ...
 
 
-class Flat:
-    """Parameters as one vector and back: x = join(params) of shape (m,), params = split(x) as views of x."""
+class Space:
+    """Where an optimizer moves: parameters as one vector (m,) and back, with an inner product.
+
+    x = join(params), params = split(x) as views of x. Parameters that have a row for each sample are local rows of a
+    longer vector where samples are shared among processes: every sum over a vector is `dot` or `norm`.
+    """
 
     def __init__(self, like: Params) -> None:
         self.names = tuple(like)
@@ -185,6 +189,14 @@ class Flat:
         parts = x.split(self.sizes)
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
+    def dot(self, u: Tensor, v: Tensor) -> Tensor:
+        """u'v, scalar and differentiable."""
+        return torch.dot(u, v)
+
+    def norm(self, u: Tensor) -> float:
+        """Euclidean norm of u (m,)."""
+        return float(u.norm())
+
 
 class Point:
     """A vector x with the objective's value there, and its gradient and Hessian products when asked for.
@@ -192,26 +204,26 @@ class Point:
     By the problem's parts where it has them, else by autograd, which keeps the graph that the evaluation recorded.
     """
 
-    def __init__(self, problem: Problem, flat: Flat, x: Tensor) -> None:
-        self._flat = flat
+    def __init__(self, problem: Problem, space: Space, x: Tensor) -> None:
+        self.space = space
         self._parts: dict[str, Evaluated] | None = None
         self._graph: Tensor | None = None
         self._gradient: Tensor | None = None
         if problem.parts is None:
             self.x = x.detach().requires_grad_(True)
-            self.params = flat.split(self.x)
+            self.params = space.split(self.x)
             loss = self._graph = problem.objective(self.params)
         else:
             self.x = x.detach()
-            self.params = flat.split(self.x)
+            self.params = space.split(self.x)
             self._parts = problem.parts(self.params)
             loss = torch.stack([part.value for part in self._parts.values()]).sum()
         self.loss = float(loss.detach())
 
     @classmethod
-    def restored(cls, problem: Problem, flat: Flat, state: State, name: str) -> Point:
+    def restored(cls, problem: Problem, space: Space, state: State, name: str) -> Point:
         """The point where a state is. DataError where that can be none of the problem."""
-        point = cls(problem, flat, state.tensor(name, flat.join(problem.start)))
+        point = cls(problem, space, state.tensor(name, space.join(problem.start)))
         if not math.isfinite(point.loss):
             raise unfit("the objective is not finite where it is")
         return point
@@ -220,7 +232,7 @@ class Point:
         """Gradient (m,) of the objective; part of autograd's graph if it is to be differentiated `again`."""
         if self._gradient is None:
             if self._parts is not None:
-                self._gradient = self._flat.join({name: part.gradient() for name, part in self._parts.items()})
+                self._gradient = self.space.join({name: part.gradient() for name, part in self._parts.items()})
             else:
                 assert self._graph is not None
                 if not self._graph.requires_grad:  # a constant inf, where the objective is not defined
@@ -238,9 +250,9 @@ class Point:
         Handing v to `grad` as its grad_outputs would do the same, and import sympy (0.3 s) to check v's shape.
         """
         if self._parts is not None:
-            split = self._flat.split(v)
-            return self._flat.join({name: part.product(split[name]) for name, part in self._parts.items()})
-        (product,) = torch.autograd.grad(torch.dot(self.gradient(), v), self.x, retain_graph=True)
+            split = self.space.split(v)
+            return self.space.join({name: part.product(split[name]) for name, part in self._parts.items()})
+        (product,) = torch.autograd.grad(self.space.dot(self.gradient(), v), self.x, retain_graph=True)
         return product
 
 

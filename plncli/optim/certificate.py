@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Flat, Point, Problem, Run
+from plncli.optim.base import Point, Problem, Run, Space
 
 TIGHT = 0.1
 """Residual, relative and in the preconditioner's norm, at which a decrement counts as an estimate of the gap."""
@@ -56,10 +56,11 @@ def newton_solve(
     radius, on negative curvature (then at the radius too, if there is one), or after `cap` products. A gradient that is
     zero to rounding is a solution as it stands.
     """
+    dot = point.space.dot
     r = point.gradient().detach().clone()
     d = torch.zeros_like(r)
     z = precondition(r)
-    rz = float(r @ z)
+    rz = float(dot(r, z))
     if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
         return NewtonSolve(-z, math.sqrt(max(rz, 0.0)), 0.5 * rz, solved=True, cut=False, curved=False)
     s = -z
@@ -71,7 +72,7 @@ def newton_solve(
             break
         Hs = point.product(s)
         run.products += 1
-        curvature = float(s @ Hs)
+        curvature = float(dot(s, Hs))
         curved = not curvature > 1e-14 * ss
         step = math.inf if curved else rz / curvature
         if dd + 2.0 * step * ds + step * step * ss >= radius * radius or curved:
@@ -91,7 +92,7 @@ def newton_solve(
         decrement += gain
         gains = [*gains[1:], gain]
         z = precondition(r)
-        previous, rz = rz, float(r @ z)
+        previous, rz = rz, float(dot(r, z))
         residual = math.sqrt(max(rz, 0.0) / first)
         tight = residual <= TIGHT and (sum(gains) <= TIGHT * decrement or residual <= TIGHT**3)
         enough = max(forcing, 0.3 * math.sqrt(goal / decrement)) if decrement > goal else 1.0
@@ -104,12 +105,12 @@ def newton_solve(
     return NewtonSolve(d, math.sqrt(dd), decrement, solved=False, cut=False, curved=False)
 
 
-def preconditioner_at(problem: Problem, point: Point, flat: Flat) -> LinearMap:
+def preconditioner_at(problem: Problem, point: Point, space: Space) -> LinearMap:
     """The problem's preconditioner at a point, on vectors; the identity when it has none."""
     if problem.precondition is None:
         return lambda v: v
     apply = problem.precondition({name: tensor.detach() for name, tensor in point.params.items()})
-    return lambda v: flat.join(apply(flat.split(v)))
+    return lambda v: space.join(apply(space.split(v)))
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,11 @@ class Certificate:
     grad_norm: float
 
 
-def certify(problem: Problem, point: Point, flat: Flat, run: Run, cap: int = 1000) -> Certificate:
+def certify(problem: Problem, point: Point, space: Space, run: Run, cap: int = 1000) -> Certificate:
     """Estimate the nats left at a point."""
     g = point.gradient().detach()
-    grad_norm = float(g.norm())
+    grad_norm = space.norm(g)
     if grad_norm == 0.0 or not math.isfinite(grad_norm):
         return Certificate(0.0 if grad_norm == 0.0 else math.nan, grad_norm)
-    solve = newton_solve(point, preconditioner_at(problem, point, flat), TIGHT, math.inf, cap, run)
+    solve = newton_solve(point, preconditioner_at(problem, point, space), TIGHT, math.inf, cap, run)
     return Certificate(solve.decrement if solve.solved else math.nan, grad_norm)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.progress import OnStep
 
@@ -36,11 +36,11 @@ class Closure:
 
     def __init__(self, problem: Problem, run: Run) -> None:
         self.problem, self.run = problem, run
-        self.flat = Flat(problem.start)
-        self.origin = self.flat.join(problem.start)
+        self.space = Space(problem.start)
+        self.origin = self.space.join(problem.start)
         self.scale = torch.ones_like(self.origin)
         if problem.curvature is not None:
-            self.scale = self.flat.join(problem.curvature(problem.start)).rsqrt()
+            self.scale = self.space.join(problem.curvature(problem.start)).rsqrt()
         self.u = torch.zeros_like(self.origin).requires_grad_(True)
         self._at: Tensor | None = None
         self.loss = math.inf
@@ -54,7 +54,7 @@ class Closure:
             self.loss = point.loss
             gradient = point.gradient(again=False) if math.isfinite(point.loss) else torch.zeros_like(self.origin)
             self._gradient = gradient * self.scale
-            self.grad_norm = float(gradient.norm())
+            self.grad_norm = self.space.norm(gradient)
         self.u.grad = self._gradient.clone()
         return self.loss if math.isfinite(self.loss) else torch.finfo(torch.float32).max
 
@@ -64,11 +64,11 @@ class Closure:
 
     def point(self, u: Tensor) -> Point:
         """The point x of a variable u."""
-        return Point(self.problem, self.flat, torch.addcmul(self.origin, self.scale, u.detach()))
+        return Point(self.problem, self.space, torch.addcmul(self.origin, self.scale, u.detach()))
 
     def params(self, u: Tensor) -> Params:
         """The parameters of a variable u."""
-        return self.flat.split(torch.addcmul(self.origin, self.scale, u.detach()))
+        return self.space.split(torch.addcmul(self.origin, self.scale, u.detach()))
 
 
 def descend(
@@ -79,7 +79,7 @@ def descend(
     learning_rate: float,
     max_iter: int,
     window: int,
-) -> Optimum:
+) -> Optimum:  # long: one loop, whose parts all read and change one state
     """Step until a window of steps gains little, then ask the certificate; where it says no, go on from the best point.
 
     Where a window gains next to nothing the learning rate shrinks too; and a window has to gain ten times less than the
@@ -101,7 +101,7 @@ def descend(
         point = closure.point(best_u)
         if not math.isfinite(point.loss):
             raise unfit("the objective is not finite where it is best")
-        best, best_norm = point.loss, float(point.gradient(again=False).norm())
+        best, best_norm = point.loss, closure.space.norm(point.gradient(again=False))
         rate, threshold = state.number("rate", 0.0), state.number("threshold")
         mark, gained, gap = state.number("mark"), state.number("gained"), math.nan
         restarts, since = state.count("restarts"), state.count("since")
@@ -115,7 +115,7 @@ def descend(
         status = _ended(state)
         if status is Status.STALLED:
             products = run.products
-            gap = certify(problem, point, closure.flat, run).gap
+            gap = certify(problem, point, closure.space, run).gap
             run.products = products  # which are counted already
 
     def offer(**more: Any) -> None:
@@ -148,7 +148,7 @@ def descend(
         if lost or gained <= threshold:
             if not lost:
                 products = run.products
-                gap = certify(problem, closure.point(best_u), closure.flat, run).gap
+                gap = certify(problem, closure.point(best_u), closure.space, run).gap
                 status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
                 if status is not None:
                     offer(products=products)  # for the certificate will be asked for again
@@ -167,7 +167,7 @@ def descend(
     if status in ENDINGS:
         offer(ended=status.name)  # the tensors that were offered last have changed since
     if status is Status.MAX_ITER:
-        gap = certify(problem, closure.point(best_u), closure.flat, run).gap
+        gap = certify(problem, closure.point(best_u), closure.space, run).gap
     return run.end(closure.params(best_u), best, gap, best_norm, status)
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
 from plncli.optim.certificate import newton_solve, preconditioner_at
 from plncli.progress import OnStep
 
@@ -24,8 +24,10 @@ POLISH = 3
 
 @dataclass(frozen=True)
 class NewtonCG:
-    """Line-search Newton-CG (Nocedal & Wright 2006, algorithm 7.1).
+    """Newton-CG with a line search (Nocedal & Wright 2006, algorithm 7.1), within a trust radius where it needs one.
 
+    There is none until a step has shown that the quadratic model goes too far: a whole step fails or keeps little of
+    what was promised, or the curvature is negative (Steihaug 1983; Conn, Gould & Toint 2000, section 7.5.1).
     `products` caps the Hessian products of a step; `certify_products` those of the step that ends the run.
     """
 
@@ -48,21 +50,21 @@ class NewtonCG:
         lower estimate. A run is only called converged on a tight one.
         """
         run = Run(stop, on_step, offer, state)
-        flat = Flat(problem.start)
+        space = Space(problem.start)
         goal = stop.tol * problem.scale
         size, polished, radius, gap, status = math.nan, 0, math.inf, math.nan, None
         if state is None:
-            point = Point(problem, flat, flat.join(problem.start))
+            point = Point(problem, space, space.join(problem.start))
             run.evaluations += 1
         else:
-            point = Point.restored(problem, flat, state, "x")
+            point = Point.restored(problem, space, state, "x")
             size, polished = state.number("size"), state.count("polished")
             radius = state.number("radius", 0.0)
         while True:
             run.offer({"x": point.x.detach()}, steps=len(run.trace), size=size, polished=polished, radius=radius)
             reached = run.seconds
             g = point.gradient().detach()
-            grad_norm = float(g.norm())
+            grad_norm = space.norm(g)
             if not (math.isfinite(point.loss) and math.isfinite(grad_norm)):
                 status = Status.DIVERGED
                 run.record(point.loss, grad_norm, step_size=size)
@@ -75,8 +77,8 @@ class NewtonCG:
                 gap, status = math.nan, Status.DEGENERATE  # before anything is solved here that would be solved again
                 run.record(point.loss, grad_norm, step_size=size, seconds=reached)
                 break
-            precondition = preconditioner_at(problem, point, flat)
-            nats = 0.5 * max(float(g @ precondition(g)), 0.0) / problem.scale
+            precondition = preconditioner_at(problem, point, space)
+            nats = 0.5 * max(float(space.dot(g, precondition(g))), 0.0) / problem.scale
             forcing = min(0.5, (nats / FAR) ** 0.25)
             solve = newton_solve(point, precondition, forcing, goal, self.products, run, radius)
             if solve.decrement <= goal and not (solve.solved or solve.curved):
@@ -92,11 +94,11 @@ class NewtonCG:
             status = run.limit(self.max_iter)
             if status is not None:
                 break
-            direction, slope, promised = solve.direction, float(g @ solve.direction), solve.decrement
+            direction, slope, promised = solve.direction, float(space.dot(g, solve.direction)), solve.decrement
             length, cut = solve.length, solve.cut
             del g, precondition, solve  # and the point's graph: the search makes graphs of its own
             point.release()
-            trial, size = self._search(problem, flat, point, direction, slope, run)
+            trial, size = self._search(problem, space, point, direction, slope, run)
             del direction
             if trial is not None:
                 radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
@@ -108,7 +110,7 @@ class NewtonCG:
 
     @staticmethod
     def _search(
-        problem: Problem, flat: Flat, point: Point, direction: Tensor, slope: float, run: Run
+        problem: Problem, space: Space, point: Point, direction: Tensor, slope: float, run: Run
     ) -> tuple[Point | None, float]:
         """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial."""
         if not slope < 0.0:
@@ -116,7 +118,7 @@ class NewtonCG:
         rounding = 4.0 * torch.finfo(point.x.dtype).eps * abs(point.loss)
         size = 1.0
         for _ in range(HALVINGS):
-            trial = Point(problem, flat, torch.add(point.x.detach(), direction, alpha=size))
+            trial = Point(problem, space, torch.add(point.x.detach(), direction, alpha=size))
             run.evaluations += 1
             if math.isfinite(trial.loss) and trial.loss <= point.loss + ARMIJO * size * slope + rounding:
                 # Below rounding a step is only taken whole, and only once (it polishes); else it would go on for ever.
@@ -126,7 +128,14 @@ class NewtonCG:
 
 
 def _next_radius(radius: float, size: float, length: float, cut: bool, kept: float) -> float:
-    """The trust radius after a step: `size` of a direction of that length, which kept a share of what was promised."""
+    """The trust radius after a step: `size` of a direction of that length, which kept a share of what was promised.
+
+    Negative curvature sets the first one: without any, each step there ends with one product, at the preconditioned
+    gradient. With it, a step that keeps its promise goes four times as far next time.
+    """
     if size < 1.0 or kept < 0.25:
         return 2.0 * size * length if size < 1.0 else 0.5 * length
-    return 4.0 * radius if cut and kept > 0.5 else radius
+    if not cut:
+        return radius
+    reached = radius if math.isfinite(radius) else length  # cut without a radius: the curvature was negative
+    return 4.0 * reached if kept > 0.5 else reached

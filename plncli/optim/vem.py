@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import Flat, Offer, Optimum, Point, Problem, Run, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
 from plncli.progress import OnStep
@@ -45,14 +45,14 @@ class VEM:
                 "Use --optimizer newton-cg or lbfgs."
             )
         run = Run(stop, on_step, offer, state)
-        flat = Flat(problem.start)
+        space = Space(problem.start)
         goal = stop.tol * problem.scale
         status = None
         if state is None:
-            point = self._evaluated(problem, flat, flat.join(problem.start), run)
+            point = self._evaluated(problem, space, space.join(problem.start), run)
             threshold, mark, gap = goal, point.loss, math.nan
         else:
-            point = Point.restored(problem, flat, state, "x")
+            point = Point.restored(problem, space, state, "x")
             threshold, mark, gap = state.number("threshold"), state.number("mark"), math.nan
         while status is None:
             run.offer({"x": point.x.detach()}, threshold=threshold, mark=mark)
@@ -62,19 +62,19 @@ class VEM:
             if status is not None:
                 break
             with torch.no_grad():
-                step = problem.alternate(flat.split(point.x.detach()))
+                step = problem.alternate(space.split(point.x.detach()))
             inner = NewtonCG(products=self.products, certify_products=self.products).minimise(
                 replace(step, degenerate=None), StopRule(tol=0.0, max_iter=self.inner)
             )
             run.evaluations += inner.evaluations - 1
             run.products += inner.products
-            point = self._evaluated(problem, flat, flat.join(inner.params), run)
+            point = self._evaluated(problem, space, space.join(inner.params), run)
             if run.steps % self.window:
                 continue
             gained, mark = mark - point.loss, point.loss
             if gained > threshold:
                 continue
-            gap = certify(problem, point, flat, run).gap
+            gap = certify(problem, point, space, run).gap
             status = Status.CONVERGED if gap <= goal else run.unanswered(gap)
             if status is not None:
                 break
@@ -82,12 +82,12 @@ class VEM:
                 status = Status.STALLED
             threshold *= 0.1
         if status is Status.MAX_ITER:
-            gap = certify(problem, point, flat, run).gap
-        return run.end(point.params, point.loss, gap, float(point.gradient().detach().norm()), status)
+            gap = certify(problem, point, space, run).gap
+        return run.end(point.params, point.loss, gap, point.space.norm(point.gradient().detach()), status)
 
     @staticmethod
-    def _evaluated(problem: Problem, flat: Flat, x: torch.Tensor, run: Run) -> Point:
-        point = Point(problem, flat, x)
+    def _evaluated(problem: Problem, space: Space, x: torch.Tensor, run: Run) -> Point:
+        point = Point(problem, space, x)
         run.evaluations += 1
-        run.record(point.loss, float(point.gradient().detach().norm()), step_size=1.0 if run.trace else math.nan)
+        run.record(point.loss, point.space.norm(point.gradient().detach()), step_size=1.0 if run.trace else math.nan)
         return point

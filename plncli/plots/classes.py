@@ -1,4 +1,4 @@
-"""How well a logistic regression tells classes apart, and whether its probabilities are shares."""
+"""Discrimination and calibration of a logistic regression."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Confusions:
 def _scored(source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Classes Y and linear predictors eta, n×p, and weights (n,)."""
     data = source.data
-    return data.Y.numpy(), (data.O + data.X @ source.run.parameters.B).numpy(), data.w.numpy()
+    return data.Y.numpy(), source.run.fitted.linear_predictor(data).numpy(), data.w.numpy()
 
 
 def roc(source: Source, wanted: Wanted) -> Curves:
@@ -97,10 +97,10 @@ def _curve(response: str, y: np.ndarray, score: np.ndarray, w: np.ndarray) -> Cu
 
 def calibration(source: Source, wanted: Wanted) -> Calibrations:
     """The bins of `plncli diagnose`."""
-    from plncli.evaluation.diagnostics import calibration as calibrated
+    from plncli.models.regression.classification import calibration as calibrated
 
     data = source.data
-    found = calibrated(data.Y, data.O + data.X @ source.run.parameters.B, data.w)
+    found = calibrated(data.Y, source.run.fitted.linear_predictor(data), data.w)
     chosen, notes = chosen_responses(source.run, wanted.responses)
     bins = []
     for j in chosen:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from plncli.errors import counted
 from plncli.plots import style
 from plncli.plots.latent import components, latent_residuals
-from plncli.plots.linear import QUANTILES, quantile_pairs, quantile_plot
+from plncli.plots.regression import QUANTILES, quantile_pairs, quantile_plot
 from plncli.plots.source import Source, Wanted
 
 NAMED = 8
@@ -108,9 +108,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 def zeros(source: Source, _: Wanted) -> ZeroCounts:
     """Zeros of each feature beside what the model expects."""
-    from plncli.evaluation.diagnostics import zeros as counted_zeros
-
-    found = counted_zeros(source.cells)
+    found = source.counting.expected_zeros(source.data)
     return ZeroCounts(source.run.responses, found.counted.numpy(), found.expected.numpy(), found.sd.numpy())
 
 

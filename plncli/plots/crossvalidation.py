@@ -1,4 +1,4 @@
-"""What candidates of a cross-validation foretell: their scores, with standard errors over the folds."""
+"""How well candidates of a cross-validation predict: their scores, with standard errors over the folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from matplotlib.lines import Line2D
 
 from plncli.errors import DataError, UsageError, short
 from plncli.plots import style
-from plncli.tables.reading import Table, numbers, read_table
+from plncli.tables.numbers import numbers
+from plncli.tables.reading import read_table
+from plncli.tables.table import Table
 
 ROW = 6.0
 """Height of a row in mm."""

@@ -16,7 +16,7 @@ from matplotlib.patches import Circle
 from plncli.errors import DataError, PlncliError, counted, nearest, short, some
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
-from plncli.tables.reading import frame
+from plncli.tables.table import frame
 
 ARROWS = 10
 LEVELS = len(style.SERIES) - 1
@@ -81,8 +81,8 @@ def content(source: Source, wanted: Wanted) -> Components:
 
 
 def latent_residuals(source: Source) -> np.ndarray:
-    """M − XB of a pln fit, n×p: what covariates leave of the latent means."""
-    B = source.run.parameters.B
+    """M − XB, n×p: what covariates leave of the latent means."""
+    B = source.run.fitted.B
     return source.run.state["M_finite"].astype(float) - (source.data.X.double() @ B).numpy()
 
 

@@ -14,7 +14,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from plncli.errors import DataError, short
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
-from plncli.tables.reading import numbers, read_table
+from plncli.tables.numbers import numbers
+from plncli.tables.reading import read_table
 from plncli.tables.writing import FORMATS
 
 NUMBERS_RULE = "It must be the file that `plncli fit` wrote."

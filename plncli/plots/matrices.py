@@ -53,7 +53,7 @@ def correlation(source: Source, wanted: Wanted) -> Matrix:
     """Correlations of Sigma; nan in rows of features without variance. DataError where the fit has none."""
     run = source.run
     structure = run.summary.get("covariance")
-    if structure in ("diagonal", "spherical"):
+    if structure and not run.fitted.correlated and len(run.responses) > 1:
         raise DataError(f"{run.place} was fitted with --covariance {structure}: all its correlations are 0.")
     made = covariance(source, wanted)
     return replace(made, values=correlations(made.values), label=f"{_layer(run)} correlation", limit=1.0)
@@ -67,7 +67,7 @@ def correlations(Sigma: np.ndarray) -> np.ndarray:
 
 
 def _layer(run: Run) -> str:
-    return "latent" if run.model == "pln" else "residual"
+    return run.spec.words.covariance
 
 
 def _ordered(run: Run) -> tuple[np.ndarray, list[int], tuple[str, ...]]:

@@ -11,11 +11,12 @@ import numpy as np
 
 from plncli.errors import DataError, nearest, some
 from plncli.runs.run import Run
-from plncli.tables.reading import Table, read_table
+from plncli.tables.reading import read_table
+from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
-    from plncli.models.pln.importance import Cells
+    from plncli.models.abilities import CountCells, Counting
     from plncli.runs.training_data import Origin
 
 PANELS = 6
@@ -81,28 +82,34 @@ class Source:
             return found
         return read_table(found, "covariates", sample_names=self.run.settings.get("sample_names", True))
 
-    @cached_property
-    def cells(self) -> Cells:
-        """Counts of a pln fit and their latent layer."""
-        from plncli.verbs.diagnosis import cells_of
+    @property
+    def counting(self) -> Counting:
+        """What the fit says of counts."""
+        from plncli.models.abilities import Counting
 
-        return cells_of(self.run, self.data)
+        known = self.run.fitted
+        if not isinstance(known, Counting):
+            raise DataError(f"A {self.run.model} fit has no distribution of counts.")
+        return known
+
+    @cached_property
+    def cells(self) -> CountCells:
+        """Counts of the fit and their linear predictors."""
+        return self.counting.cells(self.data)
 
     def residuals(self, seed: int) -> np.ndarray:
-        """Randomised quantile residuals of a pln fit, n×p, nan where a cell does not count; drawn once."""
+        """Randomised quantile residuals of counts, n×p, nan where a cell does not count; drawn once."""
         drawn = self.__dict__.setdefault("_residuals", {})
         if seed not in drawn:
             import torch
 
-            from plncli.evaluation.diagnostics import quantile_residuals
-
-            drawn[seed] = quantile_residuals(self.cells, torch.Generator().manual_seed(seed)).numpy()
+            drawn[seed] = self.counting.count_residuals(self.data, torch.Generator().manual_seed(seed)).numpy()
         return drawn[seed]
 
 
 def coefficient_scale(run: Run) -> str:
     """What coefficients of the model are measured in."""
-    return {"pln": "log counts", "logistic": "log odds", "linear": "units of the response"}[run.model]
+    return run.spec.words.scale
 
 
 def chosen_responses(run: Run, names: Sequence[str], most: int = PANELS) -> tuple[list[int], tuple[str, ...]]:

@@ -11,20 +11,19 @@ import numpy as np
 
 from plncli.errors import UsageError, counted, some
 from plncli.inference.hypotheses import INTERCEPT, Hypothesis
+from plncli.models.spec import COUNTS
 from plncli.reports.sentences import number
 from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
-from plncli.runs.wald import wald_tests
+from plncli.verbs.wald import wald_tests
 
-SCALES = {"pln": "times", "logistic": "odds ratio", "linear": "difference"}
-"""What the distance between two levels is told as."""
 CLEAREST = 3
 """Responses that a sentence names."""
 
 
 def noun(run: Run) -> str:
     """What a column of the table is called."""
-    return "feature" if run.model == "pln" else "response"
+    return run.spec.noun
 
 
 def factors(run: Run) -> Iterator[tuple[str, Hypothesis]]:
@@ -91,11 +90,11 @@ def _sentence(run: Run, factor: str, q: np.ndarray) -> str:
 def _clearest(run: Run, table: dict[str, Any]) -> str:
     """The responses with the smallest p-values that differ, and where they are highest, as a sentence."""
     order = [j for j in np.argsort(table["p_value"], kind="stable")[:CLEAREST] if table["q_value"][j] < SIGNIFICANT]
-    scale = SCALES[run.model]
+    words = run.spec.words
     told = []
     for j in order:
-        far = float(table[scale][j])
-        apart = f"{number(far, 3)} times as much as in" if run.model == "pln" else f"{scale} {number(far, 3)} against"
+        far = float(table[words.effect][j])
+        apart = words.apart.format(effect=words.effect, far=number(far, 3))
         told.append(f"{run.responses[j]} (highest in {table['highest'][j]}, {apart} {table['lowest'][j]})")
     return f"Clearest: {', '.join(told)}." if told else ""
 
@@ -115,18 +114,18 @@ def _extremes(run: Run, levels: tuple[str, ...], effects: np.ndarray) -> dict[st
     filled = np.where(known, effects, 0.0)
     high, low = filled.argmax(0), filled.argmin(0)
     apart = filled.max(0) - filled.min(0)
-    distance = apart if run.model == "linear" else np.exp(apart)
+    distance = np.exp(apart) if run.spec.words.exponential else apart
     return {
         "highest": [levels[k] if ok else "" for k, ok in zip(high, known, strict=True)],
         "lowest": [levels[k] if ok else "" for k, ok in zip(low, known, strict=True)],
-        SCALES[run.model]: np.where(known, distance, math.nan),
+        run.spec.words.effect: np.where(known, distance, math.nan),
     }
 
 
 def _absent(run: Run, factor: str) -> list[str]:
-    """Features of a pln fit that are never counted in a level, where the factor is all that the formula has."""
+    """Features that are never counted in a level, where the factor is all that the formula has."""
     known = run.coefficients
-    if run.model != "pln" or set(known.groups) - {INTERCEPT, factor}:
+    if run.spec.response is not COUNTS or set(known.groups) - {INTERCEPT, factor}:
         return []
     levels, columns, B = known.levels[factor], known.groups[factor], run.estimates["B"]
     never = np.zeros((len(levels), B.shape[1]), bool)

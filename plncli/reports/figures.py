@@ -22,8 +22,6 @@ from plncli.runs.run import Run
 DPI = 200.0
 HOVERED = 1000
 """Features up to which a page carries the values of a matrix."""
-UNDRAWN = ("sigma",)
-"""Kinds that a page does without: its correlations say more."""
 OF_RUN = ("loss", "coefficients", "correlation", "pca", "biplot")
 """Kinds that need no table of the fit."""
 OF_SEVERAL = ("correlation", "pca", "biplot")
@@ -31,35 +29,36 @@ OF_SEVERAL = ("correlation", "pca", "biplot")
 COLOURS = 256
 
 CAPTIONS = {
-    "loss": "How to read it: each point is a step of the optimizer. Both curves ought to fall to the end; the gap ends "
+    "loss": "How to read it: each point is a step of the optimizer. Both curves should fall to the end; the gap ends "
     "below the tolerance where the fit converged.",
     "coefficients": "How to read it: a row is a coefficient; the point is its estimate, the line its interval. "
-    "Filled blue ones have q < 0.05; lines that cross 0 say that the sign is not known. Red marks at the edge are "
+    "Filled blue ones have q < 0.05; where the line crosses 0, the sign is uncertain. Red marks at the edge are "
     "coefficients without a finite value.",
     "correlation": "How to read it: each cell is the correlation of two features in Σ, red where they go up "
-    "together, blue where one falls as the other rises; white is none. Rows are put next to those that they resemble, "
-    "so blocks are groups of features.",
+    "together, blue where one falls as the other rises; white is none. Rows are ordered by clustering, so "
+    "blocks are groups of correlated features.",
     "pca": "How to read it: each point is a sample; samples close together have similar latent values. The percentages "
-    "say how much of the variance an axis shows.",
+    "are the shares of the variance that the axes explain.",
     "biplot": "How to read it: an arrow is a feature; the closer it comes to the circle, the better the two axes "
-    "explain it. Features whose arrows point the same way rise in the same samples.",
-    "fitted": "How to read it: points on the diagonal are counts that the fit reproduces. The fit sees each count, so "
-    "this shows that nothing went wrong rather than how well it would predict.",
+    "explain it. Features whose arrows point the same way are abundant in the same samples.",
+    "fitted": "How to read it: points on the diagonal are counts that the fit reproduces. The fit has used each count, "
+    "so this checks the fit, not how well it would predict.",
     "residuals": "How to read it: where the model holds, residuals scatter about 0 as a standard normal variable does, "
     "without a trend; where their quantiles are drawn too, these lie on the diagonal.",
-    "depth": "How to read it: neither the mean residual nor the first component ought to change with depth; a trend "
+    "depth": "How to read it: neither the mean residual nor the first component should change with depth; a trend "
     "means that the offset does not account for it.",
     "zeros": "How to read it: each point is a feature. Those above the diagonal have more zeros than the model "
     "expects; named ones by more than three standard deviations.",
-    "roc": "How to read it: the closer a curve comes to the upper left corner, the better the classes are told apart; "
-    "the diagonal is chance. The same samples were fitted, so this flatters.",
-    "calibration": "How to read it: where probabilities are right, the shares lie on the diagonal within their "
-    "intervals.",
-    "confusion": "How to read it: the diagonal holds the samples whose class is predicted right at a threshold of 0.5.",
+    "roc": "How to read it: the closer a curve comes to the upper left corner, the better the classes are "
+    "discriminated; the diagonal is chance. It is computed on the training samples, so it is optimistic.",
+    "calibration": "How to read it: where the model is calibrated, the shares lie on the diagonal within "
+    "their intervals.",
+    "confusion": "How to read it: the diagonal holds the samples classified correctly, at a threshold of 0.5.",
     "qq": "How to read it: where errors are normal, points lie within the band about the diagonal.",
-    "leverage": "How to read it: samples at the right, far from 0, decide the fit; those beyond the contours of Cook's "
-    "distance deserve a look.",
+    "leverage": "How to read it: samples of high leverage with large residuals influence the fit most; "
+    "those beyond the contours of Cook's distance deserve a look.",
 }
+"""How to read each kind; those without a caption, such as sigma, are for `plncli plot` alone."""
 TITLES = {
     "loss": "Course of the fit",
     "coefficients": "Coefficients with intervals",
@@ -88,7 +87,7 @@ def pictures(source: Source, with_data: bool) -> tuple[list[dict[str, Any]], lis
     alone = len(source.run.responses) == 1
     wanted = Wanted(color=_factor(source.run) if with_data else None)
     for name, kind in kinds(source.run.model).items():
-        if name in UNDRAWN or not (with_data or name in OF_RUN) or (alone and name in OF_SEVERAL):
+        if name not in CAPTIONS or not (with_data or name in OF_RUN) or (alone and name in OF_SEVERAL):
             continue
         try:
             record = kind.content(source, wanted if name == "pca" else Wanted())
@@ -300,7 +299,7 @@ def _bins(record: Any) -> str:
 
 def _confusions(record: Any) -> str:
     told = (f"{t.response} {100 * np.trace(t.counts) / t.counts.sum():.1f} %" for t in record.tables)
-    return f"Share of the samples whose class is predicted right: {', '.join(told)}."
+    return f"Share of the samples whose class is predicted correctly: {', '.join(told)}."
 
 
 def _regressions(record: Any) -> str:

@@ -34,7 +34,6 @@ LONG = 1e11
 """Samples × features² × draws beyond which the likelihood is not estimated: about half a minute."""
 NEAR = 2.0
 """Percent of the counts by which zeros may differ from those expected."""
-TESTS = {"pln": "Kolmogorov-Smirnov", "linear": "Kolmogorov-Smirnov", "logistic": "Hosmer-Lemeshow"}
 LABELS = {
     "std_error": "standard error",
     "p_value": "p",
@@ -111,7 +110,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
         "name": name,
         "model": run.model,
         "noun": effects.noun(run),
-        "model_name": sentences.MODELS[run.model],
+        "model_name": sentences.title(run),
         "formula": run.formula,
         "overview": found,
         "model_words": sentences.model(run),
@@ -157,7 +156,7 @@ def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     found += [("warnings", "Warnings")] if run.summary["findings"] else []
     found += [("effects", "What the covariates change")] if effect else []
     found += [("coefficients", "Coefficients")]
-    title = "Latent structure" if run.model == "pln" else "Correlations of the errors"
+    title = run.spec.words.covariance_title
     found += [("latent", title)] if latent else []
     return [*found, ("diagnosis", "Does the model hold?"), ("again", "How to reproduce it")]
 
@@ -243,7 +242,8 @@ def _verdicts(run: Run, ending: str, good: bool, diagnosis: Mapping[str, Any]) -
             "No feature departs" if not poor else f"{poor} of {counted(p, noun)} {'departs' if poor == 1 else 'depart'}"
         )
         told = told.replace("feature", noun, 1) if not poor else told
-        yield {"good": not poor, "text": f"{told} from the model ({TESTS[run.model]} test, q < {SIGNIFICANT:g})."}
+        test = run.spec.words.fit_test
+        yield {"good": not poor, "text": f"{told} from the model ({test} test, q < {SIGNIFICANT:g})."}
     if "zeros" in (found or {}):
         share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
         yield {
@@ -251,7 +251,10 @@ def _verdicts(run: Run, ending: str, good: bool, diagnosis: Mapping[str, Any]) -
             "text": f"{share:.1f} % of the counts are zeros, and the model expects {expected:.1f} %.",
         }
     if not run.inference:
-        yield {"good": False, "text": "There are no standard errors, so nothing says how certain the coefficients are."}
+        yield {
+            "good": False,
+            "text": "There are no standard errors, so the uncertainty of the coefficients is unknown.",
+        }
     titles = list(dict.fromkeys(one["title"] for one in sentences.warnings(run)))
     told = f"The fit warns of: {some(titles, 9).lower()}." if titles else "The fit gave no warnings."
     yield {"good": None if titles else True, "text": told}

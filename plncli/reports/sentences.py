@@ -9,54 +9,25 @@ from typing import Any
 
 from plncli.errors import counted, some
 from plncli.inference.hypotheses import INTERCEPT
+from plncli.models.spec import COUNTS, StoryFacts
 from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
 from plncli.runs.run import Run
 
-MODELS = {
-    "pln": "Poisson log-normal model",
-    "logistic": "logistic regression",
-    "linear": "linear regression",
-}
-STRUCTURES = {
-    "full": "Σ is full: any two features may vary together, by {n} variances and covariances.",
-    "diagonal": "Σ is diagonal: each feature has a variance of its own, and features are independent given covariates.",
-    "spherical": "Σ is spherical: all features share one variance and are independent given the covariates.",
-    "fixed": "Σ was given, not estimated: the fit kept it as it is.",
-}
 NONE = "—"
 DETERMINED = 1e-3
 """Nats below which a gap changes no digit that anybody would report."""
 
 
+def title(run: Run) -> str:
+    """What the model is called in a sentence."""
+    return run.spec.words.title or run.spec.title
+
+
 def model(run: Run) -> list[str]:
     """The model of this fit in words."""
-    p = len(run.responses)
-    if run.model == "pln":
-        told = [
-            "Each count is a Poisson draw around exp(offset + latent value): the latent values are log-abundances that "
-            "nobody sees. Those of a sample are jointly normal, with means that the covariates shift and a covariance "
-            "Σ that says how features vary, and vary together, beyond that.",
-            STRUCTURES[run.summary["covariance"]].format(n=p * (p + 1) // 2),
-            "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead.",
-        ]
-    elif run.model == "logistic":
-        told = [
-            "The log odds of the second class of each response are a sum of the covariates times their coefficients: "
-            "exp(coefficient) is the factor by which the odds change when the covariate rises by one.",
-            *(
-                f"{name}: coefficients speak of the odds of {one} against {zero}."
-                for name, (zero, one) in list(zip(run.responses, run.classes, strict=True))[:6]
-            ),
-        ]
-    else:
-        told = [
-            "Each response is a sum of the covariates times their coefficients, plus normal errors: a coefficient is "
-            "the change of the response, in its own units, when the covariate rises by one."
-        ]
-        if p > 1:
-            told.append("Σ is the covariance of the errors of the responses.")
-    return told
+    own = {setting.name: run.settings.get(setting.name) for setting in run.spec.settings}
+    return run.spec.words.story(StoryFacts(run.responses, run.classes or (), own))
 
 
 def offset(run: Run) -> str:
@@ -67,13 +38,13 @@ def offset(run: Run) -> str:
     if settings.get("offsets"):
         parts.append(f"the values in {_file(settings['offsets'])}")
     if settings.get("offset_method"):
-        parts.append(f"the logarithm of depths estimated from the counts by the method {settings['offset_method']}")
+        parts.append(
+            f"the logarithm of size factors estimated from the counts by the method {settings['offset_method']}"
+        )
     parts += [f"offset({text}) in the formula" for text in run.design["formula"].get("offsets", ())]
     if parts:
-        return f"The offset, which says how much of each sample was looked at, is {' plus '.join(parts)}."
-    if run.model == "pln":
-        return "There is no offset: how much of a sample was looked at counts as abundance."
-    return "There is no offset."
+        return f"The offset, which accounts for how much of each sample was observed, is {' plus '.join(parts)}."
+    return run.spec.words.no_offset
 
 
 def _file(path: str) -> str:
@@ -106,7 +77,7 @@ def convergence(summary: Mapping[str, Any]) -> tuple[str, bool]:
     gap = summary["gap"]
     if summary["converged"]:
         if gap is not None and abs(gap) < 1e-12:
-            return "The fit converged: to the last digits that the computer holds, it is at the optimum.", True
+            return "The fit converged: it is at the optimum to machine precision.", True
         told = f"The fit converged: the optimum is at most about {gap:.2g} log-likelihood units (nats) away"
         rest = ", which changes no digit that anybody would report." if gap < DETERMINED else "."
         return told + rest, True
@@ -117,21 +88,21 @@ def convergence(summary: Mapping[str, Any]) -> tuple[str, bool]:
         if gap is None
         else f"The optimum is an estimated {gap:.2g} log-likelihood units (nats) away, or more."
     )
-    return f"The fit did not converge, so its numbers are not those of the model. {sentence} {where}", False
+    return f"The fit did not converge, so its estimates are not those at the optimum. {sentence} {where}", False
 
 
 CERTIFICATE = (
-    "This distance, the gap, is half of g′H⁻¹g: what one step with the exact curvature of the objective would still "
+    "This distance, the gap, is half of g′H⁻¹g, with gradient g and Hessian H: what one Newton step would still "
     "gain. It does not depend on units or on the optimizer, and a fit is called converged only when it is at most the "
     "tolerance times the number of samples."
 )
 
 FINDINGS = {
     "separation": "Coefficients without a finite value",
-    "not-determined": "Coefficients that the data leave open",
+    "not-determined": "Coefficients that are not estimable",
     "no-extra-poisson-variance": "Features no more variable than Poisson",
     "no-standard-errors": "No standard errors",
-    SE_CUT_SHORT: "Standard errors that were not done in time",
+    SE_CUT_SHORT: "Standard errors not computed in time",
     "naive-standard-errors": "Standard errors far too small",
     "few-samples": "Few samples for so many coefficients",
     "few-clusters": "Few clusters",
@@ -140,22 +111,6 @@ FINDINGS = {
     "not-finite-in-resamples": "Coefficients without a finite value in some resamples",
 }
 """A heading for each code of a finding."""
-MEANING = {
-    ("separation", "pln"): (
-        "A feature that is never counted in a whole group has no finite coefficient there: the fit improves for ever "
-        "as the coefficient falls. It is shown as −∞ (or, of a group compared with it, ∞), which means “not a single "
-        "count”, not “a very strong effect that was measured”. Nothing else is affected."
-    ),
-    ("separation", "logistic"): (
-        "The covariates tell the classes apart without error, so the coefficients grow without bound. Their signs mean "
-        "something; their sizes do not."
-    ),
-    ("no-extra-poisson-variance", "pln"): (
-        "Their counts scatter as plain Poisson counts do, given the covariates, so their latent variance is 0 and they "
-        "have no correlations."
-    ),
-}
-"""What a finding means, by code and model, where its own message does not say it plainly."""
 
 
 def warnings(run: Run) -> list[dict[str, str]]:
@@ -163,7 +118,7 @@ def warnings(run: Run) -> list[dict[str, str]]:
     return [
         {
             "title": FINDINGS.get(finding["code"], finding["code"].replace("-", " ")),
-            "meaning": MEANING.get((finding["code"], run.model), ""),
+            "meaning": run.spec.words.meanings.get(finding["code"], ""),
             "message": finding["message"],
         }
         for finding in run.summary["findings"]
@@ -177,7 +132,7 @@ def data(run: Run, manifest: Mapping[str, Any]) -> list[str]:
     place = f" of {_file(table['path'])}" if table else ""
     n, p = summary["n_samples"], summary["n_features"]
     told = []
-    if run.model == "pln":
+    if run.spec.response is COUNTS:
         told.append(
             f"{counted(n, 'sample')} (rows{place}) by {counted(p, 'feature')} (columns): each entry says how often a "
             "feature was counted in a sample."
@@ -191,7 +146,7 @@ def data(run: Run, manifest: Mapping[str, Any]) -> list[str]:
     if run.settings.get("weights"):
         told.append(f"Samples are weighted by {_file(run.settings['weights'])}.")
     if run.settings.get("cluster"):
-        told.append(f"Samples that belong together are told by {_file(run.settings['cluster'])}.")
+        told.append(f"Clusters of samples are given by {_file(run.settings['cluster'])}.")
     return told
 
 
@@ -208,13 +163,13 @@ def diagnosis(found: Mapping[str, Any]) -> list[str]:
     if "khat" in found:
         many = found["khat"]["unreliable"]
         told.append(
-            "That estimate is reliable: in no sample is k, which tells of weights that are too uneven, above 0.7."
+            "That estimate is reliable: the Pareto shape k of the importance weights is above 0.7 in no sample."
             if not many
             else f"That estimate is unreliable in {counted(many, 'sample')}, whose k is above 0.7."
         )
     if "zeros" in found:
         share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
-        told.append(f"{share:.2f} % of the counts are zeros, and {expected:.2f} % were to be expected.")
+        told.append(f"{share:.2f} % of the counts are zeros, and {expected:.2f} % were expected.")
     if "residuals" in found:
         one = found["residuals"]
         told.append(

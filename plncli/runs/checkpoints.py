@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, fields, replace
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from plncli.errors import DataError, UsageError, counted, short
-from plncli.runs import schema as schemas
-from plncli.settings.config import FRAME, NOWHERE, OUTPUT, FitConfig, absolute, applying, option, recorded, settings
-from plncli.settings.paths import split_part
-from plncli.tables.atomic import tidy, whole_file
-from plncli.tables.formats import digest, lies_at
 from plncli.inputs.sources import Source
+from plncli.names import OUTPUT
 from plncli.optim.base import State, Status
 from plncli.progress import Step
+from plncli.runs import schema as schemas
+from plncli.settings import FRAME, FitConfig, absolute, applying, option, recorded, settings, split_part
+from plncli.settings.paths import NOWHERE
+from plncli.tables.atomic import tidy, whole_file
+from plncli.tables.formats import digest, lies_at
 
 SUFFIX = ".checkpoint"
 FILES = ("a.safetensors", "b.safetensors")
-PIECES = "pieces"
-"""Beside them: what many fits have found so far (see `files.pieces`)."""
+JOURNAL = "pieces"
+"""Beside them: what many fits have found so far (see `runs.journal`)."""
 SCHEMA_VERSION = 1
 NUMBERS = ("value", "gap", "grad_norm", "seconds")
 WHOLE = ("steps", "evaluations", "products")
@@ -91,7 +92,10 @@ class Keeper:
         """Remove the checkpoints, and nothing else: the fit is done."""
         if self.folder.is_symlink():
             return
-        for path in (*(self.folder / name for name in (*FILES, PIECES)), *self.folder.glob(".*.partial.*.safetensors")):
+        for path in (
+            *(self.folder / name for name in (*FILES, JOURNAL)),
+            *self.folder.glob(".*.partial.*.safetensors"),
+        ):
             with suppress(OSError):
                 path.unlink()
         with suppress(OSError):
@@ -218,7 +222,7 @@ RESAMPLED = ("se", "resamples", "cluster")
 
 def about_fit(config: FitConfig, sources: Iterable[Source], more: Collection[str] = ()) -> dict[str, Any]:
     """What a fit is, to be held against another time: its settings, with some `more`, and the files that it reads."""
-    output = {name for name, (_, setting) in settings(config.model).items() if setting.panel == OUTPUT}
+    output = {name for name, setting in settings(config.model).items() if setting.panel == OUTPUT}
     later = (output | {*LATER}) - {*more}
     chosen = {name: value for name, value in applying(absolute(config)).items() if name not in later}
     return {
@@ -257,8 +261,8 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
     given = about["configuration"]
     config = recorded(given.get("model"), given, folder)
     hashes = {source["role"]: source["sha256"] for source in about["inputs"]}
-    for name, (_, setting) in settings(config.model).items():
-        value = getattr(config, name)
+    for name, setting in settings(config.model).items():
+        value = config.value(name)
         if value in ("-", FRAME) and setting.path:
             raise UsageError(
                 f"{folder} is of a fit to --{name} from standard input, which has gone. Pipe the same table into the "
@@ -281,7 +285,7 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
 
 def unfinished(out: Path) -> bool:
     """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
-    return any((folder_of(out) / name).is_file() for name in (*FILES, PIECES))
+    return any((folder_of(out) / name).is_file() for name in (*FILES, JOURNAL))
 
 
 def check_links(out: Path) -> None:
@@ -337,7 +341,7 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
     now = about_fit(config, ())
     sources = []
     for source in manifest["inputs"]:
-        path = Path(split_part(str(getattr(config, source["role"], None) or source["path"]))[0])
+        path = Path(split_part(str(_named(config, source["role"]) or source["path"]))[0])
         sources.append({**source, "sha256": digest(path) if lies_at(path) else source["sha256"]})
     different = differences(known, {**now, "inputs": sources})
     if different:
@@ -348,13 +352,18 @@ def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
     return None if manifest.get("cut_short", manifest["exit_code"] in (130, 143)) else manifest
 
 
+def _named(config: FitConfig, role: str) -> Any:
+    """The value of the setting of that name, None where there is none."""
+    return config.value(role) if role in settings(config.model) else None
+
+
 def _configured(manifest: Mapping[str, Any], where: Path) -> FitConfig:
     """The configuration of a finished fit, its paths as they were meant then; ConfigError where it is none."""
     config, folder = recorded(manifest["configuration"]["model"], manifest["configuration"], where), manifest["folder"]
-    named = [name for name, (_, setting) in settings(config.model).items() if setting.path in ("file", "folder")]
-    paths = {name: getattr(config, name) for name in named}
+    named = [name for name, setting in settings(config.model).items() if setting.path in ("file", "folder")]
+    paths = {name: config.value(name) for name in named}
     meant: dict[str, Any] = {name: str(Path(folder) / path) for name, path in paths.items() if path not in NOWHERE}
-    return replace(config, **meant)
+    return config.but(**meant)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs side by side: criteria, and likelihood-ratio tests of models that contain each other."""
+"""Runs side by side: criteria, and likelihood-ratio tests of nested models."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 
 from plncli.errors import DataError, UsageError, counted, some
+from plncli.models.spec import Setting
 from plncli.runs.run import SKETCH, Run
 
 CRITERIA = ("aic", "bic", "icl")
 INSIDE = {"float64": 1e-6, "float32": 1e-4}
 """Share of a direction of one design that may lie outside another and be rounding, by dtype."""
-CONTAINS = {
-    "full": ("diagonal", "spherical", "fixed"),
-    "diagonal": ("spherical",),
-}
-"""Structures of Sigma that are special cases of others."""
 PARTS = {"samples": "samples", "responses": "columns", "table": "entries of the table", "weights": "sample weights"}
 
 
@@ -126,13 +122,19 @@ def contains(large: Run, small: Run) -> bool:
     """Whether every model that `small` may be, `large` may be: same offset, covariance and design within its own."""
     if large.fingerprint["offset"] != small.fingerprint["offset"]:
         return False
-    structures = large.summary["covariance"], small.summary["covariance"]
-    if structures[0] != structures[1] and structures[1] not in CONTAINS.get(structures[0], ()):
-        return False
-    if structures == ("fixed", "fixed") and not np.array_equal(large.estimates["Omega"], small.estimates["Omega"]):
+    if large.model != small.model or not all(_within(large, small, setting) for setting in large.spec.settings):
         return False
     tolerance = max(INSIDE[run.settings.get("dtype", "float64")] for run in (large, small))
     return _spans(large.sketch["X"], small.sketch["X"], large.summary["n_samples"], tolerance)
+
+
+def _within(large: Run, small: Run, setting: Setting) -> bool:
+    """Whether what a setting of the model is in `small` is a case of what it is in `large`."""
+    values = large.settings.get(setting.name), small.settings.get(setting.name)
+    if setting.matrix:  # given to both, it must be the same; given to one, the other has to estimate it
+        given = None not in values
+        return not given or np.array_equal(large.estimates["Omega"], small.estimates["Omega"])
+    return values[0] == values[1] or values[1] in setting.within.get(str(values[0]), ())
 
 
 def _spans(large: np.ndarray, small: np.ndarray, n: int, tolerance: float) -> bool:
@@ -176,7 +178,8 @@ def _told(
         notes.append(f"Variances are 0 in {some(at_zero)}: tests at such a boundary are conservative.")
     lost = [ratio for ratio in ratios if ratio.statistic < 0.0]
     warnings += [
-        f"{ratio.large} contains {ratio.small} and has a lower {runs[0].likelihood[0]}: it is not at its optimum."
+        f"{ratio.large} has a lower {runs[0].likelihood[0]} than {ratio.small}, which is nested in it: {ratio.large} "
+        "is not at its optimum."
         for ratio in lost
     ]
     loose = [name for name, run in zip(names, runs, strict=True) if not run.summary["converged"]]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,33 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from plncli.errors import UsageError, some
-from plncli.tables import writing as output
-from plncli.settings.config import FitConfig, absolute, applying, to_toml
-from plncli.tables.target import check_target
-from plncli.tables.atomic import whole_folder, write_file
-from plncli.tables.writing import FORMATS
+from plncli.inference.wald import tensors_of
+from plncli.models import MODELS
+from plncli.models.spec import Symbol
+from plncli.names import COLUMNS
+from plncli.results import FitResult
 from plncli.runs.run import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
 from plncli.runs.trace import trace_row
-from plncli.inference.wald import tensors_of
-from plncli.models.base import Latent
-from plncli.names import COLUMNS
-from plncli.results import AXES, FitResult
+from plncli.settings import FitConfig, absolute, applying, to_toml
+from plncli.tables import writing as output
+from plncli.tables.atomic import whole_folder, write_file
+from plncli.tables.target import check_target
+from plncli.tables.writing import FORMATS
 
-TABLES = ("coefficients", "vcov", "loss_trace", *(name for name, _, _ in AXES.values()))
 OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
-WRITTEN = {f"{table}.{suffix}" for table in TABLES for suffix in FORMATS} | set(OTHERS)
+
+
+def table_names() -> tuple[str, ...]:
+    """The tables that a fit of any model may leave."""
+    own = dict.fromkeys(symbol.table for spec in MODELS.values() for symbol in spec.tables)
+    return ("coefficients", "vcov", "loss_trace", *own)
+
+
+def written() -> set[str]:
+    """The files that a fit of any model may leave."""
+    return {f"{table}.{suffix}" for table in table_names() for suffix in FORMATS} | set(OTHERS)
+
+
 AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a run
 
 
@@ -47,7 +57,7 @@ class Outcome:
 
 def check_folder(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is in the way or cannot be written, before any work is done."""
-    check_target(out, overwrite, WRITTEN)
+    check_target(out, overwrite, written())
 
 
 def write(out: Path, outcome: Outcome) -> None:
@@ -68,17 +78,17 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     }
     if result.inference is not None and result.inference.covariance is not None:
         tables["vcov"] = lambda: _vcov(result)
-    for symbol, (name, row, column) in AXES.items():
-        wanted = config.latent or "sample" not in (row, column)
-        if symbol in run.estimates and wanted:
-            tables[name] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
+    for symbol in result.model.spec.tables:
+        wanted = config.latent or "sample" not in symbol.axes
+        if symbol.name in run.estimates and wanted:
+            tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
     suffix = config.format
     files: list[tuple[str, Callable[[], bytes]]] = [
         (f"{name}.{suffix}", lambda table=table: output.table_bytes(table(), suffix))  # type: ignore[misc]
         for name, table in tables.items()
     ]
     # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
-    again = replace(absolute(config), overwrite=False)
+    again = absolute(config).but(overwrite=False)
     return [
         *files,
         (MODEL_FILE, lambda: pack(*_kept(outcome))),
@@ -96,10 +106,15 @@ def _values(tensor: Tensor) -> Any:
     return tensor.detach().cpu().numpy()
 
 
-def matrix(run: Run, symbol: str) -> pa.Table:
-    """A matrix with the names of its rows in the first column, and those of its columns in the header."""
-    values, (_, row, column) = run.estimates[symbol], AXES[symbol]
-    rows, columns = (getattr(run, AXIS_NAMES[axis]) for axis in (row, column))
+def matrix(run: Run, symbol: Symbol) -> pa.Table:
+    """A matrix with the names of its rows in the first column, and those of its columns in the header.
+
+    A vector has one column, which is called like its table.
+    """
+    values, row = run.estimates[symbol.name], symbol.axes[0]
+    values = values.reshape(len(values), -1)
+    rows = getattr(run, AXIS_NAMES[row])
+    columns = getattr(run, AXIS_NAMES[symbol.axes[1]]) if len(symbol.axes) > 1 else (symbol.table,)
     return output.with_names(row, rows, columns, [output.number_column(values[:, j]) for j in range(len(columns))])
 
 
@@ -131,14 +146,9 @@ def _vcov(result: FitResult) -> pa.Table:
     return pa.Table.from_arrays([*names, *columns], names=["response", "term", *(f"{r}:{t}" for r, t in pairs)])
 
 
-def likelihood_name(result: FitResult) -> str:
-    """`elbo` for a model with a latent layer, whose objective is a bound; `loglik` for the others."""
-    return "elbo" if isinstance(result.model, Latent) else "loglik"
-
-
 def trace_table(result: FitResult) -> pa.Table:
     """As loss_trace.csv holds it."""
-    rows = [trace_row(step, likelihood_name(result)) for step in result.optimum.trace]
+    rows = [trace_row(step, result.model.spec.likelihood) for step in result.optimum.trace]
     types = {name: np.int64 if name in ("step", "evaluations") else np.float64 for name in rows[0]}
     return output.table({name: np.array([each[name] for each in rows], kind) for name, kind in types.items()})
 
@@ -151,12 +161,12 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
     content = {
         "schema_version": SCHEMA_VERSION,
-        "model": result.model.name,
+        "model": result.model.spec.name,
         "n_samples": result.data.n,
         "n_features": result.data.p,
         "n_covariates": result.data.d,
-        "covariance": getattr(result.model, "covariance", None),
-        likelihood_name(result): criteria.loglik,
+        "covariance": outcome.config.spec.structure(outcome.config.own),
+        result.model.spec.likelihood: criteria.loglik,
         "n_parameters": criteria.n_parameters,
         "aic": criteria.aic,
         "bic": criteria.bic,
@@ -180,13 +190,19 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in result.findings],
         "warnings": warnings(result),
     }
-    if "Sigma_unbiased" in result.state:
-        names = result.data.responses
-        rows = _values(result.state["Sigma_unbiased"]).tolist()
-        content["sigma_unbiased"] = {
-            name: dict(zip(names, row, strict=True)) for name, row in zip(names, rows, strict=True)
-        }
+    for symbol in result.model.spec.symbols:
+        if symbol.reported:
+            content[symbol.reported] = _reported(result, symbol)
     return content
+
+
+def _reported(result: FitResult, symbol: Symbol) -> Any:
+    """A symbol by the names of its rows and columns."""
+    values = _values((result.state if symbol.state else result.estimates)[symbol.name])
+    rows, *columns = (getattr(result.data, AXIS_NAMES[axis]) for axis in symbol.axes)
+    if not columns:
+        return dict(zip(rows, values.tolist(), strict=True))
+    return {name: dict(zip(columns[0], row, strict=True)) for name, row in zip(rows, values.tolist(), strict=True)}
 
 
 def warnings(result: FitResult) -> list[str]:
@@ -201,11 +217,13 @@ def run_of(outcome: Outcome, name: str = "this fit") -> Run:
 
 
 def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Facts and groups of tensors of a run (`files.runs`)."""
+    """Facts and groups of tensors of a run (`runs.run`)."""
     result = outcome.result
-    latent = any("sample" in AXES[symbol][1:] for symbol in result.estimates if symbol in AXES)
+    spec = result.model.spec
+    latent = any("sample" in symbol.axes for symbol in spec.symbols)
+    told = {symbol.reported for symbol in spec.symbols if symbol.reported}
     facts = {
-        "model": result.model.name,
+        "model": result.model.spec.name,
         "settings": applying(outcome.config),
         "design": outcome.design,
         "classes": outcome.classes,
@@ -213,7 +231,7 @@ def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
         "terms": result.data.terms,
         "responses": result.data.responses,
         "versions": outcome.manifest.get("versions", {}),
-        "summary": output.finite({key: value for key, value in summary(outcome).items() if key != "sigma_unbiased"}),
+        "summary": output.finite({key: value for key, value in summary(outcome).items() if key not in told}),
         "fingerprint": fingerprint(result.data),
     }
     groups: dict[str, Any] = {

@@ -18,13 +18,13 @@ from safetensors.numpy import load
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.runs.checkpoints import checksum, differences, packed
 from plncli.optim.base import State
+from plncli.runs.checkpoints import checksum, differences, packed
 
 LENGTH = 8  # bytes
 
 
-class Pieces:
+class Journal:
     """Answers by index, as `workers.shared` takes and gives them: named tuples of tensors, numbers and texts.
 
     path: of the file; about: what is done, as JSON, that answers are only taken over from the same; every: seconds

@@ -11,14 +11,18 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
-from plncli.inputs.additions import check_offsets, match_features, offset_of
 from plncli.inputs.cells import NUMBERS_RULE
 from plncli.inputs.counts import COUNTS_RULE, count_cells
 from plncli.inputs.design import Design
 from plncli.inputs.matching import Tables, check_orientation, join, turned, without_missing
+from plncli.inputs.offsets import check_offsets, match_features, offset_of
+from plncli.models import MODELS
+from plncli.models.spec import NUMBERS
 from plncli.runs.run import Run
+from plncli.tables.numbers import numbers
+from plncli.tables.reading import read_table, table_of
 from plncli.tables.sparse import Sparse, dense
-from plncli.tables.reading import Table, frame, numbers, read_table, table_of
+from plncli.tables.table import Table, frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +78,7 @@ def load(run: Run, sources: Sources) -> NewData:
     columns = _columns(design, joined)
     X = design.build(columns)
     O, joined = offset_of(joined, run.responses, design.offset(columns) + _constant(sources))
-    if run.model != "linear":
+    if run.spec.response is not NUMBERS:
         check_offsets(O, joined)
     if (joined.get("exposure") or joined.get("offsets") or _constant(sources)) and not _offset_option(run):
         joined = joined.noting(
@@ -99,23 +103,25 @@ def _check(run: Run, sources: Sources) -> None:
         raise UsageError("--counts holds all features of new samples and --given some of them; give one of the two.")
     if sources.exposure and sources.offsets:
         raise UsageError("--exposure and --offsets say the same on two scales; give one of them.")
-    if run.model != "pln" and (sources.counts or sources.given):
+    if not run.spec.latent and (sources.counts or sources.given):
         option = "--counts" if sources.counts else "--given"
-        raise UsageError(f"{option} goes with fits of pln only; {run.place} is one of {run.model}.")
+        latent = some(spec.name for spec in MODELS.values() if spec.latent)
+        raise UsageError(f"{option} goes with fits of {latent} only; {run.place} is one of {run.model}.")
     if sources.missing not in ("error", "drop", "keep"):
         raise UsageError(f"--missing must be error, drop or keep, not {sources.missing}.")
     needed = _offset_option(run)
     if needed and not (sources.exposure or sources.offsets):
         if needed == "offset_method":
             raise UsageError(
-                f"The fit estimated depths (--offset-method {run.settings[needed]}), so what it expects of a sample "
-                f"depends on its depth. Give --exposure FILE, such as `plncli offsets --from {run.place} --counts NEW "
-                "--out FILE` makes of new counts, or --exposure 1 for what it expects at a depth of 1."
+                f"The fit estimated size factors (--offset-method {run.settings[needed]}), so its predictions for a "
+                f"sample depend on the sample's size factor. Give --exposure FILE, such as `plncli offsets --from "
+                f"{run.place} --counts NEW --out FILE` makes of new counts, or --exposure 1 for predictions at a size "
+                "factor of 1."
             )
         neutral = "1" if needed == "exposure" else "0"
-        or_else = f", or --{needed} {neutral} for what it expects at an exposure of 1"
+        or_else = f", or --{needed} {neutral} for predictions at an exposure of 1"
         raise UsageError(
-            f"The fit had --{needed}, so what it expects of a sample depends on it. Give --{needed} FILE of the new "
+            f"The fit had --{needed}, so its predictions depend on it. Give --{needed} FILE of the new "
             f"samples{'' if sources.counts or sources.given else or_else}."
         )
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from plncli.runs.run import Run
 from plncli.inference.hypotheses import INTERCEPT
+from plncli.runs.run import Run
 
 SIGNIFICANT = 0.05
 SHOWN = ("estimate", "std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
@@ -56,8 +56,8 @@ def _clearest(run: Run, top: int) -> Iterator[dict[str, Any]]:
 
 
 def _strongest(run: Run, top: int) -> Iterator[dict[str, Any]]:
-    """The pairs of responses with the largest correlation in Sigma, where that has any."""
-    if "Sigma" not in run.estimates or run.summary["covariance"] in ("diagonal", "spherical"):
+    """The pairs of responses with the largest correlation in Sigma; none where all are 0."""
+    if "Sigma" not in run.estimates:
         return
     Sigma = run.estimates["Sigma"]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -16,11 +16,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from plncli.errors import DataError
+from plncli.models import MODELS
+from plncli.names import SE_CUT_SHORT
 from plncli.runs import schema as schemas
-from plncli.runs.folder import TABLES
-from plncli.tables.writing import FORMATS
+from plncli.runs.folder import table_names
 from plncli.runs.run import MODEL_FILE
-from plncli.names import MODEL_NAMES, SE_CUT_SHORT
+from plncli.tables.writing import FORMATS
 
 TIME = "seconds"
 """How the names of what may differ end."""
@@ -44,7 +45,7 @@ def model_named(config: Path) -> str:
         model = tomllib.loads(config.read_text(encoding="utf-8"))["model"]
     except (OSError, KeyError, ValueError, RecursionError) as error:
         raise DataError(f"`{config}` is not the configuration of a fit: {error}.") from None
-    if model not in MODEL_NAMES:
+    if model not in MODELS:
         raise DataError(f"`{config}` is the configuration of no model that there is.")
     return str(model)
 
@@ -61,7 +62,7 @@ def compared(first: Path, second: Path) -> Repetition:
     same: list[str] = []
     different: list[str] = []
     largest = 0.0
-    names = [f"{table}.{suffix}" for table in TABLES for suffix in FORMATS] + ["summary.json", MODEL_FILE]
+    names = [f"{table}.{suffix}" for table in table_names() for suffix in FORMATS] + ["summary.json", MODEL_FILE]
     for name in names:
         there = [(folder / name).is_file() for folder in (first, second)]
         if not any(there):

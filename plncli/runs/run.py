@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,18 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from plncli.errors import DataError
-from plncli.runs import schema as schemas
-from plncli.settings.config import recorded
 from plncli.inference.hypotheses import Terms
+from plncli.models import MODELS
+from plncli.models.spec import CLASSES, Spec, Symbol
 from plncli.names import COLUMNS
+from plncli.runs import schema as schemas
+from plncli.settings import recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from plncli.dataset import Dataset
-    from plncli.models.prediction import Parameters
+    from plncli.models.fitted import Fitted
 
 MODEL_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
@@ -31,16 +33,6 @@ SKETCH = 1024
 """Rows of what is kept of a design matrix."""
 SUM = "sha256"
 FLOATS = ("F64", "F32")
-FINITE = ("B_finite", "M_finite", "S", "Sigma")
-HELD = {
-    "pln": (
-        *(f"estimates.{name}" for name in ("M", "S", "Sigma", "Omega")),
-        *(f"state.{name}" for name in ("B_finite", "M_finite", "poisson_features")),
-    ),
-    "linear": ("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"),
-    "logistic": (),
-}
-"""What every file of a model holds, besides B and the sketch."""
 
 
 class UnknownVersion(Exception):
@@ -48,10 +40,10 @@ class UnknownVersion(Exception):
 
 
 class Group(Mapping[str, np.ndarray]):
-    """The tensors `PREFIX.NAME` of a model file by name, each read when it is asked for."""
+    """The tensors `PREFIX.NAME` of a model file by name, each read when it is asked for; some must be finite."""
 
-    def __init__(self, path: Path, prefix: str, names: Iterable[str]) -> None:
-        self._path, self._prefix = path, f"{prefix}."
+    def __init__(self, path: Path, prefix: str, names: Iterable[str], finite: Container[str] = ()) -> None:
+        self._path, self._prefix, self._finite = path, f"{prefix}.", finite
         self._names = tuple(name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix))
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -59,7 +51,7 @@ class Group(Mapping[str, np.ndarray]):
             raise KeyError(name)
         with safe_open(self._path, framework="numpy") as file:
             array = file.get_tensor(self._prefix + name)
-        if name in FINITE and not np.isfinite(array).all():
+        if name in self._finite and not np.isfinite(array).all():
             raise DataError(f"`{self._path}` is damaged: {name} holds what is no finite number. Fit again.")
         return array
 
@@ -75,8 +67,8 @@ class Run:
     """A finished fit, read from `place`, which is the folder or the model file as the user named it, or its name.
 
     summary: as in summary.json, without p×p tables; design: the encoding of the formula (see
-    `files.design.Design.from_json`); classes: (zero, one) labels of each response of a logistic model; fingerprint:
-    see `fingerprint`.
+    `inputs.design.Design.from_json`); classes: (zero, one) labels of each response, where these are classes;
+    fingerprint: see `fingerprint`.
     estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
     besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance
     of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
@@ -111,17 +103,19 @@ class Run:
     @property
     def likelihood(self) -> tuple[str, Any]:
         """`elbo` or `loglik`, and its value in nats (None where it is not finite)."""
-        name = "elbo" if "elbo" in self.summary else "loglik"
-        return name, self.summary[name]
+        return self.spec.likelihood, self.summary[self.spec.likelihood]
 
     @property
-    def parameters(self) -> Parameters:
-        """What prediction asks of it."""
-        from plncli.models.prediction import Parameters
+    def spec(self) -> Spec:
+        """What the model declares."""
+        return MODELS[self.model]
 
-        return Parameters.from_tensors(
-            self.model, self.terms, self.responses, self.estimates, self.state, self.inference
-        )
+    @property
+    def fitted(self) -> Fitted:
+        """What the fit answers: predictions, draws, scores, whatever its model can."""
+        from plncli.models.fitted import fitted_of
+
+        return fitted_of(self.spec, self.terms, self.responses, self.estimates, self.state, self.inference)
 
     @property
     def coefficients(self) -> Terms:
@@ -192,7 +186,8 @@ def read_run(place: Path) -> Run:
         if facts.pop("schema_version") != SCHEMA_VERSION:
             raise UnknownVersion
         schemas.check(facts, "model")
-        groups: dict[str, Any] = {group: Group(path, group, shapes) for group in GROUPS}
+        finite = {symbol.name for symbol in MODELS[facts["model"]].symbols if symbol.finite}
+        groups: dict[str, Any] = {group: Group(path, group, shapes, finite) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
         _check(run, shapes, kinds)
     except UnknownVersion:
@@ -212,19 +207,26 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     recorded(run.model, run.settings, run.path)
     _check_design(run)
     _check_summary(run)
-    if run.model == "logistic" and len(run.classes or ()) not in (0, p):
+    if run.spec.response is CLASSES and len(run.classes or ()) not in (0, p):
         raise ValueError("Classes of other responses.")
+    sizes = {"sample": n, "response": p, "term": d}
     expected: dict[str, tuple[int, ...]] = {
-        "estimates.B": (d, p),
-        "state.B_finite": (d, p),
         "inference.df": (),
         "inference.blocks": (p, d, d),
         "state.courses_T": (d, d),
     }
-    expected |= dict.fromkeys(("estimates.M", "estimates.S", "state.M_finite"), (n, p))
-    expected |= dict.fromkeys(("estimates.Sigma", "estimates.Omega", "state.Sigma_unbiased"), (p, p))
+    expected |= {
+        f"{'state' if symbol.state else 'estimates'}.{symbol.name}": tuple(sizes[axis] for axis in symbol.axes)
+        for symbol in run.spec.symbols
+        if not symbol.indices
+    }
     expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
-    if not {"estimates.B", "sketch.X", *HELD[run.model]} <= {*shapes}:
+    held = {
+        f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
+        for symbol in run.spec.symbols
+        if not symbol.optional
+    }
+    if not {"sketch.X", *held} <= {*shapes}:
         raise ValueError("Not all tensors of the model.")
     for name, shape in expected.items():
         if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
@@ -233,7 +235,15 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     if present and not {*COLUMNS, "blocks", "df"} <= present:
         raise ValueError("Standard errors without all that follows from them.")
     _check_sketch(shapes, kinds, n, d)
-    _check_courses(run.state, shapes, kinds, d, p)
+    _check_limits(run.state, shapes, kinds, d, p)
+    for symbol in run.spec.symbols:
+        if symbol.indices:
+            _check_indices((run.state if symbol.state else run.estimates)[symbol.name], 0, p)
+
+
+def _place(symbol: Symbol) -> str:
+    """The name of a symbol's tensor in the file."""
+    return f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
 
 
 def _check_sketch(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
@@ -245,23 +255,21 @@ def _check_sketch(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str
         raise ValueError("A sketch of another type.")
 
 
-def _check_courses(
+def _check_limits(
     state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], d: int, p: int
 ) -> None:
-    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `Courses`)."""
+    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `PredictorLimits`)."""
     known = {name.removeprefix("courses_"): shapes[f"state.{name}"] for name in state if name.startswith("courses_")}
     if known:
         of, T, kernels, rows = (known[name] for name in ("of", "T", "kernels", "rows"))
         cones, _, free = kernels if len(kernels) == 3 else (0, 0, -1)
         if of != (p,) or (d, d) != T or kernels != (cones, d, free) or rows[::2] != (cones, free) or len(rows) != 3:
-            raise ValueError("Courses of other coefficients.")
+            raise ValueError("PredictorLimits of other coefficients.")
         if any(kinds[f"state.courses_{name}"] not in FLOATS for name in ("T", "kernels", "rows")):
-            raise ValueError("Courses of another type.")
+            raise ValueError("PredictorLimits of another type.")
         if not all(np.isfinite(state[f"courses_{name}"]).all() for name in ("T", "kernels", "rows")):
-            raise ValueError("Courses that are not finite.")
+            raise ValueError("PredictorLimits that are not finite.")
         _check_indices(state["courses_of"], -1, cones)
-    if "poisson_features" in state:
-        _check_indices(state["poisson_features"], 0, p)
 
 
 def _check_indices(indices: np.ndarray, low: int, end: int) -> None:
@@ -289,20 +297,20 @@ def _check_design(run: Run) -> None:
 
 
 def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
-    """ValueError unless what a method has learnt of depths fits its blocks (see `SizeFactors`)."""
+    """ValueError unless what a method has learnt of size factors fits its blocks (see `SizeFactors`)."""
     block, blocks, references = learnt["block"], learnt["blocks"], learnt["references"]
     if len(block) != len(learnt.get("features") or range(p)) or not {*block} <= {*range(len(blocks))}:
-        raise ValueError("Depths of other features.")
+        raise ValueError("Size factors of other features.")
     if references is None:
         return
     sizes = [len(one) for one in references]
     by_feature = learnt["method"] not in ("total", "css")
     if len(sizes) != len(blocks) or (by_feature and sizes != [block.count(b) for b in range(len(blocks))]):
-        raise ValueError("Depths of other blocks.")
+        raise ValueError("Size factors of other blocks.")
     if len(learnt.get("shifts") or ()) != len(blocks):
-        raise ValueError("Depths of other blocks.")
+        raise ValueError("Size factors of other blocks.")
     if learnt["method"] == "css" and any(len(one) != 1 for one in references):
-        raise ValueError("Depths without a quantile.")
+        raise ValueError("Size factors without a quantile.")
 
 
 def _check_summary(run: Run) -> None:
@@ -313,8 +321,8 @@ def _check_summary(run: Run) -> None:
         raise ValueError("The summary of another fit.")
     if run.inference and run.summary["level"] is None:
         raise ValueError("Intervals of no level.")
-    pln = run.model == "pln"
-    if (run.summary["covariance"] is not None) != pln or ("elbo" in run.summary) != pln:
+    structured = run.spec.setting("covariance") is not None
+    if (run.summary["covariance"] is not None) != structured or run.spec.likelihood not in run.summary:
         raise ValueError("The summary of another model.")
 
 

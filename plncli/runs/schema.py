@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plncli.errors import DataError
+from plncli.models import MODELS
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -27,7 +28,31 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 @cache
 def schema(name: str) -> Mapping[str, Any]:
     """The schema of summary.json, of manifest.json, or (`model`) of the facts in a model file."""
-    return json.loads((files("plncli.runs") / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+    content = json.loads((files("plncli.runs") / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+    if name in ("summary", "model"):
+        content["properties"]["model"]["enum"] = list(MODELS)
+    if name == "summary":
+        _complete(content["properties"])
+    return content
+
+
+def _complete(properties: dict[str, Any]) -> None:
+    """Add what models declare: structures, which of them tell a bound, and symbols that the summary reports."""
+    structures = [setting for spec in MODELS.values() if (setting := spec.setting("covariance"))]
+    properties["covariance"]["enum"] = [*dict.fromkeys(c for one in structures for c in one.choices), None]
+    for likelihood in ("elbo", "loglik"):
+        told = properties[likelihood]["description"]
+        names = ", ".join(spec.name for spec in MODELS.values() if spec.likelihood == likelihood)
+        properties[likelihood]["description"] = f"{names}: {told[0].lower()}{told[1:]}"
+    for spec in MODELS.values():
+        for symbol in spec.symbols:
+            if symbol.reported:
+                properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}
+
+
+def published(name: str) -> str:
+    """The schema of that name as JSON."""
+    return json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
 
 
 def check(content: Any, name: str) -> None:

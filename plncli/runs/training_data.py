@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,14 +10,13 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
-from plncli.tables import writing as output
-from plncli.runs import schema as schemas
-from plncli.settings.config import FRAME, FitConfig, option, recorded, settings
-from plncli.settings.paths import split_part
-from plncli.tables.formats import digest, lies_at
 from plncli.inputs.loading import Inputs, load
+from plncli.runs import schema as schemas
 from plncli.runs.run import Run, fingerprint, sketch
-from plncli.tables.reading import Table
+from plncli.settings import FRAME, FitConfig, built, option, recorded, settings, split_part
+from plncli.tables import writing as output
+from plncli.tables.formats import digest, lies_at
+from plncli.tables.table import Table
 
 MANIFEST = "manifest.json"
 NAMES = {
@@ -51,7 +49,12 @@ def read_again(
     config = _configuration(run, Path(told.get("folder", ".")), moved, advice)
     for source in told.get("inputs", ()):
         if source["role"] not in moved:
-            _check_unchanged(run, source, getattr(config, source["role"], None) or "", advice)
+            _check_unchanged(
+                run,
+                source,
+                _named(config, source["role"]),
+                advice,
+            )
     _check_known(run, config, {source["role"] for source in told.get("inputs", ())} | {*moved}, advice)
     return _origin(run, config, {})
 
@@ -62,15 +65,16 @@ def given_again(run: Run, tables: Mapping[str, Table], chosen: Mapping[str, Any]
     DataError when they are not what was fitted.
     """
     known = settings(run.model)
-    kept = {name: value for name, value in run.settings.items() if name in known and not known[name][1].path}
-    kept |= {"covariance": "full", "se": "auto"}  # which say nothing of the data, but ask for tables
+    kept = {name: value for name, value in run.settings.items() if name in known and not known[name].path}
+    own = {setting.name: setting.default for setting in run.spec.settings}
+    kept |= own | {"se": "auto"}  # which say nothing of the data, but ask for tables
     learnt = run.design.get("size_factors")
     if {"offsets", "exposure"} & set(chosen):
         kept.pop("offset_method", None)  # the offsets then differ, which is said
     elif learnt and len(learnt["blocks"]) > 1:
         kept["offset_blocks"] = FRAME
         tables = {**tables, "offset_blocks": _blocks(run, learnt)}
-    return _origin(run, FitConfig(run.model, **kept | dict(chosen)), tables)
+    return _origin(run, built(run.model, kept | dict(chosen)), tables)
 
 
 def _blocks(run: Run, learnt: Mapping[str, Any]) -> Table:
@@ -108,8 +112,8 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
         if name not in known:
             raise UsageError(f"{option(name)} is not for a fit of the model {run.model}, as {run.place} is.")
     config = recorded(run.model, run.settings, run.path)
-    for name, (_, setting) in known.items():
-        value = getattr(config, name)
+    for name, setting in known.items():
+        value = config.value(name)
         if name in moved or not setting.path or not value:
             continue
         if value in ("-", FRAME):
@@ -121,13 +125,18 @@ def _configuration(run: Run, folder: Path, moved: Mapping[str, str], advice: str
         beside = folder / value
         if setting.path != "maybe" or beside.is_file():
             paths[name] = str(beside)
-    return replace(config, **paths | dict(moved))
+    return config.but(**paths | dict(moved))
+
+
+def _named(config: FitConfig, role: str) -> str:
+    """The path that the setting of that name holds, empty where there is none."""
+    return (config.value(role) if role in settings(config.model) else None) or ""
 
 
 def _check_known(run: Run, config: FitConfig, roles: Collection[str], advice: str) -> None:
     """DataError for a file that the fit does not say it read, with a checksum: a run may name whatever lies here."""
-    for name, (_, setting) in settings(run.model).items():
-        value = getattr(config, name)
+    for name, setting in settings(run.model).items():
+        value = config.value(name)
         file = setting.path == "file" or (setting.path == "maybe" and value and Path(value).is_absolute())
         if file and value and name not in roles:
             raise DataError(

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.runs.run import Run
 from plncli.models.base import INIT
+from plncli.runs.run import Run
 
 AXES = {"sample": "samples", "term": "terms", "response": "responses"}  # axis -> attribute of a run and of a data set
 
@@ -36,7 +36,7 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
         if not shared:
             raise DataError(f"--init {run.place} shares no {axis} with this fit, so there is nothing to start from.")
         told.append(f"{shared} of {total} {axis}s")
-    return init, f"Starting from {run.place}, which knows {' and '.join(told)}."
+    return init, f"Starting from {run.place}, which has {' and '.join(told)}."
 
 
 def _matched(table: Tensor, places: Tensor) -> Tensor:

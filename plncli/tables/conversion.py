@@ -14,8 +14,9 @@ from plncli.tables import target
 from plncli.tables import writing as output
 from plncli.tables.atomic import partial_file, whole_folder, write_file
 from plncli.tables.formats import biom, excel, h5ad, market, tenx
-from plncli.tables.reading import Table, numbers, refuse
+from plncli.tables.numbers import numbers, refuse
 from plncli.tables.sparse import Sparse, csr
+from plncli.tables.table import Table
 from plncli.tables.target import check_target
 
 FOLDER = "folder"

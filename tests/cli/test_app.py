@@ -17,8 +17,8 @@ import typer
 import plncli
 from plncli import cli as command_line
 from plncli.cli.options import SWITCHES
-from plncli.names import MODEL_NAMES
-from plncli.settings.config import option, settings
+from plncli.models import MODELS
+from plncli.settings import option, settings
 
 Cli = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from commands(inner, (*path, name))
 
 
-ALL = dict(commands(typer.main.get_command(command_line.app)))
+ALL = dict(commands(typer.main.get_command(command_line.application())))
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -49,7 +49,7 @@ def test_every_verb_is_in_the_order_of_verbs() -> None:
     assert sorted(command_line.VERBS) == sorted(path[0] for path in ALL if len(path) == 1)
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_command_has_the_settings_of_its_model_and_no_others(model: str) -> None:
     options = {flag for parameter in ALL["fit", model].params for flag in parameter.opts}
     assert {option(name) for name in settings(model)} <= options
@@ -106,7 +106,7 @@ def test_usage_errors_are_one_line_and_exit_2(cli: Cli, args: list[str], message
 
 
 def test_a_bug_asks_to_be_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plncli.settings.config.resolve", lambda *_: 1 / 0)
+    monkeypatch.setattr("plncli.settings.resolve", lambda *_: 1 / 0)
     ran = cli("fit", "pln", "--counts", "x")
     assert ran.code == 1
     assert ran.err.startswith("plncli: error: This is a bug in plncli")
@@ -116,7 +116,7 @@ def test_a_bug_asks_to_be_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_before_the_fit_writes_nothing(cli: Cli, monkeypatch: pytest.MonkeyPatch, signum: int) -> None:
-    monkeypatch.setattr("plncli.settings.config.resolve", lambda *_: signal.raise_signal(signum))
+    monkeypatch.setattr("plncli.settings.resolve", lambda *_: signal.raise_signal(signum))
     ran = cli("fit", "pln", "--counts", "x")
     assert (ran.code, ran.err) == (128 + signum, "plncli: error: Interrupted; nothing was written.\n")
 

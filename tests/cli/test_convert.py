@@ -28,6 +28,11 @@ def converted(cli: Cli, oaks: Oaks, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_help_tells_every_format(cli: Cli) -> None:
+    told = "".join(cli("convert", "--help").out.split())
+    assert [suffix for suffix in SUFFIXES if suffix.removesuffix(".gz") not in told] == []
+
+
 def test_every_format_gives_the_same_table_and_the_same_fit(cli: Cli, oaks: Oaks, converted: Path) -> None:
     as_csv = Path(oaks.counts).read_bytes()
     fits = set()

@@ -1,4 +1,4 @@
-"""`plncli cv`: candidates compared by what they foretell."""
+"""`plncli cv`: candidates compared by what they predict."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_json_and_the_table_by_fold_agree(cli: Cli, few: list[Any], tmp_path: Pa
     assert compared(cli, "pln", *few, *TWO, "--folds", 4, "--seed", 4)["by_fold"] != found["by_fold"]
 
 
-def test_hidden_entries_are_foretold_best_by_correlations(cli: Cli, few: list[Any]) -> None:
+def test_hidden_entries_are_predicted_best_by_correlations(cli: Cli, few: list[Any]) -> None:
     found = compared(cli, "pln", *few, *TWO, "--entries", 0.1)
     assert (found["held_out"], found["share"]) == ("entries", 0.1)
     by_name = {(c["formula"], c["covariance"]): c for c in found["candidates"]}
@@ -101,7 +101,7 @@ def test_linear_scores_equal_a_loop_over_least_squares(cli: Cli) -> None:
     assert "covariance" not in ours
 
 
-def test_the_formula_with_markers_foretells_the_case(cli: Cli) -> None:
+def test_the_formula_with_markers_predicts_the_case(cli: Cli) -> None:
     ran = cli("cv", "logistic", *PATIENTS, "--formula", "case ~ marker1 + marker2", "-q")
     assert (ran.code, ran.err) == (0, "")
     assert "best" in ran.out.splitlines()[1]
@@ -143,7 +143,7 @@ def test_offsets_that_know_what_is_held_out_are_told(cli: Cli, few: list[Any]) -
     words = [*few[:2], "--offset-method", "total", "--covariance", "diagonal", "--entries", 0.2, "--folds", 2]
     ran = cli("cv", "pln", *words)
     assert ran.code == 0, ran.err
-    assert "Offsets were estimated from the whole table" in ran.err
+    assert "Size factors were estimated from the whole table" in ran.err
 
 
 def test_what_did_not_converge_has_an_exit_code(cli: Cli, few: list[Any]) -> None:
@@ -163,8 +163,8 @@ def test_an_unseen_level_is_told(cli: Cli, few: list[Any], tmp_path: Path) -> No
     words = ["--counts", few[1], "--covariates", "sites.csv", "--formula", "~ site", "--covariance", "diagonal"]
     ran = cli("cv", "pln", *words, "--cluster", "plots.csv")
     assert ran.code == 0, ran.err
-    assert "the samples fitted do not determine `site[T.b]`; 2 held-out samples" in ran.err
-    assert "what is, is the same for all candidates" in ran.err
+    assert "`site[T.b]` not estimable from the training samples; 2 held-out samples" in ran.err
+    assert "the same data are scored for all candidates" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_different_responses_do_not_compare(cli: Cli) -> None:
     assert "explain different responses" in ran.err
 
 
-def test_counts_from_standard_input_serve_several_formulas(run_cli: Cli, few: list[Any]) -> None:
+def test_counts_from_standard_input_serve_several_formulas(cli: Cli, few: list[Any]) -> None:
     text = Path(few[1]).read_text()
     words = ["--counts", "-", *few[2:], "--formula", "~ 1", "--formula", "~ tree", "--covariance", "diagonal"]
-    ran = run_cli("cv", "pln", *words, "--folds", 2, "--json", stdin=text)
+    ran = cli("cv", "pln", *words, "--folds", 2, "--json", stdin=text)
     assert ran.code == 0, ran.err
     assert [c["formula"] for c in json.loads(ran.out)["candidates"]] == ["~ 1", "~ tree"]

@@ -162,10 +162,10 @@ def test_weights_missing_counts_and_single_precision(cli: Cli, tmp_path: Path) -
     assert facts["loglik"] == pytest.approx((w * samples["loglik"]).sum(), rel=1e-12)
 
 
-def test_a_table_from_standard_input_is_asked_for(run_cli: Cli, tmp_path: Path) -> None:
+def test_a_table_from_standard_input_is_asked_for(cli: Cli, tmp_path: Path) -> None:
     counts = (OAKS / "counts.csv").read_text()
-    assert run_cli("fit", "pln", "--counts", "-", "--covariance", "diagonal", "--out", "fit", stdin=counts).code == 0
-    ran = run_cli("diagnose", "fit")
+    assert cli("fit", "pln", "--counts", "-", "--covariance", "diagonal", "--out", "fit", stdin=counts).code == 0
+    ran = cli("diagnose", "fit")
     assert (ran.code, "from standard input, which cannot be read again" in ran.err) == (2, True)
-    assert run_cli("diagnose", "fit", "--counts", OAKS / "counts.csv").code == 0
-    assert "Put the table back as it was, or fit to a file." in run_cli("simulate", "--from", "fit").err
+    assert cli("diagnose", "fit", "--counts", OAKS / "counts.csv").code == 0
+    assert "Put the table back as it was, or fit to a file." in cli("simulate", "--from", "fit").err

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plncli.names import MODEL_NAMES
+from plncli.models import MODELS
 from plncli.runs import folder as artifacts
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,7 +52,7 @@ def test_a_bare_table_of_counts_is_enough(cli: Cli, tmp_path: Path, small: str) 
     assert listed(tmp_path) == ["small-pln", "small.csv"]
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_committed_configurations_run(cli: Cli, tmp_path: Path, model: str) -> None:
     ran = cli("fit", model, "--config", CONFIGS / f"{model}.toml", "--out", "run", "--json")
     assert ran.code == 0, ran.err
@@ -79,7 +79,7 @@ def test_the_folder_tells_all_about_the_fit(cli: Cli, tmp_path: Path, oaks: Any)
     assert told["start"] < told["end"]
     assert "response" not in told["configuration"]
     assert "elbo        -32026.01" in (tmp_path / "runs" / "oaks" / "run.log").read_text()
-    assert set(listed(tmp_path / "runs" / "oaks")) <= artifacts.WRITTEN
+    assert set(listed(tmp_path / "runs" / "oaks")) <= artifacts.written()
 
 
 def test_standard_input_to_standard_output(run_cli: Cli, tmp_path: Path, small: str) -> None:
@@ -303,7 +303,7 @@ def test_a_gpu_gives_the_same_fit(cli: Cli, tmp_path: Path) -> None:
     assert found["elbo"] == pytest.approx(wanted["elbo"], abs=found["gap"] + wanted["gap"] + 1e-6)  # 1e-6: rounding
 
 
-def test_counts_that_were_hidden_are_foretold_better_than_by_the_means_of_features(cli: Cli, tmp_path: Path) -> None:
+def test_counts_that_were_hidden_are_predicted_better_than_by_the_means_of_features(cli: Cli, tmp_path: Path) -> None:
     made = cli("simulate", "--n", "150", "--p", "12", "--depth", "600", "--correlation", "0.8", "--out", "made", "-q")
     assert made.code == 0
     whole = pd.read_csv(tmp_path / "made/counts.csv", index_col=0)

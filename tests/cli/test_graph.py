@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from plncli.cli.graph import dot_lines, tree_lines
-from plncli.names import MODEL_NAMES
+from plncli.models import MODELS
+from plncli.verbs.graph import dot_lines, tree_lines
 
 Cli = Callable[..., Any]
 
@@ -41,7 +41,7 @@ def test_dot_has_every_node_once_and_every_edge(recorded: Any) -> None:
 
 
 @pytest.mark.parametrize("switches", [[], ["--fused"], ["--dot"]], ids=str)
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", MODELS)
 def test_every_model_has_a_graph_that_ends_in_its_parameters(cli: Cli, model: str, switches: list[str]) -> None:
     ran = cli("graph", model, *switches)
     assert (ran.code, ran.err) == (0, "")

@@ -41,7 +41,7 @@ def test_a_table_of_all_methods(cli: Cli, oaks: Oaks) -> None:
     assert ran.code == 0 and tuple(found.columns) == OFFSET_METHODS
     assert (found["total"] == totals).all()
     np.testing.assert_allclose(np.log(found).mean(), np.log(totals).mean(), rtol=1e-10)
-    assert "css, on the scale of counts" in ran.err and "tmm" in ran.err and "against oak021" in ran.err
+    assert "css, on the scale of counts" in ran.err and "tmm" in ran.err and "reference oak021" in ran.err
 
 
 def test_logarithms_proportions_and_json(cli: Cli, small: Path) -> None:
@@ -89,12 +89,12 @@ def test_the_scale_shifts_intercepts_alone(cli: Cli, small: Path) -> None:
 def test_a_fit_records_what_it_estimated_and_runs_again(cli: Cli, small: Path) -> None:
     words = ["--counts", "counts.csv", "--offset-method", "tmm", "--offset-blocks", "blocks.csv", "--se", "none"]
     ran = cli("fit", "pln", *words, "--out", "run")
-    assert ran.code == 0 and "Depths estimated by tmm, on the scale of counts: in hard " in ran.err
+    assert ran.code == 0 and "Size factors estimated by tmm, on the scale of counts: in hard " in ran.err
     manifest = json.loads((small / "run" / "manifest.json").read_text())
     assert manifest["configuration"]["offset_method"] == "tmm"
     assert [source["role"] for source in manifest["inputs"]] == ["counts", "offset_blocks"]
-    assert any("Depths estimated by tmm" in note for note in manifest["notes"])
-    assert "Depths estimated by tmm" in (small / "run" / "run.log").read_text()
+    assert any("Size factors estimated by tmm" in note for note in manifest["notes"])
+    assert "Size factors estimated by tmm" in (small / "run" / "run.log").read_text()
     assert cli("fit", "pln", "--config", "run/config.toml", "--out", "again", "-q").code == 0
     first, second = ((small / run / "coefficients.csv").read_bytes() for run in ("run", "again"))
     assert first == second
@@ -155,13 +155,16 @@ def test_refusals_about_a_fit(cli: Cli, small: Path) -> None:
     fit = ["fit", "pln", "--counts", "counts.csv", "--covariance", "diagonal", "--se", "none", "-q"]
     assert cli(*fit, "--offset-method", "gmpr", "--out", "gmpr").code == 0
     assert cli(*fit, "--out", "none").code == 0
-    for run, code, words in (("gmpr", 3, "old samples and the new ones together"), ("none", 2, "nothing to hold new")):
+    for run, code, words in (
+        ("gmpr", 3, "old samples and the new ones together"),
+        ("none", 2, "so it has no size factors"),
+    ):
         ran = cli("offsets", "--from", run, "--counts", "counts.csv")
         assert ran.code == code and words in ran.err
     ran = cli("predict", "gmpr", "--counts", "counts.csv")
     assert ran.code == 2 and "--offset-method gmpr" in ran.err and "plncli offsets --from gmpr" in ran.err
 
 
-def test_in_a_pipe(run_cli: Cli) -> None:
-    ran = run_cli("offsets", "--counts", "-", "--offset-method", "total", "-q", stdin=SMALL)
+def test_in_a_pipe(cli: Cli) -> None:
+    ran = cli("offsets", "--counts", "-", "--offset-method", "total", "-q", stdin=SMALL)
     assert (ran.code, ran.err) == (0, "") and ran.out.splitlines()[:2] == ["sample,total", "a,10"]

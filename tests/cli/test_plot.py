@@ -14,11 +14,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from plncli.names import PICTURE_FORMATS, PICTURES, WIDTHS
+from plncli.models import MODELS
+from plncli.names import PLOT_FORMATS, WIDTHS
 
 Cli = Callable[..., Any]
 MAGIC = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 OAKS = Path(__file__).parents[2] / "sample_data" / "oaks"
+
+
+def plots_of(model: str) -> tuple[str, ...]:
+    return tuple(name for name, _ in MODELS[model].plots)
 
 
 def words(path: Path) -> list[str]:
@@ -34,7 +39,7 @@ def test_all_draws_every_kind_of_a_model(
 ) -> None:
     ran = cli("plot", fits / run, "all", "--out", "drawn", "--format", format, "--dpi", "60")
     assert (ran.code, ran.out) == (0, ""), ran.err
-    names = [name for name in PICTURES[model] if name not in skipped]
+    names = [name for name in plots_of(model) if name not in skipped]
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == sorted(f"{name}.{format}" for name in names)
     for path in (tmp_path / "drawn").iterdir():
         assert path.read_bytes().startswith(MAGIC[format])
@@ -45,7 +50,7 @@ def test_all_draws_every_kind_of_a_model(
 def test_pictures_of_the_oaks_hold_what_the_files_of_the_fit_hold(cli: Cli, fits: Path, tmp_path: Path) -> None:
     assert cli("plot", fits / "means", "all", "--out", "drawn", "--format", "svg").code == 0
     shown = {path.stem: words(path) for path in (tmp_path / "drawn").iterdir()}
-    assert set(shown) == set(PICTURES["pln"])
+    assert set(shown) == set(plots_of("pln"))
     table = pd.read_csv(fits / "means" / "coefficients.csv")
     assert shown["coefficients"].count("−∞") == np.isinf(table["estimate"]).sum() == 13
     best = table.nsmallest(20, "q_value")["response"]
@@ -140,7 +145,7 @@ def test_one_feature(cli: Cli, tmp_path: Path) -> None:
     ran = cli("plot", "fit", "all", "--dpi", "50")
     assert ran.code == 0
     drawn = {path.stem for path in (tmp_path / "fit-pictures").iterdir()}
-    assert drawn == set(PICTURES["pln"]) - {"pca", "biplot"}
+    assert drawn == set(plots_of("pln")) - {"pca", "biplot"}
     assert "pca is left out: Principal components need 2 features" in ran.err
 
 
@@ -243,7 +248,7 @@ def test_a_run_without_its_trace_has_no_loss(cli: Cli, fits: Path, tmp_path: Pat
 
 def test_an_unconverged_fit_is_warned_of(cli: Cli, fits: Path) -> None:
     assert "did not converge" in cli("plot", fits / "stopped", "sigma").err
-    assert tuple(MAGIC) == PICTURE_FORMATS
+    assert tuple(MAGIC) == PLOT_FORMATS
 
 
 def test_samples_have_the_colours_of_the_factor_of_the_formula(cli: Cli, oaks: Any, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_marginal_counts_follow_from_the_files_of_the_fit(cli: Cli, fits: Path) 
     np.testing.assert_allclose(found.marginal.to_numpy().reshape(expected.shape), expected, rtol=1e-9)
     assert (found["sample"].iloc[::114] == list(tree.index)).all()
     assert (found.marginal == 0).sum() == 504
-    assert "Marginal counts: expected of samples of which only the covariates are known; 116 samples" in ran.err
+    assert "Marginal counts: expected given the covariates alone; 116 samples" in ran.err
 
 
 def test_intervals_hold_the_expected_count(cli: Cli, fits: Path) -> None:
@@ -135,7 +135,9 @@ def test_conditional_counts_are_nearer_to_the_truth_than_marginal_ones(cli: Cli,
     errors = [np.abs(np.log1p(truth) - np.log1p(A)).mean() for A in (given, marginal.to_numpy())]
     assert errors[0] < 0.8 * errors[1]
     assert 0.8 < ((found.pred_low <= truth.ravel()) & (truth.ravel() <= found.pred_high)).mean() <= 1
-    assert "Conditional counts: expected of the other features, given those known; 116 samples × 14 features" in ran.err
+    assert (
+        "Conditional counts: expected of the other features, given those observed; 116 samples × 14 features" in ran.err
+    )
 
 
 def test_transform_writes_latent_means_and_deviations(cli: Cli, fits: Path, tmp_path: Path) -> None:
@@ -265,7 +267,7 @@ def test_labels_that_look_like_numbers_stay_labels(cli: Cli, tmp_path: Path) -> 
 
 REFUSED = [
     (["means", "--exposure=1"], 2, "The fit explains by `tree` (`~ 0 + tree`). Give --covariates FILE"),
-    (["means", COVARIATES], 2, "Give --exposure FILE of the new samples, or --exposure 1 for what it expects at"),
+    (["means", COVARIATES], 2, "Give --exposure FILE of the new samples, or --exposure 1 for predictions at"),
     (["one"], 2, "or --exposure 1"),
     (["one", "--exposure=1"], 2, "There are no samples to predict for: give --covariates FILE, or --exposure FILE."),
     (["one", "--exposure=-1"], 2, "an exposure is a positive number"),
@@ -282,7 +284,7 @@ REFUSED = [
     (["one", "--exposure=none.csv"], 3, "none.csv"),
     (["one", EXPOSURE, COUNTS, "--interval=prediction"], 3, "Fitted counts have no interval"),
     (["stopped", EXPOSURE, "--interval=confidence"], 3, "The fit has no standard errors, which the interval needs"),
-    (["means", "--covariates=unseen.csv", "--exposure=1"], 3, "not seen: elm. It knows intermediate, resistant"),
+    (["means", "--covariates=unseen.csv", "--exposure=1"], 3, "not seen: elm. It has intermediate, resistant"),
     (["means", "--covariates=unseen.csv", "--exposure=1"], 3, "leave these samples out (b)"),
     (["means", "--covariates=trees.csv", "--exposure=1"], 3, "lacks 1 column that the fit used: tree."),
     (["means", "--covariates=empty.csv", "--exposure=1"], 3, "missing entry: sample b, column tree"),

@@ -78,7 +78,7 @@ def test_clusters_by_a_column(cli: Cli, few: list[str], tmp_path: Path) -> None:
 def test_standard_errors_that_know_no_clusters_are_refused(cli: Cli, few: list[str]) -> None:
     ran = cli(*few, "--cluster", "tree", "--se", "fisher")
     assert ran.code == 2
-    assert "--se fisher takes samples as independent" in ran.err
+    assert "--se fisher assumes independent samples" in ran.err
 
 
 def children(parent: int) -> set[int]:

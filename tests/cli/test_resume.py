@@ -112,15 +112,15 @@ def test_damaged_checkpoints_are_named_and_an_older_one_will_do(
     assert ran.code == 3 and "There is no checkpoint of a fit in nothing.checkpoint." in ran.err
 
 
-def test_standard_input_can_be_piped_again(run_cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
+def test_standard_input_can_be_piped_again(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
     text = Path(oaks.counts).read_text()
     fit = ("fit", "pln", "--counts", "-", "--out", "run")
-    assert run_cli(*fit, "--max-iter", "2", stdin=text).code == 4
-    ran = run_cli("resume", "run")
+    assert cli(*fit, "--max-iter", "2", stdin=text).code == 4
+    ran = cli("resume", "run")
     assert ran.code == 2 and "from standard input, which has gone. Pipe the same table" in ran.err
-    ran = run_cli(*fit, "--resume", stdin=text.replace(",0,", ",1,", 1))
+    ran = cli(*fit, "--resume", stdin=text.replace(",0,", ",1,", 1))
     assert ran.code == 2 and "standard input has changed" in ran.err
-    assert run_cli(*fit, "--resume", stdin=text).code == 0
+    assert cli(*fit, "--resume", stdin=text).code == 0
 
 
 def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> None:

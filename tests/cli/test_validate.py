@@ -96,7 +96,7 @@ def test_all_faults_in_one_go(cli: Cli, here: Path) -> None:
         "counts.csv has 1 sample without any count (s4) and 1 feature without any count (fir)",
         "Column `soil` of covariates.csv has one level (`clay`) in 6 samples kept",
         "The term `log(height - 1.5)` is not a finite number in 1 sample (s1)",
-        "Terms of the design depend on each other: `I(2 * height)` is a linear combination of `height`",
+        "Terms of the design are collinear: `I(2 * height)` is a linear combination of `height`",
         "exposure.csv: 2 zero or negative exposures, first: sample s2, feature effort (0); sample s3",
         "exposure.csv: 1 infinite entry: sample s5, feature effort (inf)",
     ]
@@ -241,10 +241,10 @@ def test_the_oaks(cli: Cli, oaks: Any, tmp_path: Path) -> None:
 
 
 def test_memory_is_what_a_dry_run_says(cli: Cli, here: Path) -> None:
-    from plncli.evaluation.memory import size
+    from plncli.evaluation.memory import in_words
 
     needs = validated(cli, "pln --counts counts.csv")["memory"]["needs"]
-    assert f"about {size(needs)} of memory" in cli("fit", "pln", "--counts", "counts.csv", "--dry-run").err
+    assert f"about {in_words(needs)} of memory" in cli("fit", "pln", "--counts", "counts.csv", "--dry-run").err
 
 
 def test_offset_methods_are_those_of_plncli_offsets(cli: Cli, here: Path) -> None:
@@ -314,7 +314,7 @@ def test_the_report_for_a_reader(cli: Cli, here: Path) -> None:
     assert (ran.code, ran.err) == (3, "")
     assert "data      6 samples × 3 features, 1 coefficient each (Intercept)\n" in ran.out
     assert "offset    by exposure\n" in ran.out
-    assert "\n2 faults to mend before a fit\n  1. bad.csv: 1 negative count: sample s2" in ran.out
+    assert "\n2 faults to correct before a fit\n  1. bad.csv: 1 negative count: sample s2" in ran.out
     assert "\n  2. bad.csv: 1 fractional count: sample s4" in ran.out
     quiet = cli("validate", "pln", "--config", "fit.toml", "-q")
     assert (quiet.code, quiet.err) == (3, "")

@@ -143,7 +143,11 @@ def test_all_terms_are_tested_one_by_one(cli: Cli, fits: Path) -> None:
         (["tree", "--terms", "tree", "--out", "no/t.csv"], 2, "there is no folder no"),
         (["tree", "--terms", "tree", "--out", "t.csv", "--format", "csv"], 2, "--format is that of standard output"),
         (["tree", "--terms", "tree", "--format", "parquet"], 2, "--format must be csv or tsv"),
-        (["stopped", "--terms", "Intercept"], 3, "has no standard errors, which tests need. No standard errors, for"),
+        (
+            ["stopped", "--terms", "Intercept"],
+            3,
+            "has no standard errors, which tests need. No standard errors: they are",
+        ),
         (["nowhere", "--terms", "tree"], 3, "does not exist"),
         ([".", "--terms", "tree"], 3, "is not the folder of a fit"),
     ],

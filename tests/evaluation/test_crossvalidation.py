@@ -15,7 +15,8 @@ from tables import dataset, pln_table
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.evaluation.crossvalidation import Candidate, Fold, Validated, folds_of_cells, folds_of_samples, validate
+from plncli.evaluation.crossvalidation import Validated, validate
+from plncli.evaluation.folds import Candidate, Fold, folds_of_cells, folds_of_samples
 from plncli.fitting import fit
 from plncli.inference import workers
 from plncli.models.base import Model
@@ -41,7 +42,7 @@ def validated(
 
 def candidates_of(data: Dataset, *models: Model) -> list[Candidate]:
     """Each model with the whole design, and the last one with an intercept alone."""
-    named = [Candidate(f"{model.name} {i}", model, data) for i, model in enumerate(models)]
+    named = [Candidate(f"{model.spec.name} {i}", model, data) for i, model in enumerate(models)]
     return [*named, Candidate("null", models[-1], null_of(data))]
 
 
@@ -134,7 +135,7 @@ def test_the_true_design_wins_over_none_and_over_too_much() -> None:
     assert found.standings[1].r2 > 0.1
 
 
-def test_hidden_counts_are_foretold_from_those_they_go_with() -> None:
+def test_hidden_counts_are_predicted_from_those_they_go_with() -> None:
     g = torch.Generator().manual_seed(3)
     Z = 2.0 + torch.randn(200, 1, generator=g) + 0.2 * torch.randn(200, 5, generator=g)
     data = dataset(torch.poisson(Z.exp(), generator=g))
@@ -231,13 +232,12 @@ def test_samples_of_a_level_that_was_not_seen_are_not_scored_for_any_candidate()
     assert found.folds[1].scored.all()
     assert found.weights == (17.0, 23.0)
     assert found.left_out == (
-        "`~ site`, fold 1: the samples fitted do not determine `site[T.x]`; 3 held-out samples that rest on it are "
-        "not scored.",
+        "`~ site`, fold 1: `site[T.x]` not estimable from the training samples; 3 held-out samples not scored.",
     )
     assert found.scores[0][0].loglik == pytest.approx(found.scores[0][1].loglik)
 
 
-def test_terms_that_follow_from_each_other_alike_foretell_as_well() -> None:
+def test_terms_that_follow_from_each_other_alike_predict_as_well() -> None:
     data = gaussian()
     twice = 2.0 * data.X[:, 1:2] + 1.0
     twice[0] = 5.0  # only this sample tells the two apart
@@ -280,7 +280,7 @@ def test_a_count_that_a_candidate_says_cannot_be_is_not_scored_for_any(by_cells:
     assert int(found.folds[0].hidden.sum() - found.folds[0].scored.sum()) == 1
     assert not bool(found.folds[0].scored[4, 1])
     assert [standing.impossible for standing in found.standings] == [len(folds) if by_cells else 1, 0]
-    assert "1 held-out count that it says cannot be (log-likelihood -inf) not scored: y2." in found.left_out[0]
+    assert "1 held-out count not scored, of probability 0 (log-likelihood -inf): y2." in found.left_out[0]
     assert all(math.isfinite(part.loglik) for row in found.scores for part in row)
 
 

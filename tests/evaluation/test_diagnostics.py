@@ -10,8 +10,11 @@ import torch
 from scipy import stats
 from tables import toeplitz
 
-from plncli.evaluation import diagnostics
-from plncli.models.pln.importance import Cells
+from plncli.models.pln.finished.importance import Cells
+from plncli.models.pln.finished.residuals import FARTHEST, quantile_residuals, zeros
+from plncli.models.regression.classification import area_under_curve, brier, calibration
+from plncli.models.regression.influence import influence
+from plncli.numerics.significance import normality
 
 DTYPE = torch.float64
 
@@ -31,18 +34,18 @@ def drawn(n: int, p: int, g: torch.Generator, sd: float = 0.8) -> Cells:
 def test_residuals_of_the_model_are_standard_normal() -> None:
     g = generator(1)
     cells = drawn(3000, 6, g)
-    R = diagnostics.quantile_residuals(cells, g)
+    R = quantile_residuals(cells, g)
     for r in R.mT.numpy():
         assert stats.kstest(r, "norm").pvalue > 1e-3
     assert float(R.std()) == pytest.approx(1.0, abs=0.02)
-    assert (stats.false_discovery_control(diagnostics.normality(R).p_value.numpy()) > 0.05).all()
+    assert (stats.false_discovery_control(normality(R).p_value.numpy()) > 0.05).all()
 
 
 def test_residuals_without_variance_are_those_of_poisson() -> None:
     """Between the residuals of P(Y < y) and P(Y ≤ y), by scipy."""
     cells = drawn(200, 3, generator(), sd=1e-9)
     cells = Cells(cells.Y, cells.K, cells.mean, torch.zeros(3, 3, dtype=DTYPE))
-    R = diagnostics.quantile_residuals(cells, generator()).numpy()
+    R = quantile_residuals(cells, generator()).numpy()
     y, rate = cells.Y.numpy(), cells.mean.exp().numpy()
     low, high = (stats.norm.ppf(stats.poisson.cdf(y - step, rate)) for step in (1, 0))
     assert ((np.maximum(low, -6) - 1e-6 <= R) & (np.minimum(high, 6) + 1e-6 >= R)).all()
@@ -51,50 +54,50 @@ def test_residuals_without_variance_are_those_of_poisson() -> None:
 def test_cells_that_do_not_count_have_no_residual_and_no_zeros() -> None:
     cells = drawn(40, 3, generator(2))
     cells.K[:20, 1] = False
-    R = diagnostics.quantile_residuals(cells, generator())
+    R = quantile_residuals(cells, generator())
     assert torch.equal(R.isnan(), ~cells.K)
-    found = diagnostics.zeros(cells)
+    found = zeros(cells)
     assert float(found.counted[1]) == float((cells.Y[20:, 1] == 0).sum())
-    whole = diagnostics.zeros(Cells(cells.Y[20:], cells.K[20:], cells.mean[20:], cells.Sigma))
+    whole = zeros(Cells(cells.Y[20:], cells.K[20:], cells.mean[20:], cells.Sigma))
     assert float(found.expected[1]) == pytest.approx(float(whole.expected[1]), rel=1e-12)
 
 
 def test_zeros_are_as_many_as_expected_and_more_are_seen() -> None:
     g = generator(3)
     cells = drawn(2000, 5, g)
-    found = diagnostics.zeros(cells)
+    found = zeros(cells)
     assert float(((found.counted - found.expected) / found.sd).abs().max()) < 4.0
     lost = torch.rand(2000, generator=g) < 0.15
     cells.Y[lost, 4] = 0.0
-    found = diagnostics.zeros(cells)
+    found = zeros(cells)
     assert float((found.counted - found.expected)[4] / found.sd[4]) > 10.0
-    p_value = diagnostics.normality(diagnostics.quantile_residuals(cells, g)).p_value
+    p_value = normality(quantile_residuals(cells, g)).p_value
     assert float(p_value[4]) < 1e-6 and float(p_value[:4].min()) > 1e-3
 
 
 def test_a_wrong_variance_shows_in_the_residuals() -> None:
     cells = drawn(2000, 3, generator(4))
-    R = diagnostics.quantile_residuals(Cells(cells.Y, cells.K, cells.mean, 0.25 * cells.Sigma), generator())
+    R = quantile_residuals(Cells(cells.Y, cells.K, cells.mean, 0.25 * cells.Sigma), generator())
     assert float(R[:, 2].std()) > 1.4
-    assert float(diagnostics.normality(R).p_value[2]) < 1e-6
+    assert float(normality(R).p_value[2]) < 1e-6
 
 
 def test_an_impossible_count_is_far_out_and_finite() -> None:
     mean = torch.zeros(1, 2, dtype=DTYPE)
     Y = torch.tensor([[1e6, 0.0]], dtype=DTYPE)
     cells = Cells(Y, torch.ones(1, 2, dtype=torch.bool), mean, 0.01 * torch.eye(2, dtype=DTYPE))
-    assert float(diagnostics.quantile_residuals(cells, generator())[0, 0]) == diagnostics.FARTHEST
+    assert float(quantile_residuals(cells, generator())[0, 0]) == FARTHEST
 
 
 @pytest.mark.parametrize("n", [5, 40, 1000])
 def test_normality_is_that_of_scipy(n: int) -> None:
     R = torch.randn(n, 4, generator=generator(n), dtype=DTYPE) * torch.tensor([1.0, 1.0, 1.3, 2.0], dtype=DTYPE)
-    found = diagnostics.normality(R)
+    found = normality(R)
     expected = [stats.kstest(r, "norm") for r in R.mT.numpy()]
     np.testing.assert_allclose(found.distance, [e.statistic for e in expected], rtol=1e-12)
     np.testing.assert_allclose(found.p_value, [e.pvalue for e in expected], rtol=0.05, atol=0.02)
     R[0, 0] = math.nan
-    assert float(diagnostics.normality(R).distance[0]) == pytest.approx(stats.kstest(R[1:, 0], "norm").statistic)
+    assert float(normality(R).distance[0]) == pytest.approx(stats.kstest(R[1:, 0], "norm").statistic)
 
 
 def classes(n: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +107,7 @@ def classes(n: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_area_under_the_curve_is_that_of_ranks() -> None:
     Y, eta = classes(300, generator(5))
-    found = diagnostics.area_under_curve(Y, eta, torch.ones(300, dtype=DTYPE))
+    found = area_under_curve(Y, eta, torch.ones(300, dtype=DTYPE))
     for j in range(2):
         one, zero = eta[Y[:, j] == 1, j].numpy(), eta[Y[:, j] == 0, j].numpy()
         expected = stats.mannwhitneyu(one, zero).statistic / (len(one) * len(zero))
@@ -117,11 +120,9 @@ def test_weights_count_samples() -> None:
     w = torch.randint(1, 4, (60,), generator=g)
     rows = torch.repeat_interleave(torch.arange(60), w)
     ones = torch.ones(len(rows), dtype=DTYPE)
-    for measure in (diagnostics.area_under_curve, diagnostics.brier):
+    for measure in (area_under_curve, brier):
         torch.testing.assert_close(measure(Y, eta, w.to(DTYPE)), measure(Y[rows], eta[rows], ones))
-    for part, other in zip(
-        diagnostics.calibration(Y, eta, w.to(DTYPE)), diagnostics.calibration(Y[rows], eta[rows], ones), strict=True
-    ):
+    for part, other in zip(calibration(Y, eta, w.to(DTYPE)), calibration(Y[rows], eta[rows], ones), strict=True):
         torch.testing.assert_close(part, other, equal_nan=True)
 
 
@@ -130,7 +131,7 @@ def test_calibration_follows_the_definition() -> None:
     g = generator(7)
     eta = torch.randn(400, 1, generator=g, dtype=DTYPE)
     Y = (torch.rand(400, 1, generator=g, dtype=DTYPE) < torch.sigmoid(eta)).to(DTYPE)
-    found = diagnostics.calibration(Y, eta, torch.ones(400, dtype=DTYPE))
+    found = calibration(Y, eta, torch.ones(400, dtype=DTYPE))
     order = np.argsort(eta[:, 0].numpy()).reshape(10, 40)
     probability, y = torch.sigmoid(eta)[:, 0].numpy()[order], Y[:, 0].numpy()[order]
     expected = ((y.sum(1) - probability.sum(1)) ** 2 / (probability.sum(1) * (1 - probability.mean(1)))).sum()
@@ -138,13 +139,13 @@ def test_calibration_follows_the_definition() -> None:
     assert float(found.p_value[0]) == pytest.approx(stats.chi2.sf(expected, 8), rel=1e-12)
     np.testing.assert_allclose(found.expected[:, 0], probability.mean(1), rtol=1e-12)
     np.testing.assert_allclose(found.observed[:, 0], y.mean(1), rtol=1e-12)
-    wrong = diagnostics.calibration(Y, 3.0 * eta, torch.ones(400, dtype=DTYPE))
+    wrong = calibration(Y, 3.0 * eta, torch.ones(400, dtype=DTYPE))
     assert float(wrong.p_value[0]) < 1e-6
 
 
 def test_few_probabilities_share_bins() -> None:
     eta = torch.tensor([0.0, 1.0], dtype=DTYPE).repeat(20)[:, None]
-    found = diagnostics.calibration((torch.arange(40) % 3 == 0).to(DTYPE)[:, None], eta, torch.ones(40, dtype=DTYPE))
+    found = calibration((torch.arange(40) % 3 == 0).to(DTYPE)[:, None], eta, torch.ones(40, dtype=DTYPE))
     assert int((found.weight > 0).sum()) == 2
     assert float(found.df[0]) == 0.0 and bool(found.p_value.isnan().all())
 
@@ -156,7 +157,7 @@ def test_influence_is_that_of_statsmodels() -> None:
     X = torch.cat([torch.ones(30, 1), torch.randn(30, 2, generator=g)], 1).to(DTYPE)
     Y = X @ torch.randn(3, 2, generator=g, dtype=DTYPE) + torch.randn(30, 2, generator=g, dtype=DTYPE)
     mean = X @ torch.linalg.lstsq(X, Y).solution
-    found = diagnostics.influence(Y, mean, X, torch.ones(30, dtype=DTYPE))
+    found = influence(Y, mean, X, torch.ones(30, dtype=DTYPE))
     for j in range(2):
         expected = sm.OLS(Y[:, j].numpy(), X.numpy()).fit().get_influence()
         np.testing.assert_allclose(found.leverage, expected.hat_matrix_diag, rtol=1e-10)
@@ -170,6 +171,6 @@ def test_influence_of_weighted_samples_is_that_of_repeated_ones() -> None:
     Y, mean = torch.randn(12, 1, generator=g, dtype=DTYPE), torch.zeros(12, 1, dtype=DTYPE)
     w = torch.randint(1, 4, (12,), generator=g)
     rows = torch.repeat_interleave(torch.arange(12), w)
-    whole = diagnostics.influence(Y[rows], mean[rows], X[rows], torch.ones(len(rows), dtype=DTYPE))
-    for part, other in zip(diagnostics.influence(Y, mean, X, w.to(DTYPE)), whole, strict=True):
+    whole = influence(Y[rows], mean[rows], X[rows], torch.ones(len(rows), dtype=DTYPE))
+    for part, other in zip(influence(Y, mean, X, w.to(DTYPE)), whole, strict=True):
         torch.testing.assert_close(part[rows], other)

@@ -14,14 +14,25 @@ from plncli import runtime
 from plncli.dataset import Dataset
 from plncli.errors import DeviceError
 from plncli.evaluation import memory
-from plncli.evaluation.memory import Fit, check, workers
+from plncli.evaluation.memory import Planned, check, workers
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
+from plncli.models import MODELS
 from plncli.models.pln.model import PLN as PoissonLognormal
+from plncli.models.spec import Size
 
 Cli = Callable[..., Any]
 GB = 1e9
-PLN = Fit("pln", "newton-cg", "full", 50_000, 2_000, 3, "float64")
+
+
+def planned(
+    model: str, optimizer: str, covariance: str | None, n: int, p: int, d: int, digits: str, se: str = "none"
+) -> Planned:
+    own = {} if covariance is None else {"covariance": covariance}
+    return Planned(MODELS[model], Size(n, p, d, optimizer, own, se), digits)
+
+
+PLN = planned("pln", "newton-cg", "full", 50_000, 2_000, 3, "float64")
 
 
 def test_a_fit_that_fits_is_let_through() -> None:
@@ -44,20 +55,20 @@ def test_the_most_features_are_told_and_fit() -> None:
     with pytest.raises(DeviceError, match=r"or at most (\d+) features") as raised:
         check(PLN, 10 * GB, "cpu")
     most = int(str(raised.value).rsplit("at most ", 1)[1].split()[0])
-    check(Fit("pln", "newton-cg", "full", 50_000, most, 3, "float64"), 10 * GB, "cpu")
+    check(planned("pln", "newton-cg", "full", 50_000, most, 3, "float64"), 10 * GB, "cpu")
     with pytest.raises(DeviceError):
-        check(Fit("pln", "newton-cg", "full", 50_000, most + 1, 3, "float64"), 10 * GB, "cpu")
+        check(planned("pln", "newton-cg", "full", 50_000, most + 1, 3, "float64"), 10 * GB, "cpu")
 
 
 def test_a_refused_optimizer_or_covariance_is_named() -> None:
     with pytest.raises(DeviceError, match="--optimizer newton-cg"):
-        check(Fit("pln", "lbfgs", "full", 50_000, 2_000, 3, "float64"), 60 * GB, "cpu")
+        check(planned("pln", "lbfgs", "full", 50_000, 2_000, 3, "float64"), 60 * GB, "cpu")
     with pytest.raises(DeviceError, match="--covariance diagonal"):
-        check(Fit("pln", "newton-cg", "full", 100, 20_000, 1, "float64"), 10 * GB, "cpu")
+        check(planned("pln", "newton-cg", "full", 100, 20_000, 1, "float64"), 10 * GB, "cpu")
 
 
 def test_workers_are_as_many_as_asked_for_and_as_memory_takes() -> None:
-    small = Fit("pln", "newton-cg", "full", 100, 10, 2, "float64")
+    small = planned("pln", "newton-cg", "full", 100, 10, 2, "float64")
     assert workers(small, None, "auto", 8) == 8
     assert workers(small, 100 * GB, "3", 8) == 3
     assert workers(small, 1.3 * GB, "auto", 8) == 3
@@ -68,8 +79,8 @@ def test_workers_are_as_many_as_asked_for_and_as_memory_takes() -> None:
 def test_standard_errors_that_do_not_fit_are_left_out_or_refused(
     cli: Cli, oaks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = Fit("pln", "newton-cg", "full", 116, 114, 1, "float64")
-    both = Fit("pln", "newton-cg", "full", 116, 114, 1, "float64", sandwich=True)
+    alone = planned("pln", "newton-cg", "full", 116, 114, 1, "float64")
+    both = planned("pln", "newton-cg", "full", 116, 114, 1, "float64", se="sandwich")
     assert both.needs() > alone.needs()
     monkeypatch.setattr(runtime, "free_memory", lambda device: 0.5 * (alone.needs() + both.needs()))
     ran = cli("fit", "pln", "--counts", oaks.counts, "--se", "sandwich", "--out", "asked")
@@ -95,7 +106,7 @@ def test_a_fit_outlives_standard_errors_that_run_out_of_memory(monkeypatch: pyte
 
 
 def test_a_small_table_asks_for_little() -> None:
-    assert Fit("logistic", "newton-cg", None, 100, 1, 3, "float64").needs() < 1e6
+    assert planned("logistic", "newton-cg", None, 100, 1, 3, "float64").needs() < 1e6
 
 
 @pytest.mark.parametrize("switches", [[], ["--dry-run"]], ids=str)
@@ -172,10 +183,10 @@ Y = torch.poisson((1 + 0.5 * Y).exp(), generator=g) if name == "pln" else (Y > 0
 data = Dataset(Y=Y, X=X, O=torch.zeros(n, 1).double(), w=torch.ones(n).double())
 few = Dataset(Y=Y[:300, :2], X=X[:300, :2], O=data.O[:300], w=data.w[:300])
 field = lambda key: int(open("/proc/self/status").read().split(key)[1].split()[0]) * 1024
-fit(MODELS[name](), few, build(optimizer), StopRule(max_iter=2))  # what libraries take once
+fit(MODELS[name].load_model()(), few, build(optimizer), StopRule(max_iter=2))  # what libraries take once
 open("/proc/self/clear_refs", "w").write("5")
 before = field("VmRSS:")
-fit(MODELS[name](), data, build(optimizer), StopRule(max_iter=4))
+fit(MODELS[name].load_model()(), data, build(optimizer), StopRule(max_iter=4))
 print(field("VmHWM:") - before)
 """
 
@@ -198,6 +209,6 @@ print(field("VmHWM:") - before)
 def test_the_estimate_is_what_a_fit_takes(name: str, optimizer: str, n: int, p: int, d: int) -> None:
     arguments = [sys.executable, "-c", MEASURE, name, optimizer, str(n), str(p), str(d)]
     took = int(subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=300).stdout)
-    estimate = Fit(name, optimizer, "full" if name == "pln" else None, n, p, d, "float64").needs()
-    assert took <= 1.1 * estimate + 1e7, f"took {memory.size(took)}, estimated {memory.size(estimate)}"
-    assert estimate <= 2.5 * took + 8e7, f"took {memory.size(took)}, estimated {memory.size(estimate)}"
+    estimate = planned(name, optimizer, "full" if name == "pln" else None, n, p, d, "float64").needs()
+    assert took <= 1.1 * estimate + 1e7, f"took {memory.in_words(took)}, estimated {memory.in_words(estimate)}"
+    assert estimate <= 2.5 * took + 8e7, f"took {memory.in_words(took)}, estimated {memory.in_words(estimate)}"

@@ -11,7 +11,6 @@ import torch
 from scipy import stats
 from tables import dataset, oaks, pln_table
 
-from plncli.evaluation import scoring
 from plncli.fitting import fit
 from plncli.models.pln.model import PLN
 from plncli.models.regression.linear import Linear
@@ -34,7 +33,7 @@ def test_the_scores_of_the_samples_of_a_fit_add_up_to_its_elbo(covariance: str) 
     data = replace(data, X=X, Y=torch.where(K, Y, 0.0), K=K)
     found = fit(PLN(covariance), data, stop=SHARP)
     assert covariance == "spherical" or float(found.estimates["Sigma"][3, 3]) == 0.0
-    score = scoring.of_samples(found, data.X, data.O, data.Y, K)
+    score = found.fitted.score_samples(data.X, data.O, data.Y, K)
     assert score.converged
     assert float(score.loglik.sum()) == pytest.approx(found.criteria.loglik, abs=1e-6)
 
@@ -42,7 +41,7 @@ def test_the_scores_of_the_samples_of_a_fit_add_up_to_its_elbo(covariance: str) 
 def test_the_scores_of_the_oaks_add_up_to_the_elbo_of_their_fit() -> None:
     data = oaks(tree=True)
     found = fit(PLN(), data)
-    score = scoring.of_samples(found, data.X, data.O, data.Y, torch.ones_like(data.Y, dtype=torch.bool))
+    score = found.fitted.score_samples(data.X, data.O, data.Y, torch.ones_like(data.Y, dtype=torch.bool))
     assert float(score.loglik.sum()) == pytest.approx(found.criteria.loglik, abs=1e-3)
 
 
@@ -51,7 +50,7 @@ def test_the_score_of_a_new_sample_is_a_bound() -> None:
     found = fit(PLN(), data)
     Y = torch.arange(30.0, dtype=torch.float64)[:, None]
     X, O = data.X[:30], data.O[:30]
-    score = scoring.of_samples(found, X, O, Y, torch.ones_like(Y, dtype=torch.bool))
+    score = found.fitted.score_samples(X, O, Y, torch.ones_like(Y, dtype=torch.bool))
     exact = poisson_lognormal_logpmf(Y, O + X @ found.estimates["B"], found.estimates["Sigma"][0])[:, 0]
     assert bool((score.loglik <= exact + 1e-5).all())
     assert float((exact - score.loglik).max()) < 0.1
@@ -67,7 +66,7 @@ def test_cells_that_are_not_scored_count_for_nothing() -> None:
     scored[0, 1], scored[1] = False, False
     other = data.Y.clone()
     other[~scored] += 50.0
-    a, b = (scoring.of_samples(found, data.X, data.O, Y, scored) for Y in (data.Y, other))
+    a, b = (found.fitted.score_samples(data.X, data.O, Y, scored) for Y in (data.Y, other))
     assert torch.equal(a.loglik, b.loglik)
     assert float(a.loglik[1]) == 0.0
     assert float(a.deviance[~scored].abs().max()) == 0.0
@@ -79,7 +78,7 @@ def test_a_hidden_count_has_the_conditional_distribution_of_the_fit() -> None:
     K = torch.rand(80, 5, generator=torch.Generator().manual_seed(1)) > 0.2
     found = fit(PLN(), replace(data, Y=torch.where(K, data.Y, 0.0), K=K), stop=SHARP)
     B, Sigma, M, S = (found.estimates[name] for name in ("B", "Sigma", "M", "S"))
-    score = scoring.of_cells(found, data.Y, ~K)
+    score = found.fitted.score_cells(found.data, data.Y, ~K)
     for i in range(80):
         o, u = K[i].nonzero()[:, 0], (~K[i]).nonzero()[:, 0]
         C = data.X[i] @ B
@@ -97,7 +96,7 @@ def test_a_linear_score_is_the_density_of_scipy() -> None:
     data = dataset(torch.randn(50, 2, generator=g), X)
     found = fit(Linear(), data)
     new = torch.randn(7, 2, generator=g, dtype=torch.float64)
-    score = scoring.of_samples(found, X[:7], torch.zeros(7, 1), new, torch.ones(7, 2, dtype=torch.bool))
+    score = found.fitted.score_samples(X[:7], torch.zeros(7, 1), new, torch.ones(7, 2, dtype=torch.bool))
     B, Sigma = found.estimates["B"].numpy(), found.estimates["Sigma"].numpy()
     R = new.numpy() - X[:7].numpy() @ B
     assert np.allclose(score.loglik, stats.multivariate_normal(cov=Sigma).logpdf(R))
@@ -109,7 +108,7 @@ def test_a_logistic_score_is_the_probability_of_the_class() -> None:
     X = torch.cat([torch.ones(90, 1), torch.randn(90, 1, generator=g)], 1).double()
     Y = (X[:, 1:] + torch.randn(90, 1, generator=g) > 0).double()
     found = fit(Logistic(), dataset(Y, X))
-    score = scoring.of_samples(found, X, torch.zeros(90, 1), Y, torch.ones(90, 1, dtype=torch.bool))
+    score = found.fitted.score_samples(X, torch.zeros(90, 1), Y, torch.ones(90, 1, dtype=torch.bool))
     probability = torch.sigmoid(X @ found.estimates["B"])
     expected = torch.where(Y == 1, probability, 1 - probability).log()
     assert torch.allclose(score.loglik, expected[:, 0])

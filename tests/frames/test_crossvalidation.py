@@ -63,8 +63,8 @@ def test_what_is_left_out_is_told(tables: dict[str, pd.DataFrame]) -> None:
     counts.iloc[3, 0] = 5
     with pytest.warns(UserWarning, match="left out, having no count in the samples that are fitted") as caught:
         found = cv("pln", Dataset(counts=counts, exposure=tables["exposure"]), folds=3, covariance="diagonal")
-    assert len(found.left_out) == 1 and "Not all that was held out is scored" in str(caught[-1].message)
-    with pytest.warns(UserWarning, match="did not converge: the scores rest on where they stopped"):
+    assert len(found.left_out) == 1 and "Not all held-out data are scored" in str(caught[-1].message)
+    with pytest.warns(UserWarning, match="did not converge: their scores are those of where they stopped"):
         cv("pln", Dataset(**tables), folds=2, max_iter=1)
 
 

@@ -17,8 +17,8 @@ import plncli
 from plncli import Dataset, FitResult, PlncliError, fit, load
 from plncli.frames.data import DATA, OUTPUT
 from plncli.frames.messages import spoken
-from plncli.settings.config import OUTPUT as OUTPUT_PANEL
-from plncli.settings.config import settings
+from plncli.names import OUTPUT as OUTPUT_PANEL
+from plncli.settings import settings
 from plncli.tables.reading import table_of
 
 Cli = Callable[..., Any]
@@ -372,7 +372,7 @@ def test_torch_is_left_as_it_was(tables: dict[str, pd.DataFrame]) -> None:
 def test_every_setting_of_the_command_is_somewhere() -> None:
     everywhere = settings()
     assert set(DATA) <= set(everywhere)
-    assert set(OUTPUT) == {name for name, (_, s) in everywhere.items() if s.panel == OUTPUT_PANEL}
+    assert set(OUTPUT) == {name for name, s in everywhere.items() if s.panel == OUTPUT_PANEL}
     assert repr(Dataset(counts=COUNTS, missing="drop")) == "Dataset(counts: 4 × 2, missing='drop')"
 
 

@@ -189,7 +189,7 @@ def test_equal_levels_differ_by_nothing() -> None:
 
 @pytest.mark.parametrize("text", ["depth", "depth:tree", "nothing"])
 def test_what_is_no_factor_has_no_levels(text: str) -> None:
-    with pytest.raises(UsageError, match="is no factor whose levels could be equal. There are: tree"):
+    with pytest.raises(UsageError, match="is not a factor, so it has no levels to compare. There are: tree"):
         REDUCED.equal(text)
 
 

@@ -22,16 +22,13 @@ from plncli.inference.wald import (
     NO_VARIANCE,
     Inference,
     InferenceRule,
-    benjamini_hochberg,
     contrast_test,
     joint_test,
-    quantile,
-    two_sided,
 )
 from plncli.models import MODELS
 from plncli.models.pln import sandwich as pln_sandwich
 from plncli.models.pln.sandwich import invert_
-from plncli.names import SE_METHODS
+from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
 
@@ -40,7 +37,9 @@ ROBUST = ("hc0", "hc1", "hc2", "hc3")
 
 
 def fitted(model: str, data: Dataset, method: str = "auto", *, vcov: bool = True, **settings: Any) -> FitResult:
-    return fit(MODELS[model](**settings), data, None, StopRule(1e-10), None, InferenceRule(method, vcov=vcov))
+    return fit(
+        MODELS[model].load_model()(**settings), data, None, StopRule(1e-10), None, InferenceRule(method, vcov=vcov)
+    )
 
 
 def inferred(*args: Any, **more: Any) -> Inference:
@@ -364,7 +363,7 @@ def test_standard_errors_stay_sane_near_a_variance_of_0(covariance: str) -> None
     """
     for seed in (4, 30, 32, 34):  # where they are off it, at the default tolerance
         data = poisson_counts(seed)
-        result = fit(MODELS["pln"](covariance=covariance), data, inference=InferenceRule())
+        result = fit(MODELS["pln"].load_model()(covariance=covariance), data, inference=InferenceRule())
         assert result.inference is not None
         for j in range(6):
             plain = sm.GLM(data.Y[:, j].numpy(), data.X.numpy(), family=sm.families.Poisson()).fit()
@@ -424,16 +423,16 @@ def test_oaks_have_an_error_wherever_a_coefficient_is_finite() -> None:
 
 def test_none_away_from_the_optimum_and_none_unless_wanted() -> None:
     data, _, _ = pln_table(50, 3, 2)
-    ended = fit(MODELS["pln"](), data, stop=StopRule(max_iter=1), inference=InferenceRule())
+    ended = fit(MODELS["pln"].load_model()(), data, stop=StopRule(max_iter=1), inference=InferenceRule())
     assert ended.inference is None
     assert "no-standard-errors" in [finding.code for finding in ended.findings]
-    assert fit(MODELS["pln"](), data).inference is None
-    assert fit(MODELS["pln"](), data, inference=InferenceRule("none")).inference is None
+    assert fit(MODELS["pln"].load_model()(), data).inference is None
+    assert fit(MODELS["pln"].load_model()(), data, inference=InferenceRule("none")).inference is None
 
 
 def test_an_interrupt_leaves_the_fit_without_errors() -> None:
     data, _, _ = pln_table(50, 3, 2)
-    result = fit(MODELS["pln"](), data)
+    result = fit(MODELS["pln"].load_model()(), data)
     model, asked = result.model, []
     prepared = model.prepare(data)
     found = model.uncertainty(result.optimum.params, prepared, "sandwich", 0.0, lambda: bool(asked.append(1)))
@@ -534,7 +533,7 @@ def test_what_has_no_test_says_why_and_gets_no_number() -> None:
     assert untouched.reasons == ("", NO_ERROR, "", NO_ESTIMATE, "")
 
 
-METHODS = [(model, method) for model, methods in SE_METHODS.items() for method in methods if method != "none"]
+METHODS = [(model, method) for model, spec in MODELS.items() for method in spec.se_methods if method != "none"]
 
 
 @pytest.mark.parametrize(("model", "method"), METHODS, ids="-".join)

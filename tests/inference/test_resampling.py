@@ -42,15 +42,15 @@ def binary(n: int = 200, seed: int = 0) -> Dataset:
 
 def with_se(name: str, data: Dataset, method: str, resamples: int = 200, **model) -> FitResult:
     rule = InferenceRule(method, vcov=True)
-    return fit(MODELS[name](**model), data, inference=rule, resampling=Resampling(resamples))
+    return fit(MODELS[name].load_model()(**model), data, inference=rule, resampling=Resampling(resamples))
 
 
 def task_of(
     name: str, data: Dataset, method: str, resamples: int = 20, solve=_estimate, seed: int = 0
 ) -> tuple[Task, FitResult]:
-    result = fit(MODELS[name](), data)
+    result = fit(MODELS[name].load_model()(), data)
     known = {**result.estimates, **result.state}
-    return Task.of(method, solve, MODELS[name](), data, known, Resampling(resamples, seed)), result
+    return Task.of(method, solve, MODELS[name].load_model()(), data, known, Resampling(resamples, seed)), result
 
 
 # -- values ----------------------------------------------------------------------------------------------------------

@@ -215,7 +215,7 @@ def _left(target: str) -> dict[str, object]:
 COLUMN_FAULTS = {
     "~ one": "Column `one` of covariates.csv has one level (`u`) in 6 samples kept",
     "~ C(three)": "Column `C(three)` of covariates.csv has one level (`3`)",
-    "~ three": "The term `three` (from covariates.csv) is 3 in all 6 samples, as constant as the intercept",
+    "~ three": "The term `three` (from covariates.csv) is 3 in all 6 samples, so it is collinear with the intercept",
     "~ log(x - 1)": "The term `log(x - 1)` is not a finite number in 1 sample (s0)",
     "~ log(x - 9)": "is not a finite number in 6 samples (s0, s1, s2, s3, s4 and 1 more)",
     "~ offset(log(x - 1))": "The term `offset(log(x - 1))` is not a finite number in 1 sample (s0)",
@@ -233,9 +233,9 @@ def test_new_data_must_fit_the_encoding() -> None:
     design, _, _ = made("~ tree + x + C(block)")
     with pytest.raises(DataError, match="used the columns tree, which this table does not have"):
         design.build(FRAME.drop(columns="tree"))
-    with pytest.raises(DataError, match=r"`tree` holds levels that the fit has not seen: q. It knows u, v, w"):
+    with pytest.raises(DataError, match=r"`tree` holds levels that the fit has not seen: q. It has u, v, w"):
         design.build(FRAME.assign(tree=["q", *"uvwuv"]))
     with pytest.raises(DataError, match=r"levels that the fit has not seen: 3"):
         design.build(FRAME.assign(block=3.0))
-    with pytest.raises(DataError, match="`x` was numbers when the model was fitted and holds text here"):
+    with pytest.raises(DataError, match="`x` was numeric when the model was fitted, and holds text here"):
         design.build(FRAME.assign(x="much"))

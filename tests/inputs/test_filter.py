@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from plncli.errors import FormulaError
 from plncli.inputs.filter import holds
-from plncli.tables.reading import Table, table_of
+from plncli.tables.reading import table_of
+from plncli.tables.table import Table
 
 FRAME = pd.DataFrame(
     {

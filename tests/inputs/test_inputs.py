@@ -15,7 +15,7 @@ import torch
 
 from plncli.errors import DataError, FormulaError, PlncliError, UsageError
 from plncli.inputs.loading import Inputs, load
-from plncli.settings.config import FitConfig
+from plncli.settings import built
 
 N = 12
 SAMPLES = [f"s{i:02d}" for i in range(N)]
@@ -55,7 +55,7 @@ def covariates() -> pd.DataFrame:
 def read(model: str = "pln", dtype: torch.dtype = torch.float64, **settings: Any) -> Inputs:
     if model == "pln":
         settings.setdefault("counts", "counts.csv")
-    return load(FitConfig(model, **settings), device=torch.device("cpu"), dtype=dtype)
+    return load(built(model, settings), device=torch.device("cpu"), dtype=dtype)
 
 
 def refused(kind: type[PlncliError], *words: str, **settings: Any) -> None:
@@ -401,8 +401,10 @@ def test_text_among_numbers_is_told(here: Path) -> None:
     pd.DataFrame({"a": [3] * n, "b": [4] * n}, index=names).to_csv("counts.csv")
     pd.DataFrame({"age": ages, "height": [*range(n - 1), "tall"]}, index=names).to_csv("covariates.csv")
     got = read(covariates="covariates.csv", formula="~ age")
-    assert any("`age` of covariates.csv is taken as 29 labels" in note and "(old)" in note for note in got.notes)
-    refused(DataError, "mend its entries that are no numbers (tall)", covariates="covariates.csv", formula="~ height")
+    assert any(
+        "`age` of covariates.csv is taken as a factor of 29 levels" in note and "(old)" in note for note in got.notes
+    )
+    refused(DataError, "correct its non-numeric entries (tall)", covariates="covariates.csv", formula="~ height")
 
 
 def test_precision_is_matched_by_name(here: Path) -> None:
@@ -410,7 +412,7 @@ def test_precision_is_matched_by_name(here: Path) -> None:
     Omega = pd.DataFrame(A @ A.T + np.eye(4), index=list("abcd"), columns=list("abcd"))
     Omega.loc[list("cadb"), list("bdca")].to_csv("omega.csv")
     given = {"covariance": "fixed", "precision": "omega.csv"}
-    got = read(**given).precision
+    got = read(**given).matrices["precision"]
     assert got is not None
     assert np.allclose(got.numpy(), Omega, rtol=1e-14)
     Omega.iloc[:3, :3].to_csv("omega.csv")

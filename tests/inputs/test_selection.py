@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from plncli.errors import DataError, PlncliError, UsageError
 from plncli.inputs.loading import Inputs, load
-from plncli.settings.config import FitConfig
-from plncli.tables.reading import Sparse, Table
+from plncli.settings import FitConfig, built
+from plncli.tables.reading import Sparse
 from plncli.tables.sparse import csr
+from plncli.tables.table import Table
 
 N, P = 10, 6
 SAMPLES, FEATURES = [f"s{i}" for i in range(N)], [f"f{j}" for j in range(P)]
@@ -46,7 +47,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def read(model: str = "pln", **settings: Any) -> Inputs:
     if model == "pln":
         settings.setdefault("counts", "counts.csv")
-    return load(FitConfig(model, **settings), device=torch.device("cpu"), dtype=torch.float64)
+    return load(built(model, settings), device=torch.device("cpu"), dtype=torch.float64)
 
 
 def refused(kind: type[PlncliError], *words: str, **settings: Any) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 from tables import dataset, pln_table, toeplitz
 
 from plncli.fitting import fit
-from plncli.models.pln.importance import Cells, log_likelihood, pareto_shape, sample_bounds
+from plncli.models.pln.finished.importance import Cells, log_likelihood, pareto_shape, sample_bounds
 from plncli.models.pln.model import PLN
 from plncli.results import FitResult
 

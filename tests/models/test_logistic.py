@@ -183,7 +183,7 @@ def test_complete_separation_is_named_and_finite(dtype):
     assert finding.code == "separation"
     assert finding.names == ("ill",)
     assert finding.cells == (("ill", "one"), ("ill", "dose"), ("ill", "noise"))
-    assert "the classes of `ill` are separated completely" in finding.message
+    assert finding.message.startswith("complete separation of the classes of `ill` in all 40 samples by ")
     assert "(`dose` alone does)" in finding.message
     assert "no standard errors" in finding.message
     assert result.estimates["B"].isfinite().all()
@@ -198,7 +198,7 @@ def test_quasi_complete_separation_names_the_level_only():
     result = fit(Logistic(), table(Y, X, terms=("one", "b", "c"), responses=("ill", "well")))
     (finding,) = result.findings
     assert finding.cells == (("ill", "c"),)
-    assert "separated in 20 of 60 samples by `c`" in finding.message
+    assert "quasi-complete separation of the classes of `ill` in 20 of 60 samples by `c`" in finding.message
     alone = coefficients(Y[group != 2], X[group != 2, :2])
     close(result.estimates["B"][:2, 0], alone[:, 0])  # the rest of the fit is the fit of the rest
     assert result.estimates["B"].isfinite().all()

@@ -15,9 +15,9 @@ from tables import dataset, oaks, pln_table, toeplitz
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
+from plncli.models.fitted import transform
 from plncli.models.pln.elbo import objective, plain_objective
 from plncli.models.pln.model import PLN
-from plncli.models.prediction import transform
 from plncli.optim.base import StopRule
 
 FREE = ("full", "diagonal", "spherical")
@@ -99,9 +99,9 @@ def test_coupling_of_features_is_the_second_derivative_of_the_layer(covariance: 
     prepared = chosen.prepare(data)
     table = prepared.table
     g = torch.Generator().manual_seed(0)
-    R = table.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
+    R = table.mean.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
     S2 = torch.rand(15, 3, generator=g, dtype=torch.float64) + 0.1
-    dR = table.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
+    dR = table.mean.project(torch.randn(15, 3, generator=g, dtype=torch.float64))
     dS2 = torch.randn(15, 3, generator=g, dtype=torch.float64)
 
     def value(t: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,7 @@ def test_the_latent_layer_is_where_it_is_best_for_what_is_reported(covariance: s
         Y[20:, 0] = 0
         data = dataset(Y, torch.eye(2, dtype=torch.float64).repeat_interleave(20, 0))
     result = fit(model(covariance, 5), data, stop=StopRule(1e-3))  # far from the optimum
-    found = transform(result, data.Y, data.X, data.O, data.K)
+    found = transform(result.fitted, data.Y, data.X, data.O, data.K)
     torch.testing.assert_close(found.mean, result.estimates["M"], rtol=0, atol=1e-8)
     torch.testing.assert_close(found.sd, result.estimates["S"], rtol=0, atol=1e-8)
 
@@ -352,7 +352,7 @@ def test_separation_is_the_supremum() -> None:
     result = fit(PLN(), data, stop=TIGHT)
     assert torch.isneginf(result.estimates["B"][1, 0])
     prepared = PLN().prepare(data)
-    open_table = replace(prepared.table, K=None)
+    open_table = replace(prepared.table, emission=replace(prepared.table.emission, K=None))
     values = []
     for lower in (-10.0, -20.0, -30.0):
         M = result.state["M_finite"].clone()
@@ -416,8 +416,8 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
     from plncli.models.pln.poisson import PoissonTable
 
     table = model_.prepare(data).table
-    first = PoissonTable.of(table, torch.tensor([0]), data.w)
-    gamma = first.fit(table.coefficients(result.estimates["M"])[:, [0]])
+    first = PoissonTable.of(table.emission, torch.tensor([0]), data.w, table.mean.Q)
+    gamma = first.fit(table.mean.coefficients(result.estimates["M"])[:, [0]])
     R = (result.estimates["M"] - data.X @ result.estimates["B"])[:, 1:]
     S2 = result.estimates["S"][:, 1:].square()
     score = float(first.variance_scores(gamma, R, S2, correlated=True))
@@ -428,7 +428,7 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
         """ELBO with the first feature at variance t beyond what follows the others, minus its Poisson value."""
         U = t * (R @ beta[:, None] + e)
         psi = torch.full_like(U, math.log(t))
-        M = torch.cat([table.Q @ gamma + U, result.estimates["M"][:, 1:]], 1)
+        M = torch.cat([table.mean.Q @ gamma + U, result.estimates["M"][:, 1:]], 1)
         psi = torch.cat([psi, S2.log()], 1)
         poisson = -float(first.losses(gamma)) - float(torch.lgamma(data.Y[:, 0] + 1).sum())
         rest = PLN()

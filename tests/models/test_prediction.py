@@ -19,9 +19,19 @@ from plncli.errors import DataError
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
 from plncli.models import MODELS
+from plncli.models.fitted import (
+    IMPOSSIBLE,
+    INFINITE,
+    NO_ERROR,
+    NO_SPREAD,
+    NOT_ESTIMABLE,
+    Fitted,
+    fitted_of,
+    predict,
+    transform,
+)
 from plncli.models.pln import variational_step as pln_step
 from plncli.models.pln.variational_step import variational_step
-from plncli.models.prediction import IMPOSSIBLE, INFINITE, NO_ERROR, NO_SPREAD, OPEN, Parameters, predict, transform
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
 
@@ -29,7 +39,12 @@ TIGHT = StopRule(tol=1e-13)
 
 
 def fitted_to(data: Dataset, model: str = "pln", se: str = "none", **settings: Any) -> FitResult:
-    return fit(MODELS[model](**settings), data, stop=TIGHT, inference=InferenceRule(se))
+    return fit(MODELS[model].load_model()(**settings), data, stop=TIGHT, inference=InferenceRule(se))
+
+
+def pln_of(terms: tuple[str, ...], responses: tuple[str, ...], B: Tensor, Sigma: Tensor, Omega: Tensor) -> Fitted:
+    """What a fit with these parameters would answer."""
+    return fitted_of(MODELS["pln"], terms, responses, {"B": B, "Sigma": Sigma, "Omega": Omega}, {}, {})
 
 
 def same(a: Tensor, b: Tensor, tolerance: float) -> None:
@@ -62,7 +77,7 @@ def test_the_samples_of_the_fit_come_out_as_in_the_fit(table: str, covariance: s
     data = TABLES[table]()
     result = fitted_to(data, covariance=covariance)
     M, S = result.estimates["M"], result.estimates["S"]
-    found = transform(result, data.Y, data.X, data.O, data.K)
+    found = transform(result.fitted, data.Y, data.X, data.O, data.K)
     if table == "boundary" and covariance != "spherical":
         assert result.state["poisson_features"].tolist() == [4]
     assert torch.equal(torch.isneginf(M), torch.isneginf(found.mean))
@@ -70,9 +85,9 @@ def test_the_samples_of_the_fit_come_out_as_in_the_fit(table: str, covariance: s
     same(found.sd, S, 2e-6)
     finite = torch.isfinite(M)
     same(found.residual[finite], (M - data.X @ result.state["B_finite"])[finite], 2e-6)
-    expected = predict(result, data.X, data.O, Y=data.Y, K=data.K).columns["fitted"]
+    expected = predict(result.fitted, data.X, data.O, Y=data.Y, K=data.K).columns["fitted"]
     same(expected, (data.O + M + 0.5 * S.square()).exp(), 1e-5)
-    columns = predict(result, data.X, data.O).columns
+    columns = predict(result.fitted, data.X, data.O).columns
     eta = data.O + data.X @ result.state["B_finite"]
     marginal = (eta + 0.5 * result.estimates["Sigma"].diagonal()).exp()
     same(columns["marginal"][finite], marginal[finite], 1e-12)
@@ -82,7 +97,7 @@ def test_the_samples_of_the_fit_come_out_as_in_the_fit(table: str, covariance: s
 def test_a_fixed_precision_predicts_too() -> None:
     data, _, Sigma = pln_table(50, 4)
     result = fitted_to(data, covariance="fixed", precision=torch.linalg.inv(Sigma))
-    found = transform(result, data.Y, data.X, data.O)
+    found = transform(result.fitted, data.Y, data.X, data.O)
     same(found.mean, result.estimates["M"], 2e-6)
 
 
@@ -128,7 +143,7 @@ def test_many_features_are_solved_as_few_are(rho: float, monkeypatch: pytest.Mon
 def test_far_away_samples_converge() -> None:
     """Counts of a million where one is expected, tiny variances, and none at all."""
     data, B, Sigma = pln_table(30, 3)
-    known = Parameters("pln", ("a", "b"), ("x", "y", "z"), B, 1e-6 * Sigma, 1e6 * torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), ("x", "y", "z"), B, 1e-6 * Sigma, 1e6 * torch.linalg.inv(Sigma))
     Y = torch.tensor([[1e6, 0, 3e7], [0, 0, 0], [1e9, 1e9, 1e9]], dtype=torch.float64)
     for O in (-20.0, 0.0, 20.0):
         found = transform(known, Y, data.X[:3], torch.full((3, 1), O))
@@ -137,9 +152,9 @@ def test_far_away_samples_converge() -> None:
 
 def test_what_is_added_to_the_offset_is_taken_from_the_latent_values() -> None:
     data, B, Sigma = pln_table(20, 4)
-    known = Parameters("pln", ("a", "b"), tuple("wxyz"), B, Sigma, torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), tuple("wxyz"), B, Sigma, torch.linalg.inv(Sigma))
     shift = torch.tensor([0.0, 2.0]).double()[:, None]  # of the intercept
-    moved = replace(known, B=B - shift.flip(0))
+    moved = replace(known, estimates={**known.estimates, "B": B - shift.flip(0)})
     a, b = transform(known, data.Y, data.X), transform(moved, data.Y, data.X, data.O + 2.0)
     same(a.mean, b.mean + 2.0, 1e-9)
     same(a.residual, b.residual, 1e-9)
@@ -148,7 +163,7 @@ def test_what_is_added_to_the_offset_is_taken_from_the_latent_values() -> None:
 
 def test_samples_do_not_depend_on_each_other() -> None:
     data, B, Sigma = pln_table(40, 5)
-    known = Parameters("pln", ("a", "b"), tuple("vwxyz"), B, Sigma, torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), tuple("vwxyz"), B, Sigma, torch.linalg.inv(Sigma))
     whole = transform(known, data.Y, data.X)
     for rows in ([3], [39, 0], list(range(7, 25))):
         same(transform(known, data.Y[rows], data.X[rows]).mean, whole.mean[rows], 1e-10)
@@ -171,7 +186,7 @@ def two_groups(reference: bool) -> Dataset:
 def test_an_expected_count_of_0_is_exactly_0(reference: bool) -> None:
     data = two_groups(reference)
     result = fitted_to(data, se="sandwich")
-    found = predict(result, data.X, intervals=["confidence", "prediction"])
+    found = predict(result.fitted, data.X, intervals=["confidence", "prediction"])
     for name in ("marginal", "link", "conf_low", "pred_high"):
         finite = torch.isfinite(found.columns[name])
         assert bool(finite[:20].all()) and bool(finite[:, 1:].all())
@@ -186,7 +201,7 @@ def test_a_reference_that_is_never_seen_leaves_the_other_groups_finite() -> None
     data = replace(data, X=torch.stack([data.X[:, 0], 1.0 - data.X[:, 1]], 1))
     result = fitted_to(data, se="sandwich")
     assert result.estimates["B"][:, 0].tolist() == [-math.inf, math.inf]
-    found = predict(result, data.X, intervals=["confidence"])
+    found = predict(result.fitted, data.X, intervals=["confidence"])
     same(found.columns["link"][:20, 0], data.X[:20] @ result.state["B_finite"][:, 0], 1e-12)
     assert bool((found.columns["marginal"][20:, 0] == 0).all())
     assert torch.equal(found.reasons[NO_ERROR][:, 0], torch.arange(40) < 20)
@@ -196,15 +211,15 @@ def test_other_directions_are_infinite_or_open() -> None:
     data = two_groups(reference=False)
     result = fitted_to(data)
     X = torch.tensor([[1.0, 0.0], [1.0, 2.0], [1.0, -1.0]]).double()
-    found = predict(result, X)
+    found = predict(result.fitted, X)
     assert found.columns["marginal"][1:, 0].tolist() == [0.0, math.inf]
     assert found.reasons[INFINITE].nonzero().tolist() == [[2, 0]]
     three = torch.cat([data.X, torch.zeros(40, 1)], 1).double()
     three[30:, 1], three[30:, 2] = 0.0, 1.0  # the feature is not seen in either of two groups
     result = fitted_to(replace(data, X=three, terms=()))
-    found = predict(result, torch.tensor([[0.0, 1.0, -1.0], [0.0, 1.0, 1.0]]).double())
+    found = predict(result.fitted, torch.tensor([[0.0, 1.0, -1.0], [0.0, 1.0, 1.0]]).double())
     assert found.columns["link"][:, 0].isnan().tolist() == [True, False]
-    assert found.reasons[OPEN].nonzero().tolist() == [[0, 0]]
+    assert found.reasons[NOT_ESTIMABLE].nonzero().tolist() == [[0, 0]]
 
 
 def test_a_count_where_none_is_possible_is_told_and_left_aside() -> None:
@@ -212,11 +227,11 @@ def test_a_count_where_none_is_possible_is_told_and_left_aside() -> None:
     result = fitted_to(data)
     Y = data.Y[[25, 25]].clone()
     Y[1, 0] = 7.0
-    found = transform(result, Y, data.X[[25, 25]])
+    found = transform(result.fitted, Y, data.X[[25, 25]])
     assert found.reasons[IMPOSSIBLE].nonzero().tolist() == [[1, 0]]
     assert found.mean[0, 0] == -math.inf and found.mean[1, 0].isnan()
     same(found.mean[0, 1:], found.mean[1, 1:], 1e-12)
-    given = predict(result, data.X[[25, 25]], Y=Y[:, :2], observed=torch.tensor([0, 1]))
+    given = predict(result.fitted, data.X[[25, 25]], Y=Y[:, :2], observed=torch.tensor([0, 1]))
     assert given.responses == ("y3",)
     same(given.columns["conditional"][0], given.columns["conditional"][1], 1e-12)
     assert given.reasons[IMPOSSIBLE].nonzero().tolist() == [[1, 0]]
@@ -225,10 +240,10 @@ def test_a_count_where_none_is_possible_is_told_and_left_aside() -> None:
 # --- conditional ---
 
 
-def known_pair(rho: float, sd: float = 1.0) -> Parameters:
+def known_pair(rho: float, sd: float = 1.0) -> Fitted:
     Sigma = toeplitz(2, rho, sd)
     B = torch.tensor([[1.0, 0.5]]).double()
-    return Parameters("pln", ("Intercept",), ("x", "y"), B, Sigma, torch.linalg.inv(Sigma))
+    return pln_of(("Intercept",), ("x", "y"), B, Sigma, torch.linalg.inv(Sigma))
 
 
 def test_one_feature_given_the_other_is_near_exact_quadrature() -> None:
@@ -247,7 +262,7 @@ def test_one_feature_given_the_other_is_near_exact_quadrature() -> None:
 
 def test_huge_counts_are_conditioned_on_as_if_the_latent_layer_were_seen() -> None:
     data, B, Sigma = pln_table(6, 5, seed=2)
-    known = Parameters("pln", ("a", "b"), tuple("vwxyz"), B, Sigma, torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), tuple("vwxyz"), B, Sigma, torch.linalg.inv(Sigma))
     O = torch.full((6, 1), 25.0).double()
     g = torch.Generator().manual_seed(0)
     Z = data.X @ B + torch.randn(6, 5, generator=g, dtype=torch.float64) @ torch.linalg.cholesky(Sigma).mT
@@ -262,7 +277,7 @@ def test_huge_counts_are_conditioned_on_as_if_the_latent_layer_were_seen() -> No
 def test_independent_features_tell_nothing_of_each_other() -> None:
     data, B, Sigma = pln_table(6, 3)
     D = torch.diag(Sigma.diagonal())
-    known = Parameters("pln", ("a", "b"), tuple("xyz"), B, D, torch.linalg.inv(D))
+    known = pln_of(("a", "b"), tuple("xyz"), B, D, torch.linalg.inv(D))
     alone = predict(known, data.X).columns["marginal"]
     given = predict(known, data.X, Y=data.Y[:, :2], observed=torch.tensor([0, 1])).columns["conditional"]
     same(given[:, 0], alone[:, 2], 1e-12)
@@ -270,7 +285,7 @@ def test_independent_features_tell_nothing_of_each_other() -> None:
 
 def test_an_unobserved_cell_is_as_a_feature_that_is_not_given() -> None:
     data, B, Sigma = pln_table(8, 4)
-    known = Parameters("pln", ("a", "b"), tuple("wxyz"), B, Sigma, torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), tuple("wxyz"), B, Sigma, torch.linalg.inv(Sigma))
     K = torch.ones(8, 3).bool()
     K[2:5, 1] = False
     some = predict(known, data.X, Y=data.Y[:, :3], K=K, observed=torch.tensor([0, 1, 2]), intervals=["prediction"])
@@ -287,10 +302,10 @@ def test_an_unobserved_cell_is_as_a_feature_that_is_not_given() -> None:
 def test_a_feature_on_the_boundary_is_its_regression_whatever_is_given() -> None:
     data = under_dispersed()
     result = fitted_to(data)
-    alone = predict(result, data.X).columns["marginal"]
-    given = predict(result, data.X, Y=data.Y[:, :2], K=data.K[:, :2], observed=torch.tensor([0, 1]))
+    alone = predict(result.fitted, data.X).columns["marginal"]
+    given = predict(result.fitted, data.X, Y=data.Y[:, :2], K=data.K[:, :2], observed=torch.tensor([0, 1]))
     same(given.columns["conditional"][:, 2], alone[:, 4], 1e-12)
-    known = Parameters.of(result)
+    known = result.fitted
     by_boundary = predict(known, data.X, data.O, Y=data.Y[:, 4:], observed=torch.tensor([4]))
     same(by_boundary.columns["conditional"], alone[:, :4], 1e-12)
 
@@ -310,7 +325,7 @@ def test_linear_predictions_equal_statsmodels(se: str) -> None:
     X, eta, noise = regression()
     result = fitted_to(dataset(eta + noise, X), "linear", se)
     new = torch.tensor([[1.0, 2.0, -1.0], [1.0, 0.0, 0.0]]).double()
-    found = predict(result, new, intervals=["confidence", "prediction"], level=0.9).columns
+    found = predict(result.fitted, new, intervals=["confidence", "prediction"], level=0.9).columns
     for j in range(2):
         referee = sm.OLS((eta + noise)[:, j].numpy(), X.numpy()).fit()
         if se == "hc3":
@@ -326,7 +341,7 @@ def test_logistic_predictions_equal_statsmodels() -> None:
     Y = (torch.rand(70, 2, generator=torch.Generator().manual_seed(1)) < torch.sigmoid(eta)).double()
     O = torch.linspace(-0.5, 0.5, 70).double()[:, None]
     result = fitted_to(dataset(Y, X, O), "logistic", "fisher")
-    found = predict(result, X, O, intervals=["confidence"]).columns
+    found = predict(result.fitted, X, O, intervals=["confidence"]).columns
     for j in range(2):
         model = sm.GLM(Y[:, j].numpy(), X.numpy(), family=sm.families.Binomial(), offset=O[:, 0].numpy())
         expected = model.fit(tol=1e-14).get_prediction(X.numpy(), offset=O[:, 0].numpy()).summary_frame()
@@ -339,7 +354,7 @@ def test_a_wider_level_gives_a_wider_interval_that_holds_the_expectation() -> No
     data, _, _ = pln_table(60, 3)
     result = fitted_to(data, se="sandwich")
     narrow, wide = (
-        predict(result, data.X, intervals=["confidence", "prediction"], level=x).columns for x in (0.5, 0.99)
+        predict(result.fitted, data.X, intervals=["confidence", "prediction"], level=x).columns for x in (0.5, 0.99)
     )
     for low, high in (("conf_low", "conf_high"), ("pred_low", "pred_high")):
         assert bool((wide[low] <= narrow[low]).all()) and bool((wide[high] >= narrow[high]).all())
@@ -349,7 +364,7 @@ def test_a_wider_level_gives_a_wider_interval_that_holds_the_expectation() -> No
 def test_without_standard_errors_the_prediction_interval_is_that_of_the_distribution() -> None:
     """Against a simulation from the fitted model."""
     data, B, Sigma = pln_table(2, 3)
-    known = Parameters("pln", ("a", "b"), tuple("xyz"), B, Sigma, torch.linalg.inv(Sigma))
+    known = pln_of(("a", "b"), tuple("xyz"), B, Sigma, torch.linalg.inv(Sigma))
     found = predict(known, data.X, intervals=["prediction"], level=0.9).columns
     g = np.random.default_rng(0)
     Z = (data.X @ B).numpy() + g.standard_normal((200_000, 2, 3)) * Sigma.diagonal().sqrt().numpy()
@@ -370,8 +385,8 @@ def test_intervals_hold_what_they_say() -> None:
         X = torch.cat([torch.ones(220, 1), torch.randn(220, 1, generator=g)], 1).double()
         Z = X @ B + torch.randn(220, 4, generator=g, dtype=torch.float64) @ root
         Y = torch.poisson(Z.exp(), generator=g)
-        result = fit(MODELS["pln"](), dataset(Y[:200], X[:200]), inference=InferenceRule("sandwich"))
-        found = predict(result, X[200:], intervals=["confidence", "prediction"]).columns
+        result = fit(MODELS["pln"].load_model()(), dataset(Y[:200], X[:200]), inference=InferenceRule("sandwich"))
+        found = predict(result.fitted, X[200:], intervals=["confidence", "prediction"]).columns
         # The interval of the mean takes Sigma as known, so it is held against the mean at the estimated Sigma.
         truth = (X[200:] @ B + 0.5 * result.estimates["Sigma"].diagonal()).exp()
         held.append(((found["conf_low"] <= truth) & (truth <= found["conf_high"])).double().mean())
@@ -388,12 +403,12 @@ def test_what_a_fit_cannot_give_is_refused() -> None:
     linear = fitted_to(dataset(eta + noise, X), "linear")
     logistic = fitted_to(dataset((eta + noise > 0).double(), X), "logistic", "fisher")
     data, B, Sigma = pln_table(5, 2)
-    pln = Parameters("pln", ("a", "b"), ("x", "y"), B, Sigma, torch.linalg.inv(Sigma))
+    pln = pln_of(("a", "b"), ("x", "y"), B, Sigma, torch.linalg.inv(Sigma))
     for said, ask in {
-        "no standard errors, which the interval needs": lambda: predict(linear, X, intervals=["prediction"]),
+        "no standard errors, which the interval needs": lambda: predict(linear.fitted, X, intervals=["prediction"]),
         "fit has no standard errors": lambda: predict(pln, data.X, intervals=["confidence"]),
-        "one class or the other": lambda: predict(logistic, X, intervals=["prediction"]),
-        "has no latent layer; only pln has": lambda: transform(linear, X[:, :2], X),
+        "one class or the other": lambda: predict(logistic.fitted, X, intervals=["prediction"]),
+        "A linear fit has no latent layer": lambda: transform(linear.fitted, X[:, :2], X),
         "no confidence interval, only a prediction": lambda: predict(
             pln, data.X, Y=data.Y[:, :1], observed=torch.tensor([0]), intervals=["confidence"]
         ),
@@ -402,7 +417,7 @@ def test_what_a_fit_cannot_give_is_refused() -> None:
         "O has shape": lambda: predict(pln, data.X, torch.zeros(5, 3)),
         "Y has shape": lambda: transform(pln, data.Y[:, :1], data.X),
         "one response tells nothing of another": lambda: predict(
-            linear, X, Y=noise[:, :1], observed=torch.tensor([0])
+            linear.fitted, X, Y=noise[:, :1], observed=torch.tensor([0])
         ),
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=said):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from plncli.numerics.linalg import dependent_columns, orthonormal_basis
-from plncli.numerics.separation import Courses, bernoulli_separation, poisson_separation
+from plncli.numerics.separation import PredictorLimits, bernoulli_separation, poisson_separation
 
 F = torch.float64
 GROUPS = torch.arange(9) % 3
@@ -219,7 +219,9 @@ def test_linear_predictors_of_any_sample_go_where_a_linear_program_says(seed, d,
     others = torch.cat([X, torch.from_numpy(g.integers(-2, 3, (5, d)).astype(float)), torch.eye(d, dtype=F)])
     others = others[(others != 0).any(1)]
     for units in (1.0, 1e-6):
-        scaled = None if found is None else poisson_separation(X * units, Y).courses().of_samples(others * units)
+        scaled = (
+            None if found is None else poisson_separation(X * units, Y).predictor_limits().of_samples(others * units)
+        )
         for j in range(2):
             fixed, free = X[Y[:, j] > 0].numpy(), X[Y[:, j] == 0].numpy()
             for i, x in enumerate(others.numpy()):
@@ -234,17 +236,17 @@ def test_linear_predictors_of_any_sample_go_where_a_linear_program_says(seed, d,
 
 
 def test_what_tells_courses_is_kept_and_read_back():
-    found = poisson_separation(TREATMENT, counts_zero_in(0)).courses()
-    again = Courses.from_tensors(found.tensors() | {"other": torch.zeros(1)})
+    found = poisson_separation(TREATMENT, counts_zero_in(0)).predictor_limits()
+    again = PredictorLimits.from_tensors(found.tensors() | {"other": torch.zeros(1)})
     assert found.of_samples(TREATMENT)[:, 0].tolist() == [-1.0, 0.0, 0.0] * 3
     assert torch.equal(again.of_samples(TREATMENT), found.of_samples(TREATMENT))
-    assert Courses.from_tensors({}) is None
+    assert PredictorLimits.from_tensors({}) is None
 
 
 def test_oaks_size_group_design_needs_neither_time_nor_scipy():
     code = """
 import sys, time, torch
-from plncli.separation import poisson_separation
+from plncli.numerics.separation import poisson_separation
 X = torch.nn.functional.one_hot(torch.arange(116) % 3).double()
 Y = torch.ones(116, 114).double()
 Y[X[:, 0] == 1, :5] = 0

@@ -10,13 +10,14 @@ from scipy import integrate, stats
 from tables import toeplitz
 
 from plncli.errors import DataError
+from plncli.models import MODELS
+from plncli.models.abilities import Simulated, Simulating
+from plncli.models.fitted import fitted_of
+from plncli.models.pln.finished.fitted import FittedPLN
 from plncli.numerics.simulation import (
     BLOCK,
     count_intercepts,
     logistic_intercepts,
-    simulate_linear,
-    simulate_logistic,
-    simulate_pln,
     square_root,
     zero_probability,
 )
@@ -24,6 +25,22 @@ from plncli.numerics.simulation import (
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def drawn(
+    model: str,
+    X: torch.Tensor,
+    O: torch.Tensor,
+    B: torch.Tensor,
+    Sigma: torch.Tensor | None,
+    g: torch.Generator,
+) -> Simulated:
+    """A table drawn from a model with these parameters."""
+    estimates = {"B": B} if Sigma is None else {"B": B, "Sigma": Sigma}
+    terms, responses = (tuple(f"{letter}{k}" for k in range(n)) for letter, n in zip("xy", B.shape, strict=True))
+    made = fitted_of(MODELS[model], terms, responses, estimates, {}, {})
+    assert isinstance(made, Simulating)
+    return made.simulate(X, O, g)
 
 
 def close(sample: torch.Tensor, expected: torch.Tensor) -> None:
@@ -37,7 +54,7 @@ def test_counts_have_the_moments_of_the_model() -> None:
     X = torch.tensor([[1.0, -0.5]], dtype=torch.float64).expand(n, 2)
     O = torch.full((n, 1), 0.3, dtype=torch.float64)
     B = torch.tensor([[0.5, 1.0, -2.0], [1.0, -1.0, 0.4]], dtype=torch.float64)
-    Y, Z = simulate_pln(X, O, B, Sigma, generator())
+    Y, Z = drawn("pln", X, O, B, Sigma, generator())
     mean = (0.3 + X[0] @ B + 0.5 * Sigma.diagonal()).exp()
     covariance = mean[:, None] * mean * torch.expm1(Sigma) + torch.diag(mean)  # Aitchison & Ho 1989, equation 2.2
     close(Y, mean)
@@ -55,7 +72,13 @@ def test_a_cell_that_never_counts_is_zero_and_a_feature_without_variance_is_pois
     Sigma = torch.tensor([[1.0, 0.0, 0.4], [0.0, 0.0, 0.0], [0.4, 0.0, 0.5]], dtype=torch.float64)
     never = torch.zeros(n, 3, dtype=torch.bool)
     never[:100, 0] = True
-    Y, Z = simulate_pln(X, O, B, Sigma, generator(), never)
+
+    class Separated(FittedPLN):
+        def limits(self, X: torch.Tensor) -> torch.Tensor:
+            return -never.to(X)
+
+    fitted = Separated(MODELS["pln"], ("Intercept",), ("y1", "y2", "y3"), {"B": B, "Sigma": Sigma})
+    Y, Z = fitted.simulate(X, O, generator())
     assert not bool(Y[:100, 0].any()) and bool(torch.isneginf(Z[:100, 0]).all())
     assert bool((Z[:, 1] == 0.7).all())
     close((Y[:, 1:2] - math.exp(0.7)).square(), torch.tensor([math.exp(0.7)]))
@@ -67,11 +90,11 @@ def test_classes_and_responses_have_the_moments_of_the_model() -> None:
     O = torch.full((n, 1), -1.0, dtype=torch.float64)
     B = torch.tensor([[0.5, 1.0], [0.3, -1.0]], dtype=torch.float64)
     eta = X[0] @ B - 1.0
-    classes = simulate_logistic(X, O, B, generator())
+    classes = drawn("logistic", X, O, B, None, generator())
     close(classes.Y, torch.sigmoid(eta))
     assert set(classes.Y.unique().tolist()) == {0.0, 1.0}
     Sigma = toeplitz(2)
-    real = simulate_linear(X, O, B, Sigma, generator())
+    real = drawn("linear", X, O, B, Sigma, generator())
     assert torch.allclose(real.latent, eta.expand(n, 2))
     R = real.Y - eta
     close(R, torch.zeros(2))
@@ -82,15 +105,15 @@ def test_a_seed_draws_one_table_whatever_its_length() -> None:
     p, n = 100, BLOCK // 100 + 7
     X, O = torch.ones(n, 1).double(), torch.zeros(n, 1).double()
     B, Sigma = torch.zeros(1, p).double(), toeplitz(p)
-    whole = simulate_pln(X, O, B, Sigma, generator(5))
-    assert torch.equal(whole.Y, simulate_pln(X, O, B, Sigma, generator(5)).Y)
-    assert not torch.equal(whole.Y, simulate_pln(X, O, B, Sigma, generator(6)).Y)
+    whole = drawn("pln", X, O, B, Sigma, generator(5))
+    assert torch.equal(whole.Y, drawn("pln", X, O, B, Sigma, generator(5)).Y)
+    assert not torch.equal(whole.Y, drawn("pln", X, O, B, Sigma, generator(6)).Y)
 
 
 def test_counts_too_large_for_a_table_are_refused() -> None:
     one = torch.ones(1, 1, dtype=torch.float64)
     with pytest.raises(DataError, match="beyond what a table can hold"):
-        simulate_pln(one, 0 * one, 40 * one, one, generator())
+        drawn("pln", one, 0 * one, 40 * one, one, generator())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +162,7 @@ def test_intercepts_give_the_depth_and_the_zeros_asked_for(depth: float | None, 
     eta = 0.4 * torch.randn(n, p, generator=g, dtype=torch.float64)
     found = count_intercepts(eta, variance, torch.randn(p, generator=g, dtype=torch.float64), depth, zeros)
     X = torch.eye(2, dtype=torch.float64)[torch.ones(n, dtype=torch.long)]
-    Y, _ = simulate_pln(X[:, 1:], eta, found.intercepts[None], torch.diag(variance), g)
+    Y, _ = drawn("pln", X[:, 1:], eta, found.intercepts[None], torch.diag(variance), g)
     close(Y.sum(1, keepdim=True), torch.tensor([found.depth]))
     if depth is not None:
         assert found.depth == depth

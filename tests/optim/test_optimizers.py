@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,9 +14,10 @@ from tables import oaks, pln_table
 from plncli.errors import UsageError
 from plncli.fitting import fit, problem_of
 from plncli.models.pln.model import PLN
-from plncli.names import COVARIANCES, MODEL_NAMES, OPTIMIZER_NAMES
+from plncli.models.pln.spec import COVARIANCES
+from plncli.names import OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS, build
-from plncli.optim.base import Flat, Point, Problem, Run, Status, StopRule
+from plncli.optim.base import Point, Problem, Run, Space, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
 from plncli.progress import Step
@@ -84,6 +86,38 @@ def test_converged_means_near_the_optimum(name: str, problem: str) -> None:
         assert found.status is Status.CONVERGED
 
 
+def far_out() -> Problem:
+    """log(1 + (x − 3)²): far from 3 it is concave, and a gradient's length leads hardly anywhere."""
+    weights = torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64)
+    start = torch.tensor([300.0, 200.0, -100.0], dtype=torch.float64)
+    return Problem(lambda p: torch.log1p(weights * (p["x"] - 3.0) ** 2).sum(), {"x": start}, 1.0)
+
+
+def ridge() -> Problem:
+    """Double wells ¼x⁴ − ½x², begun beside the top between them."""
+    start = torch.tensor([1e-9, -1e-9, 1e-9], dtype=torch.float64)
+    return Problem(lambda p: (0.25 * p["x"] ** 4 - 0.5 * p["x"] ** 2).sum(), {"x": start}, 1.0)
+
+
+@pytest.mark.parametrize(("problem", "best", "steps"), [(far_out, 0.0, 50), (ridge, -0.75, 25)])
+def test_negative_curvature_from_the_start_is_left_in_growing_steps(
+    problem: Callable[[], Problem], best: float, steps: int
+) -> None:
+    """Without a first trust radius each step there is one gradient long: 500 steps are not enough, or 33."""
+    task, states = problem(), list[State]()
+    found = NewtonCG().minimise(task, StopRule(tol=1e-8), offer=states.append)
+    assert found.status is Status.CONVERGED
+    assert found.value == pytest.approx(best, abs=1e-7)
+    assert found.steps <= steps
+    assert found.products <= 2 * steps
+    assert states[0].number("radius", 0.0) == math.inf
+    assert math.isfinite(states[1].number("radius", 0.0))
+    for state in states[:5]:
+        again = NewtonCG().minimise(task, StopRule(tol=1e-8), state=state)
+        assert torch.equal(again.params["x"], found.params["x"])
+        assert (again.steps, again.products, again.gap) == (found.steps, found.products, found.gap)
+
+
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_trace_has_every_step(name: str) -> None:
     seen: list[Step] = []
@@ -95,10 +129,7 @@ def test_trace_has_every_step(name: str) -> None:
 
 
 def test_registry_and_names_agree() -> None:
-    from plncli.models import MODELS
-
     assert tuple(OPTIMIZERS) == OPTIMIZER_NAMES
-    assert tuple(MODELS) == MODEL_NAMES
     for covariance in COVARIANCES:
         PLN(covariance, torch.eye(2) if covariance == "fixed" else None)
 
@@ -124,10 +155,10 @@ def test_vem_is_refused_without_a_variational_step() -> None:
 
 def test_certificate_is_exact_on_a_quadratic() -> None:
     task = quadratic()
-    flat = Flat(task.start)
-    point = Point(task, flat, torch.randn(12, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    space = Space(task.start)
+    point = Point(task, space, torch.randn(12, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
     best = NewtonCG().minimise(task, StopRule(tol=1e-15)).value
-    gap = certify(task, point, flat, Run(StopRule(), None)).gap
+    gap = certify(task, point, space, Run(StopRule(), None)).gap
     assert gap == pytest.approx(point.loss - best, rel=0.1)  # the solve's own tolerance
 
 
@@ -140,16 +171,16 @@ def test_certificate_does_not_depend_on_units() -> None:
         P = unit if problem is scaled else torch.ones_like(unit)
         precondition = lambda params, P=P: lambda v: {"x": v["x"] / P**2}  # noqa: E731
         problem = replace(problem, precondition=precondition)
-        flat = Flat(problem.start)
-        gaps.append(certify(problem, Point(problem, flat, at), flat, Run(StopRule(), None)).gap)
+        space = Space(problem.start)
+        gaps.append(certify(problem, Point(problem, space, at), space, Run(StopRule(), None)).gap)
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-6)
 
 
 def test_a_saddle_is_not_certified() -> None:
     saddle = Problem(lambda p: p["x"][0] ** 2 - p["x"][1] ** 2, {"x": torch.zeros(2, dtype=torch.float64)}, 1.0)
-    flat = Flat(saddle.start)
-    point = Point(saddle, flat, torch.tensor([1e-6, 1e-3], dtype=torch.float64))
-    assert math.isnan(certify(saddle, point, flat, Run(StopRule(), None)).gap)
+    space = Space(saddle.start)
+    point = Point(saddle, space, torch.tensor([1e-6, 1e-3], dtype=torch.float64))
+    assert math.isnan(certify(saddle, point, space, Run(StopRule(), None)).gap)
 
 
 def test_gap_on_oaks_bounds_what_is_left() -> None:
@@ -158,11 +189,11 @@ def test_gap_on_oaks_bounds_what_is_left() -> None:
     prepared = model.prepare(oaks())
     task = problem_of(model, prepared, model.start(prepared))
     best = NewtonCG().minimise(task, StopRule(tol=1e-12)).value
-    flat = Flat(task.start)
+    space = Space(task.start)
     for tol in (1e-1, 1e-3, 1e-5):
         found = build("lbfgs").minimise(task, StopRule(tol=tol))
-        point = Point(task, flat, flat.join(found.params))
-        gap = certify(task, point, flat, Run(StopRule(), None)).gap
+        point = Point(task, space, space.join(found.params))
+        gap = certify(task, point, space, Run(StopRule(), None)).gap
         assert gap / 3 <= found.value - best <= 3 * gap
 
 
@@ -189,8 +220,8 @@ def test_steps_are_numbered_through_a_change_of_problem() -> None:
     """A fit that goes on after features moved to the boundary has one trace, without gaps or repeats."""
     g = torch.Generator().manual_seed(0)
     data, _, _ = pln_table(60, 4, seed=2)
-    flat = torch.binomial(torch.full((60, 3), 10.0), torch.full((60, 3), 0.8), generator=g).double()
-    data = replace(data, Y=torch.cat([data.Y, flat], 1), responses=())
+    space = torch.binomial(torch.full((60, 3), 10.0), torch.full((60, 3), 0.8), generator=g).double()
+    data = replace(data, Y=torch.cat([data.Y, space], 1), responses=())
     shown: list[int] = []
     result = fit(PLN(), data, on_step=lambda step: shown.append(step.step))
     assert result.findings

@@ -10,17 +10,21 @@ import scipy.stats
 import torch
 from statsmodels.stats.proportion import proportion_confint
 
-from plncli import names
-from plncli.evaluation.diagnostics import area_under_curve
-from plncli.plots import KINDS, classes, counts, kinds, latent, linear, matrices, style
+from plncli.models import MODELS
+from plncli.models.regression.classification import area_under_curve
+from plncli.names import PLOTS
+from plncli.plots import KINDS, classes, counts, kinds, latent, matrices, regression, style
 
 R = np.random.RandomState
 
 
 def test_names_are_those_of_the_kinds() -> None:
-    assert {model: tuple(kinds(model)) for model in names.MODEL_NAMES} == names.PICTURES
-    of_a_model = [(name, model) for name, kind in KINDS for model in kind.models]
-    assert len(set(of_a_model)) == len(of_a_model)
+    assert set(KINDS) == {(name, response) for name, response, _ in PLOTS}
+    drawn = {each for spec in MODELS.values() for each in spec.plots}
+    assert drawn == set(KINDS)
+    for model, spec in MODELS.items():
+        assert list(kinds(model)) == [name for name, _ in spec.plots]
+        assert len(set(kinds(model))) == len(spec.plots)
 
 
 def test_components_are_those_of_the_covariance() -> None:
@@ -84,18 +88,18 @@ def test_curves_have_the_areas_of_diagnose() -> None:
 
 
 def test_quantiles_of_many_and_of_few() -> None:
-    few = linear.quantile_pairs(np.array([3.0, math.nan, -1.0]))
+    few = regression.quantile_pairs(np.array([3.0, math.nan, -1.0]))
     assert few.observed.tolist() == [-1.0, 3.0]
     assert few.normal == pytest.approx(scipy.stats.norm.ppf([0.25, 0.75]))
-    many = linear.quantile_pairs(R(9).normal(size=5000))
-    assert len(many.normal) == len(many.observed) == linear.QUANTILES
+    many = regression.quantile_pairs(R(9).normal(size=5000))
+    assert len(many.normal) == len(many.observed) == regression.QUANTILES
     assert np.abs(many.observed - many.normal)[50:-50].max() < 0.1
     assert (np.diff(many.normal) > 0).all() and (np.diff(many.observed) >= 0).all()
 
 
 def test_the_band_holds_order_statistics() -> None:
     shares = (np.arange(1, 21) - 0.5) / 20
-    low, high = linear.normal_band(20, shares)
+    low, high = regression.normal_band(20, shares)
     k = np.arange(1, 21)
     assert scipy.stats.norm.cdf(low) == pytest.approx(scipy.stats.beta.ppf(0.025, k, 21 - k))
     assert scipy.stats.norm.cdf(high) == pytest.approx(scipy.stats.beta.ppf(0.975, k, 21 - k))

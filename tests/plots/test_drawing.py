@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from plncli import plots
-from plncli.plots import Kind, classes, coefficients, counts, draw, kinds, latent, linear, loss, matrices, style
+from plncli.plots import Kind, classes, coefficients, counts, draw, kinds, latent, loss, matrices, regression, style
 from plncli.plots import crossvalidation as validation
 
 R = np.random.RandomState
@@ -122,16 +122,16 @@ def depth(n: int) -> counts.Depth:
     return counts.Depth(r.lognormal(7, 1, n), r.normal(size=n), r.normal(size=n), "exposure", (0.123, math.nan))
 
 
-def regressions(n: int, p: int) -> linear.Regressions:
+def regressions(n: int, p: int) -> regression.Regressions:
     r = R(8)
     leverage = r.beta(1, 20, size=n)
     made = []
     for name in names("y", p):
         residuals = r.normal(size=n)
         made.append(
-            linear.Regression(name, r.normal(size=n), residuals, residuals**2 * leverage / (3 * (1 - leverage)))
+            regression.Regression(name, r.normal(size=n), residuals, residuals**2 * leverage / (3 * (1 - leverage)))
         )
-    return linear.Regressions(names("s", n), leverage, 3, tuple(made))
+    return regression.Regressions(names("s", n), leverage, 3, tuple(made))
 
 
 def curves(p: int) -> classes.Curves:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+from plncli import settings as config
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError
 from plncli.inference.criteria import criteria
@@ -21,12 +22,11 @@ from plncli.models import MODELS
 from plncli.models.findings import Finding
 from plncli.optim.base import Optimum, Status
 from plncli.progress import Step
-from plncli.results import AXES, FitResult
+from plncli.results import FitResult
 from plncli.runs import folder as artifacts
-from plncli.runs.folder import Outcome, check_target, summary, write
+from plncli.runs.folder import Outcome, check_folder, summary, write
 from plncli.runs.run import read_run
-from plncli.settings import config
-from plncli.settings.config import FitConfig
+from plncli.settings import FitConfig
 from plncli.tables.atomic import whole_folder
 from plncli.tables.writing import to_json
 
@@ -62,7 +62,7 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
     optimum = Optimum({}, 10.25, 1e-3, 1.0, 1, 3, 7, 0.25, Status.MAX_ITER, trace)
     finding = Finding("separated", "Feature y1 is always zero.", ("y1",), (("y1", "x1"),))
     result = FitResult(
-        MODELS["pln"](),
+        MODELS["pln"].load_model()(),
         data,
         estimates,
         optimum,
@@ -70,7 +70,7 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
         (finding,),
         {"B_finite": B.nan_to_num(0.0, neginf=0.0), "M_finite": estimates["M"], "poisson_features": torch.tensor([1])},
     )
-    made = FitConfig("pln", **{"counts": "y.csv"} | settings)
+    made = config.built("pln", {"counts": "y.csv"} | settings)
     manifest = {"versions": {"plncli": "0"}, "exit_code": 4}
     return Outcome(result, made, design(data.terms), None, "cpu", 0.5, manifest, ["a line"])
 
@@ -121,15 +121,15 @@ def test_the_trace_has_every_step(tmp_path: Path) -> None:
 def test_matrices_read_back_exactly_in_every_format(tmp_path: Path, suffix: str) -> None:
     made = outcome(n=20, p=7, format=suffix)
     write(tmp_path / "a", made)
-    for symbol, (name, row, _) in AXES.items():
-        path = tmp_path / "a" / f"{name}.{suffix}"
+    for symbol in MODELS["pln"].tables:
+        path = tmp_path / "a" / f"{symbol.table}.{suffix}"
         if suffix in ("csv", "tsv"):
             (_, *columns), *rows = read(path, delimiter="," if suffix == "csv" else "\t")
             values = np.array([list(map(float, cells)) for _, *cells in rows])
         else:
-            table = (pd.read_parquet if suffix == "parquet" else pd.read_feather)(path).set_index(row)
+            table = (pd.read_parquet if suffix == "parquet" else pd.read_feather)(path).set_index(symbol.axes[0])
             columns, values = list(table.columns), table.to_numpy()
-        np.testing.assert_array_equal(values, made.result.estimates[symbol].numpy())
+        np.testing.assert_array_equal(values, made.result.estimates[symbol.name].numpy())
         assert columns == list(made.result.data.responses)
 
 
@@ -163,7 +163,8 @@ def test_the_summary_has_the_promised_keys() -> None:
 def test_the_unbiased_covariance_is_in_the_summary_by_name() -> None:
     made = outcome(p=2)
     state = {"Sigma_unbiased": torch.tensor([[2.0, 1.0], [1.0, 3.0]])}
-    found = summary(replace(made, result=replace(made.result, state=state)))
+    result = replace(made.result, model=MODELS["linear"].load_model()(), state=state)
+    found = summary(replace(made, result=result, config=config.built("linear", {"response": "y.csv"})))
     assert found["sigma_unbiased"] == {"y1": {"y1": 2.0, "y2": 1.0}, "y2": {"y1": 1.0, "y2": 3.0}}
 
 
@@ -182,7 +183,7 @@ def test_a_run_reads_back(tmp_path: Path) -> None:
     for name, tensor in made.result.estimates.items():
         np.testing.assert_array_equal(run.estimates[name], tensor)
     assert (run.model, run.design, run.samples) == ("pln", made.design, made.result.data.samples)
-    assert FitConfig(**run.settings) == made.config
+    assert config.built("pln", {k: v for k, v in run.settings.items() if k != "model"}) == made.config
     assert run.state["poisson_features"].tolist() == [1]
 
 
@@ -202,15 +203,15 @@ def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"exists\. Add --overwrite to replace it, or choose another folder with --out"
     ):
-        check_target(tmp_path, overwrite=False)
+        check_folder(tmp_path, overwrite=False)
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(UsageError, match="is a file; the results need a folder"):
-        check_target(tmp_path / "a", overwrite=True)
+        check_folder(tmp_path / "a", overwrite=True)
     with pytest.raises(UsageError, match=r"cannot be made, since .* is a file"):
-        check_target(tmp_path / "a" / "b", overwrite=True)
+        check_folder(tmp_path / "a" / "b", overwrite=True)
 
 
 def test_what_is_neither_a_file_nor_a_folder_is_refused_and_kept(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused_and_kept(tmp_path: Path)
     os.mkfifo(pipe)
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="is a file; the results need a folder"):
-            check_target(pipe, overwrite=overwrite)
+            check_folder(pipe, overwrite=overwrite)
     with pytest.raises(DataError, match="Cannot write the results"), whole_folder(pipe):
         pass
     assert pipe.is_fifo()
@@ -227,16 +228,16 @@ def test_what_is_neither_a_file_nor_a_folder_is_refused_and_kept(tmp_path: Path)
 
 def test_overwriting_removes_nothing_that_plncli_did_not_write(tmp_path: Path) -> None:
     write(tmp_path / "a", outcome())
-    check_target(tmp_path / "a", overwrite=True)
+    check_folder(tmp_path / "a", overwrite=True)
     (tmp_path / "a" / "thesis.txt").touch()
     with pytest.raises(UsageError, match=r"would remove what plncli did not write from .*: thesis\.txt"):
-        check_target(tmp_path / "a", overwrite=True)
+        check_folder(tmp_path / "a", overwrite=True)
 
 
 def test_a_folder_that_is_not_writable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root, who may run this, can write everywhere
     with pytest.raises(UsageError, match=r"a cannot be made, since .* is not writable"):
-        check_target(tmp_path / "a", overwrite=False)
+        check_folder(tmp_path / "a", overwrite=False)
 
 
 def test_overwriting_replaces_the_whole_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from conftest import Oaks, Ran
 
-from plncli.cli.info import SCHEMAS
+from plncli.names import SCHEMAS
 from plncli.optim.base import Status
 
 Cli = Callable[..., Ran]

@@ -45,7 +45,7 @@ def test_estimates_are_matched_by_name(run: Path) -> None:
     assert init["M_finite"].isnan().tolist() == [[True, False, False]] * 4 + [[True] * 3]
     assert init["S"].isnan().equal(init["M_finite"].isnan())
     assert init["B"].isnan().tolist() == [[True, False, False]]
-    assert told == f"Starting from {run}, which knows 4 of 5 samples and 2 of 3 responses."
+    assert told == f"Starting from {run}, which has 4 of 5 samples and 2 of 3 responses."
 
 
 def test_a_run_about_other_things_is_refused(run: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_fit_from_a_fit_takes_fewer_steps_to_the_same_optimum(cli: Cli, oaks: 
         ran = cli("fit", "pln", "--counts", "counts.csv", *options, "--out", name, *more)
         assert ran.code == 0, ran.err
         found[name] = json.loads((run.parent / name / "summary.json").read_text())
-    assert "Starting from a, which knows 116 of 116 samples and 6 of 6 responses." in ran.err
+    assert "Starting from a, which has 116 of 116 samples and 6 of 6 responses." in ran.err
     assert found["warm"]["elbo"] == pytest.approx(found["cold"]["elbo"], abs=1e-6)
     assert found["warm"]["steps"] < found["cold"]["steps"]
     again = cli("fit", "pln", "--config", "warm/config.toml", "--out", "again")

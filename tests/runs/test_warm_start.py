@@ -114,9 +114,9 @@ def test_regressions_start_from_their_coefficients(name: str) -> None:
     data = regression()
     if name == "linear":
         data = dataset(data.Y + torch.randn(data.Y.shape, generator=torch.Generator().manual_seed(1)), data.X)
-    first = fit(MODELS[name](), data)
+    first = fit(MODELS[name].load_model()(), data)
     part, _ = without(data, 3)
-    cold, warm = fit(MODELS[name](), part), fit(MODELS[name](), part, init=initial(first))
+    cold, warm = fit(MODELS[name].load_model()(), part), fit(MODELS[name].load_model()(), part, init=initial(first))
     assert warm.optimum.value == pytest.approx(cold.optimum.value, abs=1e-6)
     assert warm.optimum.steps <= cold.optimum.steps
     assert torch.allclose(warm.estimates["B"], cold.estimates["B"], atol=1e-7)
@@ -124,8 +124,8 @@ def test_regressions_start_from_their_coefficients(name: str) -> None:
 
 def test_a_response_without_finite_coefficients_starts_from_the_data() -> None:
     data = regression()
-    first = fit(MODELS["logistic"](), data)
+    first = fit(MODELS["logistic"].load_model()(), data)
     B = first.estimates["B"].clone()
     B[:, 1] = math.inf
-    warm = fit(MODELS["logistic"](), data, init={"B": B})
+    warm = fit(MODELS["logistic"].load_model()(), data, init={"B": B})
     assert warm.optimum.value == pytest.approx(first.optimum.value, abs=1e-6)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plncli import settings as config
 from plncli.errors import ConfigError, PlncliError, UsageError
-from plncli.names import MODEL_NAMES, SE_METHODS
-from plncli.settings import config
-from plncli.settings.config import FitConfig, absolute, check, output_folder, resolve, to_toml
+from plncli.models import MODELS
+from plncli.settings import FitConfig, absolute, built, check, output_folder, resolve, to_toml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -124,7 +124,8 @@ def test_overwriting_spares_what_the_fit_reads(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "omega.csv").touch()
     (tmp_path / "y.csv").touch()
-    fixed = FitConfig("pln", counts="y.csv", covariance="fixed", precision="run/omega.csv", overwrite=True)
+    given = {"counts": "y.csv", "covariance": "fixed", "precision": "run/omega.csv", "overwrite": True}
+    fixed = built("pln", given)
     with pytest.raises(UsageError, match=r"--overwrite would remove --precision run/omega\.csv, which this fit reads"):
         check(replace(fixed, out=str(tmp_path / "run")))
     check(replace(fixed, out="run2"))
@@ -146,14 +147,14 @@ def test_numbers_may_come_as_the_text_of_a_flag() -> None:
 
 def test_a_regression_is_not_offered_what_only_a_latent_layer_has() -> None:
     for name, value in (("optimizer", "vem"), ("missing", "keep"), ("se", "sandwich")):
-        setting = config.settings()[name][1]
+        setting = config.settings()[name]
         assert value in config.choices(setting, "pln")
         assert value not in config.choices(setting, "linear")
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_methods_of_standard_errors_are_those_of_the_model(model: str) -> None:
-    assert config.choices(config.settings()["se"][1], model) == SE_METHODS[model]
+    assert config.choices(config.settings()["se"], model) == MODELS[model].se_methods
 
 
 def test_a_bad_flag_is_a_usage_error() -> None:
@@ -175,7 +176,7 @@ def test_a_bad_flag_is_a_usage_error() -> None:
         ({"se": "none", "vcov": True}, "--vcov needs standard errors, but --se is none."),
         (
             {"model": "linear", "response": "y.csv", "se": "hc3", "cluster": "plot"},
-            "--se hc3 takes samples as independent, but --cluster plot says which belong together. Use --se robust, "
+            "--se hc3 assumes independent samples, but --cluster plot gives clusters of them. Use --se robust, "
             "bootstrap or jackknife, or leave one of the two out.",
         ),
         ({"precision": "q.csv"}, "--precision goes with --covariance fixed, but --covariance is full."),
@@ -191,7 +192,7 @@ def test_settings_that_exclude_each_other_are_refused(settings: dict[str, str], 
     if wanted["model"] != "pln":
         wanted.pop("counts", None)
     with pytest.raises(UsageError) as refused:
-        check(FitConfig(**wanted))
+        check(built(wanted.pop("model"), wanted))
     assert message in str(refused.value)
 
 
@@ -216,7 +217,7 @@ def test_toml_reads_back_as_written(formula: str, counts: str, tol: float, seed:
     written = FitConfig("pln", formula=formula, counts=counts, tol=tol, seed=seed, latent=latent)
     assert tomllib.loads(to_toml(written)) == {
         "model": "pln",
-        **{name: getattr(written, name) for name in config.settings("pln") if getattr(written, name) is not None},
+        **{name: written.value(name) for name in config.settings("pln") if written.value(name) is not None},
     }
 
 
@@ -226,24 +227,24 @@ def test_a_saved_configuration_resolves_to_itself(toml: Path) -> None:
     assert resolved(file=toml) == saved
 
 
-@pytest.mark.parametrize("model", MODEL_NAMES)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_committed_configurations_are_complete(model: str) -> None:
     text = (CONFIGS / f"{model}.toml").read_text(encoding="utf-8")
     found = resolve(model, {}, str(CONFIGS / f"{model}.toml"), {})
     check(found)
     body = text.split("\n\n", 1)[1]
-    unset = {name: None for name in config.settings(model) if getattr(found, name) is None}
-    fresh = to_toml(replace(found, **unset)).split("\n\n", 1)[1]
+    unset = {name: None for name in config.settings(model) if found.value(name) is None}
+    fresh = to_toml(found.but(**unset)).split("\n\n", 1)[1]
     without_values = [line for line in body.splitlines() if " = " not in line or line.startswith("#")]
     assert without_values == [line for line in fresh.splitlines() if " = " not in line or line.startswith("#")]
 
 
 def test_every_setting_says_what_it_is() -> None:
-    for field in fields(FitConfig):
-        if field.name != "model":
-            setting = config.settings()[field.name][1]
-            assert setting.help.endswith("."), field.name
-            assert setting.check is None or setting.expects, field.name
+    known = config.settings()
+    assert {field.name for field in fields(FitConfig)} - {"model", "own"} <= set(known)
+    for name, setting in known.items():
+        assert setting.help.endswith("."), name
+        assert setting.check is None or setting.expects, name
 
 
 def test_errors_have_the_exit_codes_of_their_kind() -> None:

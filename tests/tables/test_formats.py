@@ -24,7 +24,9 @@ from scipy import sparse
 from plncli.errors import DataError
 from plncli.inputs.selection import read_list
 from plncli.tables import content
-from plncli.tables.reading import Table, numbers, read_table
+from plncli.tables.numbers import numbers
+from plncli.tables.reading import read_table
+from plncli.tables.table import Table
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")  # anndata writes objects alone
 
@@ -405,3 +407,10 @@ def test_text_in_any_dialect_is_the_same_table(
     path = tmp_path_factory.mktemp("t") / "t"
     path.write_bytes(pack(text.encode(encoding)))
     assert same(read_table(str(path), "counts"), frame)
+
+
+def test_hdf5_of_another_program_is_said_to_be_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "t.h5", "w") as opened:
+        opened["matrix"] = np.ones((2, 3))
+    with pytest.raises(DataError, match="neither AnnData, nor BIOM, nor of 10x Genomics: it holds matrix"):
+        read_table(str(tmp_path / "t.h5"), "counts")

@@ -20,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plncli.errors import DataError
-from plncli.tables.reading import Table, numbers, read_table
+from plncli.tables.numbers import numbers
+from plncli.tables.reading import read_table
+from plncli.tables.table import Table
 
 FRAME = pd.DataFrame(
     {"b_OTU_1": [0, 3, 12], "Ünï": [1, 2**40, 5], "x": [1.5, -2e-7, np.nan], "tree": ["susceptible", "a, b", None]},

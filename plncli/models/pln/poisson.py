@@ -9,13 +9,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from plncli.models.pln.elbo import LatentTable
+from plncli.models.pln.emissions import Poisson
 from plncli.numerics.linalg import weighted_grams
+from plncli.numerics.rows import gram, total, weighted_total
 
 
 @dataclass(frozen=True)
 class PoissonTable:
-    """v features with log-linear means exp(O + Q gamma), gamma d×v; other letters as in LatentTable."""
+    """v features with log-linear means exp(O + Q gamma), gamma d×v.
+
+    Y, O, K, constant as in `emissions.Poisson`, of these features; w: (n,) weights; Q: n×d basis of the design.
+    """
 
     Y: Tensor
     O: Tensor
@@ -25,11 +29,11 @@ class PoissonTable:
     constant: float
 
     @staticmethod
-    def of(table: LatentTable, features: Tensor, w: Tensor) -> PoissonTable:
-        """The named features (indices) of a latent table, as Poisson regressions; losses leave out log Y!."""
-        O = table.O if table.O.shape[1] == 1 else table.O[:, features]
-        K = None if table.K is None else table.K[:, features]
-        return PoissonTable(table.Y[:, features], O, K, w, table.Q, 0.0)
+    def of(cells: Poisson, features: Tensor, w: Tensor, Q: Tensor) -> PoissonTable:
+        """Some features (indices) of cells with a latent layer, as Poisson regressions; losses leave out log Y!."""
+        O = cells.O if cells.O.shape[1] == 1 else cells.O[:, features]
+        K = None if cells.K is None else cells.K[:, features]
+        return PoissonTable(cells.Y[:, features], O, K, w, Q, 0.0)
 
     def means(self, gamma: Tensor) -> Tensor:
         """Expected counts n×v, 0 in cells that don't count."""
@@ -44,7 +48,7 @@ class PoissonTable:
         """(v,) sums of w (mu − y log mu), in nats, without log y!."""
         linear = self.Y * (self.O + self.Q @ gamma)
         cells = self.means(gamma) - (linear if self.K is None else linear * self.K)
-        return (self.w[:, None] * cells).sum(0)
+        return total(self.w[:, None] * cells)
 
     def objective(self, gamma: Tensor) -> Tensor:
         """Minus the Poisson log-likelihood in nats, constants included."""
@@ -72,15 +76,15 @@ class PoissonTable:
 
     def curvature(self, gamma: Tensor) -> Tensor:
         """Diagonal of each feature's Hessian, d×v, kept off zero where nothing is counted."""
-        return (self.Q.square().mT @ (self.w[:, None] * self.means(gamma))).clamp_min(1e-6)
+        return gram(self.Q.square(), self.w[:, None] * self.means(gamma)).clamp_min(1e-6)
 
     def fit(self, gamma: Tensor, steps: int = 100) -> Tensor:
         """Maximum likelihood by Newton steps, halved where they overshoot, from `gamma`; each feature by itself."""
         loss = self.losses(gamma)
         for _ in range(steps):
-            gradient = -(self.Q.mT @ (self.w[:, None] * self.residuals(gamma)))
+            gradient = -gram(self.Q, self.w[:, None] * self.residuals(gamma))
             step = -self.preconditioner(gamma)(gradient)
-            slope = (gradient * step).sum(0)
+            slope = (gradient * step).sum(dim=0)  # over the d coefficients
             if bool((-slope <= 1e-14 * (1.0 + loss.abs())).all()):
                 break
             size = torch.ones_like(slope)
@@ -107,10 +111,10 @@ class PoissonTable:
         Z_j = x'B_j + t beta'r + N(0, t), and beta is best at the ratio of the two sums inside.
         """
         e = self.residuals(gamma)
-        score = (self.w[:, None] * (e.square() - self.means(gamma))).sum(0)
+        score = total(self.w[:, None] * (e.square() - self.means(gamma)))
         if correlated and R.shape[1]:
-            follow = R.mT @ (self.w[:, None] * e)
-            score = score + (follow.square() / (self.w @ S2)[:, None]).sum(0)
+            follow = gram(R, self.w[:, None] * e)
+            score = score + (follow.square() / weighted_total(self.w, S2)[:, None]).sum(dim=0)  # over other features
         return score
 
 
@@ -123,7 +127,7 @@ class Evaluation:
 
     def gradient(self) -> Tensor:
         """Minus Q'W(Y − mu), d×v."""
-        return -(self._table.Q.mT @ (self._table.w[:, None] * self._table.residuals(self._gamma)))
+        return -gram(self._table.Q, self._table.w[:, None] * self._table.residuals(self._gamma))
 
     @cached_property
     def _hessians(self) -> Tensor:

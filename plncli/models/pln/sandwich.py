@@ -46,7 +46,7 @@ from torch import Tensor
 
 from plncli.models.uncertainty import ALONE, Determined, Interrupted, Uncertainty, from_influence, to_units
 from plncli.numerics.linalg import Basis, Factor, cholesky_scaled, inverses, weighted_grams
-from plncli.numerics.rows import over_rows
+from plncli.numerics.rows import accumulate, gram, over_rows, total, weighted_total
 
 BLOCK = 1 << 23
 """Numbers in the matrices W that are held at a time: 64 MB of float64."""
@@ -109,7 +109,7 @@ def scales(w: Tensor, A: Tensor, E: Tensor, H: Tensor, Sigma: Tensor, omega: Ten
     score = torch.where(free, R * E - kept, 0.0)
     shift = torch.where(free, R + own * S2 - ratio, 0.0)
     bend = torch.where(free, (3.0 * R + 2.0 * own * S2 - ratio) * E - 2.0 * kept.square(), 0.0)
-    return Scales(free, shared, score, shift, w @ bend)
+    return Scales(free, shared, score, shift, weighted_total(w, bend))
 
 
 def work(n: int, q: int, d: int) -> float:
@@ -149,9 +149,9 @@ def _apart(cells: Cells, features: Tensor) -> Callable[[slice], Tensor] | None:
     H, shift = cells.H[:, features], sd.shift[:, features]
     W = H / (1.0 + H * cells.Sigma.diagonal()[features])
     inverses = _of(cells.at, features).inverse(weighted_grams(Q, w * W))
-    cross = ((w * (W * shift + E)).mT @ Q) * sd.free[features, None]
+    cross = gram(w * (W * shift + E), Q) * sd.free[features, None]
     follow = torch.einsum("jkl,jl->jk", inverses, cross)
-    bend = sd.pool((w * W * shift.square()).sum(0) + sd.bend[features] - (cross * follow).sum(1))
+    bend = sd.pool(total(w * W * shift.square()) + sd.bend[features] - (cross * follow).sum(1))
     bend = torch.where(sd.free[features], bend, torch.inf)
     if inverses.isnan().any() or not bool((bend > 0).all()):
         return None
@@ -213,7 +213,7 @@ def _correction(Q: Tensor, W: Tensor, inverses: Tensor) -> Tensor:
 
 
 def _solver(C: Tensor, at: Determined) -> Callable[[Tensor], Tensor] | None:
-    """The map g -> C^-1 g on scores b×q×d of correlated features; along open directions the answer is 0."""
+    """The map g -> C^-1 g on scores b×q×d of correlated features; in directions not estimable it is 0."""
     q, d = C.shape[:2]
     U = at.vectors.expand(q, d, d)
     closed = ~at.free.expand(q, d).reshape(-1)
@@ -231,7 +231,7 @@ def _solver(C: Tensor, at: Determined) -> Callable[[Tensor], Tensor] | None:
 
 
 def _factor(C: Tensor, U: Tensor, closed: Tensor) -> Factor | None:
-    """Cholesky factor of C (q×d×q×d) turned into the basis U (q×d×d) and restricted to the closed directions."""
+    """Cholesky factor of C (q×d×q×d) turned into the basis U (q×d×d) and restricted to estimable directions."""
     q, d = U.shape[:2]
     C = torch.einsum("jak,jalb->jklb", U, C)
     C = torch.einsum("lbm,jklb->jklm", U, C).reshape(q * d, q * d)
@@ -266,13 +266,14 @@ def curvature(cells: Cells, cancelled: Callable[[], bool] = lambda: False) -> Cu
     W = Q.new_empty((min(n, max(1, BLOCK // (q * q))), q, q))
     shifted = torch.empty_like(W)
     chunk = CHUNK if Q.device.type == "cpu" else None
-    for i in range(0, n, len(W)):
+
+    def add(block: slice) -> None:
         if cancelled():
             raise Interrupted
-        x = Q[i : i + len(W)]
+        x = Q[block]
 
-        def fill(part: slice, i: int = i) -> tuple[Tensor]:
-            rows, inverse = slice(i + part.start, i + part.stop), W[part]
+        def fill(part: slice) -> tuple[Tensor]:
+            rows, inverse = slice(block.start + part.start, block.start + part.stop), W[part]
             inverse.copy_(Sigma)
             inverse.diagonal(dim1=1, dim2=2).add_(variance[rows])
             invert_(inverse)
@@ -280,12 +281,14 @@ def curvature(cells: Cells, cancelled: Callable[[], bool] = lambda: False) -> Cu
             torch.mul(inverse, shift[rows, None, :], out=shifted[part])
             return (torch.einsum("ij,ijl->jl", w[rows] * shift[rows], shifted[part]),)
 
-        bend += over_rows(fill, x, q * q, chunk)[0]
-        weighted = w[i : i + len(W)] * x
+        bend.add_(over_rows(fill, x, q * q, chunk)[0])
+        weighted = w[block] * x
         C.addmm_((weighted[:, pairs[0]] * x[:, pairs[1]]).mT, W[: len(x)].flatten(1))
         cross.addmm_(weighted.mT, shifted[: len(x)].flatten(1))
+
+    accumulate((C, cross, bend), add, n, q * q, BLOCK)
     cross = cross.view(d, q, q)
-    cross.diagonal(dim1=1, dim2=2).add_(Q.mT @ (w * E))
+    cross.diagonal(dim1=1, dim2=2).add_(gram(Q, w * E))
     bend.diagonal().add_(cells.scales.bend[cells.joint])
     return Curvature(_symmetric(C, pairs), cross.transpose(0, 1).contiguous(), bend, diagonals)
 

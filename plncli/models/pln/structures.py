@@ -12,12 +12,18 @@ turn       for a direction (dR, dS2), the pair d(R Omega) (n×p) and d diag(Omeg
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from plncli.errors import DataError
+from plncli.models.pln.spec import COVARIANCES
 from plncli.numerics.linalg import Factor, cholesky_scaled
+from plncli.numerics.rows import gram, grand_total, total, weigh
 
 
 class Layer(Protocol):
@@ -64,8 +70,8 @@ class Layer(Protocol):
         ...
 
 
-def _weigh(w: Tensor | None, A: Tensor) -> Tensor:
-    return A if w is None else A * w[:, None]
+LayerAt = Callable[[Tensor, Tensor, Tensor | None, float], Layer]
+"""A structure as a function of R and S2 (n×p each), w (n,) or None, and wbar."""
 
 
 def _undefined(like: Tensor) -> Tensor:
@@ -77,8 +83,8 @@ class Full:
 
     def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> None:
         self._R, self._w, self._wbar = R, w, wbar
-        self._Sigma = (R.mT @ _weigh(w, R)).div_(wbar)
-        self._Sigma.diagonal().add_(_weigh(w, S2).sum(0), alpha=1.0 / wbar)
+        self._Sigma = gram(R, weigh(w, R)).div_(wbar)
+        self._Sigma.diagonal().add_(total(weigh(w, S2)), alpha=1.0 / wbar)
         self._factor = cholesky_scaled(self._Sigma)
         self.value = _undefined(R) if self._factor is None else 0.5 * wbar * self._factor.logdet
         self._Omega: Tensor | None = None
@@ -104,9 +110,9 @@ class Full:
         return self._pull
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        half = _weigh(self._w, self._R).mT @ dR
+        half = gram(weigh(self._w, self._R), dR)
         dSigma = (half + half.mT).div_(self._wbar)
-        dSigma.diagonal().add_(_weigh(self._w, dS2).sum(0), alpha=1.0 / self._wbar)
+        dSigma.diagonal().add_(total(weigh(self._w, dS2)), alpha=1.0 / self._wbar)
         Omega = self.inverse()
         dpull = dR.addmm_(self.pull, dSigma, alpha=-1.0) @ Omega
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
@@ -114,24 +120,24 @@ class Full:
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         Omega = self.inverse()
-        held = (dR.mT @ _weigh(self._w, dR)) * Omega
+        held = gram(dR, weigh(self._w, dR)) * Omega
         # dSigma of direction j is e_j b' + b e_j', b the j-th column of:
-        B = (_weigh(self._w, self._R).mT @ dR).div_(self._wbar)
+        B = gram(weigh(self._w, self._R), dR).div_(self._wbar)
         B.diagonal().add_(dS2, alpha=0.5)
         C = Omega @ B
-        return held, self._wbar * (C * C.mT + (B.mT @ C) * Omega)
+        return held, self._wbar * (C * C.mT + torch.mm(B.mT, C) * Omega)
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         root = None if self._w is None else self._w.sqrt()
         factor = torch.linalg.cholesky_ex(self.inverse()).L
-        half = _weigh(root, self._R @ factor) / self._wbar**0.5
+        half = weigh(root, self._R @ factor) / self._wbar**0.5
         n, p = half.shape
-        leverage, V = torch.linalg.eigh(half @ half.mT if n < p else half.mT @ half)
+        leverage, V = torch.linalg.eigh(half @ half.mT if n < p else gram(half, half))  # needs all rows where n < p
         keep = leverage > floor
         if not bool(keep.any()):
             return None
         F = V[:, keep] if n < p else (half @ V[:, keep]) / leverage[keep].sqrt()
-        return _weigh(root, F), leverage[keep]
+        return weigh(root, F), leverage[keep]
 
 
 class Diagonal:
@@ -145,7 +151,7 @@ class Diagonal:
 
     def _pool(self, A: Tensor) -> Tensor:
         """Weighted mean over the samples, and over the features too when shared; (p,) either way."""
-        means = _weigh(self._w, A).sum(0) / self._wbar
+        means = total(weigh(self._w, A)) / self._wbar
         return means.mean().expand_as(means) if self._shared else means
 
     @property
@@ -157,8 +163,8 @@ class Diagonal:
         return dR * self.precision + self._R * dprecision, dprecision
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        held = _weigh(self._w, dR.square()).sum(0) * self.precision
-        change = (2.0 * _weigh(self._w, self._R * dR).sum(0) / self._wbar + dS2) * self.precision
+        held = total(weigh(self._w, dR.square())) * self.precision
+        change = (2.0 * total(weigh(self._w, self._R * dR)) / self._wbar + dS2) * self.precision
         return held, (0.5 * self._wbar / (len(change) if self._shared else 1)) * change.square()
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
@@ -188,7 +194,7 @@ class Fixed:
         self._Omega, self._factor, self._Sigma = Omega, factor, Sigma
         self.precision = Omega.diagonal()
         self.pull = R @ Omega
-        quadratic = _weigh(w, R * self.pull).sum() + _weigh(w, S2).sum(0) @ self.precision
+        quadratic = grand_total(weigh(w, R * self.pull)) + total(weigh(w, S2)) @ self.precision
         self.value = 0.5 * quadratic - 0.5 * wbar * (factor.logdet + Omega.shape[0])
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,3 +211,58 @@ class Fixed:
 
     def inverse(self) -> Tensor:
         return self._Omega
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A structure as it is chosen, and what may be said of it before it is evaluated.
+
+    covariance: full, diagonal, spherical, or fixed at the inverse of `precision` (p×p). DataError for another one, or
+    a precision without `fixed`.
+    """
+
+    covariance: str = "full"
+    precision: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.covariance not in COVARIANCES:
+            raise DataError(f"Unknown covariance `{self.covariance}`; choose one of {', '.join(COVARIANCES)}.")
+        if (self.covariance == "fixed") != (self.precision is not None):
+            raise DataError("A precision matrix goes with the covariance `fixed`, and only with it.")
+
+    @property
+    def correlated(self) -> bool:
+        """Whether features may be correlated."""
+        return self.covariance in ("full", "fixed")
+
+    @property
+    def shared(self) -> bool:
+        """Whether all features have one variance."""
+        return self.covariance == "spherical"
+
+    @property
+    def estimated(self) -> bool:
+        """Whether Sigma is estimated, so that variances may fall to 0."""
+        return self.precision is None
+
+    def n_parameters(self, p: int) -> int:
+        """Free parameters of Sigma: p(p + 1)/2, p, 1 or 0."""
+        return {"full": p * (p + 1) // 2, "diagonal": p, "spherical": 1, "fixed": 0}[self.covariance]
+
+    def layer(self, features: Tensor) -> LayerAt:
+        """The structure of some features (indices). DataError where the precision is not positive definite."""
+        if self.precision is None:
+            return partial(Diagonal, shared=self.shared) if not self.correlated else Full
+        Omega = self.precision.to(device=features.device)[features][:, features]
+        factor = cholesky_scaled(Omega)
+        if factor is None:
+            raise DataError("The precision matrix is not positive definite; give one that is symmetric and invertible.")
+        return partial(Fixed, Omega=Omega, factor=factor)
+
+
+def held(layer: Layer) -> LayerAt:
+    """The structure with Omega held where it is in `layer`, which must be positive definite."""
+    Omega = layer.inverse()
+    factor = cholesky_scaled(Omega)
+    assert factor is not None
+    return partial(Fixed, Omega=Omega, factor=factor, Sigma=layer.covariance())

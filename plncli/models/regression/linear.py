@@ -13,12 +13,13 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
-from plncli.models.base import Init
-from plncli.models.findings import Finding
+from plncli.models.base import Init, Model
+from plncli.models.regression.spec import LINEAR as SPEC
 from plncli.models.regression.standard_errors import linear_uncertainty
+from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
-from plncli.numerics.rows import over_rows
+from plncli.numerics.rows import gram, over_rows, total, weighted_total
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Model[Prepared]):
     """Rows y_i ~ N(o_i + B'x_i, Sigma), all p responses together.
 
     With R = Y − O − XB, Sigma is best at R'WR / wbar, wbar = sum of the weights; put in, the objective is
@@ -53,17 +54,8 @@ class Linear:
     least squares: no evaluation goes through the samples, and none squares a table whose residuals are small beside it.
     """
 
-    name: ClassVar[str] = "linear"
-    summary: ClassVar[str] = "linear regression of one or several responses, with their residual covariance"
+    spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = True
-
-    def fittable(self, data: Dataset) -> Tensor:
-        """Responses that are not constant."""
-        return data.Y.amin(0) < data.Y.amax(0)
-
-    def among(self, responses: Tensor) -> Linear:
-        """The same."""
-        return self
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, X has full rank, and the residuals leave a covariance to be estimated."""
@@ -77,7 +69,7 @@ class Linear:
         basis = implicit_basis(data.X, data.w, data.terms)
         if left <= 0:
             raise DataError(
-                f"{data.n} samples and {data.d} coefficients leave no residual to estimate a variance from. "
+                f"{data.n} samples and {data.d} coefficients leave no residual degrees of freedom. "
                 "Take terms out of the formula, or add samples."
             )
         prepared = _least_squares(data, basis)
@@ -99,7 +91,7 @@ class Linear:
         """The objective from the residuals of all samples: what the fast path is held against."""
         data, basis = prepared.data, prepared.basis
         R = data.Y - data.O - basis.A @ basis.inner(params["gamma"])
-        return self._loss(R.mT @ (data.w.unsqueeze(1) * R) / data.w.sum(), data)
+        return self._loss(gram(R, data.w.unsqueeze(1) * R) / total(data.w), data)
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood in nats, at the best Sigma; inf where that is not positive definite."""
@@ -109,16 +101,16 @@ class Linear:
         factor = cholesky_scaled(Sigma)
         if factor is None:
             return torch.full_like(data.w[0], math.inf)
-        return 0.5 * data.w.sum() * (factor.logdet + data.p * (math.log(2.0 * math.pi) + 1.0))
+        return 0.5 * total(data.w) * (factor.logdet + data.p * (math.log(2.0 * math.pi) + 1.0))
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Map v (d×p) to v Sigma / wbar: at the optimum the inverse Hessian, elsewhere a step to least squares."""
-        Sigma = self._sigma(params, prepared) / prepared.data.w.sum()
+        Sigma = self._sigma(params, prepared) / total(prepared.data.w)
         return lambda v: {"gamma": v["gamma"] @ Sigma}
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Wbar over the residual variance of each response, d×p."""
-        variance = self._sigma(params, prepared).diagonal() / prepared.data.w.sum()
+        variance = self._sigma(params, prepared).diagonal() / total(prepared.data.w)
         return {"gamma": variance.reciprocal().expand_as(params["gamma"])}
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
@@ -139,7 +131,7 @@ class Linear:
         Both sums are deviances, of the fit and of an intercept beside the offset. A design that cannot express an
         intercept may do worse than it: then the value is negative.
         """
-        residual = self._sigma(params, prepared).diagonal() * prepared.data.w.sum()
+        residual = self._sigma(params, prepared).diagonal() * total(prepared.data.w)
         return 1.0 - float((residual / prepared.total).mean())
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
@@ -164,44 +156,40 @@ class Linear:
             method,
         )
 
-    def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
-        """None: what would make the estimates doubtful is refused in `prepare`."""
-        return ()
-
     def _sigma(self, params: Params, prepared: Prepared) -> Tensor:
         D = params["gamma"] - prepared.best
-        return prepared.squares / prepared.data.w.sum() + D.mT @ D
+        return prepared.squares / total(prepared.data.w) + torch.mm(D.mT, D)
 
 
 def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:
     """Least squares from the normal equations of an orthonormal basis, with one correction from the residuals."""
-    X, w, wbar = basis.A, data.w, data.w.sum()
+    X, w, wbar = basis.A, data.w, total(data.w)
     width = max(data.d, data.p)
 
     def project(rows: slice) -> tuple[Tensor, Tensor]:
         weighted = (data.Y[rows] - data.O[rows]).mul_(w[rows].unsqueeze(1))
-        return X[rows].mT @ weighted, weighted.sum(0)
+        return gram(X[rows], weighted), total(weighted)
 
     products, sums = over_rows(project, X, width)
-    first, mean = basis.U.mT @ products / wbar, sums / wbar
+    first, mean = torch.mm(basis.U.mT, products) / wbar, sums / wbar
     B = basis.inner(first)
 
     def residuals(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         table = data.Y[rows] - data.O[rows]
         R = torch.addmm(table, X[rows], B, alpha=-1.0)
         weighted = w[rows].unsqueeze(1) * R
-        return X[rows].mT @ weighted, R.mT @ weighted, w[rows] @ table.sub_(mean).square_()
+        return gram(X[rows], weighted), gram(R, weighted), weighted_total(w[rows], table.sub_(mean).square_())
 
-    products, squares, total = over_rows(residuals, X, width)
-    change = basis.U.mT @ products / wbar
-    return Prepared(data, basis, first + change, squares - wbar * change.mT @ change, mean, total)
+    products, squares, spread = over_rows(residuals, X, width)
+    change = torch.mm(basis.U.mT, products) / wbar
+    return Prepared(data, basis, first + change, squares - torch.mm(wbar * change.mT, change), mean, spread)
 
 
 def _suspicious(prepared: Prepared) -> bool:
     """Whether residuals are small beside their table, or nearly dependent, so that rounding may have a part in them."""
     variance = prepared.squares.diagonal()
     edge = torch.finfo(variance.dtype).eps ** 0.5
-    size = prepared.total + prepared.data.w.sum() * prepared.mean.square()
+    size = prepared.total + total(prepared.data.w) * prepared.mean.square()
     if not bool((variance > 100.0 * edge**2 * size).all()):
         return True
     sd = variance.sqrt()
@@ -232,4 +220,4 @@ def _check_residuals(prepared: Prepared) -> None:
             f"`{data.responses[j]}` follows from {some(f'`{data.responses[k]}`' for k in others)}"
             for j, others in dependent[:3]
         )
-        raise DataError(f"Given the covariates, responses depend on each other exactly: {told}. Leave one of them out.")
+        raise DataError(f"Given the covariates, responses are exactly collinear: {told}. Leave one of them out.")

@@ -14,14 +14,16 @@ from torch.nn.functional import logsigmoid
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
-from plncli.models.base import Init
+from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.fused import Fused
+from plncli.models.regression.spec import LOGISTIC as SPEC
 from plncli.models.regression.standard_errors import logistic_uncertainty, separated_responses
+from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.likelihoods import bernoulli_loglik
 from plncli.numerics.linalg import ImplicitBasis, implicit_basis, weighted_grams
-from plncli.numerics.rows import over_rows
+from plncli.numerics.rows import gram, over_rows, total, weighted_total
 from plncli.numerics.separation import Recession
 
 
@@ -59,10 +61,10 @@ class Evaluation:
             margin = torch.mm(A[rows], B, out=self.margin[rows])
             margin.add_(data.O[rows]).mul_(sign)
             sign.mul_(torch.sigmoid(-margin)).mul_(w.unsqueeze(1))
-            return (w @ logsigmoid(margin)).sum(), A[rows].mT @ sign
+            return weighted_total(w, logsigmoid(margin)).sum(), gram(A[rows], sign)
 
         loglik, slope = over_rows(add, A, max(data.d, data.p))
-        self.value, self._gradient = -loglik, basis.U.mT @ slope.neg_()
+        self.value, self._gradient = -loglik, torch.mm(basis.U.mT, slope.neg_())
 
     def gradient(self) -> Tensor:
         """Gradient in gamma, d×p."""
@@ -79,7 +81,7 @@ class Evaluation:
             return (weighted_grams(basis.A[rows], weights),)
 
         (G,) = over_rows(add, basis.A, max(data.d, data.p))
-        return basis.U.mT @ G @ basis.U
+        return torch.matmul(basis.U.mT, G) @ basis.U
 
     def product(self, dgamma: Tensor) -> Tensor:
         """Hessian times dgamma, d×p."""
@@ -91,24 +93,15 @@ class Loss(Fused):
 
 
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(Model[Prepared]):
     """Y_ij ~ Bernoulli(1/(1 + exp(−eta_ij))), eta = O + XB, by maximum likelihood; weights count samples.
 
     The parameter gamma (d×p) holds the coefficients in an orthonormal basis of the design: neither the units of a
     covariate nor what is added to it change the fit. Separated classes have no maximum; `findings` says so exactly.
     """
 
-    name: ClassVar[str] = "logistic"
-    summary: ClassVar[str] = "logistic regression of one or several 0/1 responses"
+    spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = True
-
-    def fittable(self, data: Dataset) -> Tensor:
-        """Responses of two classes."""
-        return data.Y.amin(0) < data.Y.amax(0)
-
-    def among(self, responses: Tensor) -> Logistic:
-        """The same."""
-        return self
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, 0 or 1, and of two classes in each response, and that X has full rank."""
@@ -133,8 +126,8 @@ class Logistic:
         init: B of an earlier fit, for the responses of which all coefficients are known.
         """
         data, basis = prepared.data, prepared.basis
-        odds = torch.logit(data.w @ data.Y / data.w.sum())
-        gamma = torch.outer(basis.U.mT @ basis.total / data.w.sum(), odds)
+        odds = torch.logit(weighted_total(data.w, data.Y) / total(data.w))
+        gamma = torch.outer(torch.mv(basis.U.mT, basis.total) / total(data.w), odds)
         if init is not None:
             earlier = basis.T @ init["B"].to(gamma)
             gamma = torch.where(torch.isfinite(earlier).all(0), earlier, gamma)
@@ -156,7 +149,7 @@ class Logistic:
         """The objective in ordinary tensor operations: what the fast path is held against."""
         data, basis = prepared.data, prepared.basis
         eta = data.O + basis.A @ basis.inner(params["gamma"])
-        return -(data.w @ bernoulli_loglik(2.0 * data.Y - 1.0, eta)).sum()
+        return -weighted_total(data.w, bernoulli_loglik(2.0 * data.Y - 1.0, eta)).sum()
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Inverse of the Hessian Q' diag(w mu (1 − mu)) Q of each response, d×d.
@@ -169,7 +162,7 @@ class Logistic:
         inverse = 1.0 / torch.maximum(values, (1e-12 * values[:, -1:]).clamp(min=tiny))
 
         def apply(v: Params) -> Params:
-            inner = (V.mT @ v["gamma"].mT.unsqueeze(2)) * inverse.unsqueeze(2)
+            inner = torch.matmul(V.mT, v["gamma"].mT.unsqueeze(2)) * inverse.unsqueeze(2)
             return {"gamma": (V @ inner).squeeze(2).mT}
 
         return apply
@@ -190,10 +183,6 @@ class Logistic:
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
         return 1.0 - float(prepared.at(params["gamma"]).value) / float(_null_loss(prepared.data))
-
-    def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """Nothing beyond the estimates."""
-        return {}
 
     def default_se(self, prepared: Prepared) -> str:
         """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters."""
@@ -225,21 +214,21 @@ class Logistic:
             return ()
         message = (
             f"{'; '.join(told[:5])}{f'; and {len(told) - 5} more responses' if len(told) > 5 else ''}. "
-            "There the likelihood has no maximum: the coefficients named grow without bound, are shown as far as the "
-            "fit went, and have no standard errors. Take out the term or merge its levels, collect more samples, or "
-            "use a penalised (Firth) regression."
+            "The likelihood has no maximum: the estimates of these coefficients are infinite, are shown as they were "
+            "when the fit stopped, and have no standard errors. Take out the term or merge its levels, collect more "
+            "samples, or use a penalised (Firth) regression."
         )
         return (Finding("separation", message, tuple(dict.fromkeys(r for r, _ in cells)), tuple(cells)),)
 
 
 def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
     """What is separated, by which terms."""
-    n, separated = len(cone.cells), int(cone.cells.sum())
+    n, separated = len(cone.cells), int(total(cone.cells))
     names = some(f"`{term}`" for term in terms)
     alone = f" ({some(f'`{term}`' for term in dividing)} alone does)" if dividing else ""
     if separated == n:
-        return f"the classes of `{response}` are separated completely: {names} tell all {n} samples apart{alone}"
-    return f"the classes of `{response}` are separated in {separated} of {n} samples by {names}{alone}"
+        return f"complete separation of the classes of `{response}` in all {n} samples by {names}{alone}"
+    return f"quasi-complete separation of the classes of `{response}` in {separated} of {n} samples by {names}{alone}"
 
 
 def _dividing(data: Dataset, j: int) -> list[str]:
@@ -257,17 +246,18 @@ def _null_loss(data: Dataset) -> Tensor:
     Newton's method within a bracket, on sum_i w_i (sigmoid(a_j + O_ij) − Y_ij) = 0, which increases in a.
     """
     w = data.w
-    a = torch.logit(w @ data.Y / w.sum())
+    number = total(w)
+    a = torch.logit(weighted_total(w, data.Y) / number)
     if bool(data.O.amin() == data.O.amax()):
-        ones, zeros = w @ data.Y, w @ (1.0 - data.Y)
+        ones, zeros = weighted_total(w, data.Y), weighted_total(w, 1.0 - data.Y)
         return -(ones @ bernoulli_loglik(torch.ones_like(a), a) + zeros @ bernoulli_loglik(-torch.ones_like(a), a))
     reach = float(data.O.abs().max())
     low, high = a - reach, a + reach  # the root without an offset, moved by no more than the offset
-    a = (a - (w @ data.O.expand_as(data.Y)) / w.sum()).clamp(low, high)
+    a = (a - weighted_total(w, data.O.expand_as(data.Y)) / number).clamp(low, high)
     for _ in range(100):
         eta = a + data.O
-        slope = w @ (torch.sigmoid(eta) - data.Y)
-        curvature = w @ (torch.sigmoid(eta) * torch.sigmoid(-eta))
+        slope = weighted_total(w, torch.sigmoid(eta) - data.Y)
+        curvature = weighted_total(w, torch.sigmoid(eta) * torch.sigmoid(-eta))
         low, high = torch.where(slope < 0, a, low), torch.where(slope > 0, a, high)
         step = a - slope / curvature
         after = torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
@@ -275,4 +265,4 @@ def _null_loss(data: Dataset) -> Tensor:
         a = after
         if done:
             break
-    return -(w @ bernoulli_loglik(2.0 * data.Y - 1.0, a + data.O)).sum()
+    return -weighted_total(w, bernoulli_loglik(2.0 * data.Y - 1.0, a + data.O)).sum()

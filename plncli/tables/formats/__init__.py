@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from plncli.errors import DataError
-from plncli.settings.paths import split_part
+from plncli.settings import split_part
 from plncli.tables.content import File, read_bytes, refuse_large, unpack
 from plncli.tables.formats import biom, excel, h5ad, market, tenx
 from plncli.tables.formats.base import OBS, Matrix, hdf5, reading

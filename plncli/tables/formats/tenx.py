@@ -16,7 +16,7 @@ PARTS = ("data", "indices", "indptr", "shape", "barcodes")
 
 def _tables(opened: Any) -> list[str]:
     """The groups that hold a matrix: `matrix`, in old files one for each genome."""
-    return [name for name, group in opened.items() if all(part in group for part in PARTS)]
+    return [name for name, group in opened.items() if hasattr(group, "items") and all(part in group for part in PARTS)]
 
 
 def is_one(opened: Any) -> bool:

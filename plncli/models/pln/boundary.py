@@ -1,0 +1,179 @@
+"""The boundary Sigma_jj = 0, solved exactly by an active set: features without extra-Poisson variance.
+
+Such a feature drives its variance to 0 for ever, Omega and the gradient without bound. It is moved to the active set
+instead, where it is a Poisson regression beside the rest (`poisson`), and taken back if the score of a variance at 0,
+½ sum_i w_i (e_i² − mu_i) and what correlations add to it, is positive at the optimum of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.errors import unfit
+from plncli.models.base import Init
+from plncli.models.pln.poisson import PoissonTable
+from plncli.models.pln.prepared import Prepared, split
+from plncli.models.pln.start import start
+from plncli.numerics.rows import mean, total, weigh
+
+POISSON_SHARE = 0.95
+"""Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
+RETRY = 0.1
+"""A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
+MAX_RETURNS = 2
+"""How often a feature may come back from the boundary."""
+
+
+def suspects(params: Params, prepared: Prepared) -> Tensor:
+    """(q,) booleans: latent features whose variance is almost all S²; with a shared variance, all of them or none.
+
+    Those that were tried and kept are looked at again once their variance has fallen by RETRY.
+    """
+    table = prepared.table
+    at = table.at(params["q"])
+    own = total(weigh(table.w, at.S2)) / table.wbar
+    variance = own + total(weigh(table.w, at.R.square())) / table.wbar
+    if prepared.structure.shared:
+        own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
+    return (own > POISSON_SHARE * variance) & (variance < RETRY * prepared.tried[prepared.latent])
+
+
+def degenerate(params: Params, prepared: Prepared) -> bool:
+    """Whether some feature that was not looked at yet has little but q's own variance left."""
+    return prepared.structure.estimated and bool(suspects(params, prepared).any())
+
+
+def resume(prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
+    """Begin where an earlier fit ended: features that it left on the boundary start there; `revise` judges them.
+
+    Beside the boundary they would take steps to come back to it, and might end in another of its minima.
+    """
+    params = start(prepared, init)
+    S = init["S"].to(prepared.tried)
+    stay = (S == 0).any(0) & ((S == 0) | S.isnan()).all(0) & prepared.structure.estimated
+    if prepared.structure.shared:
+        stay = stay.all().expand_as(stay)
+    if not bool(stay.any()):
+        return params, prepared
+    return _move(params, prepared, stay, stay[:0], prepared.tried.clone())
+
+
+def revise(params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
+    """Move features to the boundary Sigma_jj = 0, or, once `settled`, back; None when nothing changes.
+
+    A feature goes to the boundary when a Poisson regression is at least as good as what it has now and the score of
+    its variance at 0 is not positive; it comes back when that score is positive at the optimum of the rest.
+    """
+    if not prepared.structure.estimated:
+        return None
+    enter, tried = _enter(params, prepared)
+    leave = _leave(params, prepared) if settled else torch.zeros_like(prepared.poisson, dtype=torch.bool)
+    if not bool(enter.any() or leave.any()):
+        return None if settled or tried is prepared.tried else (params, replace(prepared, tried=tried))
+    return _move(params, prepared, enter, leave, tried)
+
+
+def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """(q,) features to move to the boundary, and the record of what was tried."""
+    suspected = suspects(params, prepared)
+    if not bool(suspected.any()):
+        return suspected, prepared.tried
+    table, structure = prepared.table, prepared.structure
+    M, psi = params["q"].detach()
+    at = table.at(params["q"])
+    chosen = suspected.nonzero()[:, 0]
+    candidate = PoissonTable.of(table.emission, chosen, prepared.data.w, prepared.basis.Q)
+    gamma = candidate.fit(table.mean.coefficients(M)[:, chosen])
+    poisson_loss = candidate.losses(gamma)
+    cells = weigh(table.w, table.emission.losses(M, at.S2) - 0.5 * psi)
+    now = total(cells)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
+    others = ~suspected
+    score = candidate.variance_scores(gamma, at.R[:, others], at.S2[:, others], structure.correlated)
+    if structure.shared:  # sums over features
+        poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
+    rounding = 1e-12 * (1.0 + now.abs())
+    enter = torch.zeros_like(suspected)
+    enter[chosen] = ((poisson_loss <= now + rounding) & (score <= 0.0)).expand(len(chosen))
+    tried = prepared.tried.clone()
+    tried[prepared.latent[chosen]] = at.layer.precision.reciprocal()[chosen]
+    return enter, tried
+
+
+def _leave(params: Params, prepared: Prepared) -> Tensor:
+    """(p − q,) boundary features whose variance would grow again."""
+    if not len(prepared.poisson):
+        return torch.zeros_like(prepared.poisson, dtype=torch.bool)
+    at, gamma = prepared.table.at(params["q"]), params["gamma"].detach()
+    score = prepared.boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.correlated)
+    if prepared.structure.shared:
+        score = score.sum().expand_as(score)
+    return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
+
+
+def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, tried: Tensor) -> tuple[Params, Prepared]:
+    """Start and data of the problem with features moved: enter (q,) to the boundary, leave (p − q,) from it.
+
+    One that comes back starts with a small variance and its mean moved by that times the residuals.
+    """
+    data, table = prepared.data, prepared.table
+    q = data.Y.new_zeros((2, data.n, data.p))
+    q[:, :, prepared.latent] = params["q"].detach()
+    M, psi = q
+    gamma = data.Y.new_zeros((data.d, data.p))
+    gamma[:, prepared.latent] = table.mean.coefficients(params["q"][0].detach())
+    back = prepared.poisson[leave]
+    if len(prepared.poisson):
+        gamma[:, prepared.poisson] = params["gamma"].detach()
+        residual = prepared.boundary.residuals(params["gamma"].detach())[:, leave]
+        variance = 0.1 / (1.0 + mean(prepared.boundary.means(params["gamma"].detach()))[leave])
+        M[:, back] = prepared.basis.Q @ gamma[:, back] + variance * residual
+        psi[:, back] = variance.log()
+    latent = torch.cat([prepared.latent[~enter], back]).sort().values
+    poisson = torch.cat([prepared.poisson[~leave], prepared.latent[enter]]).sort().values
+    returns = prepared.returns.clone()
+    returns[back] += 1
+    tried[back] = math.inf
+    changed = at_state(prepared, {"latent": latent, "poisson": poisson, "tried": tried, "returns": returns})
+    begin = {"q": q[:, :, latent]}
+    if len(poisson):
+        begin["gamma"] = changed.boundary.fit(gamma[:, poisson])
+    return begin, changed
+
+
+def state(prepared: Prepared) -> dict[str, Tensor]:
+    """The active set, and what was tried: `latent`, `poisson`, `tried` and `returns` of `Prepared`, by name."""
+    return {name: getattr(prepared, name) for name in ("latent", "poisson", "tried", "returns")}
+
+
+def at_state(prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
+    """The data split as `state` says; DataError unless each feature is on one side."""
+    known: dict[str, Any] = {name: tensor.to(prepared.data.Y.device) for name, tensor in state.items()}
+    _check(known, prepared)
+    return split(prepared, **known)
+
+
+def _check(known: Mapping[str, Tensor], prepared: Prepared) -> None:
+    if {*known} != {*state(prepared)}:
+        raise unfit("it splits the features by other names")
+    p, whole = prepared.data.p, [known[name] for name in ("latent", "poisson", "returns")]
+    if any(tensor.dtype != torch.int64 or tensor.ndim != 1 for tensor in whole):
+        raise unfit("it splits the features by what are no numbers of them")
+    both = torch.cat(whole[:2])
+    in_order = all(bool((part.diff() > 0).all()) for part in whole[:2])
+    if not in_order or not torch.equal(both.sort().values, torch.arange(p, device=both.device)):
+        raise unfit("it has other features")
+    structure = prepared.structure
+    if len(known["poisson"]) and (not structure.estimated or (structure.shared and len(known["latent"]))):
+        raise unfit("it has features without variance, which this covariance does not")
+    tried, returns = known["tried"], known["returns"]
+    if len(returns) != p or bool((returns < 0).any() | (returns > MAX_RETURNS).any()):
+        raise unfit("it has features come back from nowhere")
+    if tried.shape != (p,) or tried.dtype != prepared.tried.dtype or not bool((tried >= 0).all()):
+        raise unfit("it has tried what are no variances")

@@ -1,0 +1,89 @@
+"""What a fit estimates, in the units of the data, and how much of the data it explains."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.models.pln.prepared import Prepared
+from plncli.models.pln.separation import at_supremum, with_limits
+from plncli.numerics.likelihoods import poisson_deviance
+from plncli.numerics.rows import grand_total, total, weigh
+
+
+def estimates(params: Params, prepared: Prepared) -> dict[str, Tensor]:
+    """B (d×p), Sigma, Omega (p×p), M and S (n×p), on the log scale of the counts.
+
+    Separated coefficients are ±inf (nan where they are not estimable at all) and M is −inf in separated cells. A
+    feature on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there.
+    """
+    data, table, latent = prepared.data, prepared.table, prepared.latent
+    B = finite_coefficients(params, prepared)
+    M = data.X @ B
+    S = torch.zeros_like(M)
+    Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
+    if len(latent):
+        layer = table.at(params["q"]).layer
+        Sigma[latent[:, None], latent] = layer.covariance()
+        Omega[latent[:, None], latent] = layer.inverse()
+        M[:, latent] = params["q"][0]
+        S[:, latent] = (0.5 * params["q"][1]).exp()
+    M = at_supremum(M, prepared.separated, -math.inf)
+    return {"B": with_limits(B, prepared.separated), "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
+
+
+def finite_coefficients(params: Params, prepared: Prepared) -> Tensor:
+    """B (d×p) of the cells that count: finite where it is estimable from them."""
+    G = prepared.data.Y.new_zeros((prepared.data.d, prepared.data.p))
+    G[:, prepared.latent] = prepared.table.mean.coefficients(params["q"][0])
+    if "gamma" in params:
+        G[:, prepared.poisson] = params["gamma"]
+    return prepared.basis.coefficients(G)
+
+
+def expected_counts(params: Params, prepared: Prepared) -> Tensor:
+    """A = exp(O + M + S²/2), on the boundary exp(O + XB), n×p, whether a cell counts or not in the latent features."""
+    A = torch.zeros_like(prepared.data.Y)
+    M, psi = params["q"]
+    A[:, prepared.latent] = prepared.table.emission.means(M, psi.exp())
+    if "gamma" in params:
+        A[:, prepared.poisson] = prepared.boundary.means(params["gamma"])
+    return A
+
+
+def state(params: Params, prepared: Prepared) -> dict[str, Tensor]:
+    """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary.
+
+    Where coefficients are not finite, also what tells where linear predictors of other samples go (`PredictorLimits`).
+    """
+    B = finite_coefficients(params, prepared)
+    M = prepared.data.X @ B
+    M[:, prepared.latent] = params["q"][0]
+    limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
+    return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **limits}
+
+
+def entropy(params: Params, prepared: Prepared) -> float:
+    """½ sum_ij w_i log(2πe s_ij²) over the cells with a latent variable, in nats."""
+    cells = 0.5 * (params["q"][1] + math.log(2.0 * math.pi * math.e))
+    return float(grand_total(weigh(prepared.table.w, cells)))
+
+
+def r2(params: Params, prepared: Prepared) -> float:
+    """1 − deviance of the fitted means A against that of a Poisson model with intercept and offset alone.
+
+    nan where that model leaves no deviance.
+    """
+    data = prepared.data
+    fitted = at_supremum(expected_counts(params, prepared), prepared.separated, 0.0)
+    weight = data.w[:, None].expand_as(data.Y)
+    if data.K is not None:
+        weight = weight * data.K
+    exposure = data.O.exp().expand_as(data.Y)
+    null = exposure * total(weight * data.Y) / total(weight * exposure)
+    deviance = grand_total(weight * poisson_deviance(data.Y, fitted))
+    null_deviance = grand_total(weight * poisson_deviance(data.Y, null))
+    return float(1.0 - deviance / null_deviance) if float(null_deviance) > 0 else math.nan

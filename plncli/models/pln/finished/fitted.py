@@ -1,0 +1,277 @@
+"""What a finished fit of a Poisson log-normal model answers.
+
+With eta = o + B'x the linear predictor of a cell, it expects three different counts:
+
+marginal     exp(eta + Sigma_jj/2): of a sample of which only the covariates are known
+fitted       exp(o + m + s²/2): of a sample whose counts are all known, m and s² being q's (the variational step)
+conditional  exp(o + mu + v/2): of the other features of a sample, some features of which are known
+
+For the last, q of the known features o comes from their own (marginal) model, and is carried to the others c by the
+Gaussian law, with G = Sigma_co Sigma_oo^-1:
+
+    mu = B_c'x + G (m_o − B_o'x),    v = diag(Sigma_cc − G Sigma_oc) + diag(G diag(s_o²) G')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import DataError
+from plncli.models.abilities import Diagnosis, LatentValues, Prediction, Score, Simulated, Zeros
+from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
+from plncli.models.fitted import (
+    IMPOSSIBLE,
+    INFINITE,
+    NOT_ESTIMABLE,
+    NOT_FOUND,
+    Fitted,
+    at_limits,
+    check_errors,
+    expected_values,
+)
+from plncli.models.pln.finished import scoring
+from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
+from plncli.models.pln.finished.residuals import quantile_residuals, zeros
+from plncli.models.pln.variational_step import variational_step
+from plncli.numerics.distributions import poisson_lognormal_quantile
+from plncli.numerics.linalg import cholesky_scaled
+from plncli.numerics.rows import weighted_total
+from plncli.numerics.simulation import by_blocks, normal, poisson_counts, square_root
+
+
+@dataclass(frozen=True)
+class FittedPLN(Fitted):
+    """A finished fit: Sigma p×p of the latent layer, and its inverse Omega, nan for features without variance."""
+
+    @cached_property
+    def Omega(self) -> Tensor:
+        """Precision p×p of the latent layer, nan for features without variance."""
+        return self.tensor("Omega")
+
+    # -- expected counts -------------------------------------------------------------------------------------------
+
+    def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
+        """`link` and `marginal`; the prediction interval is between quantiles of the Poisson log-normal distribution.
+
+        Its mean is eta, its variance Sigma_jj + that of eta by the coefficients.
+        """
+        check_errors(self, "confidence" in intervals)
+        variance = self.Sigma.diagonal()
+
+        def observation(eta: Tensor, of_eta: Tensor, _: float) -> tuple[Tensor, Tensor]:
+            return _count_interval(eta, of_eta + variance, level)
+
+        return expected_values(
+            self,
+            X,
+            O,
+            intervals,
+            level,
+            column="marginal",
+            expected=lambda eta: (eta + 0.5 * variance).exp(),
+            observation=observation,
+        )
+
+    def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
+        """`latent_mean` and `latent_sd` of q, and `fitted`: exp(o + m + s²/2)."""
+        q = self.transform(X, O, Y, K)
+        expected = (O + q.mean + 0.5 * q.sd.square()).exp()
+        return Prediction(self.responses, {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": expected}, q.reasons)
+
+    def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
+        """q of each sample in the joint model of all features, as in the fit."""
+        limits, C = self.limits(X), X @ self.B
+        counted = (K & (limits == 0)).to(Y)
+        varied = (self.Sigma.diagonal() > 0).nonzero()[:, 0]
+        O = O.expand_as(Y)
+        Omega = self.Omega[varied][:, varied]
+        step = variational_step(Y[:, varied], counted[:, varied], O[:, varied], C[:, varied], Omega)
+        M, S = C.clone(), torch.zeros_like(C)
+        M[:, varied], S[:, varied] = step.M, step.S
+        lost = ~step.converged[:, None].expand_as(limits)
+        reasons = {
+            NOT_ESTIMABLE: limits.isnan(),
+            INFINITE: limits > 0,
+            IMPOSSIBLE: K & (limits < 0) & (Y > 0),
+            NOT_FOUND: lost,
+        }
+        mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
+        return LatentValues(mean, S.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
+
+    def conditional(
+        self,
+        X: Tensor,
+        O: Tensor,
+        Y: Tensor,
+        observed: Tensor,
+        K: Tensor,
+        intervals: Sequence[str] = (),
+        level: float = 0.95,
+    ) -> Prediction:
+        """`latent_mean` mu and `latent_sd` sqrt(v) of the features that are not observed, and `conditional`.
+
+        pred_low, pred_high: quantiles of the Poisson log-normal distribution with mean o + mu and variance v.
+        """
+        if "confidence" in intervals:
+            raise DataError("Conditional counts have no confidence interval, only a prediction interval.")
+        limits, O = self.limits(X), O.expand(-1, len(self.responses))
+        others = torch.ones(O.shape[1], dtype=torch.bool)
+        others[observed] = False
+        mean, variance, lost = self._given(X @ self.B, O, Y, observed, K & (limits[:, observed] == 0), others)
+        mean = at_limits(limits[:, others], mean).masked_fill(lost[:, None], math.nan)
+        eta = O[:, others] + mean
+        columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": (eta + 0.5 * variance).exp()}
+        if "prediction" in intervals:
+            columns |= dict(zip(("pred_low", "pred_high"), _count_interval(eta, variance, level), strict=True))
+        impossible = torch.zeros_like(others).expand_as(limits).clone()
+        impossible[:, observed] = K & (limits[:, observed] < 0) & (Y > 0)
+        reasons = {
+            NOT_ESTIMABLE: limits.isnan() & others,
+            INFINITE: (limits > 0) & others,
+            IMPOSSIBLE: impossible,
+            NOT_FOUND: lost[:, None] & others,
+        }
+        names = tuple(name for name, other in zip(self.responses, others.tolist(), strict=True) if other)
+        return Prediction(names, columns, reasons)
+
+    def _given(
+        self, C: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and variance (n×c) of the latent values of `others`, and samples whose variational step failed (n,).
+
+        C = XB and O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
+        """
+        Sigma = self.Sigma
+        own = Sigma.diagonal()[others]
+        mean, variance = C[:, others], own.expand(len(C), -1).clone()
+        lost = torch.zeros(len(C), dtype=torch.bool)
+        patterns, member = torch.unique(counted & (Sigma.diagonal() > 0)[observed], dim=0, return_inverse=True)
+        for g, pattern in enumerate(patterns):
+            o, rows = observed[pattern], (member == g).nonzero()[:, 0]
+            if not len(o):
+                continue
+            factor = cholesky_scaled(Sigma[o][:, o])
+            if factor is None:
+                raise DataError(
+                    "The fit's covariance is not positive definite to rounding; fit it with --dtype float64."
+                )
+            Omega, counts, centre = factor.inverse(), Y[rows][:, pattern], C[rows][:, o]
+            step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega)
+            cross = Sigma[others][:, o]
+            G = cross @ Omega
+            mean[rows] += (step.M - centre) @ G.mT
+            variance[rows] = (own - (G * cross).sum(1)).clamp_min(0.0) + step.S.square() @ G.square().mT
+            lost[rows] = ~step.converged
+        return mean, variance, lost
+
+    # -- draws and scores ------------------------------------------------------------------------------------------
+
+    def simulate(self, X: Tensor, O: Tensor, generator: Generator) -> Simulated:
+        """Counts Y_ij ~ Poisson(exp(O_ij + Z_ij)), Z_i ~ Normal(B'x_i, Sigma), for all n rows of X.
+
+        A variance of 0 makes Poisson counts; Z is −inf in cells whose expected count is 0. DataError for counts that
+        float64 cannot hold.
+        """
+        root, never = square_root(self.Sigma), self.limits(X) < 0
+
+        def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
+            Z = eta + normal(eta, generator) @ root.mT
+            Z = Z.masked_fill(never[rows], -math.inf)
+            return poisson_counts((O[rows] + Z).exp(), generator), Z
+
+        return Simulated(*by_blocks(X, self.B, draw))
+
+    def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
+        """The bound of each sample; deviances are of counts against exp(o + x'B + Sigma_jj/2)."""
+        return scoring.of_samples(self, X, O, Y, scored)
+
+    def score_cells(self, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
+        """Log-likelihoods of counts that were hidden, given the others of their samples."""
+        return scoring.of_cells(self, data, Y, scored)
+
+    # -- diagnosis -------------------------------------------------------------------------------------------------
+
+    def cells(self, data: Dataset) -> Cells:
+        """The counts of the fit; observed ones whose expected value is 0 or not estimable do not count."""
+        seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
+        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.Sigma)
+
+    def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
+        """Randomised quantile residuals n×p, nan where a cell does not count."""
+        return quantile_residuals(self.cells(data), generator)
+
+    def expected_zeros(self, data: Dataset) -> Zeros:
+        """Zeros of each feature among the cells that count, beside what the model expects."""
+        return zeros(self.cells(data))
+
+    def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
+        """The bound, the likelihood, zeros, and residuals."""
+        cells = self.cells(data)
+        M, S2 = data.O + self.tensor("M_finite"), self.tensor("S").square()
+        bounds = sample_bounds(cells, M, S2)
+        R = quantile_residuals(cells, generator)
+        found: LogLikelihood | None = None
+        if draws or cells.independent:
+            found = log_likelihood(cells, M, S2, draws, generator)
+        zero = zeros(cells)
+        samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
+        facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}
+        if found is not None:
+            gap = found.value - bounds
+            samples |= {"loglik": found.value, "loglik_se": found.error, "khat": found.khat, "gap": gap}
+            facts |= _likelihood_facts(found, bounds, data.w, draws, cells.independent)
+        samples |= sizes(R, data.responses)
+        by_feature = normality_columns(R)
+        features = {
+            "feature": list(data.responses),
+            "zeros": zero.counted,
+            "zeros_expected": zero.expected,
+            "zeros_z": (zero.counted - zero.expected) / zero.sd,
+            **by_feature,
+        }
+        counting = int(cells.K.sum())
+        facts["zeros"] = {
+            "share": float(zero.counted.sum()) / counting,
+            "expected": float(zero.expected.sum()) / counting,
+        }
+        facts |= residual_facts(R, by_feature, data.responses)
+        facts["worst_samples"] = worst(samples, "residual_rms", ("sample", "residual_rms", "largest", "of"))
+        facts["worst_features"] = worst(
+            features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
+        )
+        return Diagnosis(facts, {"samples": samples, "features": features}, R)
+
+
+def _count_interval(eta: Tensor, variance: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """Quantiles of the Poisson log-normal distribution, n×p, that leave out as much on either side."""
+    low, high = (
+        poisson_lognormal_quantile(probability, eta, variance) for probability in (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+    )
+    return low, high
+
+
+def _likelihood_facts(found: LogLikelihood, bounds: Tensor, w: Tensor, draws: int, exact: bool) -> dict[str, Any]:
+    gap = found.value - bounds
+    facts: dict[str, Any] = {
+        "loglik": float(weighted_total(w, found.value)),
+        "loglik_se": float((w * found.error).square().sum().sqrt()),
+        "loglik_by": "quadrature" if exact else "importance sampling",
+        "gap": float(weighted_total(w, gap)),
+        "gap_by_sample": {"median": float(gap.median()), "largest": float(gap.max())},
+    }
+    if not exact:
+        facts["draws"] = draws
+        facts["khat"] = {
+            "median": float(found.khat.median()),
+            "largest": float(found.khat.max()),
+            "unreliable": int(found.khat.gt(UNRELIABLE).sum()),
+        }
+    return facts

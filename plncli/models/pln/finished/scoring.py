@@ -1,0 +1,92 @@
+"""How well a fit predicts counts that it has not seen: log-likelihoods and deviances of held-out samples, or cells.
+
+The log-likelihood of a held-out sample is bounded as that of the fit is: with the parameters B and Sigma held, q of the
+sample is where its own bound is highest (`variational_step`). A cell that was hidden from the fit has a distribution of
+one count: with Omega the precision, u the cells of its sample that the fit could not see and o the others, of which q
+knows mean m and standard deviation s,
+
+    Z_u ~ Normal(B'x + G (m_o − B_o'x), Omega_uu^-1 + G diag(s_o²) G'),   G = −Omega_uu^-1 Omega_uo,
+
+whose mean is that of q; the variance of q, 1/omega_jj, would take the other cells as known.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import DataError
+from plncli.models.abilities import Score
+from plncli.models.fitted import Fitted
+from plncli.models.pln.variational_step import Samples, variational_step
+from plncli.numerics.distributions import poisson_lognormal_logpmf
+from plncli.numerics.likelihoods import log_factorial, poisson_deviance, poisson_loglik
+from plncli.numerics.linalg import Factor, cholesky_scaled
+
+
+def _factor(A: Tensor) -> Factor:
+    factor = cholesky_scaled(A)
+    if factor is None:
+        raise DataError("The fit's covariance is not positive definite to rounding; fit with --dtype float64.")
+    return factor
+
+
+def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
+    """The bound of each sample; features without variance are Poisson regressions beside it.
+
+    Cells that are not scored count as unobserved, as they would in a fit. X n×d, O n×p or n×1, Y and scored n×p.
+    """
+    limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
+    counted = (scored & (limits == 0)).to(Y)
+    variance = known.Sigma.diagonal()
+    v = (variance > 0).nonzero()[:, 0]
+    Omega = known.tensor("Omega")[v][:, v]
+    samples = Samples(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega)
+    step = variational_step(samples.Y, samples.K, samples.O, samples.C, Omega)
+    bound = -samples.value(step.M, 2.0 * step.S.log()) - (samples.K * log_factorial(samples.Y)).sum(1)
+    if len(v):
+        bound = bound + 0.5 * (_factor(Omega).logdet + len(v))
+    bound = torch.where(samples.K.any(1), bound, 0.0)  # q of nothing bounds a likelihood of 1, not tightly
+    eta = torch.where(limits < 0, -math.inf, O + C)
+    flat = scored & (variance == 0)
+    bound = bound + torch.where(flat, poisson_loglik(Y, eta), 0.0).sum(1)
+    return Score(bound, _deviance(Y, eta + 0.5 * variance, scored), bool(step.converged.all()))
+
+
+def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
+    """The score of cells (n×p booleans) of the fit's own samples that the mask of `data` hid; Y holds their counts.
+
+    The deviance is that against exp(o + mean + variance/2) of the distribution above.
+    """
+    assert data.K is not None
+    X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
+    M, S, Omega = known.tensor("M_finite"), known.tensor("S"), known.tensor("Omega")
+    scored, limits = scored.cpu(), known.limits(X)
+    counted = data.K.cpu() & (limits == 0)
+    v = (known.Sigma.diagonal() > 0).nonzero()[:, 0]
+    variance = torch.zeros_like(M)
+    variance[:, v] = _unseen_variance(Omega[v][:, v], counted[:, v], S[:, v].square(), scored[:, v])
+    mean = torch.where(limits < 0, -math.inf, O + M)
+    at = (scored & (limits == 0)).nonzero(as_tuple=True)
+    loglik = torch.zeros_like(M)
+    loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
+    return Score(loglik, _deviance(Y, mean + 0.5 * variance, scored))
+
+
+def _unseen_variance(Omega: Tensor, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
+    """diag(Omega_uu^-1 + G diag(s_o²) G') in the cells of each sample that don't count, n×p; 0 elsewhere."""
+    out = torch.zeros_like(S2)
+    for i in wanted.any(1).nonzero()[:, 0].tolist():
+        u, o = (~counted[i]).nonzero()[:, 0], counted[i].nonzero()[:, 0]
+        inverse = torch.linalg.inv(Omega[u][:, u])
+        G = inverse @ Omega[u][:, o]
+        out[i, u] = inverse.diagonal() + G.square() @ S2[i, o]
+    return out
+
+
+def _deviance(Y: Tensor, log_mean: Tensor, scored: Tensor) -> Tensor:
+    """Poisson deviance of counts against their expected values, n×p, 0 where not scored."""
+    return torch.where(scored, poisson_deviance(torch.where(scored, Y, 0.0), log_mean.exp()), 0.0)

@@ -1,0 +1,173 @@
+"""What the Poisson log-normal model declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from plncli.errors import UsageError
+from plncli.models.spec import COUNTS, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
+from plncli.names import MODEL
+
+COVARIANCES = ("full", "diagonal", "spherical", "fixed")
+CORRELATED = ("full", "fixed")
+"""Those in which features may be correlated."""
+TABLES = {"newton-cg": 34, "vem": 90, "lbfgs": 250}
+"""Tables of n×p numbers at the peak of a fit, by optimizer: measured, two for each latent cell and vector kept."""
+OTHER_TABLES = 50
+"""The same for optimizers that keep a few vectors beside those of the certificate."""
+BLOCKS = 1 << 23
+"""Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
+STEP = 20 << 20
+"""The same in the variational step that ends a fit."""
+WORK = ((0.25, Work(4, 8), Work(15, 60)), (0.5, Work(8, 30), Work(30, 150)), (1.0, Work(10, 25), Work(90, 400)))
+"""The least and the most that fits took, by the share of zeros up to which that holds."""
+
+
+def has_sandwich(size: Size) -> bool:
+    """Whether standard errors of correlated features follow."""
+    return size.own.get("covariance", "full") in CORRELATED and size.se in ("auto", "sandwich")
+
+
+def memory(size: Size) -> float:
+    """Numbers at the peak of a fit, its data not counted. Measured multiples of n×p, p×p and p×d×d.
+
+    34 n×p with newton-cg, and 12 p×p for a full covariance. The sandwich comes when the fit has let go of most: 12 n×p
+    and 6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
+    """
+    n, p, d = size.n, size.p, size.d
+    cells = TABLES.get(size.optimizer, OTHER_TABLES) * n * p
+    square = (12 if size.own.get("covariance", "full") in CORRELATED else 2) * p * p
+    numbers = cells + square + 6 * p * d * d + 8 * n * d + min(BLOCKS, 20 * n * max(p, d)) + min(STEP, 20 * n * p)
+    if has_sandwich(size):
+        sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
+        numbers = max(numbers, 12 * n * p + sums + 2 * min(BLOCKS, n * p * p))
+    return float(numbers)
+
+
+def smaller(size: Size) -> Iterator[tuple[str, Size]]:
+    """Changes that may make a fit smaller."""
+    if size.optimizer != "newton-cg":
+        yield "--optimizer newton-cg", replace(size, optimizer="newton-cg")
+    if size.own.get("covariance") == "full":
+        yield "--covariance diagonal", replace(size, own={**size.own, "covariance": "diagonal"})
+    if has_sandwich(size):
+        yield "--se none", replace(size, se="none")
+
+
+def work(size: Size) -> tuple[Work, Work]:
+    """The least and the most that fits of such counts usually take."""
+    return next((low, high) for most, low, high in WORK if size.zeros <= most)
+
+
+def check(own: Mapping[str, Any]) -> None:
+    """UsageError for a fixed covariance without its precision, or a precision without it."""
+    if own["covariance"] == "fixed" and not own["precision"]:
+        raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")
+    if own["precision"] and own["covariance"] != "fixed":
+        raise UsageError(f"--precision goes with --covariance fixed, but --covariance is {own['covariance']}.")
+
+
+STRUCTURES = {
+    "full": "Σ is full: any two features may be correlated; it has {n} variances and covariances.",
+    "diagonal": "Σ is diagonal: each feature has a variance of its own, and features are independent given covariates.",
+    "spherical": "Σ is spherical: all features share one variance and are independent given the covariates.",
+    "fixed": "Σ was given and held fixed, not estimated.",
+}
+
+
+def story(facts: StoryFacts) -> list[str]:
+    """The model in words."""
+    p = len(facts.responses)
+    return [
+        "Each count is Poisson with mean exp(offset + latent value): the latent values are unobserved log-abundances. "
+        "Those of a sample are jointly normal, with means that depend on the covariates and a covariance Σ that says "
+        "how features vary, and covary, beyond that.",
+        STRUCTURES[facts.own["covariance"]].format(n=p * (p + 1) // 2),
+        "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead.",
+    ]
+
+
+WORDS = Words(
+    title="Poisson log-normal model",
+    story=story,
+    scale="log counts",
+    effect="times",
+    exponential=True,
+    apart="{far} times as much as in",
+    covariance="latent",
+    covariance_title="Latent structure",
+    score=(
+        "elbo: bound of the log-likelihood of a held-out sample, in nats, with the parameters of the others; "
+        "deviance: of its counts against those expected from its covariates alone"
+    ),
+    no_offset="There is no offset: differences in sequencing depth, or effort, count as differences in abundance.",
+    meanings={
+        "separation": (
+            "A feature that is never counted in a whole group has no finite coefficient there: the likelihood "
+            "increases as the coefficient falls, without a maximum. It is shown as −∞ (or, of a group compared with "
+            "it, ∞), which means “not a single count”, not “a very strong effect that was measured”. Nothing else is "
+            "affected."
+        ),
+        "no-extra-poisson-variance": (
+            "Given the covariates, their counts are not overdispersed relative to the Poisson distribution, so their "
+            "latent variance is 0 and they have no correlations."
+        ),
+    },
+)
+
+PLN = Spec(
+    name="pln",
+    title="Poisson log-normal",
+    help="""Poisson log-normal: correlated counts.
+
+    The log-means of the counts are jointly Gaussian given covariates.""",
+    response=COUNTS,
+    model="plncli.models.pln.model:PLN",
+    fitted="plncli.models.pln.finished.fitted:FittedPLN",
+    symbols=(
+        B,
+        Symbol("Sigma", ("response", "response"), "sigma", finite=True, meaning="covariance of the latent layer"),
+        Symbol("Omega", ("response", "response"), "omega", meaning="its inverse, empty for features without variance"),
+        Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),
+        Symbol("S", ("sample", "response"), "latent_sd", finite=True, meaning="their standard deviations"),
+        Symbol("B_finite", ("term", "response"), state=True, finite=True),
+        Symbol("M_finite", ("sample", "response"), state=True, finite=True),
+        Symbol("poisson_features", ("responses",), state=True),
+    ),
+    standard_errors=("sandwich", "fisher"),
+    bound=True,
+    alternating=True,
+    settings=(
+        Setting(
+            "Covariance of the latent layer.",
+            MODEL,
+            name="covariance",
+            default="full",
+            choices=COVARIANCES,
+            titles={
+                "full": "full covariance",
+                "diagonal": "diagonal covariance (features independent)",
+                "spherical": "spherical covariance (one variance)",
+                "fixed": "fixed covariance",
+            },
+            compared=True,
+            within={"full": ("diagonal", "spherical", "fixed"), "diagonal": ("spherical",)},
+            null="diagonal",
+        ),
+        Setting(
+            "Precision matrix of the latent layer, for --covariance fixed.",
+            MODEL,
+            name="precision",
+            metavar="FILE",
+            path="file",
+            matrix=True,
+        ),
+    ),
+    check=check,
+    memory=memory,
+    smaller=smaller,
+    work=work,
+    words=WORDS,
+)

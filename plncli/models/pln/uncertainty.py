@@ -1,0 +1,106 @@
+"""How well the coefficients are known: what `sandwich` needs of a fit, and which method a fit should have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.errors import counted
+from plncli.models.findings import Finding
+from plncli.models.pln.estimates import expected_counts
+from plncli.models.pln.prepared import Prepared
+from plncli.models.pln.sandwich import Cells, sandwich, scales, work
+from plncli.models.pln.separation import without_estimate
+from plncli.models.uncertainty import (
+    Determined,
+    Uncertainty,
+    alone_finding,
+    cluster_correction,
+    from_inverses,
+    resting_on_one,
+)
+from plncli.numerics.linalg import weighted_grams
+
+MOST_WORK = 2e12
+"""Multiplications that the sandwich may take by default: about a minute on one core."""
+MOST_NUMBERS = 2e8
+"""Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
+NAIVE = (
+    "Standard errors `fisher` of a Poisson log-normal model take the latent layer as known: they are far too small "
+    "(intervals of 95 % cover about 20 %). Use --se sandwich."
+)
+FEW = (
+    "{n} samples are few for {d} coefficients a feature: the standard errors are asymptotic, and somewhat too "
+    "large below 4 samples a coefficient."
+)
+
+
+def default_se(prepared: Prepared) -> str | Finding:
+    """`sandwich`, unless that would take much longer than the fit."""
+    joint, d = len(_joint(prepared)), prepared.data.d
+    if work(prepared.data.n, joint, d) <= MOST_WORK and (joint * d) ** 2 <= MOST_NUMBERS:
+        return "sandwich"
+    message = (
+        f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more; ask "
+        "for them with --se sandwich, or fit with --covariance diagonal."
+    )
+    return Finding("no-standard-errors", message)
+
+
+def uncertainty(
+    params: Params, prepared: Prepared, method: str, cancelled: Callable[[], bool]
+) -> Uncertainty | Finding:
+    """Covariance of B: `sandwich` (see there), or `fisher`, as if the latent layer had been observed.
+
+    Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
+    Raises Interrupted when `cancelled` says so.
+    """
+    data, basis = prepared.data, prepared.basis
+    cells = _cells(params, prepared)
+    missing = without_estimate(data, prepared.separated)
+    if method == "fisher":
+        weighted = data.w[:, None] * _counted_means(params, prepared)
+        found = from_inverses(method, basis, cells.at.inverse(weighted_grams(basis.Q, weighted)), missing)
+        return replace(found, findings=(Finding("naive-standard-errors", NAIVE),))
+    alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p, data.clusters) & ~missing
+    answer = sandwich(cells, missing | alone, cancelled)
+    if answer is None:
+        return Finding(
+            "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
+        )
+    few = (Finding("few-samples", FEW.format(n=data.n, d=data.d)),) if data.n < 4 * data.d else ()
+    return replace(answer, findings=(*few, *alone_finding(alone, data)))
+
+
+def _joint(prepared: Prepared) -> Tensor:
+    """Features that Sigma correlates with others."""
+    return prepared.latent if prepared.structure.correlated else prepared.latent[:0]
+
+
+def _counted_means(params: Params, prepared: Prepared) -> Tensor:
+    """Expected counts A, n×p, 0 in cells that don't count."""
+    A = expected_counts(params, prepared)
+    return A if prepared.counted is None else A * prepared.counted
+
+
+def _cells(params: Params, prepared: Prepared) -> Cells:
+    """What the sandwich needs of the fit."""
+    data, latent, structure = prepared.data, prepared.latent, prepared.structure
+    A = _counted_means(params, prepared)
+    Y = data.Y if prepared.counted is None else data.Y * prepared.counted
+    Sigma, omega = A.new_zeros((data.p, data.p)), A.new_full((data.p,), math.inf)
+    if len(latent):
+        layer = prepared.table.at(params["q"]).layer
+        Sigma[latent[:, None], latent] = layer.covariance()
+        omega[latent] = layer.precision
+    E, H = Y - A, A / (1.0 + 0.5 * A / (A + omega).square())
+    free = torch.where(omega.isinf(), 0.0, omega) * structure.estimated
+    moving = scales(data.w, A, E, H, Sigma, free, shared=structure.shared)
+    at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
+    clusters, factor = data.clusters, 1.0 if data.clusters is None else cluster_correction(data)
+    return Cells(prepared.basis, data.w, E, H, Sigma, _joint(prepared), at, moving, clusters, factor)

@@ -1,0 +1,124 @@
+"""What logistic and linear regression declare."""
+
+from __future__ import annotations
+
+from plncli.models.spec import CLASSES, NUMBERS, B, Size, Spec, StoryFacts, Symbol, Words, Work
+
+ERRORS = ("fisher", "robust", "hc0", "hc1", "hc2", "hc3")
+BLOCKS = 1 << 23
+"""Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
+
+
+def _blocks(size: Size) -> int:
+    return min(BLOCKS, 20 * size.n * max(size.p, size.d))
+
+
+def logistic_memory(size: Size) -> float:
+    """Numbers at the peak of a fit, measured: 7 n×p, and p×d×d for the standard errors.
+
+    Nothing grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
+    """
+    return 7.0 * size.n * size.p + 6 * size.p * size.d**2 + _blocks(size)
+
+
+def linear_memory(size: Size) -> float:
+    """The same of a linear regression: 1 n×p."""
+    return size.n * size.p + 6.0 * size.p**2 + 3 * size.p * size.d**2 + _blocks(size)
+
+
+def logistic_work(size: Size) -> tuple[Work, Work]:
+    """The least and the most that fits usually take."""
+    del size
+    return Work(5, 3), Work(15, 15)
+
+
+def linear_work(size: Size) -> tuple[Work, Work]:
+    """The least and the most that fits usually take."""
+    del size
+    return Work(1, 0), Work(3, 2)
+
+
+def logistic_story(facts: StoryFacts) -> list[str]:
+    """The model in words."""
+    return [
+        "The log odds of the second class of each response are a sum of the covariates times their coefficients: "
+        "exp(coefficient) is the factor by which the odds change when the covariate rises by one.",
+        *(
+            f"{name}: coefficients speak of the odds of {one} against {zero}."
+            for name, (zero, one) in list(zip(facts.responses, facts.classes, strict=True))[:6]
+        ),
+    ]
+
+
+def linear_story(facts: StoryFacts) -> list[str]:
+    """The model in words."""
+    told = [
+        "Each response is a sum of the covariates times their coefficients, plus normal errors: a coefficient is "
+        "the change of the response, in its own units, when the covariate rises by one."
+    ]
+    return told + ["Σ is the covariance of the errors of the responses."] * (len(facts.responses) > 1)
+
+
+LOGISTIC = Spec(
+    name="logistic",
+    title="logistic regression",
+    help="""Logistic regression: two-valued responses.
+
+    One or several responses, fitted together.""",
+    response=CLASSES,
+    model="plncli.models.regression.logistic:Logistic",
+    fitted="plncli.models.regression.fitted:FittedLogistic",
+    standard_errors=ERRORS,
+    memory=logistic_memory,
+    work=logistic_work,
+    words=Words(
+        story=logistic_story,
+        scale="log odds",
+        effect="odds ratio",
+        exponential=True,
+        covariance_title="Correlations of the errors",
+        fit_test="Hosmer-Lemeshow",
+        meanings={
+            "separation": (
+                "The covariates separate the classes, so the maximum-likelihood coefficients are infinite. Their signs "
+                "are meaningful; their sizes are not."
+            )
+        },
+        doubts={
+            "separation": ("The classes of {names} are separated: probabilities there depend on where the fit stopped.")
+        },
+    ),
+)
+
+LINEAR = Spec(
+    name="linear",
+    title="linear regression",
+    help="""Linear regression: real-valued responses.
+
+    One or several responses, with their residual covariance by maximum likelihood.""",
+    response=NUMBERS,
+    model="plncli.models.regression.linear:Linear",
+    fitted="plncli.models.regression.fitted:FittedLinear",
+    symbols=(
+        B,
+        Symbol("Sigma", ("response", "response"), "sigma", finite=True, meaning="covariance of the residuals"),
+        Symbol("Omega", ("response", "response"), "omega", meaning="its inverse"),
+        Symbol(
+            "Sigma_unbiased",
+            ("response", "response"),
+            state=True,
+            reported="sigma_unbiased",
+            meaning="residual covariance with n - d in place of n",
+        ),
+    ),
+    standard_errors=ERRORS,
+    memory=linear_memory,
+    work=linear_work,
+    words=Words(
+        story=linear_story,
+        scale="units of the response",
+        effect="difference",
+        covariance_title="Correlations of the errors",
+        score="loglik: log-likelihood of a held-out sample, in nats; deviance: its squared error",
+    ),
+)

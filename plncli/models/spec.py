@@ -1,0 +1,283 @@
+"""What a model declares, known without loading torch: from it follow its command, options, files, schema and words.
+
+A model is a `Spec`, an objective (`models.base.Model`), and what a finished fit of it can answer (`models.fitted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from plncli.names import PLOTS, RESAMPLING
+
+
+@dataclass(frozen=True)
+class Response:
+    """A kind of response: what is explained, where it is given, and what a column of it is called.
+
+    option: of the table it is given by; required: whether that table must be given (else a column of the covariates
+    will do); noun: of a column; whole: whether its entries are whole numbers; null: what leaves a column without
+    information.
+    """
+
+    name: str
+    option: str
+    noun: str
+    required: bool
+    whole: bool
+    null: str
+
+
+COUNTS = Response("counts", "counts", "feature", required=True, whole=True, null="no count")
+CLASSES = Response("classes", "response", "response", required=False, whole=True, null="a single value")
+NUMBERS = Response("numbers", "response", "response", required=False, whole=False, null="a single value")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting: option, key of a configuration file, environment variable and Python argument in one.
+
+    name: with underscores; kind: of its value when it is set (str, bool, int or float); default: None when unset.
+    panel: of the help; choices: its values, none where it is free, and titles: what they are called in reports.
+    offered: those of the choices that a model has, all without it. path: `file`, `folder`, or `maybe` (a file if there
+    is one of that name). responses: names of the kinds of responses that it is for, all where there are none; latent:
+    whether it is only for models with a latent layer. matrix: it names a table, p×p, that the model is handed as a
+    tensor. compared: cross-validation compares its values when several are given, and null is that of the null model.
+    within: the values whose models a value contains, for likelihood-ratio tests.
+    """
+
+    help: str
+    panel: str
+    name: str = ""
+    kind: type = str
+    default: Any = None
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+    offered: Callable[[Spec], tuple[str, ...]] | None = None
+    path: str = ""
+    responses: tuple[str, ...] = ()
+    latent: bool = False
+    matrix: bool = False
+    compared: bool = False
+    within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    null: str = ""
+    check: Callable[[Any], bool] | None = None
+    expects: str = ""
+
+    def of(self, spec: Spec) -> bool:
+        """Whether models of this kind have the setting."""
+        return (not self.responses or spec.response.name in self.responses) and (spec.latent or not self.latent)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A quantity that a fit leaves, by its letter: an entry of `estimates`, or of `state` where that is said.
+
+    axes: of the tensor: sample, response, term, or `responses` for a list of indices of responses. table: name of its
+    file, none where it is kept in the model file alone. free: estimated as it is, without constraint; the parameters
+    of a model that has no others. finite: holds finite numbers only; elsewhere ±inf and nan have a meaning, which the
+    model states. optional: not every fit has it. state: prediction or a warm start need it beside the estimates.
+    reported: its key in summary.json, for one that is told there too. meaning: a phrase for the user.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    table: str = ""
+    free: bool = False
+    finite: bool = False
+    optional: bool = False
+    state: bool = False
+    reported: str = ""
+    meaning: str = ""
+
+    @property
+    def indices(self) -> bool:
+        """Whether it is a list of indices."""
+        return self.axes == ("responses",)
+
+
+B = Symbol("B", ("term", "response"), free=True, meaning="coefficients")
+"""Every model has coefficients, d×p; they are written as a table of a row a response and term."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What memory and time of a fit depend on. own: the settings that the model adds; se: the standard errors.
+
+    n samples, p responses, d terms; zeros: share of zeros of the response; resamples: fits of a bootstrap.
+    """
+
+    n: int
+    p: int
+    d: int
+    optimizer: str = "newton-cg"
+    own: Mapping[str, Any] = field(default_factory=dict)
+    se: str = "none"
+    zeros: float = 0.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a fit by newton-cg is made of: points (objective, gradient, preconditioner) and Hessian products."""
+
+    points: int
+    products: int
+
+
+def general_memory(size: Size) -> float:
+    """Numbers at the peak of a fit of which nothing else is known: autograd keeps a few dozen tables n×p."""
+    return 50.0 * size.n * size.p + 12.0 * size.p * size.p + 6.0 * size.p * size.d**2 + 8.0 * size.n * size.d
+
+
+def general_work(size: Size) -> tuple[Work, Work]:
+    """The least and the most that fits take of which nothing else is known."""
+    del size
+    return Work(5, 20), Work(60, 1000)
+
+
+def nothing(own: Mapping[str, Any]) -> None:
+    """No check of a model's settings against each other."""
+    del own
+
+
+def no_change(size: Size) -> Iterator[tuple[str, Size]]:
+    """No way to make a fit smaller."""
+    del size
+    return iter(())
+
+
+def no_story(facts: StoryFacts) -> list[str]:
+    """Nothing to tell of a model."""
+    del facts
+    return []
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a model is spoken of, in plots, reports and tables.
+
+    title: in a sentence, where it is another than the model's. story: sentences for a reader who knows the model by
+    name only. scale: what coefficients are measured in. effect: what the distance between two levels of a factor is
+    called; exponential: whether it is exp of the difference of coefficients; apart: how a sentence tells it.
+    covariance: the adjective of Sigma, and covariance_title its heading. fit_test: the test that tells a poor fit.
+    score: what the score of a held-out sample, and its deviance, are. meanings: of findings, by code, where their
+    message does not say it plainly; doubts: what of a finding predictions must be told with, by code, `{names}` being
+    the responses.
+    """
+
+    title: str = ""
+    story: Callable[[StoryFacts], list[str]] = no_story
+    scale: str = "units of the linear predictor"
+    effect: str = "difference"
+    exponential: bool = False
+    apart: str = "{effect} {far} against"
+    covariance: str = "residual"
+    covariance_title: str = "Correlations"
+    fit_test: str = "Kolmogorov-Smirnov"
+    score: str = "loglik: log-likelihood of a held-out sample, in nats; deviance: -2 loglik"
+    no_offset: str = "There is no offset."
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoryFacts:
+    """What a story may tell of: names of responses, their classes (zero, one), and the settings that the model adds."""
+
+    responses: Sequence[str]
+    classes: Sequence[Sequence[str]]
+    own: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The declaration of a model.
+
+    name: as it is typed; title: as it is written; help: of its command. model, fitted: `module:Class` of its objective
+    and of what a finished fit answers. symbols: what it estimates, B among them. standard_errors: those that it
+    computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
+    alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
+    UsageError for values of them that do not go together. path: the setting along which it fits a path of models, if
+    any. memory: numbers at the peak of a fit; smaller: changes that may make it fit, in words and as a size; work: the
+    least and the most that a fit takes.
+    """
+
+    name: str
+    title: str
+    help: str
+    response: Response
+    model: str
+    fitted: str = "plncli.models.fitted:Fitted"
+    symbols: tuple[Symbol, ...] = (B,)
+    standard_errors: tuple[str, ...] = ()
+    bound: bool = False
+    alternating: bool = False
+    settings: tuple[Setting, ...] = ()
+    check: Callable[[Mapping[str, Any]], None] = nothing
+    path: str = ""
+    memory: Callable[[Size], float] = general_memory
+    smaller: Callable[[Size], Iterator[tuple[str, Size]]] = no_change
+    work: Callable[[Size], tuple[Work, Work]] = general_work
+    words: Words = field(default_factory=Words)
+
+    @property
+    def noun(self) -> str:
+        """What a column of the response is called: feature or response."""
+        return self.response.noun
+
+    @property
+    def likelihood(self) -> str:
+        """`elbo` where the objective is a bound of the log-likelihood, else `loglik`."""
+        return "elbo" if self.bound else "loglik"
+
+    @property
+    def latent(self) -> bool:
+        """Whether there is a latent layer: an estimate for each sample and response."""
+        return any(symbol.axes == ("sample", "response") and not symbol.state for symbol in self.symbols)
+
+    @property
+    def se_methods(self) -> tuple[str, ...]:
+        """All that --se may be."""
+        return ("auto", *self.standard_errors, *RESAMPLING, "none")
+
+    @property
+    def tables(self) -> tuple[Symbol, ...]:
+        """The symbols that have a file of their own."""
+        return tuple(symbol for symbol in self.symbols if symbol.table)
+
+    @property
+    def plots(self) -> tuple[tuple[str, str], ...]:
+        """Kinds of plots of a fit that there are: name, and the kind of response that tells it from its namesakes."""
+        return tuple(
+            (name, response)
+            for name, response, symbols in PLOTS
+            if response in ("", self.response.name) and all(map(self.has, symbols))
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether the model estimates a symbol."""
+        return any(symbol.name == name for symbol in self.symbols)
+
+    def setting(self, name: str) -> Setting | None:
+        """One of the settings that the model adds."""
+        return next((setting for setting in self.settings if setting.name == name), None)
+
+    def structure(self, own: Mapping[str, Any]) -> str | None:
+        """The value of `covariance`, None for a model without that setting."""
+        return own.get("covariance") if self.setting("covariance") else None
+
+    def load_model(self) -> Any:
+        """The class of the model; loads torch."""
+        return _loaded(self.model)
+
+    def load_fitted(self) -> Any:
+        """The class of what a finished fit answers; loads torch."""
+        return _loaded(self.fitted)
+
+
+def _loaded(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,52 @@
+"""`report`: finished fits on one page for a reader, and as tables for MultiQC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from plncli.console import Console
+from plncli.errors import UsageError
+from plncli.version import __version__
+
+
+def report(
+    runs: Sequence[str],
+    given: Mapping[str, str],
+    say: Console,
+    *,
+    out: str,
+    overwrite: bool,
+    diagnose: bool,
+    multiqc: str | None,
+) -> int:
+    """Read runs, and write the page of them; given: tables that are elsewhere now."""
+    if given and not diagnose:
+        raise UsageError(f"--no-diagnose reads no tables, so --{next(iter(given)).replace('_', '-')} has no use.")
+    from plncli import runtime
+    from plncli.plots.source import Source
+    from plncli.reports import multiqc as custom
+    from plncli.reports import page
+    from plncli.runs.run import read_run
+    from plncli.tables.atomic import whole_file
+    from plncli.tables.target import check_file
+
+    path = Path(out)
+    check_file(path, overwrite, formats=("html",))
+    sources = [Source(read_run(Path(run)), given) for run in runs]
+    names = page.run_names(sources)
+    if multiqc is not None:
+        custom.check(Path(multiqc), overwrite, names)
+    with runtime.memory_guard():
+        content = page.facts(sources, names, diagnose)
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    whole_file(path, page.render(content, __version__, made).encode())
+    for run in content["runs"]:
+        for sentence in run["not_drawn"]:
+            say.note(f"note: {run['name']}: {sentence}")
+    say.note(f"The report is in {out}.")
+    if multiqc is not None:
+        custom.write(Path(multiqc), content["runs"])
+        say.note(f"What MultiQC takes is in {multiqc}.")
+    return 0

@@ -1,0 +1,92 @@
+"""`compare`: criteria of fits side by side, and likelihood-ratio tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plncli import console
+from plncli.console import Console
+from plncli.errors import short
+from plncli.verbs.layout import aligned
+from plncli.verbs.tables import Destination, write
+
+if TYPE_CHECKING:
+    from plncli.runs.comparison import Comparison
+
+NUMBERS = ("n_parameters", "aic", "bic", "icl", "r2", "delta_aic", "delta_bic", "delta_icl", "gap")
+
+
+def compare(runs: Sequence[str], to: Destination, say: Console) -> int:
+    """Read runs, compare them, and say what was found."""
+    from plncli.runs.comparison import compare as compared
+    from plncli.runs.run import read_run
+    from plncli.tables.writing import to_json
+
+    found = compared([read_run(Path(run)) for run in runs])
+    if to.out is not None:
+        write(columns(found), to.out, to.suffix)
+    if to.json:
+        console.out(to_json(asdict(found)))
+    elif to.out is None:
+        console.out("\n".join(lines(found)))
+    for sentence in found.notes:
+        say.note(f"note: {sentence}")
+    for sentence in found.warnings:
+        say.warn(sentence)
+    return 0
+
+
+def lines(found: Comparison) -> list[str]:
+    """The table of criteria and that of tests, for a reader."""
+    shown = [name for name in ("aic", "bic", "icl") if any(row[name] is not None for row in found.rows)]
+    rows = [["run", "model", found.likelihood, "parameters", *shown, "r2"]]
+    for row in found.rows:
+        criteria = [_criterion(row[name], row[f"delta_{name}"]) for name in shown]
+        covariance = f", {row['covariance']}" if row["covariance"] else ""
+        model = short(f"{row['formula']}{covariance}", 28) + ("" if row["converged"] else " (not converged)")
+        rows.append(
+            [
+                short(row["run"], 24),
+                model,
+                f"{row[found.likelihood]:.2f}",
+                str(row["n_parameters"]),
+                *criteria,
+                "" if row["r2"] is None else f"{row['r2']:.3f}",
+            ]
+        )
+    lines = aligned(rows, left=2)
+    if found.ratios:
+        tests = [["larger model", "against", "statistic", "df", "p"]]
+        tests += [
+            [short(r.large, 32), short(r.small, 32), f"{r.statistic:.2f}", str(r.df), f"{r.p_value:.3g}"]
+            for r in found.ratios
+        ]
+        lines += ["", "Likelihood-ratio tests", *aligned(tests, left=2)]
+    return lines
+
+
+def _criterion(value: float | None, delta: float | None) -> str:
+    """The best with a star, another with its distance to it."""
+    if value is None or delta is None:
+        return ""
+    return f"{value:.1f} *" if delta == 0.0 else f"+{delta:.1f}"
+
+
+def columns(found: Comparison) -> dict[str, Any]:
+    """A row for each run."""
+    import numpy as np
+
+    def numbers(name: str) -> Any:
+        return np.array([np.nan if row[name] is None else row[name] for row in found.rows], dtype=float)
+
+    def texts(name: str) -> Sequence[str]:
+        return ["" if row[name] is None else str(row[name]) for row in found.rows]
+
+    return {
+        **{name: texts(name) for name in ("run", "formula", "covariance")},
+        **{name: numbers(name) for name in (found.likelihood, *NUMBERS)},
+        "converged": ["true" if row["converged"] else "false" for row in found.rows],
+    }

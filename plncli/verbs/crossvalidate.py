@@ -1,0 +1,232 @@
+"""`cv`: how well candidates predict samples, or counts, that they have not seen."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plncli import console
+from plncli import settings as configuration
+from plncli.console import Console
+from plncli.errors import DataError, UsageError, counted, some
+from plncli.inputs.sources import matrix_settings
+from plncli.settings import FitConfig
+from plncli.verbs.planning import model_of, named_tables, planned
+from plncli.verbs.scores import Asked, Compared, columns, content, lines, meaning, report
+from plncli.verbs.tables import check, write
+
+if TYPE_CHECKING:
+    from plncli.evaluation.folds import Candidate
+    from plncli.inputs.loading import Inputs
+    from plncli.runs.journal import Journal
+    from plncli.runtime import Runtime
+    from plncli.tables.table import Table
+
+
+Structure = Mapping[str, str | None]
+"""Values of the settings that are compared, by name; None for what the configuration says."""
+
+
+def asked(
+    resolved: Callable[[str | None, Structure], FitConfig],
+    formulas: Sequence[str] | None,
+    compared: Mapping[str, Sequence[str] | None],
+    folds: int,
+    entries: float | None,
+) -> Asked:
+    """What is to be compared.
+
+    resolved: the configuration with a formula and values of settings that are compared, None for what it says;
+    compared: the values of each such setting.
+    """
+    chosen = [
+        dict(zip(compared, values, strict=True)) for values in product(*(v or (None,) for v in compared.values()))
+    ]
+    found = [{name: resolved(None, one).own[name] for name in compared} for one in chosen]
+    structures = [one for k, one in enumerate(found) if one not in found[:k]]
+    configs = tuple(_config(resolved(text, chosen[0]), structures) for text in dict.fromkeys(formulas or (None,)))
+    if folds < 2:
+        raise UsageError(f"--folds must be 2 or more, not {folds}.")
+    if entries is not None and not 0.0 < entries < 1.0:
+        raise UsageError(f"--entries must be a share between 0 and 1, not {entries:g}.")
+    if entries is not None and configs[0].cluster:
+        raise UsageError("--cluster keeps samples together, but --entries holds out counts; leave one of them out.")
+    return Asked(configs, tuple(structures), folds, entries)
+
+
+def _config(config: FitConfig, structures: Sequence[Mapping[str, str]]) -> FitConfig:
+    """The configuration by which tables are read: without what only `fit` does, with the matrices that some need.
+
+    UsageError for a structure that goes neither with these matrices nor without.
+    """
+    with_matrices = [one for one in structures if _takes(config.but(**one))]
+    for one in structures:
+        if one not in with_matrices:
+            bare = config.but(**one, **dict.fromkeys(matrix_settings(config)))
+            bare.spec.check(bare.own)
+    structure = with_matrices[0] if with_matrices else structures[0]
+    return config.but(**structure, se="auto", vcov=False, out=None, overwrite=False, init=None)
+
+
+def _takes(config: FitConfig) -> bool:
+    """Whether the settings of the model go together as they are, matrices that are given among them."""
+    try:
+        config.spec.check(config.own)
+    except UsageError:
+        return False
+    return True
+
+
+def cv(
+    asked: Asked, *, out: str | None, overwrite: bool, resume: bool, json: bool, quiet: bool, no_progress: bool
+) -> int:
+    """Read, hold out, fit, score, report; the exit code says whether all fits converged."""
+    say = Console(quiet, progress=not no_progress)
+    if resume and out is None:
+        raise UsageError("--resume goes with --out FILE: beside it is kept what is done.")
+    suffix = check(out, overwrite)
+    for sentence in configuration.ignored(os.environ):
+        say.note(f"note: {sentence}")
+    from plncli.runs.checkpoints import locked
+    from plncli.tables.writing import to_json
+
+    place = Place(Path(out), resume) if out else None
+    with nullcontext() if place is None else locked(place.out):
+        compared = validated(asked, say, place=place)
+        if place is not None:
+            write(columns(compared), str(place.out), suffix)
+            place.discard()
+    console.out(to_json(content(compared)) if json else "\n".join(lines(compared)))
+    say.note(f"note: {meaning(asked)}")
+    report(say, compared, "--json")
+    return 4 if compared.unconverged and not asked.config.allow_unconverged else 0
+
+
+class Place:
+    """Where the scores go, and, while not all are there, those that are."""
+
+    def __init__(self, out: Path, resume: bool) -> None:
+        self.out, self.resume = out, resume
+        self.journal: Journal | None = None
+
+    def begin(self, asked: Asked, read: Sequence[Inputs], say: Console) -> Journal:
+        """What keeps each score."""
+        from plncli.evaluation.crossvalidation import Scored
+        from plncli.runs import checkpoints
+        from plncli.runs.journal import Journal
+
+        fits = [checkpoints.about_fit(config, one.sources) for config, one in zip(asked.configs, read, strict=True)]
+        chosen: dict[str, Any] = {"folds": asked.folds, "entries": asked.share}
+        chosen |= {name: [one[name] for one in asked.structures] for name in asked.structures[0]}
+        settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
+        every = asked.config.checkpoint_every or math.inf
+        about = {"settings": settings, "inputs": fits[0]["inputs"]}
+        path, p = checkpoints.folder_of(self.out) / checkpoints.JOURNAL, read[0].data.p
+        self.journal = Journal(path, about, every, Scored, lambda score: score.sound(p), self.resume)
+        if self.journal.found:
+            say.note(f"note: {counted(len(self.journal.found), 'fit')} are done already.")
+        if self.journal.note:
+            say.note(f"note: {self.journal.note}")
+        return self.journal
+
+    def discard(self) -> None:
+        """All is done."""
+        if self.journal is not None:
+            self.journal.discard()
+
+
+@contextmanager
+def _kept(journal: Journal | None, say: Console) -> Iterator[None]:
+    """Keep what is done when the rest is not to be."""
+    try:
+        yield
+    except BaseException:
+        say.clear()
+        if journal is not None and journal.save():
+            say.note("What is done is kept: the same command with --resume goes on.")
+        raise
+
+
+def validated(
+    asked: Asked, say: Console, given: Mapping[str, Table] | None = None, place: Place | None = None
+) -> Compared:
+    """Read, hold out, fit and score; given: see `inputs.load`; place: where scores are kept."""
+    from plncli import optim, runtime
+    from plncli.evaluation import crossvalidation
+    from plncli.evaluation.folds import folds_of_cells, folds_of_samples
+    from plncli.inputs import loading as inputs
+    from plncli.optim.base import StopRule
+
+    config = asked.config
+    optimizer = optim.build(config.optimizer, config.learning_rate)
+    where = runtime.start(config.device, config.dtype, config.seed)
+    with runtime.memory_guard():
+        with say.stage(f"reading {some(named_tables(config))}"):
+            read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
+        for note in dict.fromkeys(note for one in read for note in one.notes):
+            say.note(f"note: {note}")
+        candidates, null = _candidates(asked, read)
+        data = candidates[0].data
+        if asked.share is None:
+            folds = folds_of_samples(data, asked.folds, config.seed)
+        else:
+            folds = folds_of_cells(data, asked.share, asked.folds, config.seed)
+        workers = _workers(config, candidates, where)
+        stop = StopRule(config.tol, config.max_iter)
+        counting = say.counting("cross-validation")
+        journal = place.begin(asked, read, say) if place else None
+        with _kept(journal, say):
+            found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting, journal)
+    say.clear()
+    return Compared(asked, found, null)
+
+
+def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], int]:
+    """Each formula with each covariance, and where the null model is among them: it joins them if it is not there."""
+    import torch
+
+    from plncli.evaluation.folds import Candidate
+
+    first = read[0].data
+    candidates = []
+    for config, one in zip(asked.configs, read, strict=True):
+        if one.data.responses != first.responses or not torch.equal(one.data.Y, first.Y):
+            raise DataError(
+                f"`{asked.config.formula}` and `{config.formula}` explain different responses, so what they predict "
+                "does not compare."
+            )
+        O = first.O if torch.equal(one.data.O, first.O) else one.data.O
+        data = replace(one.data, Y=first.Y, K=first.K, w=first.w, O=O)  # kept, and sent to workers, once
+        for structure in asked.structures:
+            this = config.but(**structure)
+            model = model_of(this, one if _takes(this) else None)
+            candidates.append(Candidate(config.formula or "~ 1", model, data, structure))
+    alone = asked.config.but(**{setting.name: setting.null for setting in asked.config.spec.settings if setting.null})
+    data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",))
+    null = Candidate("~ 1", model_of(alone, None), data, {name: alone.own[name] for name in asked.structures[0]})
+    for number, other in enumerate(candidates):
+        same = torch.equal(other.data.X, data.X) and torch.equal(other.data.O, data.O)
+        if same and other.labels == null.labels:
+            return candidates, number
+    return [*candidates, null], len(candidates)
+
+
+def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime) -> int:
+    """How many fits may run side by side; DeviceError where the largest does not fit into memory."""
+    from plncli import runtime
+    from plncli.evaluation import memory
+
+    fits = [
+        planned(config.but(**candidate.labels), candidate.data, where)
+        for candidate in {(id(c.data), *c.labels.values()): c for c in candidates}.values()
+    ]
+    largest = max(fits, key=lambda fit: fit.needs())
+    free = runtime.free_memory(where.device)
+    memory.check(largest, free, where.device_name)
+    return memory.workers(largest, free, config.workers, runtime.ALL_THREADS)

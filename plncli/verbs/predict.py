@@ -1,0 +1,141 @@
+"""`predict`: predictions of a finished fit for new samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plncli.console import Console
+from plncli.errors import UsageError, counted, some
+from plncli.verbs.tables import Destination, sample_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plncli.models.abilities import Prediction
+    from plncli.runs.new_data import NewData, Sources
+    from plncli.runs.run import Run
+
+INTERVALS = ("confidence", "prediction")
+DOUBTFUL = ("naive-standard-errors", "few-samples")
+"""Findings of a fit that its intervals inherit."""
+SAYS = {
+    "marginal": "Marginal counts: expected given the covariates alone",
+    "fitted": "Fitted counts: expected given the counts of these samples",
+    "conditional": "Conditional counts: expected of the other features, given those observed",
+    "probability": "Probabilities of the second class",
+    "mean": "Means",
+}
+
+
+def predict(
+    run: str,
+    sources: Sources,
+    to: Destination,
+    say: Console,
+    *,
+    interval: Sequence[str],
+    level: float | None,
+    wide: str | None,
+) -> int:
+    """Read a run, predict, and deliver the table."""
+    from plncli.runs.run import read_run
+
+    to.deliver(predicted(read_run(Path(run)), sources, say, interval, level, wide))
+    return 0
+
+
+def predicted(
+    run: Run, sources: Sources, say: Console, interval: Sequence[str], level: float | None, wide: str | None
+) -> dict[str, Any]:
+    """The table of predictions for new samples, by column."""
+    from plncli.runs.new_data import load
+
+    wanted = _intervals(interval)
+    if level is not None and not 0.0 < level < 1.0:
+        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    data = load(run, sources)
+    for note in data.notes:
+        say.note(f"note: {note}")
+    found = _predicted(run, data, wanted, level or run.summary.get("level") or 0.95)
+    columns = _columns(run, data, found)
+    if wide is not None and wide not in list(columns)[2:]:
+        raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
+    _report(say, run, data, found, wanted)
+    return columns if wide is None else _widened(data, found, columns[wide])
+
+
+def _intervals(names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in INTERVALS:
+            raise UsageError(f"--interval must be confidence or prediction, not {name}.")
+    return tuple(names)
+
+
+def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> Prediction:
+    from plncli import runtime
+    from plncli.models import fitted
+
+    runtime.use_threads(len(data.samples), len(run.responses), len(run.terms), "auto")
+    known = {"Y": data.Y, "K": data.K, "observed": data.observed}
+    with runtime.memory_guard():
+        return fitted.predict(run.fitted, data.X, data.O, **known, intervals=intervals, level=level)
+
+
+def _columns(run: Run, data: NewData, found: Prediction) -> dict[str, Any]:
+    """A row for each sample and response; classes beside the values that tell them."""
+    from plncli.models.abilities import Classifying
+
+    columns: dict[str, Any] = {
+        "sample": [sample for sample in data.samples for _ in found.responses],
+        "response": list(found.responses) * len(data.samples),
+    }
+    fitted = run.fitted
+    for name, values in found.columns.items():
+        columns[name] = values.reshape(-1).numpy()
+        if isinstance(fitted, Classifying) and name == fitted.classified:
+            codes = fitted.classify(found).tolist()
+            columns["class"] = [labels[code] for row in codes for labels, code in zip(run.classes, row, strict=True)]
+    return columns
+
+
+def _widened(data: NewData, found: Prediction, values: Any) -> dict[str, Any]:
+    """One of the columns as samples × responses."""
+    p = len(found.responses)
+    return sample_rows(data.samples, {name: values[k::p] for k, name in enumerate(found.responses)})
+
+
+def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals: tuple[str, ...]) -> None:
+    """What was predicted, what to mind, and why cells are empty."""
+    for sentence in warnings(run, intervals):
+        say.warn(sentence)
+    noun = run.spec.noun
+    what = next(name for name in (*SAYS, *found.columns) if name in found.columns)
+    say.note(f"{SAYS.get(what, what)}; {counted(len(data.samples), 'sample')} × {counted(len(found.responses), noun)}.")
+    if "confidence" in intervals and run.spec.latent:
+        say.note("note: The confidence intervals are those of the coefficients; they take Sigma as known.")
+    if "prediction" in intervals and what == "marginal" and not run.inference:
+        say.note("note: The prediction intervals take the coefficients as known, for the fit has no standard errors.")
+    for sentence in told(run, found.reasons):
+        say.note(f"note: {sentence}")
+
+
+def warnings(run: Run, intervals: tuple[str, ...] = ()) -> Iterator[str]:
+    """What makes a fit's predictions doubtful."""
+    if not run.summary["converged"]:
+        yield f"{run.place} did not converge: its estimates are not those of the optimum."
+    for finding in run.summary["findings"]:
+        doubt = run.spec.words.doubts.get(finding["code"], "")
+        if doubt:
+            yield doubt.format(names=some(f"`{name}`" for name in finding["names"]))
+        if intervals and finding["code"] in DOUBTFUL:
+            yield finding["message"]
+
+
+def told(run: Run, reasons: Mapping[str, Tensor]) -> Iterator[str]:
+    """How many cells are empty, or not finite, and why."""
+    for reason, cells in reasons.items():
+        if bool(cells.any()):
+            names = [name for name, hit in zip(run.responses, cells.any(0).tolist(), strict=True) if hit]
+            yield f"{counted(int(cells.sum()), 'cell')} {reason}: {some(names)}."

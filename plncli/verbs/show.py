@@ -1,0 +1,120 @@
+"""`show`: a finished fit at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from plncli import console
+from plncli.errors import UsageError, counted, short
+from plncli.models import MODELS
+from plncli.models.spec import Spec
+from plncli.verbs.layout import aligned, wrapped
+
+
+def show(run: str, top: int, *, json: bool) -> int:
+    """Read a run, and print what is seen of it at a glance."""
+    from plncli.runs.overview import overview
+    from plncli.runs.run import read_run
+    from plncli.tables.writing import to_json
+
+    if top < 0:
+        raise UsageError(f"--top must be 0 or more, not {top}.")
+    found = overview(read_run(Path(run)), top)
+    console.out(to_json(found) if json else "\n".join(lines(found)))
+    return 0
+
+
+def model_words(spec: Spec, structure: str | None) -> str:
+    """The model, and the structure of its latent layer where that can be chosen."""
+    setting = spec.setting("covariance")
+    return spec.title if setting is None or structure is None else f"{spec.title}, {setting.titles[structure]}"
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """An overview (`runs.overview`) for a reader."""
+    spec = MODELS[found["model"]]
+    noun = spec.noun
+    size = f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], noun)}"
+    facts = [
+        ("model", model_words(spec, found["covariance"])),
+        ("formula", found["formula"]),
+        ("data", f"{size}, {counted(found['n_covariates'], 'coefficient')} each"),
+        ("fit", _ending(found)),
+        (found["likelihood"], f"{_number(found[found['likelihood']], 4)} with {found['n_parameters']} parameters"),
+        (
+            "criteria",
+            ", ".join(f"{name} {found[name]:.2f}" for name in ("aic", "bic", "icl") if found[name] is not None),
+        ),
+        ("r2", found["r2"] and _number(found["r2"], 4)),
+        ("errors", _errors(found)),
+    ]
+    yield found["run"]
+    yield ""
+    for name, text in facts:
+        if text:
+            yield from wrapped(text, f"{name:<10}")
+    for sentence in found["warnings"]:
+        yield from wrapped(sentence, "warning   ")
+    yield from _coefficients(found, noun)
+    yield from _correlations(found, noun)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "not finite" if value is None else f"{value:.{digits}f}"
+
+
+def _ending(found: Mapping[str, Any]) -> str:
+    how = (
+        f"{found['optimizer']}, {counted(found['steps'], 'step')} in {found['fit_seconds']:.2f} s on {found['device']}"
+    )
+    if found["gap"] is None:
+        return f"{found['status'].replace('_', ' ')} ({how}); how far from the optimum is not known"
+    left = f"an estimated {found['gap']:.2g} nats below the optimum"
+    if found["converged"]:
+        return f"converged ({how}), {left}"
+    return f"not converged, {found['status'].replace('_', ' ')} ({how}), {left}"
+
+
+def _errors(found: Mapping[str, Any]) -> str:
+    if found["se"] == "none":
+        return "none"
+    empty = f", none for {counted(found['without_std_error'], 'coefficient')}" if found["without_std_error"] else ""
+    return f"{found['se']}, intervals at {found['level']:g}{empty}"
+
+
+def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[str]:
+    if found["significant"]:
+        yield ""
+        yield f"q < 0.05, of {counted(found['n_features'], noun)}"
+        yield from (f"  {line}" for line in aligned([[k, str(v)] for k, v in found["significant"].items()]))
+    if not found["coefficients"]:
+        return
+    yield ""
+    yield f"Clearest coefficients, by |estimate / std_error| ({100 * found['level']:g} % intervals)"
+    rows = [[noun, "term", "estimate", "from", "to", "statistic", "q"]]
+    rows += [
+        [
+            short(row["response"], 24),
+            short(row["term"], 24),
+            *(f"{row[name]:.4g}" for name in ("estimate", "conf_low", "conf_high", "statistic")),
+            f"{row['q_value']:.2g}",
+        ]
+        for row in found["coefficients"]
+    ]
+    yield from (f"  {line}" for line in aligned(rows, left=2))
+
+
+def _correlations(found: Mapping[str, Any], noun: str) -> Iterator[str]:
+    if not found["correlations"]:
+        return
+    kind = MODELS[found["model"]].words.covariance
+    yield ""
+    yield f"Strongest {kind} correlations"
+    rows = [[noun, noun, "correlation"]]
+    rows += [
+        [short(row["first"], 32), short(row["second"], 32), f"{row['correlation']:.3f}"]
+        for row in found["correlations"]
+    ]
+    yield from (f"  {line}" for line in aligned(rows, left=2))
