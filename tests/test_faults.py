@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ran
+from forked import Forked
 from safetensors.numpy import load, save
 
 from plncli.errors import UsageError
@@ -76,7 +77,19 @@ def job(name: str, out: str) -> tuple[str, ...]:
     return (*JOBS[name], *tables, *formula, *(("--workers", "1") if name != "rprop" else ()), "--out", out, "--resume")
 
 
-def killed_at_random(folder: Path, name: str, kills: int) -> Counter[str]:
+def from_nothing(words: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
+    """A command as it is started by a shell."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "plncli", *words],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def killed_at_random(folder: Path, name: str, kills: int, start: Callable[..., Any]) -> Counter[str]:
     """Start a job again and again, and kill it at a random moment, until that many kills; fails where one does harm.
 
     When the job is done it is begun anew, for more kills. Counts kills, jobs, and results that were lost or differ.
@@ -84,14 +97,8 @@ def killed_at_random(folder: Path, name: str, kills: int) -> Counter[str]:
     place, whole_place = ("scores.csv", "whole.csv") if name == "cv" else ("run", "whole")
     told, chance, bare = Counter[str](), random.Random(f"{name} {kills}"), False
 
-    def started(out: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "plncli", *job(name, out)],
-            cwd=folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+    def started(out: str) -> Any:
+        return start(job(name, out), folder)
 
     began = time.monotonic()
     assert started(whole_place).wait(timeout=120) == 0
@@ -103,7 +110,7 @@ def killed_at_random(folder: Path, name: str, kills: int) -> Counter[str]:
                 process.wait(timeout=chance.uniform(0.3, 1.1) * lasts)
             except subprocess.TimeoutExpired:
                 process.kill()
-        err = process.communicate(timeout=120)[1].decode()
+        err = process.communicate(timeout=120)[1]
         if process.returncode == -signal.SIGKILL:
             told["kills"] += 1
             told["with a checkpoint"] += any(folder.glob("*.checkpoint/*"))
@@ -123,14 +130,14 @@ def killed_at_random(folder: Path, name: str, kills: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "kills"),
+    ("name", "kills", "start"),
     [
-        *((name, 1) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
-        *(pytest.param(name, 100, marks=pytest.mark.slow) for name in JOBS),
+        *((name, 2, Forked) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
+        *(pytest.param(name, 100, from_nothing, marks=pytest.mark.slow) for name in JOBS),
     ],
 )
-def test_a_job_killed_at_any_moment_loses_nothing(made: Path, name: str, kills: int) -> None:
-    told = killed_at_random(made, name, kills)
+def test_a_job_killed_at_any_moment_loses_nothing(made: Path, name: str, kills: int, start: Callable[..., Any]) -> None:
+    told = killed_at_random(made, name, kills, start)
     print(f"{name}: {dict(told)}")
     assert told["kills"] == kills and told["jobs"] >= 1
     assert told["half written"] == told["different"] == told["leftovers"] == 0
@@ -164,9 +171,8 @@ def test_a_link_to_a_folder_is_locked_as_that_folder(made: Path) -> None:
 
 
 def test_two_jobs_into_one_folder_at_once(made: Path) -> None:
-    command = [sys.executable, "-m", "plncli", *FIT, "--out", "run"]
-    both = [subprocess.Popen(command, cwd=made, stderr=subprocess.PIPE) for _ in range(2)]
-    told = [(process.communicate(timeout=120)[1].decode(), process.returncode) for process in both]
+    both = [Forked((*FIT, "--out", "run"), made) for _ in range(2)]
+    told = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
     assert sorted(code for _, code in told) == [0, 2], told
     refusal = next(err for err, code in told if code == 2)
     assert "Another plncli is fitting into run" in refusal or "run exists" in refusal

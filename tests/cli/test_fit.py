@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forked import Forked
 
 from plncli.models import MODELS
 from plncli.runs import folder as artifacts
@@ -250,7 +249,7 @@ def test_out_of_memory_is_a_message(cli: Cli, small: str, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def endless(tmp_path: Path, oaks: Any) -> Iterator[subprocess.Popen[str]]:
+def endless(tmp_path: Path, oaks: Any) -> Iterator[Forked]:
     """A fit that would go on for long, past its first steps."""
     slow = [
         "--optimizer",
@@ -265,23 +264,15 @@ def endless(tmp_path: Path, oaks: Any) -> Iterator[subprocess.Popen[str]]:
         "--out",
         "a",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "plncli", "fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure, *slow],
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if line.startswith("step 2 "):
-            break
+    process = Forked(("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure, *slow), tmp_path)
+    process.until("step 2 ")
     yield process
     process.kill()
     process.wait()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_fit_is_saved(endless: subprocess.Popen[str], tmp_path: Path, signum: int) -> None:
+def test_an_interrupted_fit_is_saved(endless: Forked, tmp_path: Path, signum: int) -> None:
     endless.send_signal(signum)
     _, err = endless.communicate(timeout=60)
     assert endless.returncode == 128 + signum

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from forked import Forked
 
 Cli = Callable[..., Any]
 
@@ -96,9 +95,9 @@ def children(parent: int) -> set[int]:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
 @pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_workers_end_with_the_program_and_an_interrupt_saves_the_fit(oaks: Any, tmp_path: Path, signum: int) -> None:
-    command = [sys.executable, "-m", "plncli", "fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure]
-    options = ["--se", "bootstrap", "--resamples", "100000", "--workers", "2", "--out", "a"]
-    process = subprocess.Popen(command + options, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    command = ("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure)
+    options = ("--se", "bootstrap", "--resamples", "100000", "--workers", "2", "--out", "a")
+    process = Forked((*command, *options), tmp_path)
     try:
         until(lambda: len(children(process.pid)) == 2)
         os.kill(process.pid, signum)

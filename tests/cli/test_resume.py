@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Oaks, Ran
+from forked import Forked
 
 Cli = Callable[..., Ran]
 BITS = ("coefficients.csv", "sigma.csv", "omega.csv", "latent_mean.csv", "latent_sd.csv")
@@ -149,16 +150,17 @@ def test_two_cross_validations_do_not_go_into_one_file(cli: Cli, oaks: Oaks, tmp
 SLOW = ("--optimizer", "rprop", "--tol", "1e-7", "--se", "none", "--checkpoint-every", "0.2")
 
 
-def started(words: tuple[str, ...], where: Path) -> subprocess.Popen[bytes]:
+def started(words: tuple[str, ...], where: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "plncli", *words],
         cwd=where,
         stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
-def until_kept(process: subprocess.Popen[bytes], folder: Path, before: float) -> None:
+def until_kept(process: subprocess.Popen[str] | Forked, folder: Path, before: float) -> None:
     """Wait until a checkpoint is newer than that, or the process has ended."""
     while process.poll() is None:
         if any(path.stat().st_mtime > before for path in folder.glob("*.safetensors")):
@@ -170,10 +172,10 @@ def until_kept(process: subprocess.Popen[bytes], folder: Path, before: float) ->
 def test_a_signal_ends_a_fit_that_can_go_on(
     cli: Cli, fit: tuple[str, ...], tmp_path: Path, name: str, code: int
 ) -> None:
-    process = started((*fit, *SLOW, "--out", "run"), tmp_path)
+    process = Forked((*fit, *SLOW, "--out", "run"), tmp_path)
     until_kept(process, tmp_path / "run.checkpoint", 0.0)
     process.send_signal(getattr(signal, name))
-    err = process.communicate(timeout=60)[1].decode()
+    err = process.communicate(timeout=60)[1]
     assert process.returncode == code and "Go on with: plncli resume run" in err
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
     assert cli("resume", "run").code == 0
