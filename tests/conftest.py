@@ -9,19 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
+import examples
 import pytest
 import torch
-import typer
 from hypothesis import settings
+from parsed import parser
 
 import plncli.cli
-from plncli.models import MODELS
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 120  # seconds; a fit of the sample data takes about one
@@ -37,6 +35,10 @@ torch.set_num_threads(1)
 settings.register_profile("judge", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("judge")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    examples.ALL = "not slow" not in config.option.markexpr
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,15 +67,6 @@ def piped(content: str | bytes | None) -> Iterator[TextIOWrapper]:
     with os.fdopen(reading) as source:
         yield source
     writer.join()
-
-
-application = plncli.cli.application
-
-
-@cache
-def parser(models: tuple[int, ...]) -> Any:
-    """The command line with all its commands, which `application()` makes anew each time; models: those there are."""
-    return typer.main.get_command(application())
 
 
 @dataclass(frozen=True)
@@ -123,10 +116,7 @@ def run_cli(tmp_path: Path) -> Callable[..., Ran]:
 def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ran]]:
-    """The same within this process, where torch is loaded already: for all that needs no process of its own.
-
-    The parser is built once: that takes longer than many a command, and it holds nothing of the one before.
-    """
+    """The same within this process, where torch is loaded already: for all that needs no process of its own."""
     threads = torch.get_num_threads()
 
     def run(*args: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Ran:
@@ -135,7 +125,7 @@ def cli(
             patch.setattr(sys, "stdin", source)
             patch.chdir(tmp_path)
             patch.setattr(sys, "argv", ["plncli", *map(str, args)])
-            patch.setattr(plncli.cli, "application", lambda: parser(tuple(map(id, MODELS.values()))))
+            patch.setattr(plncli.cli, "application", parser)
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             with pytest.raises(SystemExit) as exited:

@@ -6,6 +6,7 @@ That the installed command starts from nothing is tried by `run_cli`.
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -85,6 +86,7 @@ class Forked:
 
 def _become(words: tuple[str, ...], cwd: Path, env: Mapping[str, str], errors: int) -> None:
     """Be the command, and never come back: the test must not go on in two processes."""
+    gc.freeze()  # what the tests made is no concern of its collector
     try:
         nothing = os.open(os.devnull, os.O_RDWR)
         for number, stream in enumerate((nothing, nothing, errors)):

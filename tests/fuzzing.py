@@ -245,19 +245,25 @@ def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> N
 
 def found_in(kinds: Sequence[str], first: int, last: int, dry: int = 0) -> Iterator[Found]:
     """What came of the files first to last − 1, of formats in turn; every `dry`-th is given to the whole program."""
-    for number, said in in_processes(_work, lambda start: (kinds, start, last, dry), first, last, SECONDS):
+    start = "fork" if last - first < 500 else "spawn"  # a few are not worth the seconds of a start from nothing
+    for number, said in in_processes(_work, lambda start: (kinds, start, last, dry), first, last, SECONDS, start):
         yield Found(kinds[number % len(kinds)], number, said)
 
 
 def in_processes(
-    work: Callable[..., None], arguments: Callable[[int], tuple[Any, ...]], first: int, last: int, seconds: float
+    work: Callable[..., None],
+    arguments: Callable[[int], tuple[Any, ...]],
+    first: int,
+    last: int,
+    seconds: float,
+    start: str = "spawn",
 ) -> Iterator[tuple[int, str]]:
     """Numbers first to last − 1, and what `work(*arguments(first), pipe)` sends of each.
 
     After a failure it goes on in a new process. `hang` is said of one that takes longer than `seconds`, `crash` of one
     that takes its process with it.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(start)
     while first < last:
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(*arguments(first), theirs))

@@ -128,6 +128,7 @@ def test_time_is_compared_at_the_same_likelihood():
     assert "| x | gone | timeout |" in report.markdown([reference], list(found.values()), [])
 
 
+@pytest.mark.slow  # two processes that load torch; what they write is tried without them
 def test_the_command_line_writes_table_and_csv(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "RESULTS", tmp_path)
     arguments = ["--problems", "tiny-49x17", "--rivals", "plncli", "--repeats", "1", "--threads", "1", "--name", "one"]
@@ -145,6 +146,7 @@ def test_a_launched_command_is_measured_apart_and_ended_at_its_limit():
         launch([sys.executable, "-c", "import time; time.sleep(60)"], 1.0)
 
 
+@pytest.mark.slow  # a process that loads torch
 def test_coverage_counts_intervals_and_what_has_none(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(coverage, "RESULTS", tmp_path)
     asked = {"--n": 20, "--p": 3, "--depth": 4, "--sets": 4, "--processes": 1, "--name": "part"}

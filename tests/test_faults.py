@@ -66,8 +66,8 @@ def left_beside(folder: Path, *names: str) -> set[str]:
 
 JOBS = {
     "rprop": ("fit", "pln", "--optimizer", "rprop", "--tol", "1e-7", "--se", "none", "--checkpoint-every", "0.02"),
-    "bootstrap": ("fit", "pln", "--se", "bootstrap", "--resamples", "60", "--checkpoint-every", "0.02"),
-    "cv": ("cv", "pln", "--folds", "8", "--formula", "~ 1", "--formula", "~ x", "--checkpoint-every", "0.02"),
+    "bootstrap": ("fit", "pln", "--se", "bootstrap", "--resamples", "40", "--checkpoint-every", "0.02"),
+    "cv": ("cv", "pln", "--folds", "5", "--formula", "~ 1", "--formula", "~ x", "--checkpoint-every", "0.02"),
 }
 
 
@@ -132,7 +132,7 @@ def killed_at_random(folder: Path, name: str, kills: int, start: Callable[..., A
 @pytest.mark.parametrize(
     ("name", "kills", "start"),
     [
-        *((name, 2, Forked) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
+        *((name, 1, Forked) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
         *(pytest.param(name, 100, from_nothing, marks=pytest.mark.slow) for name in JOBS),
     ],
 )
@@ -409,7 +409,7 @@ def held() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-SOME = [5, pytest.param(1, marks=pytest.mark.slow)]  # each fifth, or all
+SOME = [12, pytest.param(1, marks=pytest.mark.slow)]  # each twelfth, or all
 
 
 @pytest.mark.parametrize("each", SOME)

@@ -110,7 +110,7 @@ def refused_or_done(ran: Ran, codes: tuple[int, ...] = (0, 2, 3)) -> bool:
     return ran.code in codes and told and "Traceback" not in ran.err and len(ran.err) < 4000
 
 
-SOME = [30, pytest.param(1, marks=pytest.mark.slow)]  # each thirtieth, or all
+SOME = [60, pytest.param(1, marks=pytest.mark.slow)]  # each sixtieth, or all
 
 
 # Model files with a checksum that fits
@@ -152,7 +152,7 @@ def cleared(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model_name", "each"),
     [
-        ("pln", 300),
+        ("pln", 900),
         *(
             pytest.param(name, each, marks=pytest.mark.slow)
             for name, each in (("pln", 3), ("logistic", 6), ("linear", 6))
@@ -292,7 +292,7 @@ def test_a_run_leads_to_no_other_files(cli: Cli, made: Path) -> None:
             assert refused_or_done(ran) and "hunter2" not in ran.err + page
 
 
-@pytest.mark.parametrize("each", [100, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("each", [900, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("file", ["manifest", "summary"])
 def test_forged_manifests_and_summaries(cli: Cli, made: Path, file: str, each: int) -> None:
     assert cli(*FIT, "--out", "run").code == 0
@@ -333,7 +333,9 @@ def elsewhere(made: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("target", ["elsewhere", "elsewhere/own.txt", "elsewhere/none"])
+@pytest.mark.parametrize(
+    "target", ["elsewhere", pytest.param("elsewhere/own.txt", marks=pytest.mark.slow), "elsewhere/none"]
+)
 @pytest.mark.parametrize("link", ["run.checkpoint", ".run.lock", "run.loss_trace.csv", ".{}.partial.a.safetensors"])
 def test_links_beside_the_results_are_not_followed(
     cli: Cli, made: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, link: str, target: str
@@ -399,12 +401,12 @@ def test_overwriting_replaces_what_a_link_leads_to_and_no_file_of_others(cli: Cl
 
 
 def bombs(folder: Path) -> dict[str, Path]:
-    """Files of a few MB at most that unpack to 2 GB and more, as they are honestly written."""
+    """Files of a few MB at most that unpack to 600 MB and more, as they are honestly written."""
     import h5py
     import pyarrow as pa
     from pyarrow import feather, parquet
 
-    n = 4_000_000
+    n = 1_000_000
     ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["x" * 1000]))
     zeros = pa.array(np.zeros(n))
     wide = pa.table({"id": ids.slice(0, n // 50), **{f"f{j}": zeros.slice(0, n // 50) for j in range(4000)}})
@@ -433,7 +435,7 @@ def test_bombs_are_refused_before_they_unpack(cli: Cli, made: Path, monkeypatch:
     (made / "bombs").mkdir()
     made_of = bombs(made / "bombs")
     assert max(path.stat().st_size for path in made_of.values()) < 40e6
-    monkeypatch.setattr("plncli.tables.content.most_bytes", lambda: 1 << 30)
+    monkeypatch.setattr("plncli.tables.content.most_bytes", lambda: 1 << 28)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name, path in made_of.items():
         for option in ("--counts", "--covariates"):
@@ -443,7 +445,7 @@ def test_bombs_are_refused_before_they_unpack(cli: Cli, made: Path, monkeypatch:
                 name,
                 ran.err,
             )
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 600e6
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 400e6
 
 
 @pytest.mark.parametrize("each", [7, pytest.param(1, marks=pytest.mark.slow)])
@@ -466,7 +468,11 @@ def test_forged_columns_are_read_or_refused(cli: Cli, made: Path, suffix: str, e
     assert not wrong, f"{len(wrong)}: {wrong[:3]}"
 
 
-def test_a_table_of_very_many_columns_is_read_or_refused(cli: Cli, made: Path) -> None:
-    (made / "wide.csv").write_text(",".join(f"f{j}" for j in range(100_000)) + "\n" + ",".join("1" * 100_000) + "\n")
+@pytest.mark.parametrize("p", [15_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_table_of_very_many_columns_is_read_or_refused(
+    cli: Cli, made: Path, monkeypatch: pytest.MonkeyPatch, p: int
+) -> None:
+    monkeypatch.setattr("plncli.runtime.free_memory", lambda device: 1e9)  # whatever the machine: no fit is timed
+    (made / "wide.csv").write_text(",".join(f"f{j}" for j in range(p)) + "\n" + ",".join("1" * p) + "\n")
     ran = cli("validate", "pln", "--counts", "wide.csv")
     assert ran.code in (0, 3, 5) and "Traceback" not in ran.err, ran.err[-500:]

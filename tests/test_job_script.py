@@ -72,7 +72,13 @@ class Queue:
         return (self.folder / "requeued").exists()
 
 
-@pytest.mark.parametrize(("optimizer", "most"), [("rprop", 2), pytest.param("sgd", 10, marks=pytest.mark.slow)])
+def test_the_job_script_of_the_readme_is_one(tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text(script())
+    assert subprocess.run(["bash", "-n", "job.sh"], cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.slow  # four processes and more that begin from nothing; signals and kills are tried with `Forked`
+@pytest.mark.parametrize(("optimizer", "most"), [("rprop", 2), ("sgd", 10)])
 def test_the_job_script_of_the_readme_ends_in_the_same_bits(
     tmp_path: Path, oaks: Oaks, optimizer: str, most: int
 ) -> None:

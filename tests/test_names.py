@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import Ran
-from hypothesis import assume, example, given, settings
+from examples import examples
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from plncli.errors import DataError, one_line
@@ -160,7 +161,7 @@ NAMES = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@examples(8, 40)
 @given(samples=NAMES, features=NAMES)
 @example(samples=["c\rd", "=1"], features=["_x000D_", "\x01"])
 @example(samples=['"', '""', '"a"'], features=['0"', '"b', '""c""'])

@@ -237,7 +237,13 @@ def judge(name: str, table: str, optimizer: str, dtype: torch.dtype, stop: StopR
     return ending.name
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Of the covariances one: the tables, and nearly all of the code, are those of the others.
+ONE_OF_A_KIND = [
+    pytest.param(name, marks=pytest.mark.slow if name in ("diagonal", "spherical") else ()) for name in MODELS
+]
+
+
+@pytest.mark.parametrize("name", ONE_OF_A_KIND)
 def test_newton_cg_on_every_nasty_table(name: str) -> None:
     ended = {table: judge(name, table, "newton-cg", torch.float64, StopRule()) for table in TABLES[name]()}
     honest = {table for table, ending in ended.items() if ending not in ("CONVERGED", "refused")}

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).parent / "pipeline.sh"
 
 
+@pytest.mark.slow  # six processes, each of which begins for seconds; every command is tried within one process
 def test_simulate_fit_predict_and_cv_in_one_script(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

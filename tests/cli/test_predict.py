@@ -394,9 +394,9 @@ def test_a_file_takes_the_table_in_the_format_of_its_suffix(cli: Cli, fits: Path
     assert refused.code == 2 and "exists. Add --overwrite" in refused.err
 
 
-def test_predictions_come_from_a_pipe_by_the_installed_command(run_cli: Callable[..., Any], fits: Path) -> None:
+def test_predictions_come_from_a_pipe(cli: Cli, fits: Path) -> None:
     text = (OAKS / "exposure.csv").read_text()
-    ran = run_cli("predict", fits / "one", "--exposure", "-", "--wide", "marginal", "-q", stdin=text)
+    ran = cli("predict", fits / "one", "--exposure", "-", "--wide", "marginal", "-q", stdin=text)
     assert (ran.code, ran.err) == (0, "")
     assert len(ran.out.splitlines()) == 117
 

@@ -321,11 +321,13 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
     assert all(process.returncode is not None for process in started)
 
 
-def test_the_number_of_workers_changes_no_digit(processes: list[subprocess.Popen]) -> None:
+@pytest.mark.slow  # workers start in seconds; those of a bootstrap, which are the same, are tried ordinarily
+@pytest.mark.parametrize("of", ["samples", "cells"])
+def test_the_number_of_workers_changes_no_digit(processes: list[subprocess.Popen], of: str) -> None:
     data, *_ = pln_table(60, 4)
     candidates = candidates_of(data, PLN(), PLN("diagonal"))
-    for folds in (folds_of_samples(data, 3, 0), folds_of_cells(data, 0.1, 3, 0)):
-        alone, together = (validated(candidates, folds, workers=number) for number in (1, 2))
-        for a, b in zip(alone.standings, together.standings, strict=True):
-            assert replace(a, candidate=b.candidate) == b
-    assert len(processes) == 4
+    folds = folds_of_samples(data, 3, 0) if of == "samples" else folds_of_cells(data, 0.1, 3, 0)
+    alone, together = (validated(candidates, folds, workers=number) for number in (1, 2))
+    for a, b in zip(alone.standings, together.standings, strict=True):
+        assert replace(a, candidate=b.candidate) == b
+    assert len(processes) == 2

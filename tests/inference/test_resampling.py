@@ -111,10 +111,10 @@ def test_replicates_are_the_optima_of_their_resamples() -> None:
         assert torch.allclose(task.part(index).B, again.estimates["B"], atol=5e-3)
 
 
-@pytest.mark.parametrize("p", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_they_agree_with_the_sandwich_where_all_hold(p: int) -> None:
+@pytest.mark.parametrize(("n", "p"), [(100, 1), *(pytest.param(200, p, marks=pytest.mark.slow) for p in (1, 3))])
+def test_they_agree_with_the_sandwich_where_all_hold(n: int, p: int) -> None:
     """Well measured counts; a standard error of 100 resamples is off by about 7 %."""
-    data, *_ = pln_table(200, p, mean=2.5, seed=p)
+    data, *_ = pln_table(n, p, mean=2.5, seed=p)
     sandwich = with_se("pln", data, "sandwich").inference.std_error
     jackknife = with_se("pln", data, "jackknife").inference.std_error
     bootstrap = with_se("pln", data, "bootstrap", 100).inference.std_error
@@ -318,6 +318,7 @@ def test_small_work_is_not_shared(processes: list[subprocess.Popen], monkeypatch
     assert not processes
 
 
+@pytest.mark.slow  # workers start in seconds
 @pytest.mark.skipif(not os.path.exists("/proc/self/cmdline"), reason="reads /proc")  # noqa: PTH110
 def test_a_killed_worker_is_told_and_does_not_hang(processes: list[subprocess.Popen]) -> None:
     task, result = task_of("linear", gaussian(), "jackknife", solve=faulty.killed_in_a_worker)
@@ -327,6 +328,7 @@ def test_a_killed_worker_is_told_and_does_not_hang(processes: list[subprocess.Po
     assert "--workers 1" in found.message
 
 
+@pytest.mark.slow  # workers start in seconds, and an interrupt of the program ends some among the ordinary tests too
 def test_an_interrupt_ends_the_workers(processes: list[subprocess.Popen]) -> None:
     task, _ = task_of("linear", gaussian(400), "jackknife", solve=faulty.slow)
     done = 0

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plncli.errors import DataError, PlncliError, UsageError
@@ -154,7 +155,7 @@ def test_depths_are_of_all_features_whichever_are_fitted(here: Path) -> None:
     assert found.size_factors is not None and found.size_factors.features == tuple(FEATURES)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(20, 100)
 @given(
     table=st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=2, max_size=6),
     prevalence=st.sampled_from([None, 0.25, 0.5, 1.0]),

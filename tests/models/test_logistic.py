@@ -3,7 +3,8 @@ import resource
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plncli.dataset import Dataset
@@ -204,7 +205,7 @@ def test_quasi_complete_separation_names_the_level_only():
     assert result.estimates["B"].isfinite().all()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(10, 50)
 @given(st.integers(0, 10**6), st.floats(0.5, 30))
 def test_separation_is_found_exactly_when_it_is_there(seed, slope):
     g = torch.Generator().manual_seed(seed)

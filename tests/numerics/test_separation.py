@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -120,7 +121,7 @@ def enumerate_cone(moves_equal, moves_down):
     return separated, signs
 
 
-@settings(max_examples=150, deadline=None)
+@examples(40, 150)
 @given(st.lists(st.sampled_from(["zero", "positive", "unobserved"]), min_size=6, max_size=6))
 def test_two_way_layout_against_enumeration(cells):
     Y = torch.tensor([[float(c == "positive")] for c in cells], dtype=F)
@@ -131,7 +132,7 @@ def test_two_way_layout_against_enumeration(cells):
     assert limits(TWO_WAY, Y, K) == signs
 
 
-@settings(max_examples=100, deadline=None)
+@examples(30, 100)
 @given(st.integers(0, 10**6), st.integers(2, 3), st.integers(5, 12))
 def test_integer_covariates_against_one_linear_program_per_row(seed, d, n):
     g = torch.Generator().manual_seed(seed)
@@ -192,7 +193,7 @@ def test_bernoulli_quasi_complete():
     assert cone.limits().tolist() == [0, 1, 0]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(30, 100)
 @given(st.lists(st.sampled_from(["0", "1", "both"]), min_size=6, max_size=6))
 def test_bernoulli_two_way_layout_against_enumeration(cells):
     X = TWO_WAY.repeat_interleave(2, 0)
@@ -208,7 +209,7 @@ def test_bernoulli_two_way_layout_against_enumeration(cells):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(4, 9))
-@settings(max_examples=20, deadline=None)
+@examples(7, 40)
 def test_linear_predictors_of_any_sample_go_where_a_linear_program_says(seed, d, n):
     """Whether x'δ can be positive or negative over the cone, of the rows of the design and of others."""
     g = np.random.default_rng(seed)

@@ -6,7 +6,9 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import examples
 import pytest
 import torch
 from tables import dataset, oaks, pln_table
@@ -77,29 +79,38 @@ def a_limit(name: str, optimizer: str) -> StopRule:
 
 OFTEN = ("newton-cg", "lbfgs", "nadam", "vem")  # one of each kind of state
 
+SLOW = {("vem", "pln-boundary"), ("vem", "pln-diagonal")}
 
-@pytest.mark.parametrize(
-    "optimizer", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZER_NAMES]
-)
-@pytest.mark.parametrize("name", PROBLEMS)
+
+def tried(*names: str) -> list[Any]:
+    """Problems and optimizers; the rest is slow: other optimizers, and vem where features end on the boundary."""
+    return [
+        pytest.param(
+            name, optimizer, marks=() if optimizer in OFTEN and (optimizer, name) not in SLOW else pytest.mark.slow
+        )
+        for name in names
+        for optimizer in OPTIMIZER_NAMES
+        if optimizer != "vem" or name.startswith("pln")
+    ]
+
+
+def places(many: int) -> set[int]:
+    """Where to go on of so many states: early and in the middle, and with the slow tests also at either end."""
+    return {min(1, many - 1), many // 2} | ({0, many - 1} if examples.ALL else set())
+
+
+@pytest.mark.parametrize(("name", "optimizer"), tried(*PROBLEMS))
 def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path, name: str, optimizer: str) -> None:
-    if optimizer == "vem" and not name.startswith("pln"):
-        pytest.skip("vem is for models with a latent layer")
     model, data = PROBLEMS[name]
     stop = a_limit(name, optimizer)
     whole, states = kept(tmp_path, name, optimizer, stop)
-    for place in sorted({0, min(1, len(states) - 1), len(states) // 2, len(states) - 1}):
+    for place in places(len(states)):
         same(whole, fit(model, data(), OPTIMIZERS[optimizer](), stop, state=states[place]))
 
 
-@pytest.mark.parametrize(
-    "optimizer", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZER_NAMES]
-)
-@pytest.mark.parametrize("name", ["pln", "pln-boundary", "logistic"])
+@pytest.mark.parametrize(("name", "optimizer"), tried("pln", "pln-boundary", "logistic"))
 def test_a_fit_may_be_cut_short_at_any_moment(name: str, optimizer: str) -> None:
     """Also in the midst of a step or a certificate, where what was found so far must not be taken for an answer."""
-    if optimizer == "vem" and not name.startswith("pln"):
-        pytest.skip("vem is for models with a latent layer")
     model, data = PROBLEMS[name]
     stop, asked = a_limit(name, optimizer), 0
 
@@ -111,7 +122,7 @@ def test_a_fit_may_be_cut_short_at_any_moment(name: str, optimizer: str) -> None
     most = 10**9
     whole = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled))
     chance, often = random.Random(name), asked
-    for moment in {0, often - 2, often + 1, *(chance.randrange(often) for _ in range(3))}:
+    for moment in {0, often - 2, often + 1, *(chance.randrange(often) for _ in range(6 if examples.ALL else 1))}:
         asked, most, states = 0, moment, list[State]()
         cut = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled), offer=states.append)
         if moment < often:

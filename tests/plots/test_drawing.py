@@ -207,8 +207,14 @@ CASES: dict[str, tuple[Kind, Any]] = {
 }
 
 
-@pytest.mark.parametrize("width", [85.0, 178.0])
-@pytest.mark.parametrize("case", CASES)
+WIDTHS = [
+    pytest.param(case, width, marks=() if width == kind.width else pytest.mark.slow)  # its own, and the other
+    for case, (kind, _) in CASES.items()
+    for width in (85.0, 178.0)
+]
+
+
+@pytest.mark.parametrize(("case", "width"), WIDTHS)
 def test_nothing_overlaps_and_axes_have_names(case: str, width: float) -> None:
     kind, record = CASES[case]
     figure = draw(kind, record, width)

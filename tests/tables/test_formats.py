@@ -17,7 +17,8 @@ import openpyxl
 import pandas as pd
 import pytest
 import written
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -59,7 +60,7 @@ def same(table: Table, frame: pd.DataFrame) -> bool:
 
 @pytest.mark.parametrize("kind", written.WRITERS)
 def test_any_program_writes_the_same_table(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(5, 20, suppress_health_check=list(HealthCheck))
     @given(frame=counts(), data=st.data())
     def check(frame: pd.DataFrame, data: st.DataObject) -> None:
         rows = data.draw(st.permutations(range(len(frame))))
@@ -380,7 +381,7 @@ TABLES = st.tuples(counts(), st.sampled_from([",", "\t", ";", "|"]), st.sampled_
                    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), st.sampled_from([0, 1, 2]))  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@examples(30, 120)
 @given(made=TABLES, extra=st.sampled_from(["", "blank lines", "comments", "trailing separators", "padding"]),
        pack=st.sampled_from([bytes, gzip.compress, bz2.compress, lzma.compress]))  # fmt: skip
 def test_text_in_any_dialect_is_the_same_table(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from examples import examples
 from fuzzing import found_in, seeds
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from written import WRITERS
 
@@ -52,9 +53,9 @@ def test_every_format_is_damaged(tmp_path: Path) -> None:
 
 
 def test_some_damaged_files() -> None:
-    told = judged([kind for kind in KINDS if not kind.startswith(IN_HDF5)], 0, 400, dry=40)
-    assert told["read"] > 20 and told["refused"] > 200
-    assert judged(["parquet"], 0, 300, dry=0)["refused"] > 200  # pyarrow once ended the process at the 122nd
+    told = judged([kind for kind in KINDS if not kind.startswith(IN_HDF5)], 0, 200, dry=40)
+    assert told["read"] > 10 and told["refused"] > 100
+    assert judged(["parquet"], 0, 150, dry=0)["refused"] > 100  # pyarrow once ended the process at the 122nd
 
 
 @pytest.mark.slow
@@ -80,7 +81,7 @@ def test_a_column_may_be_called_as_what_stands_in_for_others() -> None:
         assert holds(condition, table)[0].all()
 
 
-@settings(max_examples=400, deadline=None)
+@examples(120, 800)
 @given(text=WORDS | st.text(max_size=20))
 def test_any_condition_holds_or_is_refused(text: str) -> None:
     try:
@@ -90,7 +91,7 @@ def test_any_condition_holds_or_is_refused(text: str) -> None:
     assert found.shape == (3,) and found.dtype == bool
 
 
-@settings(max_examples=400, deadline=None)
+@examples(120, 800)
 @given(text=WORDS | st.text(max_size=20))
 def test_any_formula_is_taken_apart_or_refused(text: str) -> None:
     try:

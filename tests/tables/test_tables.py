@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plncli.errors import DataError
@@ -213,7 +214,7 @@ LABELS = NAMES.map(partial(unicodedata.normalize, "NFC")).filter(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25, 100)
 @given(data=st.data(), separator=st.sampled_from([",", "\t", ";", "|"]))
 def test_whatever_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, separator: str
