@@ -132,7 +132,7 @@ def killed_at_random(folder: Path, name: str, kills: int, start: Callable[..., A
 @pytest.mark.parametrize(
     ("name", "kills", "start"),
     [
-        *((name, 1, Forked) for name in ("bootstrap", "cv")),  # and more of rprop among the tests of `resume`
+        ("cv", 1, Forked),  # and more of rprop among the tests of `resume`
         *(pytest.param(name, 100, from_nothing, marks=pytest.mark.slow) for name in JOBS),
     ],
 )

@@ -152,7 +152,7 @@ def cleared(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model_name", "each"),
     [
-        ("pln", 900),
+        ("pln", 2000),
         *(
             pytest.param(name, each, marks=pytest.mark.slow)
             for name, each in (("pln", 3), ("logistic", 6), ("linear", 6))

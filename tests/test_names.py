@@ -124,6 +124,7 @@ def test_every_command_reads_them_back(cli: Cli, run: Path) -> None:
     assert distinct(read(folder / "again/coefficients.csv"), "response") == FEATURES
 
 
+@pytest.mark.slow  # every picture, and a page
 def test_pictures_and_pages_show_them(cli: Cli, run: Path) -> None:
     folder = run.parent
     done = cli("plot", "run", "all", "--out", "pictures", "--format", "svg", "-q")

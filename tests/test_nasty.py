@@ -312,7 +312,7 @@ def check_numbers(run: Path) -> None:
         assert json.loads((run / name).read_text(), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("name", ["full", "logistic", "linear"])
+@pytest.mark.parametrize("name", [pytest.param("full", marks=pytest.mark.slow), "logistic", "linear"])
 def test_the_files_of_nasty_tables_hold_numbers_alone(cli: Callable[..., Any], tmp_path: Path, name: str) -> None:
     codes = []
     for table, data in TABLES[name]().items():

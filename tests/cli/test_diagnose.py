@@ -17,6 +17,7 @@ PLOTS = Path(__file__).parents[2] / "sample_data" / "linear" / "plots.csv"
 OAKS = Path(__file__).parents[2] / "sample_data" / "oaks"
 
 
+@pytest.mark.slow  # importance sampling of the whole oaks
 def test_the_bound_of_the_oaks_lies_below_their_likelihood(cli: Cli, fits: Path, tmp_path: Path) -> None:
     ran = cli("diagnose", fits / "tree", "--json", "--out", "told", "--residuals")
     assert ran.code == 0

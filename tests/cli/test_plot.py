@@ -32,7 +32,11 @@ def words(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("run", "model", "format", "skipped"), [("markers", "logistic", "pdf", ()), ("soil", "linear", "png", ("loss",))]
+    ("run", "model", "format", "skipped"),
+    [
+        pytest.param("markers", "logistic", "pdf", (), marks=pytest.mark.slow),
+        ("soil", "linear", "png", ("loss",)),
+    ],
 )
 def test_all_draws_every_kind_of_a_model(
     cli: Cli, fits: Path, tmp_path: Path, run: str, model: str, format: str, skipped: tuple[str, ...]
@@ -61,6 +65,7 @@ def test_pictures_of_the_oaks_hold_what_the_files_of_the_fit_hold(cli: Cli, fits
     assert "ELBO still to gain (nats)" in shown["loss"]
 
 
+@pytest.mark.slow  # a process that loads torch and matplotlib
 def test_the_installed_command_writes_one_picture(run_cli: Cli, fits: Path, tmp_path: Path) -> None:
     ran = run_cli("plot", fits / "one", "sigma")
     assert (ran.code, ran.out, ran.err) == (0, "", "The picture is in one-sigma.png.\n")

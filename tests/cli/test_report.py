@@ -111,9 +111,9 @@ PAIR = ("part-one", "part-means", "--no-diagnose")
 SHOWN = [
     ("part-tree",),
     pytest.param(("tree",), marks=pytest.mark.slow),  # the same of many features
-    ("soil", "markers"),
-    ("stopped", "--no-diagnose"),
-    PAIR,
+    pytest.param(("soil", "markers"), marks=pytest.mark.slow),
+    pytest.param(("stopped", "--no-diagnose"), marks=pytest.mark.slow),
+    pytest.param(PAIR, marks=pytest.mark.slow),
 ]
 
 
@@ -172,6 +172,7 @@ def test_differences_are_those_of_the_wald_tests(page_of: Callable[..., Path], c
     assert "f_OTU_579 (none in intermediate, resistant)" in tree.text()
 
 
+@pytest.mark.slow  # two pages of two fits
 def test_the_highest_and_lowest_levels_do_not_depend_on_the_coding(page_of: Callable[..., Path]) -> None:
     coded, means = (Tree(page_of(*words).read_text()) for words in (("part-tree",), PAIR))
     a, b = coded.table(0), means.table(1)
@@ -188,6 +189,7 @@ def test_several_runs_are_compared(page_of: Callable[..., Path], cli: Cli, fits:
     assert f"part-means part-one {ratio['statistic']:.2f} {ratio['df']} ".replace(" ", "") in text.replace(" ", "")
 
 
+@pytest.mark.slow  # a page of two fits
 def test_runs_of_different_data_share_a_page_and_are_not_compared(page_of: Callable[..., Path]) -> None:
     text = Tree(page_of("soil", "markers").read_text()).text()
     assert "The runs do not compare." in text and "logistic regression of 100 samples" in text
@@ -258,6 +260,7 @@ def test_hovering_tells_the_values_of_the_run(page_of: Callable[..., Path], fits
     assert np.abs(values / 100 - R[np.tril_indices(len(R))]).max() <= 0.00501
 
 
+@pytest.mark.slow  # two pages; pictures are compared so ordinarily
 def test_the_page_is_the_same_each_time_but_for_the_time(cli: Cli, fits: Path, tmp_path: Path) -> None:
     pages = []
     for name in ("a.html", "b.html"):
@@ -266,6 +269,7 @@ def test_the_page_is_the_same_each_time_but_for_the_time(cli: Cli, fits: Path, t
     assert pages[0] == pages[1]
 
 
+@pytest.mark.slow  # three pages; `plot` of such a run is tried ordinarily
 def test_a_run_whose_tables_are_gone_has_a_page_without_a_diagnosis(cli: Cli, fits: Path, tmp_path: Path) -> None:
     run = odd_run(cli, tmp_path)
     (tmp_path / "counts.csv").rename(tmp_path / "elsewhere.csv")
@@ -308,6 +312,7 @@ def test_the_installed_command_writes_a_page(run_cli: Cli, fits: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow  # a page of two fits beside what is tested
 def test_custom_content_is_what_multiqc_documents(cli: Cli, fits: Path, tmp_path: Path) -> None:
     ran = cli("report", fits / "part-one", fits / "part-tree", "--no-diagnose", "--multiqc", "mqc")
     assert (ran.code, ran.out) == (0, "")

@@ -174,7 +174,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("undisturbed") / "whole"
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("SIGTERM", 143),
+        *(pytest.param(name, code, marks=pytest.mark.slow) for name, code in (("SIGINT", 130), ("SIGUSR1", 143))),
+    ],
+)
 def test_a_signal_ends_a_fit_that_can_go_on(
     cli: Cli, fit: tuple[str, ...], tmp_path: Path, undisturbed: Path, name: str, code: int
 ) -> None:

@@ -150,6 +150,7 @@ def test_groups_of_the_first_version_are_heeded(tmp_path: Path) -> None:
     assert runtime._under_cgroups(str(tmp_path / "none"), str(tmp_path)) == []
 
 
+@pytest.mark.slow  # a process that loads torch
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc")
 def test_memory_is_free_here_and_an_address_limit_lowers_it() -> None:
     free = runtime.free_memory(torch.device("cpu"))

@@ -403,6 +403,7 @@ def test_the_package_says_what_it_offers() -> None:
     assert all(callable(getattr(plncli, verb)) for verb in verbs)  # and no module of the same name
 
 
+@pytest.mark.slow  # fits of the whole oaks; each of its verbs is tried ordinarily
 def test_the_code_of_the_readme_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = readme.split("## From Python\n")[1].split("\n## ")[0]

@@ -546,10 +546,15 @@ def few_of_the_oaks() -> Dataset:
     return data.among(torch.arange(data.d), torch.tensor(chosen))
 
 
-METHODS = [(model, method) for model, spec in MODELS.items() for method in spec.se_methods if method != "none"]
+METHODS = [
+    pytest.param(model, method, marks=pytest.mark.slow if method in ("bootstrap", "jackknife") else ())
+    for model, spec in MODELS.items()
+    for method in spec.se_methods
+    if method != "none"
+]
 
 
-@pytest.mark.parametrize(("model", "method"), METHODS, ids="-".join)
+@pytest.mark.parametrize(("model", "method"), METHODS)
 def test_blocks_are_those_of_the_whole_covariance(model: str, method: str) -> None:
     """One feature has a coefficient at -inf (pln), or is separated (logistic): its rows and columns are empty."""
     if model == "pln" and method in RESAMPLING:  # of a few features: they are fitted again and again

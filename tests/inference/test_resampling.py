@@ -123,6 +123,7 @@ def test_they_agree_with_the_sandwich_where_all_hold(n: int, p: int) -> None:
     assert float((bootstrap / sandwich).mean()) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.slow  # hundreds of fits; so are those of counts, which agree with the sandwich
 def test_they_agree_with_fisher_in_logistic_regression() -> None:
     g = torch.Generator().manual_seed(4)
     X = torch.cat([torch.ones(150, 1), torch.randn(150, 1, generator=g)], 1).double()
@@ -297,6 +298,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
     assert all(process.returncode is not None for process in started)
 
 
+@pytest.mark.slow  # workers start in seconds
 def test_the_number_of_workers_changes_no_digit(processes: list[subprocess.Popen]) -> None:
     data, *_ = pln_table(50, 3)
     rule = InferenceRule("bootstrap")
