@@ -45,7 +45,7 @@ def reference():
     return worker.execute(tiny(), "reference", SETTINGS)
 
 
-@pytest.mark.parametrize("rival", ["plncli", "torch-lbfgs"])
+@pytest.mark.parametrize("rival", ["plncli", pytest.param("torch-lbfgs", marks=pytest.mark.slow)])
 def test_a_rival_ends_near_the_reference_and_not_above(reference, rival):
     row = worker.execute(tiny(), rival, SETTINGS)
     assert row["status"] == "ok"

@@ -364,6 +364,7 @@ def test_an_exposure_for_each_feature_is_matched_by_name(cli: Cli, tmp_path: Pat
     np.testing.assert_array_equal(*values)
 
 
+@pytest.mark.slow  # fits of the whole oaks; the contract tries float32 of every model
 def test_a_fit_in_float32_predicts_to_its_precision(cli: Cli, fits: Path) -> None:
     words = ["pln", COUNTS, COVARIATES, EXPOSURE, "--formula=~ 0 + tree", "--dtype=float32", "--allow-unconverged"]
     assert cli("fit", *words, "--out=single", "-q").code == 0
