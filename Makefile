@@ -14,7 +14,7 @@ PIP := $(BIN)/python $(INSTALL)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench coverage soak format build clean
+.PHONY: help venv demo test test-all check bench coverage soak docs format build clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ demo: $(VENV)/.program ## Fit the oaks sample data, with and without the trees, 
 	@echo "3. Writing a report of both fits, on one page (up to half a minute):"
 	$(BIN)/plncli report runs/oaks-tree runs/oaks --out runs/report.html --overwrite -q
 	@echo "The report is in $(CURDIR)/runs/report.html: open it in a browser."
-	@echo "The fit at a glance: $(BIN)/plncli show runs/oaks-tree. All that there is: $(BIN)/plncli --help, and README.md."
+	@echo "The fit at a glance: $(BIN)/plncli show runs/oaks-tree. All that there is: $(BIN)/plncli --help, and docs."
 
 test: $(VENV)/.developer ## Run the tests that take seconds.
 	$(BIN)/python -m pytest -n auto
@@ -57,6 +57,10 @@ coverage: $(VENV)/.developer ## Simulate how often confidence intervals hold the
 soak: $(VENV)/.developer ## Kill, interrupt and damage random fits for SECONDS=7200, and compare what they end in.
 	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
+docs: $(VENV)/.docs ## Build the pages of docs into docs/_build/html; a broken link fails.
+	$(BIN)/python -m sphinx -q -n -W --keep-going docs docs/_build/html
+	@echo "The pages are in docs/_build/html: open index.html in a browser."
+
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -66,7 +70,7 @@ build: $(VENV)/.developer ## Build the wheel and the source archive into dist.
 	$(BIN)/python -m build
 
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) $(BENCH_VENV) dist runs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist runs docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # A target below is made again only when what it depends on has changed.
 
@@ -84,6 +88,11 @@ $(VENV)/.program: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.developer: pyproject.toml constraints.txt $(VENV)/.program | $(BIN)/python
 	@echo "Installing what tests and checks need: a minute or two ..."
 	$(PIP) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.program | $(BIN)/python
+	@echo "Installing what builds the pages: less than a minute ..."
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 $(BENCH_VENV)/.bench: pyproject.toml constraints.txt

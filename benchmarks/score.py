@@ -4,7 +4,7 @@ Programs leave out constants, approximate log y! or round to float32, so what th
 compare. Here every result is scored from its parameters alone, in the way that favours it most:
 
 PLN: the ELBO at the rival's latent means M and variances S², with B and Sigma where they are best for these (which
-is never below the ELBO at the rival's own B and Sigma). In separated cells (see the README of plncli) the expected
+is never below the ELBO at the rival's own B and Sigma). In separated cells (as in the docs) the expected
 count is taken as 0, its limit along the direction in which the likelihood grows for ever, so nobody loses for not
 having gone to infinity. Columns with S = 0 are Poisson regressions at exp(O + M).
 """

@@ -1,4 +1,4 @@
-"""The job script of the README, under a queue that stops jobs early, kills them, and starts them again."""
+"""The job script of the docs, under a queue that stops jobs early, kills them, and starts them again."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from plncli.runs.reproduction import compared
 SRUN = '#!/bin/bash\necho $$ > step.pid\nexec "$@"\n'
 SCONTROL = '#!/bin/bash\n[ "$1" = requeue ] && echo "$2" >> requeued\n'
 SLOW = {"PLNCLI_SE": "none", "PLNCLI_CHECKPOINT_EVERY": "0.1", "PLNCLI_TOL": "1e-7"}
-"""What makes the fit of the script long enough to be stopped; the script itself is as the README has it."""
+"""What makes the fit of the script long enough to be stopped; the script itself is as the docs have it."""
 
 
 def script() -> str:
-    """The job script in the README."""
-    found = re.search(r"^    (#!/bin/bash\n    #SBATCH(?:.*\n(?:    .*\n)*))", (ROOT / "README.md").read_text(), re.M)
+    """The job script in the docs."""
+    page = (ROOT / "docs" / "howto" / "long-fits.md").read_text(encoding="utf-8")
+    found = re.search(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```$", page, re.M | re.S)
     assert found is not None
-    return re.sub(r"^    ", "", found.group(1), flags=re.M)
+    return found.group(1)
 
 
 class Queue:
@@ -72,14 +73,14 @@ class Queue:
         return (self.folder / "requeued").exists()
 
 
-def test_the_job_script_of_the_readme_is_one(tmp_path: Path) -> None:
+def test_the_job_script_of_the_docs_is_one(tmp_path: Path) -> None:
     (tmp_path / "job.sh").write_text(script())
     assert subprocess.run(["bash", "-n", "job.sh"], cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.slow  # four processes and more that begin from nothing; signals and kills are tried with `Forked`
 @pytest.mark.parametrize(("optimizer", "most"), [("rprop", 2), ("sgd", 10)])
-def test_the_job_script_of_the_readme_ends_in_the_same_bits(
+def test_the_job_script_of_the_docs_ends_in_the_same_bits(
     tmp_path: Path, oaks: Oaks, optimizer: str, most: int
 ) -> None:
     queue, chance, met = Queue(tmp_path, oaks, optimizer), random.Random(most), Counter[str]()

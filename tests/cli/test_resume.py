@@ -196,7 +196,7 @@ def test_a_signal_ends_a_fit_that_can_go_on(
     same(undisturbed, tmp_path / "run")
 
 
-@pytest.mark.slow  # the job script of the README is stopped twice in the ordinary tests
+@pytest.mark.slow  # the job script of the docs is stopped twice in the ordinary tests
 @pytest.mark.parametrize("kills", [10])
 def test_a_job_that_is_killed_again_and_again_ends_in_the_same_bits(
     cli: Cli, fit: tuple[str, ...], tmp_path: Path, kills: int

@@ -404,10 +404,9 @@ def test_the_package_says_what_it_offers() -> None:
 
 
 @pytest.mark.slow  # fits of the whole oaks; each of its verbs is tried ordinarily
-def test_the_code_of_the_readme_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## From Python\n")[1].split("\n## ")[0]
-    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
+def test_the_code_of_the_docs_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
     assert cli("sample-data", "oaks", "--out", "oaks").code == 0
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

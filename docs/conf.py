@@ -1,0 +1,23 @@
+"""How Sphinx builds the site: `make docs`."""
+
+from __future__ import annotations
+
+from plncli.version import __version__
+
+project = "plncli"
+author = "the authors of plncli"
+copyright = "the authors of plncli"
+release = version = __version__
+
+extensions = ["myst_parser"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"plncli {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["plncli.css"]
+html_show_sourcelink = False
+html_copy_source = False
+pygments_style = "friendly"
