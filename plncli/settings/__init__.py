@@ -5,7 +5,8 @@ Never: tables, or what a setting does.
 """
 
 from plncli.settings.checks import check
-from plncli.settings.common import FitConfig, applying, choices, option, settings
+from plncli.settings.common import FitConfig
+from plncli.settings.listing import applying, choices, option, settings
 from plncli.settings.paths import FRAME, absolute, named_folder, output_folder, split_part
 from plncli.settings.resolve import built, checked, ignored, recorded, resolve
 from plncli.settings.toml import to_toml

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from plncli.errors import UsageError
 from plncli.names import CLUSTERED
-from plncli.settings.common import FitConfig, option, settings
+from plncli.settings.common import FitConfig
+from plncli.settings.listing import option, settings
 from plncli.settings.paths import NOWHERE, output_folder, split_part
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from plncli.models import MODELS
@@ -22,7 +21,6 @@ from plncli.names import (
     OPTIMIZER,
     OPTIMIZER_NAMES,
     OUTPUT,
-    PANELS,
     RUNTIME,
     SELECTION,
 )
@@ -340,43 +338,3 @@ class FitConfig:
         """The same with other values of some settings, whether the model adds them or all have them."""
         own = {name: value for name, value in changes.items() if name in self.own}
         return replace(self, own={**self.own, **own}, **{name: v for name, v in changes.items() if name not in own})
-
-
-KINDS: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float}
-
-
-@cache
-def _common() -> tuple[Setting, ...]:
-    """The settings that are fields of a configuration, each with its name and the type of its value when it is set."""
-    return tuple(
-        replace(f.metadata["setting"], name=f.name, kind=KINDS[str(f.type).removesuffix(" | None")])
-        for f in fields(FitConfig)
-        if "setting" in f.metadata
-    )
-
-
-def settings(model: str | None = None) -> dict[str, Setting]:
-    """The settings by name, in the order of the help; those of `model` alone when it is given."""
-    specs = MODELS.values() if model is None else (MODELS[model],)
-    own = {setting.name: setting for spec in specs for setting in spec.settings}
-    known = [setting for setting in _common() if any(setting.of(spec) for spec in specs)]
-    known = [setting for panel in PANELS for setting in (*known, *own.values()) if setting.panel == panel]
-    return {setting.name: setting for setting in known}
-
-
-def choices(setting: Setting, model: str | None = None) -> tuple[str, ...]:
-    """The values of a setting that can be chosen for `model`, or for any; none where it is free."""
-    if setting.offered is None:
-        return setting.choices
-    specs = MODELS.values() if model is None else (MODELS[model],)
-    return tuple(dict.fromkeys(choice for spec in specs for choice in setting.offered(spec)))
-
-
-def option(name: str) -> str:
-    """The long option of a setting: `max_iter` -> `--max-iter`."""
-    return "--" + name.replace("_", "-")
-
-
-def applying(config: FitConfig) -> dict[str, Any]:
-    """The settings that apply to the model, by name, and the model itself."""
-    return {"model": config.model} | {name: config.value(name) for name in settings(config.model)}

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from plncli.errors import UsageError
-from plncli.settings.common import FitConfig, settings
+from plncli.settings.common import FitConfig
+from plncli.settings.listing import settings
 
 PART = "::"
 FRAME = "<DataFrame>"

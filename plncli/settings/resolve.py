@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from plncli.errors import ConfigError, PlncliError, UsageError, nearest
 from plncli.models import MODELS
 from plncli.models.spec import Setting
-from plncli.settings.common import FitConfig, choices, option, settings
+from plncli.settings.common import FitConfig
+from plncli.settings.listing import choices, option, settings
 
 COUNTING = ("threads", "workers")  # texts, but a number in a file will do
 NO_NAME = r"[\0\ud800-\udfff]"

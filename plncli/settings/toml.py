@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plncli.settings.common import FitConfig, choices, settings
+from plncli.settings.common import FitConfig
+from plncli.settings.listing import choices, settings
 
 
 def to_toml(config: FitConfig) -> str:
