@@ -378,7 +378,7 @@ def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
     if not covariates:
         return []
     notes = []
-    for name in used:
+    for name in (name for name in used if name not in covariates.types):
         column = covariates.cells.column(covariates.columns.index(name))
         levels = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else []
         words = words_among_numbers(levels)

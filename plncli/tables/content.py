@@ -9,8 +9,10 @@ import os
 import stat
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plncli.errors import DataError, nearest
@@ -30,11 +32,12 @@ STEP = 1 << 24
 
 
 class Content(NamedTuple):
-    """A table as its file holds it. `names` are those of all columns."""
+    """A table as its file holds it. `names` are those of all columns; types: declared, by the number of the column."""
 
     names: list[str]
     cells: pa.Table
     notes: list[str]
+    types: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from plncli.errors import UsageError, nearest, some
-from plncli.tables import target
+from plncli.tables import qiime, target
 from plncli.tables import writing as output
 from plncli.tables.atomic import partial_file, whole_folder, write_file
 from plncli.tables.formats import biom, excel, h5ad, market, tenx
@@ -18,6 +18,7 @@ from plncli.tables.numbers import numbers, refuse
 from plncli.tables.sparse import Sparse, csr
 from plncli.tables.table import Table
 from plncli.tables.target import check_target
+from plncli.tables.text import values_of
 
 FOLDER = "folder"
 MATRICES: dict[str, Callable[..., None]] = {
@@ -65,8 +66,37 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
             excel.write(partial, [_corner(table), *table.columns], [list(table.samples), *columns])
         else:
             content = output.table_bytes(_arrow(table), kind.split(".")[1])
+            if kind.startswith(".tsv") and table.types:
+                content = _with_types(content, table)
             write_file(partial, gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
-    return ()
+    return () if kind.startswith((".tsv", ".parquet", ".feather")) else types_lost(table)
+
+
+def _with_types(content: bytes, table: Table) -> bytes:
+    """Tab-separated text with the line that declares its columns, as QIIME 2 has it below the header."""
+    header, _, rows = content.partition(b"\n")
+    words = [qiime.TYPES_LINE, *(table.types.get(name, "") for name in table.columns)]
+    return b"\n".join([header, "\t".join(words).encode(), rows])
+
+
+def types_lost(table: Table) -> tuple[str, ...]:
+    """A sentence on columns of labels that would be read back from text as numbers, or truth values."""
+    lost = [
+        name
+        for name, kind in table.types.items()
+        if kind == qiime.CATEGORICAL and not _stay_texts(table.cells.column(table.columns.index(name)).to_pylist())
+    ]
+    if not lost:
+        return ()
+    return (
+        f"{some(f'`{name}`' for name in lost)} of {table.name} hold labels that look like numbers, which this format "
+        "cannot tell: write .tsv (with their types, as QIIME 2 has them) or .parquet, or use C(column) in formulas.",
+    )
+
+
+def _stay_texts(words: Sequence[str | None]) -> bool:
+    """Whether words of a column of labels are read back as such."""
+    return all(word is None or isinstance(word, str) for word in values_of(words))
 
 
 def as_csv(table: Table) -> str:

@@ -7,20 +7,22 @@ Every fault of a file is a DataError that says what is wrong, where, and what to
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
-from plncli.tables import formats
+from plncli.tables import formats, qiime
 from plncli.tables.columnar import MAGIC, read_columnar
 from plncli.tables.content import File
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Table
-from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text
+from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text, values_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,15 +48,50 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
     elif file.part:
         raise DataError(f"{name} has no parts, so there is no `{file.part}` in it.")
     if bytes(data[:8]).startswith(MAGIC):
-        header, cells, notes = read_columnar(data, name, sample_names)
+        header, cells, notes, types = read_columnar(data, name, sample_names)
     else:
-        header, cells, notes = read_text(data, name, option, sample_names)
+        header, cells, notes, types = read_text(data, name, option, sample_names)
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
+    declared = {header[j]: kind for j, kind in types.items()}
     samples, header, cells, more = _split_names(header, cells, name, sample_names)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
-    return Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
+    table = Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
+    return as_declared(table, declared)
+
+
+def as_declared(table: Table, types: Mapping[str, str]) -> Table:
+    """The table with columns of the types that its file declares; DataError names what is no number among numbers."""
+    cells = table.cells
+    for label, kind in types.items():
+        at = table.columns.index(label)
+        if kind == qiime.NUMERIC and not isinstance(cells, Sparse):
+            cells = cells.set_column(at, str(at), _declared_numbers(table, at))
+    return replace(table, cells=cells, types=dict(types))
+
+
+def _declared_numbers(table: Table, at: int) -> pa.ChunkedArray:
+    """A column of texts as the numbers that it is declared to hold."""
+    import numpy as np
+    import pyarrow as pa
+
+    from plncli.tables.writing import number_column
+
+    words = table.cells.column(at).to_pylist()
+    wrong = [i for i, word in enumerate(words) if word is not None and not re.fullmatch(NUMBER, str(word), re.ASCII)]
+    if wrong:
+        entries = some((f"`{words[i]}` (sample {table.samples[i]})" for i in wrong), 3)
+        it = "it" if len(wrong) == 1 else "them"
+        raise DataError(
+            f"Column `{table.columns[at]}` of {table.name} is declared numeric (`{qiime.TYPES_LINE}`), but holds "
+            f"{counted(len(wrong), 'entry')} that {'is no number' if len(wrong) == 1 else 'are no numbers'}: "
+            f"{entries}. Correct {it}, leave {it} empty, or declare the column categorical."
+        )
+    values = values_of(words)
+    whole = None not in values and all(isinstance(value, int) for value in values)
+    numbers = np.array([float("nan") if value is None else value for value in values], np.int64 if whole else float)
+    return pa.chunked_array([number_column(numbers)])
 
 
 def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
@@ -95,6 +132,7 @@ def table_of(frame: Any, option: str, name: str = "") -> Table:
     header = [composed(label) for label in frame.columns]
     if not len(frame) or not header:
         raise DataError(f"{name} is empty: it has {counted(len(frame), 'row')} and {counted(len(header), 'column')}.")
+    frame, declared = _directives_apart(frame, header, name)
     samples = _index(frame.index, name)
     columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
     cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
@@ -109,7 +147,33 @@ def table_of(frame: Any, option: str, name: str = "") -> Table:
             raise DataError(f"Column `{header[0]}` of {name} is text, and {hint}")
         notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
     corner = "" if frame.index.name is None else str(frame.index.name)
-    return Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
+    table = Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
+    return as_declared(table, declared)
+
+
+def _directives_apart(frame: Any, header: Sequence[str], name: str) -> tuple[Any, dict[str, str]]:
+    """A data frame without rows that QIIME 2's metadata begin with, and the types that they declare, by column.
+
+    Such rows are there where a file was read as any other.
+    """
+    if frame.index.nlevels > 1:
+        return frame, {}
+    labels = [str(label) for label in frame.index]
+    marked = [i for i, label in enumerate(labels) if qiime.is_directive(label)]
+    if not marked:
+        return frame, {}
+    rows = frame.iloc[marked].fillna("").astype(str).to_numpy().tolist()
+    lines = [["", *header], *([labels[i], *row] for i, row in zip(marked, rows, strict=True))]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter="\t").writerows(lines[1:])
+    found = qiime.read_metadata(lines[0], text.getvalue(), "\t", name, 1, ())
+    declared = {header[j - 1]: kind for j, kind in found.types.items()}
+    kept = frame.iloc[[i for i in range(len(frame)) if i not in marked]].copy()
+    for j in (header.index(label) for label in declared):
+        kept.isetitem(j, kept.iloc[:, j].map(str, na_action="ignore").astype(object))
+    if not len(kept):
+        raise DataError(f"{name} is empty: it has no row besides `{labels[marked[0]]}`.")
+    return kept, declared
 
 
 def composed(label: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ class Table:
 
     `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names;
     `hint` says what else there is in the file, `about` is a data frame of what it says of the samples beside the table,
-    `turned` says that rows and columns were swapped.
+    `turned` says that rows and columns were swapped, `types` what the file declares of columns, by name.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Table:
     hint: str = field(default="", repr=False)
     about: Any = field(default=None, repr=False)
     turned: bool = False
+    types: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def take(self, rows: np.ndarray | None) -> Table:
         """The given rows in the given order; all of them for None."""

@@ -6,10 +6,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
+from plncli.tables import qiime
 from plncli.tables.content import READABLE, Content
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ GROUPED = r"[+-]?[1-9]\d{0,2}([., '\u2019\u00a0\u2009\u202f]\d{3})+([.,]\d+)?"
 """A number whose thousands are set apart, such as 1,234; it may also be one with three decimals."""
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars", " ": "spaces"}
 ID_WORDS = ("id", "ids", "sample", "samples", "sampleid", "samplename", "name", "names", "index", "site", "row")
+FEATURE_ID_WORDS = ("featureid", "otuid", "asvid", "geneid", "taxonid")
 
 
 def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
@@ -30,26 +32,37 @@ def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
     if _holds(data, b"\x00"):
         raise DataError(f"{name} is not a table that can be read: it is binary. {READABLE}")
     above, remarks = _above(lines)
-    separator = _sniff(lines[above:])
+    separator = _sniff(_without_marked(lines[above:]))
     header, start = _header(lines, above, separator, name)
-    rows = [row for row in _fields(_decoded(lines[start:]), separator) if row]
+    qiime.check_above([*map(qiime.first_cell, lines[:above]), header[0]], name)
+    below, body = lines[start:], data[sum(map(len, lines[:start])) :]
+    notes: list[str] = []
+    types: Mapping[int, str] = {}
+    if _holds(body, b"#") and qiime.is_metadata(header, separator, body):
+        header = _without_empty_end(header)
+        found = qiime.read_metadata(header, _text(body, name, start), separator, name, start, MISSING)
+        body, types, notes = memoryview(found.body), found.types, [*found.notes]
+        below = _head(body)
+    rows = [row for row in _fields(_decoded(below), separator) if row]
     if not rows:
         raise DataError(f"{name} has a header line but no rows. Check that --{option} names the right file.")
     header = _fit_header(header, rows, name)
-    notes = _check_header(header, rows[0][0], name, option, named)
+    notes += _check_header(header, rows[0][0], name, option, named)
     if remarks:
-        found = "1 line is a comment" if len(remarks) == 1 else f"{len(remarks)} lines are comments"
-        notes.append(f"{found} above the header of {name}: `{remarks[0]}`.")
-    comma, told = _decimal_mark([cell.strip() for row in rows for cell in row[1:]], separator, name, option)
-    notes += told
-    body = data[sum(map(len, lines[:start])) :]
-    return Content(header, _parse(body, separator, len(header), named, comma, name, start), notes)
+        told = "1 line is a comment" if len(remarks) == 1 else f"{len(remarks)} lines are comments"
+        notes.append(f"{told} above the header of {name}: `{remarks[0]}`.")
+    comma, judged = _decimal_mark([cell.strip() for row in rows for cell in row[1:]], separator, name, option)
+    text = {"0"} if named else set()
+    text |= {str(j) for j in types}
+    cells = _parse(body, separator, len(header), text, comma, name, start)
+    return Content(header, cells, [*notes, *judged], types)
 
 
 def looks_like_id(header: str) -> bool:
     """Whether a column's name is one that tables give to their column of sample names."""
     word = re.sub(r"[^a-z]", "", header.casefold())
-    return not header or word in (*ID_WORDS, "rownames") or header.startswith(("Unnamed: 0", "__index_level_0__"))
+    known = (*ID_WORDS, *FEATURE_ID_WORDS, "rownames")
+    return not header or word in known or header.startswith(("Unnamed: 0", "__index_level_0__"))
 
 
 def values_of(words: Sequence[Any]) -> list[Any]:
@@ -72,11 +85,15 @@ def _true(text: str) -> bool:
 
 def lines_of(data: memoryview, name: str) -> list[str]:
     """Lines of a list of names, in UTF-8 or UTF-16, without their ends; DataError for a file that is no text."""
-    content = _as_utf8(data, name)
+    return re.split(r"\r\n?|\n", _text(_as_utf8(data, name), name, 0))
+
+
+def _text(body: memoryview, name: str, start: int) -> str:
+    """UTF-8 text that follows `start` lines; DataError for what is none."""
     try:
-        return re.split(r"\r\n?|\n", str(content, "utf-8"))
+        return str(body, "utf-8")
     except UnicodeDecodeError as error:
-        raise _not_utf8(name, content[error.start], 1 + bytes(content[: error.start]).count(b"\n")) from None
+        raise _not_utf8(name, body[error.start], start + 1 + bytes(body[: error.start]).count(b"\n")) from None
 
 
 def _as_utf8(data: memoryview, name: str) -> memoryview:
@@ -122,14 +139,30 @@ def _above(lines: Sequence[bytes]) -> tuple[int, list[str]]:
         first, remarks = _above(lines[1:])
         return first + 1, remarks
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), len(lines))
-    marked = [i for i in range(first) if lines[i].startswith(b"#")]
-    if not marked:
+    cells = [qiime.first_cell(line) for line in lines[: first + 1]]
+    marked = [i for i in range(first) if lines[i].startswith(b"#") and not qiime.is_directive(cells[i])]
+    known = [i for i, cell in enumerate(cells) if qiime.is_id(cell)]
+    if known:
+        first = known[0]
+    elif marked:
+        below = [lines[marked[-1]], *(line for line in lines[first:] if line.strip())]
+        sizes = [len(row) for row in _fields(_decoded(below[:2]), _sniff(below))]
+        if len(sizes) < 2 or sizes[0] == sizes[1] > 1:
+            first = marked[-1]
+    else:
         return 0, []
-    below = [line for line in lines[marked[-1] :] if line.strip()]
-    sizes = [len(row) for row in _fields(_decoded(below[:2]), _sniff(below))]
-    if len(sizes) < 2 or sizes[0] == sizes[1] > 1:
-        first = marked.pop()
-    return first, [line.strip() for line in _decoded([lines[i] for i in marked])]
+    return first, [line.strip() for line in _decoded([lines[i] for i in marked if i < first])]
+
+
+def _without_marked(lines: Sequence[bytes]) -> list[bytes]:
+    """The header, and the lines below it that do not begin with a number sign; all lines where no other is left."""
+    left = [line for line in lines[1:] if not re.match(rb'[ "]*#', line)]
+    return [*lines[:1], *left] if left else [*lines]
+
+
+def _without_empty_end(header: list[str]) -> list[str]:
+    """A header without the empty cells that end it."""
+    return header[: max((j + 1 for j, cell in enumerate(header) if cell), default=0)]
 
 
 def _sniff(lines: Sequence[bytes]) -> str:
@@ -226,14 +259,15 @@ def _decimal_mark(cells: Sequence[str], separator: str, name: str, option: str) 
     return False, []
 
 
-def _parse(body: memoryview, separator: str, width: int, named: bool, comma: bool, name: str, start: int) -> pa.Table:
-    """Columns of the rows below the header, their types inferred from all rows; columns are called "0", "1", ..."""
+def _parse(
+    body: memoryview, separator: str, width: int, text: set[str], comma: bool, name: str, start: int
+) -> pa.Table:
+    """Columns of the rows below the header, called "0", "1", ...; those in `text` are texts, others as all rows say."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     quoted, hexadecimal = _holds(body, b'"'), _holds(body, b"0x", b"0X")
     plain = _without_blanks_before_quotes(body, separator) if quoted else body
-    text = {"0"} if named else set()
     while True:
         try:
             cells = _read_csv(plain, separator, width, text, comma, quoted)
@@ -250,7 +284,7 @@ def _parse(body: memoryview, separator: str, width: int, named: bool, comma: boo
             }
         if not labels:
             return cells
-        text |= labels  # dates, times and 0x1F are labels here: read them again as they are written
+        text = text | labels  # dates, times and 0x1F are labels here: read them again as they are written
 
 
 def _read_csv(body: memoryview, separator: str, width: int, text: Iterable[str], comma: bool, quoted: bool) -> pa.Table:

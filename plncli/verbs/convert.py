@@ -32,6 +32,8 @@ def convert(input: str, output: str, say: Console, *, transpose: bool, sample_na
         table = turned(table, conversion.NUMBERS_ONLY)
     if output == "-":
         console.out(conversion.as_csv(table))
+        for note in conversion.types_lost(table):
+            say.note(f"note: {note}")
         return 0
     notes = (*table.notes, *conversion.write(table, Path(output), kind))
     for note in notes:
