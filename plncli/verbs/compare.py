@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import console
 from plncli.console import Console
 from plncli.errors import short
-from plncli.verbs.layout import aligned
+from plncli.verbs.layout import Grid, aligned
 from plncli.verbs.tables import Destination, write
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ def compare(runs: Sequence[str], to: Destination, say: Console) -> int:
 
 def lines(found: Comparison) -> list[str]:
     """The table of criteria and that of tests, for a reader."""
+    criteria, *tests = grids(found)
+    told = aligned(criteria.rows, criteria.left)
+    for table in tests:
+        told += ["", table.caption, *aligned(table.rows, table.left)]
+    return told
+
+
+def grids(found: Comparison) -> list[Grid]:
+    """The table of criteria, and that of tests where there are any."""
     shown = [name for name in ("aic", "bic", "icl") if any(row[name] is not None for row in found.rows)]
     rows = [["run", "model", found.likelihood, "parameters", *shown, "r2"]]
     for row in found.rows:
@@ -57,15 +66,15 @@ def lines(found: Comparison) -> list[str]:
                 "" if row["r2"] is None else f"{row['r2']:.3f}",
             ]
         )
-    lines = aligned(rows, left=2)
+    tables = [Grid("Criteria: smaller is better, the best has a star", rows, left=2)]
     if found.ratios:
         tests = [["larger model", "against", "statistic", "df", "p"]]
         tests += [
             [short(r.large, 32), short(r.small, 32), f"{r.statistic:.2f}", str(r.df), f"{r.p_value:.3g}"]
             for r in found.ratios
         ]
-        lines += ["", "Likelihood-ratio tests", *aligned(tests, left=2)]
-    return lines
+        tables.append(Grid("Likelihood-ratio tests", tests, left=2))
+    return tables
 
 
 def _criterion(value: float | None, delta: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from plncli.console import Console
 from plncli.errors import UsageError, counted, short
 from plncli.models import MODELS
 from plncli.names import TABLE_FORMATS
-from plncli.verbs.layout import WIDTH, aligned
+from plncli.verbs import layout
+from plncli.verbs.layout import Grid, Sheet
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset
@@ -103,20 +103,21 @@ def warnings(facts: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def lines(facts: Mapping[str, Any]) -> Iterator[str]:
+def lines(facts: Mapping[str, Any]) -> list[str]:
     """What was found, for a reader."""
+    return layout.lines(sheet(facts), 12)
+
+
+def sheet(facts: Mapping[str, Any]) -> Sheet:
+    """What is told of a diagnosis."""
     noun = MODELS[facts["model"]].noun
     size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
-    yield facts["run"]
-    yield ""
-    for name, text in [("model", f"{MODELS[facts['model']].title}, {size}"), *_facts(facts, noun)]:
-        label = f"{name:<12}"
-        yield from textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label))
-    for title, rows in ((f"{noun}s", facts["worst_features"]), ("samples", facts["worst_samples"])):
-        if rows:
-            yield ""
-            yield f"The {title} that fit worst"
-            yield from (f"  {line}" for line in aligned(_rows(rows)))
+    worst = ((f"{noun}s", facts["worst_features"]), ("samples", facts["worst_samples"]))
+    return Sheet(
+        facts["run"],
+        [("model", f"{MODELS[facts['model']].title}, {size}"), *_facts(facts, noun)],
+        [Grid(f"The {title} that fit worst", _rows(rows)) for title, rows in worst if rows],
+    )
 
 
 def _facts(facts: Mapping[str, Any], noun: str) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.console import Console
 from plncli.errors import counted, short
 from plncli.settings import FitConfig
-from plncli.verbs.layout import aligned
+from plncli.verbs.layout import Grid, aligned
 
 if TYPE_CHECKING:
     from plncli.evaluation.crossvalidation import Validated
@@ -65,6 +65,12 @@ def _labels(compared: Compared) -> list[dict[str, str]]:
 
 def lines(compared: Compared) -> list[str]:
     """The standings, for a reader."""
+    table = grid(compared)
+    return aligned(table.rows, table.left)
+
+
+def grid(compared: Compared) -> Grid:
+    """The table of the standings."""
     asked, standings, labels = compared.asked, compared.validated.standings, _labels(compared)
     header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2"]
     some_impossible = any(standing.impossible for standing in standings)
@@ -87,7 +93,7 @@ def lines(compared: Compared) -> list[str]:
                 ", ".join(marks) + (" (not converged)" if standing.unconverged else ""),
             ]
         )
-    return aligned(rows, left=len(labels[0]))
+    return Grid(meaning(asked), rows, left=len(labels[0]))
 
 
 def candidates(compared: Compared) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from plncli import console
 from plncli.errors import UsageError, counted, short
 from plncli.models import MODELS
 from plncli.models.spec import Spec
-from plncli.verbs.layout import aligned, wrapped
+from plncli.verbs import layout
+from plncli.verbs.layout import Grid, Sheet
 
 
 def show(run: str, top: int, *, json: bool) -> int:
@@ -32,8 +33,13 @@ def model_words(spec: Spec, structure: str | None) -> str:
     return spec.title if setting is None or structure is None else f"{spec.title}, {setting.titles[structure]}"
 
 
-def lines(found: Mapping[str, Any]) -> Iterator[str]:
+def lines(found: Mapping[str, Any]) -> list[str]:
     """An overview (`runs.overview`) for a reader."""
+    return layout.lines(sheet(found), 10)
+
+
+def sheet(found: Mapping[str, Any]) -> Sheet:
+    """What is told of an overview."""
     spec = MODELS[found["model"]]
     noun = spec.noun
     size = f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], noun)}"
@@ -50,15 +56,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("r2", found["r2"] and _number(found["r2"], 4)),
         ("errors", _errors(found)),
     ]
-    yield found["run"]
-    yield ""
-    for name, text in facts:
-        if text:
-            yield from wrapped(text, f"{name:<10}")
-    for sentence in found["warnings"]:
-        yield from wrapped(sentence, "warning   ")
-    yield from _coefficients(found, noun)
-    yield from _correlations(found, noun)
+    facts += [("warning", sentence) for sentence in found["warnings"]]
+    tables = [*_coefficients(found, noun), *_correlations(found, noun)]
+    return Sheet(found["run"], [(name, text) for name, text in facts if text], tables)
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -84,15 +84,12 @@ def _errors(found: Mapping[str, Any]) -> str:
     return f"{found['se']}, intervals at {found['level']:g}{empty}"
 
 
-def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[str]:
+def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:
     if found["significant"]:
-        yield ""
-        yield f"q < 0.05, of {counted(found['n_features'], noun)}"
-        yield from (f"  {line}" for line in aligned([[k, str(v)] for k, v in found["significant"].items()]))
+        rows = [[term, str(many)] for term, many in found["significant"].items()]
+        yield Grid(f"q < 0.05, of {counted(found['n_features'], noun)}", rows, headless=True)
     if not found["coefficients"]:
         return
-    yield ""
-    yield f"Clearest coefficients, by |estimate / std_error| ({100 * found['level']:g} % intervals)"
     rows = [[noun, "term", "estimate", "from", "to", "statistic", "q"]]
     rows += [
         [
@@ -103,18 +100,16 @@ def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[str]:
         ]
         for row in found["coefficients"]
     ]
-    yield from (f"  {line}" for line in aligned(rows, left=2))
+    level = f"{100 * found['level']:g} % intervals"
+    yield Grid(f"Clearest coefficients, by |estimate / std_error| ({level})", rows, left=2)
 
 
-def _correlations(found: Mapping[str, Any], noun: str) -> Iterator[str]:
+def _correlations(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:
     if not found["correlations"]:
         return
-    kind = MODELS[found["model"]].words.covariance
-    yield ""
-    yield f"Strongest {kind} correlations"
     rows = [[noun, noun, "correlation"]]
     rows += [
         [short(row["first"], 32), short(row["second"], 32), f"{row['correlation']:.3f}"]
         for row in found["correlations"]
     ]
-    yield from (f"  {line}" for line in aligned(rows, left=2))
+    yield Grid(f"Strongest {MODELS[found['model']].words.covariance} correlations", rows, left=2)
