@@ -27,6 +27,11 @@ def out(text: str) -> None:
     _print(text.rstrip("\n"), sys.stdout)
 
 
+def watched() -> bool:
+    """Whether somebody reads standard output as it comes: on a terminal, not through a pipe or in a file."""
+    return sys.stdout.isatty()
+
+
 def error(text: str) -> None:
     """Print an error on standard error."""
     _print(f"{_styled('plncli: error:', '31;1')} {text}", sys.stderr)

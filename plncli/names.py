@@ -50,6 +50,8 @@ WIDTHS = {"single": 85.0, "double": 178.0}
 """Of plots, in mm: a column, and a page of two."""
 OF_VALIDATION = "cv"
 """The kind of plot of a table of `plncli cv`."""
+SCALES = ("log", "log2", "ratio")
+"""On which coefficients are told; files keep natural logarithms."""
 COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 """What there is of a coefficient beside its estimate."""
 SE_CUT_SHORT = "standard-errors-cut-short"

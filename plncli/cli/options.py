@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from plncli.models import MODELS
 from plncli.models.spec import Setting, Spec
+from plncli.names import SCALES
 from plncli.settings import choices, option, settings
 from plncli.verbs.settings import chosen
 
@@ -71,6 +72,14 @@ TableFile = Annotated[
 TextFormat = Annotated[
     str | None,
     typer.Option("--format", metavar="csv|tsv", help="Of standard output [default: csv].", show_default=False),
+]
+CoefficientScale = Annotated[
+    str,
+    typer.Option(
+        "--scale",
+        metavar="|".join(SCALES),
+        help="Of coefficients: natural logarithms, log2, or ratios (exp). In tables, columns beside the estimate.",
+    ),
 ]
 NewCovariates = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
+from plncli.cli.options import CoefficientScale, Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
 from plncli.console import Console
 
 TermNames = Annotated[
@@ -34,6 +34,7 @@ Contrasts = Annotated[
 Level = Annotated[
     float | None, typer.Option(metavar="X", help="Of confidence intervals [default: the fit's].", show_default=False)
 ]
+Top = Annotated[int, typer.Option("--top", metavar="N", help="Rows shown on a terminal, by p-value.")]
 
 
 def wald(
@@ -42,6 +43,8 @@ def wald(
     equal: EqualLevels = None,
     contrast: Contrasts = None,
     level: Level = None,
+    scale: CoefficientScale = "log",
+    top: Top = 10,
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,
@@ -56,4 +59,14 @@ def wald(
     from plncli.verbs.wald import test
 
     to, say = destination(out, overwrite, format, json), Console(quiet)
-    return test(run, to, say, terms=terms or [], equal=equal or [], contrasts=contrast or [], level=level)
+    return test(
+        run,
+        to,
+        say,
+        terms=terms or [],
+        equal=equal or [],
+        contrasts=contrast or [],
+        level=level,
+        scale=scale,
+        top=top,
+    )

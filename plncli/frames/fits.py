@@ -157,7 +157,16 @@ class FitResult:
     @property
     def coefficients(self) -> pd.DataFrame:
         """As coefficients.csv: a row for each response and term, with tests and intervals."""
-        return artifacts.coefficients(self.run).to_pandas()
+        return self.coefficients_on("log")
+
+    @speaking
+    def coefficients_on(self, scale: str) -> pd.DataFrame:
+        """The coefficients, and beside them log2 or ratios with their intervals: `plncli show --coefficients`.
+
+        scale: "log2" adds log2_ratio, log2_ratio_low and log2_ratio_high; "ratio" adds ratio, ratio_low and ratio_high;
+        "log" nothing. UsageError for a model whose coefficients are no logarithms of ratios.
+        """
+        return frame(showing.all_coefficients(self.run, scale))
 
     @property
     def sigma(self) -> pd.DataFrame:
@@ -242,10 +251,11 @@ class FitResult:
         equal: str | Sequence[str] = (),
         contrast: str | Sequence[str] = (),
         level: float | None = None,
+        scale: str = "log",
     ) -> pd.DataFrame:
-        """Wald tests, a row for each test and response: `plncli test`."""
+        """Wald tests, a row for each test and response: `plncli test`. scale: see `coefficients_on`."""
         say = Sayings()
-        columns = testing.tested(self.run, say, listed(terms), listed(equal), listed(contrast), level)
+        columns = testing.tested(self.run, say, listed(terms), listed(equal), listed(contrast), level, scale)
         tell(say)
         return frame(columns)
 

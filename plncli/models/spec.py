@@ -161,7 +161,8 @@ class Words:
 
     title: in a sentence, where it is another than the model's. story: sentences for a reader who knows the model by
     name only. scale: what coefficients are measured in. effect: what the distance between two levels of a factor is
-    called; exponential: whether it is exp of the difference of coefficients; apart: how a sentence tells it.
+    called; ratio: what exp of a coefficient, or of a difference of two, is (nothing where it is no ratio); apart: how a
+    sentence tells a distance.
     covariance: the adjective of Sigma, and covariance_title its heading. fit_test: the test that tells a poor fit.
     score: what the score of a held-out sample, and its deviance, are. meanings: of findings, by code, where their
     message does not say it plainly; doubts: what of a finding predictions must be told with, by code, `{names}` being
@@ -172,7 +173,7 @@ class Words:
     story: Callable[[StoryFacts], list[str]] = no_story
     scale: str = "units of the linear predictor"
     effect: str = "difference"
-    exponential: bool = False
+    ratio: str = ""
     apart: str = "{effect} {far} against"
     covariance: str = "residual"
     covariance_title: str = "Correlations"

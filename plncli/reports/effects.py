@@ -114,7 +114,7 @@ def _extremes(run: Run, levels: tuple[str, ...], effects: np.ndarray) -> dict[st
     filled = np.where(known, effects, 0.0)
     high, low = filled.argmax(0), filled.argmin(0)
     apart = filled.max(0) - filled.min(0)
-    distance = np.exp(apart) if run.spec.words.exponential else apart
+    distance = np.exp(apart) if run.spec.words.ratio else apart
     return {
         "highest": [levels[k] if ok else "" for k, ok in zip(high, known, strict=True)],
         "lowest": [levels[k] if ok else "" for k, ok in zip(low, known, strict=True)],

@@ -120,20 +120,20 @@ def matrix(run: Run, symbol: Symbol) -> pa.Table:
 
 def coefficients(run: Run) -> pa.Table:
     """One row a response and term; what rests on standard errors is empty where there are none."""
-    terms, responses = run.terms, run.responses
-    estimate = output.number_column(run.estimates["B"].T.reshape(-1))
-    empty = pa.nulls(len(estimate), pa.float64())
-    columns = {
-        name: output.number_column(run.inference[name].T.reshape(-1)) if run.inference else empty for name in COLUMNS
+    return output.table(coefficient_columns(run))
+
+
+def coefficient_columns(run: Run) -> dict[str, Any]:
+    """The same by column: texts as lists, numbers as arrays (d·p), nan where there is none. Coefficients are as they
+    were estimated, natural logarithms where they are logarithms.
+    """
+    empty = np.full(run.estimates["B"].size, np.nan)
+    return {
+        "response": [response for response in run.responses for _ in run.terms],
+        "term": list(run.terms) * len(run.responses),
+        "estimate": run.estimates["B"].T.reshape(-1),
+        **{name: run.inference[name].T.reshape(-1) if run.inference else empty for name in COLUMNS},
     }
-    return pa.table(
-        {
-            "response": output.text_column([response for response in responses for _ in terms]),
-            "term": output.text_column(list(terms) * len(responses)),
-            "estimate": estimate,
-            **columns,
-        }
-    )
 
 
 def _vcov(result: FitResult) -> pa.Table:

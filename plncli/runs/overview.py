@@ -9,16 +9,19 @@ import numpy as np
 
 from plncli.inference.hypotheses import INTERCEPT
 from plncli.runs.run import Run
+from plncli.runs.scales import NATURAL, Scale, on_scale, scale_of
 
 SIGNIFICANT = 0.05
 SHOWN = ("estimate", "std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high")
 
 
-def overview(run: Run, top: int) -> dict[str, Any]:
+def overview(run: Run, top: int, scale: Scale | None = None) -> dict[str, Any]:
     """The summary, how many coefficients stand out, the `top` clearest ones, and the `top` strongest correlations.
 
-    Intercepts are no finding: they are among the clearest coefficients only where there is nothing else.
+    Intercepts are no finding: they are among the clearest coefficients only where there is nothing else. Coefficients
+    have their values on `scale` beside them, if it is not the one of the estimates.
     """
+    scale = scale or scale_of(run.spec, NATURAL)
     return {
         "run": str(run.place),
         "formula": run.formula,
@@ -27,9 +30,14 @@ def overview(run: Run, top: int) -> dict[str, Any]:
         **run.summary,
         "without_std_error": int(np.isnan(run.inference["std_error"]).sum()) if run.inference else None,
         "significant": _significant(run),
-        "coefficients": list(_clearest(run, top)),
+        "scale": scale.name,
+        "coefficients": [row | _as_floats(on_scale(row, scale)) for row in _clearest(run, top)],
         "correlations": list(_strongest(run, top)),
     }
+
+
+def _as_floats(row: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in row.items()}
 
 
 def _significant(run: Run) -> dict[str, int]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plncli import console
 from plncli.errors import UsageError, counted, short
 from plncli.models import MODELS
 from plncli.models.spec import Spec
+from plncli.runs.scales import NATURAL, scale_of, with_scale
 from plncli.verbs import layout
 from plncli.verbs.layout import Grid, Sheet
 
+if TYPE_CHECKING:
+    from plncli.runs.run import Run
+    from plncli.verbs.tables import Destination
 
-def show(run: str, top: int, *, json: bool) -> int:
+
+def show(run: str, top: int, scale: str, *, json: bool) -> int:
     """Read a run, and print what is seen of it at a glance."""
     from plncli.runs.overview import overview
     from plncli.runs.run import read_run
@@ -22,9 +27,25 @@ def show(run: str, top: int, *, json: bool) -> int:
 
     if top < 0:
         raise UsageError(f"--top must be 0 or more, not {top}.")
-    found = overview(read_run(Path(run)), top)
+    read = read_run(Path(run))
+    found = overview(read, top, scale_of(read.spec, scale))
     console.out(to_json(found) if json else "\n".join(lines(found)))
     return 0
+
+
+def coefficients(run: str, scale: str, to: Destination) -> int:
+    """Read a run, and deliver the whole table of its coefficients."""
+    from plncli.runs.run import read_run
+
+    to.deliver(all_coefficients(read_run(Path(run)), scale))
+    return 0
+
+
+def all_coefficients(run: Run, scale: str) -> dict[str, Any]:
+    """As coefficients.csv, by column, and on the scale beside."""
+    from plncli.runs import folder
+
+    return with_scale(folder.coefficient_columns(run), scale_of(run.spec, scale))
 
 
 def model_words(spec: Spec, structure: str | None) -> str:
@@ -90,18 +111,21 @@ def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:
         yield Grid(f"q < 0.05, of {counted(found['n_features'], noun)}", rows, headless=True)
     if not found["coefficients"]:
         return
-    rows = [[noun, "term", "estimate", "from", "to", "statistic", "q"]]
+    scale = scale_of(MODELS[found["model"]], found["scale"])
+    told = "" if scale.name == NATURAL else f", {scale.title}"
+    value, low, high = scale.columns
+    rows = [[noun, "term", value.replace("_", " "), "from", "to", "statistic", "q"]]
     rows += [
         [
             short(row["response"], 24),
             short(row["term"], 24),
-            *(f"{row[name]:.4g}" for name in ("estimate", "conf_low", "conf_high", "statistic")),
+            *(f"{row[name]:.4g}" for name in (value, low, high, "statistic")),
             f"{row['q_value']:.2g}",
         ]
         for row in found["coefficients"]
     ]
     level = f"{100 * found['level']:g} % intervals"
-    yield Grid(f"Clearest coefficients, by |estimate / std_error| ({level})", rows, left=2)
+    yield Grid(f"Clearest coefficients, by |estimate / std_error| ({level}){told}", rows, left=2)
 
 
 def _correlations(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:

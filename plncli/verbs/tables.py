@@ -15,12 +15,13 @@ from plncli.errors import UsageError
 class Destination:
     """Where a table goes: into the file `out`, or without one onto standard output, as JSON or as text.
 
-    suffix: the format, of the file or of the text.
+    suffix: the format, of the file or of the text. read: a person reads it, on a terminal, and asked for no format.
     """
 
     out: str | None
     suffix: str
     json: bool = False
+    read: bool = False
 
     def deliver(self, columns: Mapping[str, Any]) -> None:
         """Columns by name, numbers as arrays and texts as lists, to where they go."""
@@ -36,7 +37,8 @@ class Destination:
 
 def destination(out: str | None, overwrite: bool, format: str | None, json: bool) -> Destination:
     """Where a table is asked to go; see `check`."""
-    return Destination(out, check(out, overwrite, format), json)
+    read = out is None and format is None and not json and console.watched()
+    return Destination(out, check(out, overwrite, format), json, read)
 
 
 def check(out: str | None, overwrite: bool, format: str | None = None, option: str = "--out") -> str:
@@ -50,6 +52,13 @@ def check(out: str | None, overwrite: bool, format: str | None = None, option: s
     if format not in (None, "csv", "tsv"):
         raise UsageError(f"--format must be csv or tsv, not {format}; other formats need a file, --out FILE.")
     return format or "csv"
+
+
+def only_with(switch: str, options: Mapping[str, object]) -> None:
+    """UsageError for an option that was given, and means nothing without the switch."""
+    for name, value in options.items():
+        if value not in (None, False):
+            raise UsageError(f"{name} goes with {switch}. Add it, or leave {name} out.")
 
 
 def write(columns: Mapping[str, Any], out: str, suffix: str) -> None:

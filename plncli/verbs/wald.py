@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from plncli import console
 from plncli.console import Console
-from plncli.errors import DataError, UsageError, counted, some
+from plncli.errors import DataError, UsageError, counted, short, some
 from plncli.names import SE_CUT_SHORT
+from plncli.runs.scales import Scale, scale_of, with_scale
+from plncli.verbs.layout import aligned
 from plncli.verbs.tables import Destination
 
 if TYPE_CHECKING:
@@ -34,26 +38,69 @@ def test(
     equal: Sequence[str],
     contrasts: Sequence[str],
     level: float | None,
+    scale: str = "log",
+    top: int = 10,
 ) -> int:
-    """Read a run, test, and deliver the table."""
+    """Read a run, test, and deliver the table; a reader at a terminal gets the `top` rows with the smallest p-values."""
     from plncli.runs.run import read_run
 
-    to.deliver(tested(read_run(Path(run)), say, terms, equal, contrasts, level))
+    if top < 1:
+        raise UsageError(f"--top must be 1 or more, not {top}.")
+    read = read_run(Path(run))
+    columns = tested(read, say, terms, equal, contrasts, level, scale)
+    if to.read:
+        console.out("\n".join(lines(columns, scale_of(read.spec, scale), read.spec.noun, top)))
+    else:
+        to.deliver(columns)
     return 0
 
 
 def tested(
-    run: Run, say: Console, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], level: float | None
+    run: Run,
+    say: Console,
+    terms: Sequence[str],
+    equal: Sequence[str],
+    contrasts: Sequence[str],
+    level: float | None,
+    scale: str = "log",
 ) -> dict[str, Any]:
-    """The table of tests, by column."""
+    """The table of tests, by column; see `runs.scales`."""
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    on = scale_of(run.spec, scale)
     wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
     _check(run, say)
     done = list(wald_tests(run, wanted, level or run.summary["level"]))
     for hypothesis, found in done:
         _report(say, run, hypothesis, found)
-    return _columns(run, done)
+    return with_scale(_columns(run, done), on)
+
+
+def lines(columns: Mapping[str, Any], scale: Scale, noun: str, top: int) -> Iterator[str]:
+    """The rows with the smallest p-values for a reader, and how many there are. Columns without a number are left out."""
+    import numpy as np
+
+    many = len(columns["p_value"])
+    order = np.lexsort((-np.abs(columns["statistic"]), columns["p_value"]))[:top].tolist()  # nan last
+    several = len(set(columns["test"])) > 1
+    numbers = [*scale.columns, "statistic", "df", "p_value", "q_value"]
+    shown = [name for name in numbers if name != "df" or set(columns["df"].tolist()) - {1.0}]
+    shown = [name for name in shown if not np.isnan(columns[name][order]).all()]
+    short_names = dict(zip(scale.columns, (scale.columns[0].replace("_", " "), "from", "to"), strict=True))
+    short_names |= {"p_value": "p", "q_value": "q"}
+    rows = [[*(["test"] if several else []), noun, *(short_names.get(name, name) for name in shown)]]
+    for k in order:
+        names = [short(columns["test"][k], 20)] if several else []
+        rows.append([*names, short(columns["response"][k], 24), *(_cell(name, columns[name][k]) for name in shown)])
+    yield from aligned(rows, left=len(rows[0]) - len(shown))
+    left = f"{len(order)} of {counted(many, 'row')}, by p-value" if len(order) < many else counted(many, "row")
+    yield f"{left}. --out FILE writes {'all' if len(order) < many else 'them'}; through a pipe they are CSV."
+
+
+def _cell(name: str, value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.2g}" if name in ("p_value", "q_value") else f"{value:.4g}"
 
 
 def wald_tests(run: Run, wanted: Sequence[Hypothesis], level: float) -> Iterator[tuple[Hypothesis, Wald]]:

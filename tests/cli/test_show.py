@@ -105,3 +105,31 @@ def test_reading_runs_loads_neither_torch_nor_pandas(fits: Path, verb: str) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=fits, capture_output=True, text=True, timeout=60)
     assert [line for line in done.stderr.splitlines() if line and not line.startswith("note: ")] == []
+
+
+def test_the_clearest_coefficients_on_another_scale(cli: Cli, fits: Path) -> None:
+    found = json.loads(cli("show", fits / "markers", "--json", "--scale", "ratio").out)
+    assert found["scale"] == "ratio" and found["coefficients"]
+    for row in found["coefficients"]:
+        assert row["ratio"] == pytest.approx(np.exp(row["estimate"]), rel=1e-14)
+        assert row["ratio_low"] == pytest.approx(np.exp(row["conf_low"]), rel=1e-14)
+    ran = cli("show", fits / "markers", "--scale", "ratio")
+    assert "(95 % intervals), odds ratio" in ran.out
+    assert f"{found['coefficients'][0]['ratio']:.4g}" in ran.out
+    refused = cli("show", fits / "soil", "--scale", "log2")
+    assert refused.code == 2 and "--scale log2 is for coefficients that are logarithms of ratios" in refused.err
+
+
+def test_the_whole_table_of_coefficients(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    """As the file of the fit, with what another scale adds; where there is no standard error, nothing is made up."""
+    written = pd.read_csv(fits / "tree" / "coefficients.csv")
+    assert cli("show", fits / "tree", "--coefficients").out == (fits / "tree" / "coefficients.csv").read_text()
+    ran = cli("show", fits / "tree", "--coefficients", "--scale", "log2", "--out", "log2.parquet")
+    assert (ran.code, ran.out) == (0, "")
+    table = pd.read_parquet(tmp_path / "log2.parquet")
+    pd.testing.assert_frame_equal(table[written.columns], written)
+    assert list(table.columns)[-3:] == ["log2_ratio", "log2_ratio_low", "log2_ratio_high"]
+    assert np.allclose(table.log2_ratio * np.log(2), table.estimate, rtol=1e-15, equal_nan=True)
+    assert table.log2_ratio_low.isna().equals(table.conf_low.isna())
+    refused = cli("show", fits / "tree", "--out", "x.csv")
+    assert refused.code == 2 and "--out goes with --coefficients" in refused.err

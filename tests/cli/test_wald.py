@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,35 @@ def test_a_table_for_a_model_file_moved_elsewhere(cli: Cli, fits: Path, tmp_path
     """The model file is all it takes."""
     shutil.copy(fits / "soil" / "model.safetensors", tmp_path / "m.safetensors")
     assert cli("test", "m.safetensors", "--terms", "soil1").out == cli("test", fits / "soil", "--terms", "soil1").out
+
+
+def test_a_reader_at_a_terminal_gets_the_smallest_p_values(
+    cli: Cli, fits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = pd.read_csv(StringIO(cli("test", fits / "tree", "--terms", "tree").out))
+    best = whole.sort_values(["p_value", "statistic"], ascending=[True, False])
+    monkeypatch.setattr("plncli.console.watched", lambda: True)
+    ran = cli("test", fits / "tree", "--terms", "tree")
+    header, *rows, last = ran.out.splitlines()
+    assert header.split() == ["feature", "statistic", "df", "p", "q"]
+    assert [row.split()[0] for row in rows] == best.response[:10].to_list()
+    assert max(map(len, [header, *rows, last])) <= 80
+    assert last == "10 of 114 rows, by p-value. --out FILE writes all; through a pipe they are CSV."
+    assert len(cli("test", fits / "tree", "--terms", "tree", "--top", "200").out.splitlines()) == 116
+    for asked in (["--format", "csv"], ["--json"]):  # what is asked for is not cut
+        assert cli("test", fits / "tree", "--terms", "tree", *asked).out.count("f_OTU_") > 50
+    refused = cli("test", fits / "tree", "--terms", "tree", "--top", "0")
+    assert refused.code == 2 and "--top must be 1 or more" in refused.err
+
+
+def test_tests_on_another_scale(cli: Cli, fits: Path) -> None:
+    """Natural logarithms stay; a joint test has no estimate, so it has none on any scale."""
+    words = ["test", fits / "tree", "--terms", "tree", "--contrast", "tree[T.resistant]"]
+    plain, ratios = (pd.read_csv(StringIO(cli(*words, *more).out)) for more in ([], ["--scale", "ratio"]))
+    pd.testing.assert_frame_equal(ratios[plain.columns], plain)
+    single = ratios.kind != "chi2"
+    assert ratios.ratio[~single].isna().all()
+    for name, log in (("ratio", "estimate"), ("ratio_low", "conf_low"), ("ratio_high", "conf_high")):
+        assert np.allclose(ratios[name][single], np.exp(ratios[log][single]), rtol=1e-14, equal_nan=True)
+    refused = cli("test", fits / "soil", "--terms", "soil1", "--scale", "ratio")
+    assert refused.code == 2 and "are units of the response" in refused.err
