@@ -124,9 +124,7 @@ def coefficients(run: Run) -> pa.Table:
 
 
 def coefficient_columns(run: Run) -> dict[str, Any]:
-    """The same by column: texts as lists, numbers as arrays (d·p), nan where there is none. Coefficients are as they
-    were estimated, natural logarithms where they are logarithms.
-    """
+    """The same by column: texts as lists, numbers as arrays (d·p), nan where there is none; logarithms are natural."""
     empty = np.full(run.estimates["B"].size, np.nan)
     return {
         "response": [response for response in run.responses for _ in run.terms],

@@ -38,10 +38,10 @@ def test(
     equal: Sequence[str],
     contrasts: Sequence[str],
     level: float | None,
-    scale: str = "log",
-    top: int = 10,
+    scale: str,
+    top: int,
 ) -> int:
-    """Read a run, test, and deliver the table; a reader at a terminal gets the `top` rows with the smallest p-values."""
+    """Read a run, test, and deliver the table; at a terminal, the `top` rows with the smallest p-values."""
     from plncli.runs.run import read_run
 
     if top < 1:
@@ -62,7 +62,7 @@ def tested(
     equal: Sequence[str],
     contrasts: Sequence[str],
     level: float | None,
-    scale: str = "log",
+    scale: str,
 ) -> dict[str, Any]:
     """The table of tests, by column; see `runs.scales`."""
     if level is not None and not 0.0 < level < 1.0:
@@ -77,7 +77,7 @@ def tested(
 
 
 def lines(columns: Mapping[str, Any], scale: Scale, noun: str, top: int) -> Iterator[str]:
-    """The rows with the smallest p-values for a reader, and how many there are. Columns without a number are left out."""
+    """The rows with the smallest p-values for a reader, without empty columns, and how many there are."""
     import numpy as np
 
     many = len(columns["p_value"])
