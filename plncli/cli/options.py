@@ -261,10 +261,10 @@ def _annotation(setting: Setting, model: str) -> Any:
     Numbers come as text: `FitConfig` reads them, and refuses a bad one with its own words.
     """
     kind, flag = setting.kind, option(setting.name)
-    default = "" if setting.default is None or kind is bool else f" [default: {setting.default}]"
+    default = "" if setting.default in (None, ()) or kind is bool else f" [default: {setting.default}]"
     offered = choices(setting, model)
     return Annotated[
-        (bool if kind is bool else str) | None,
+        {bool: bool, tuple: list[str]}.get(kind, str) | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
             metavar=setting.metavar or "|".join(offered) or {int: "N", float: "X"}.get(kind),

@@ -39,7 +39,8 @@ NUMBERS = Response("numbers", "response", "response", required=False, whole=Fals
 class Setting:
     """A setting: option, key of a configuration file, environment variable and Python argument in one.
 
-    name: with underscores; kind: of its value when it is set (str, bool, int or float); default: None when unset.
+    name: with underscores; kind: of its value when it is set (str, bool, int, float, or tuple
+    for one that may be given several times); default: None when unset.
     panel: of the help; choices: its values, none where it is free, and titles: what they are called in reports.
     offered: those of the choices that a model has, all without it. path: `file`, `folder`, or `maybe` (a file if there
     is one of that name). responses: names of the kinds of responses that it is for, all where there are none; latent:

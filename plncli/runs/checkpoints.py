@@ -237,7 +237,7 @@ def differences(known: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]
     told = []
     for name, value in about["settings"].items():
         before = known["settings"].get(name)
-        if before != value:
+        if (before or None) != (value or None):
             told.append(f"{option(name)} was {_shown(before)}, and is {_shown(value)} now")
     files = {source["role"]: source["sha256"] for source in known["inputs"]}
     told += [

@@ -134,6 +134,12 @@ class FitConfig:
         choices=("error", "drop", "keep"),
         offered=lambda spec: ("error", "drop", "keep") if spec.response.name in COUNTS else ("error", "drop"),
     )
+    na_values: tuple[str, ...] = _setting(
+        (),
+        "An entry that is taken as missing, in all tables, such as unknown or -9; may be given several times.",
+        INPUT,
+        metavar="TEXT",
+    )
     all_zero: str = _setting(
         "error",
         "Rows or columns of counts without any count: refuse or drop them.",

@@ -11,7 +11,7 @@ from plncli.models.spec import Setting
 from plncli.names import PANELS
 from plncli.settings.common import FitConfig
 
-KINDS: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float}
+KINDS: dict[str, type] = {"str": str, "bool": bool, "int": int, "float": float, "tuple[str, ...]": tuple}
 
 
 @cache
@@ -47,5 +47,6 @@ def option(name: str) -> str:
 
 
 def applying(config: FitConfig) -> dict[str, Any]:
-    """The settings that apply to the model, by name, and the model itself."""
-    return {"model": config.model} | {name: config.value(name) for name in settings(config.model)}
+    """The settings that apply to the model, by name, and the model itself, as JSON holds them."""
+    values = {name: config.value(name) for name in settings(config.model)}
+    return {"model": config.model} | {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}

@@ -57,7 +57,7 @@ def _from_flags(flags: Mapping[str, Any]) -> dict[str, _Given]:
     return {
         name: _Given(value, option(name), UsageError, text=isinstance(value, str))
         for name, value in flags.items()
-        if value is not None
+        if value is not None and value != []  # an option that may be given several times, and was not
     }
 
 
@@ -73,7 +73,7 @@ def recorded(model: Any, values: Mapping[str, Any], where: Any) -> FitConfig:
         value = values.get(name)
         if value is None:
             continue
-        if isinstance(value, str) and re.search(NO_NAME, value):
+        if any(re.search(NO_NAME, text) for text in (value if isinstance(value, list) else [value]) if type(text) is str):
             raise ConfigError(f"`{name}` in {where} holds characters that no name of a file can.")
         given[name] = _checked(setting, _Given(value, f"`{name}` in {where}", ConfigError), model)
     return built(model, given)
@@ -128,8 +128,9 @@ def _from_environment(model: str, environment: Mapping[str, str]) -> dict[str, _
     given = {}
     for name in settings(model):
         variable = f"PLNCLI_{name.upper()}"
-        if environment.get(variable):
-            given[name] = _Given(environment[variable], f"The environment variable {variable}", ConfigError, text=True)
+        if text := environment.get(variable):
+            value = text.split(",") if settings(model)[name].kind is tuple else text
+            given[name] = _Given(value, f"The environment variable {variable}", ConfigError, isinstance(value, str))
     return given
 
 
@@ -140,7 +141,7 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
         return None
     value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, setting.name)
     if value is None:
-        kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number"}
+        kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number", tuple: "a list of texts"}
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects or kinds[wanted]}.")
     known = choices(setting)
     if known and value not in known:  # one of another model is refused by `check`, with the reason
@@ -155,6 +156,8 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
 
 def _parsed(text: str, wanted: type) -> Any:
     """A text as the wanted type, or None when it is not one."""
+    if wanted is tuple:
+        return _texts([text])
     if wanted is bool:
         return {
             "1": True,
@@ -174,12 +177,21 @@ def _parsed(text: str, wanted: type) -> Any:
 
 def _converted(value: Any, wanted: type, name: str) -> Any:
     """A typed value as the wanted type, or None when it is none: an integer is a number too, and can count threads."""
+    if wanted is tuple:
+        return _texts([value] if isinstance(value, str) else value)
     if type(value) is int and (wanted is float or name in COUNTING):
         try:
             return wanted(value)
         except (OverflowError, ValueError):  # hundreds of digits, which no float holds; thousands, which no text does
             return None
     return value if type(value) is wanted else None
+
+
+def _texts(values: Any) -> tuple[str, ...] | None:
+    """Several texts without outer blanks, none of them empty; None where they are something else."""
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        return None
+    return tuple(dict.fromkeys(text for value in values if (text := value.strip())))
 
 
 def _shown(value: Any) -> str:
