@@ -103,6 +103,15 @@ NewMissing = Annotated[
         help="Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
     ),
 ]
+NewNaValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--na-values",
+        metavar="TEXT",
+        help="An entry that is taken as missing, beside those that were in the fit; may be given several times.",
+        show_default=False,
+    ),
+]
 NewTranspose = Annotated[
     bool, typer.Option("--transpose", help="The table of counts has features in rows: transpose it.")
 ]
@@ -264,7 +273,7 @@ def _annotation(setting: Setting, model: str) -> Any:
     default = "" if setting.default in (None, ()) or kind is bool else f" [default: {setting.default}]"
     offered = choices(setting, model)
     return Annotated[
-        {bool: bool, tuple: list[str]}.get(kind, str) | None,
+        (bool if kind is bool else list[str] if kind is tuple else str) | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
             metavar=setting.metavar or "|".join(offered) or {int: "N", float: "X"}.get(kind),

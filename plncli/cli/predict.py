@@ -10,6 +10,7 @@ from plncli.cli.options import (
     NewCovariates,
     NewExposure,
     NewMissing,
+    NewNaValues,
     NewOffsets,
     NewTranspose,
     NoSampleNames,
@@ -74,6 +75,7 @@ def predict(
     level: Level = None,
     wide: Wide = None,
     missing: NewMissing = "error",
+    na_values: NewNaValues = None,
     transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
     out: TableFile = None,
@@ -92,5 +94,6 @@ def predict(
     from plncli.verbs.tables import destination
 
     to = destination(out, overwrite, format, json)
-    sources = Sources(covariates, counts, given, exposure, offsets, missing, not no_sample_names, transpose)
+    absent, named = tuple(na_values or ()), not no_sample_names
+    sources = Sources(covariates, counts, given, exposure, offsets, missing, named, transpose, absent)
     return verb.predict(run, sources, to, Console(quiet), interval=interval or [], level=level, wide=wide)

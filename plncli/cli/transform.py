@@ -10,6 +10,7 @@ from plncli.cli.options import (
     NewCovariates,
     NewExposure,
     NewMissing,
+    NewNaValues,
     NewOffsets,
     NewTranspose,
     NoSampleNames,
@@ -40,6 +41,7 @@ def transform(
     offsets: NewOffsets = None,
     remove_covariates: Remove = False,
     missing: NewMissing = "error",
+    na_values: NewNaValues = None,
     transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
     out: TableFile = None,
@@ -58,5 +60,6 @@ def transform(
     from plncli.verbs.tables import destination
 
     to, say = destination(out, overwrite, format, json=False), Console(quiet)
-    sources = Sources(covariates, counts, None, exposure, offsets, missing, not no_sample_names, transpose)
+    absent, named = tuple(na_values or ()), not no_sample_names
+    sources = Sources(covariates, counts, None, exposure, offsets, missing, named, transpose, absent)
     return verb.transform(run, sources, to, sd, say, overwrite=overwrite, remove_covariates=remove_covariates)

@@ -26,7 +26,7 @@ TABLES = ("counts", "response", "covariates", "offsets", "exposure", "weights", 
 COLUMNS = ("weights", "cluster")  # tables that may be columns of the covariates
 LISTS = ("samples", "features")
 RULES = ("filter", "min_depth", "min_prevalence", "min_total", "top")
-DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "all_zero")
+DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "na_values", "all_zero")
 """Settings of the command line that belong to the data."""
 OUTPUT = ("out", "overwrite", "format", "latent", "checkpoint_every", "tensorboard", "allow_unconverged")
 ELSEWHERE = (*OUTPUT, "sample_names", "transpose")
@@ -49,6 +49,7 @@ class Dataset:
         weights: Frame | str = None,
         cluster: Frame | str = None,
         missing: str = "error",
+        na_values: str | Sequence[str] = (),
         all_zero: str = "error",
         samples: Collection[object] | None = None,
         features: Collection[object] | None = None,
@@ -62,14 +63,17 @@ class Dataset:
 
         counts: for pln; response: for logistic and linear, or name a column of the covariates left of `~`. exposure,
         offsets: a Series for all features, or a column for each. weights, cluster: a Series, or the name of a column of
-        the covariates. samples, features: names of those to fit. Levels of factors are sorted, whatever the order of a
-        categorical. DataError: what is no table.
+        the covariates. samples, features: names of those to fit. na_values: entries that are missing, such as
+        "unknown". Levels of factors are sorted, whatever the order of a categorical. DataError: what is no table.
         """
         rules = {name: value for name, value in locals().items() if name in RULES and value is not None}
         lists = {name: value for name, value in locals().items() if name in LISTS and value is not None}
         frames = {name: value for name, value in locals().items() if name in TABLES and value is not None}
+        absent = [str(word) for word in listed(na_values)]
         self.tables: dict[str, Table] = {
-            name: table_of(value, name) for name, value in frames.items() if not isinstance(value, str)
+            name: table_of(value, name, na_values=absent)
+            for name, value in frames.items()
+            if not isinstance(value, str)
         }
         named = {name: value for name, value in frames.items() if isinstance(value, str)}
         known = self.tables["covariates"].columns if "covariates" in self.tables else ()
@@ -78,7 +82,8 @@ class Dataset:
                 what = "no column of `covariates`" if name in COLUMNS else "no data frame"
                 raise DataError(f"`{name}` is the text `{column}`, which is {what}.{nearest(column, known)}")
         settings = {"formula": formula, "missing": missing, "all_zero": all_zero}
-        chosen = {name: value for name, value in settings.items() if value not in (None, "error")}
+        chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, "error")}
+        chosen |= {"na_values": absent} if absent else {}
         self.tables |= {name: list_of(value, name) for name, value in lists.items()}
         self.settings: Mapping[str, Any] = dict.fromkeys(self.tables, FRAME) | named | chosen | rules
 

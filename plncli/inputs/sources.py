@@ -50,7 +50,7 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
             continue
         if option in COLUMNS and not faults.attempt(partial(_names_a_file, option, path, config, tables), None):
             continue
-        read(option, partial(read_table, path, option, sample_names=config.sample_names))
+        read(option, partial(read_table, path, option, sample_names=config.sample_names, na_values=config.na_values))
         if option == "counts" and config.transpose and option in tables:
             read(option, partial(turned, tables.pop(option), COUNTS_RULE))
     if blocks := config.offset_blocks:
@@ -78,7 +78,7 @@ def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]
     asked = asked or any(getattr(config, option) and option not in tables for option in COLUMNS)
     if not asked or "covariates" in tables or counts is None or counts.about is None:
         return tables
-    about = table_of(counts.about, "covariates", counts.name)
+    about = table_of(counts.about, "covariates", counts.name, config.na_values)
     note = f"Covariates are what {counts.name} says of its samples ({some(about.columns, 8)})."
     return tables | {"covariates": replace(about, notes=(*about.notes, note))}
 

@@ -80,7 +80,9 @@ class Source:
             raise DataError(f"{self.run.place} was fitted without covariates. Give their table by --covariates FILE.")
         if isinstance(found, Table):
             return found
-        return read_table(found, "covariates", sample_names=self.run.settings.get("sample_names", True))
+        known = self.run.settings
+        named, missing = known.get("sample_names", True), known.get("na_values", ())
+        return read_table(found, "covariates", sample_names=named, na_values=missing)
 
     @property
     def counting(self) -> Counting:

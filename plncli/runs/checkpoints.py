@@ -236,8 +236,8 @@ def differences(known: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]
     """What differs between a fit that was begun and the one that is to go on from it, in words."""
     told = []
     for name, value in about["settings"].items():
-        before = known["settings"].get(name)
-        if (before or None) != (value or None):
+        before = known["settings"].get(name, [] if isinstance(value, list) else None)
+        if before != value:
             told.append(f"{option(name)} was {_shown(before)}, and is {_shown(value)} now")
     files = {source["role"]: source["sha256"] for source in known["inputs"]}
     told += [

@@ -19,7 +19,7 @@ from plncli.inputs.offsets import check_offsets, match_features, offset_of
 from plncli.models import MODELS
 from plncli.models.spec import NUMBERS
 from plncli.runs.run import Run
-from plncli.tables.numbers import numbers
+from plncli.tables.numbers import numbers, with_missing
 from plncli.tables.reading import read_table, table_of
 from plncli.tables.sparse import Sparse, dense
 from plncli.tables.table import Table, frame
@@ -33,7 +33,8 @@ class Sources:
     """Where new samples are: paths by option, None where an option was not given; `-` is standard input; or tables.
 
     counts: of all features of the fit; given: of some of them; transpose: they have features in rows. exposure,
-    offsets: a path, or a number for all samples.
+    offsets: a path, or a number for all samples. na_values: entries that are missing,
+    beside those that were in the fit.
     """
 
     covariates: str | Table | None = None
@@ -44,6 +45,7 @@ class Sources:
     missing: str = "error"
     sample_names: bool = True
     transpose: bool = False
+    na_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,17 +161,23 @@ def _constant(sources: Sources) -> float:
 def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
     """The tables by option; the first of them says which samples there are, and in which order."""
     tables: dict[str, Table] = {}
+    missing = (*run.settings.get("na_values", ()), *sources.na_values)
     for option in ("counts", "given", "covariates", "exposure", "offsets"):
         path = getattr(sources, option)
         if path and not (option in ("exposure", "offsets") and _number(path) is not None):
             named = sources.sample_names
-            table = path if isinstance(path, Table) else read_table(path, option, sample_names=named)
+            given = isinstance(path, Table)
+            table = (
+                with_missing(path, missing)
+                if given
+                else read_table(path, option, sample_names=named, na_values=missing)
+            )
             if option in ("counts", "given") and sources.transpose:
                 table = turned(table, COUNTS_RULE)
             tables["counts" if option == "given" else option] = table
     counts, covariates = tables.get("counts"), tables.get("covariates")
     if design.columns and covariates is None and counts is not None and counts.about is not None:
-        covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name)
+        covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name, missing)
     if design.columns and covariates is None:
         raise UsageError(
             f"The fit explains by {some(f'`{name}`' for name in design.columns)} (`{run.formula}`). Give --covariates "

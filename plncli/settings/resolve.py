@@ -73,7 +73,9 @@ def recorded(model: Any, values: Mapping[str, Any], where: Any) -> FitConfig:
         value = values.get(name)
         if value is None:
             continue
-        if any(re.search(NO_NAME, text) for text in (value if isinstance(value, list) else [value]) if type(text) is str):
+        if any(
+            re.search(NO_NAME, text) for text in (value if isinstance(value, list) else [value]) if type(text) is str
+        ):
             raise ConfigError(f"`{name}` in {where} holds characters that no name of a file can.")
         given[name] = _checked(setting, _Given(value, f"`{name}` in {where}", ConfigError), model)
     return built(model, given)

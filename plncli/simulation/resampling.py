@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ def resample(
     else:
         data, covariates, named = load(run, new), new.covariates, new.sample_names
     samples, X, O = data.samples, data.X, data.O
-    table = _covariates_of(covariates, named, samples, design.columns) if design.columns else None
+    missing = run.settings.get("na_values", ())
+    table = _covariates_of(covariates, named, missing, samples, design.columns) if design.columns else None
     open_cells = _open_cells(run, X)
     if n is not None:
         rows = torch.randint(len(samples), (n,), generator=generator)
@@ -64,11 +65,11 @@ def resample(
 
 
 def _covariates_of(
-    path: str | Table | None, named: bool, samples: tuple[str, ...], columns: tuple[str, ...]
+    path: str | Table | None, named: bool, missing: Sequence[str], samples: tuple[str, ...], columns: tuple[str, ...]
 ) -> pa.Table:
     """The columns of a table of covariates, in the order of the samples."""
     assert path is not None
-    read = path if isinstance(path, Table) else read_table(path, "covariates", sample_names=named)
+    read = path if isinstance(path, Table) else read_table(path, "covariates", sample_names=named, na_values=missing)
     table = read.select(columns)
     at = {sample: i for i, sample in enumerate(table.samples)}
     return table.take(np.array([at[sample] for sample in samples])).cells

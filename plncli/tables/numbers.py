@@ -61,6 +61,53 @@ def missing_cells(table: Table) -> np.ndarray | None:
     return np.column_stack([column.is_null().to_numpy() for column in columns])
 
 
+def with_missing(table: Table, words: Sequence[str]) -> Table:
+    """The table with the entries missing that are one of the words; one that is a number, however it is written.
+
+    Columns of texts become numbers where all that is left of them are.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if not words:
+        return table
+    values = [float(word) for word in words if re.fullmatch(NUMBER, word, re.ASCII)]
+    if isinstance(table.cells, Sparse):
+        if 0.0 in values:
+            raise DataError(f"{table.name} holds only what is not 0, so --na-values 0 cannot be told from the rest.")
+        cells = table.cells.values.astype(np.float64) if values else table.cells.values
+        cells.data = np.where(np.isin(cells.data, values), np.nan, cells.data)
+        return replace(table, cells=Sparse(cells))
+    columns = [_without_words(column, words, values) for column in table.cells.columns]
+    return replace(table, cells=pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))]))
+
+
+def _without_words(column: pa.ChunkedArray, words: Sequence[str], values: Sequence[float]) -> pa.ChunkedArray:
+    """A column without the entries that are one of the words or values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return column
+    text = pa.types.is_string(column.type)
+    known = pa.array(words if text else values, pa.string() if text else pa.float64())
+    gone = pc.is_in(column if text else column.cast(pa.float64(), safe=False), known)
+    return numeric(pc.if_else(gone, pa.scalar(None, column.type), column)) if pc.any(gone).as_py() else column
+
+
+def numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as numbers where it holds texts that all are numbers; else the column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    bad = _textual(column) if pa.types.is_string(column.type) else None
+    if bad is None or column.null_count == len(column) or pc.any(bad).as_py():
+        return column
+    whole = pc.all(pc.match_substring_regex(column, r"^[+-]?\d{1,18}$")).as_py()
+    plain = pc.replace_substring_regex(column, r"^\+", "")  # which arrow does not read
+    return plain.cast(pa.int64() if whole else pa.float64())
+
+
 def _refuse_text(table: Table, rule: str) -> Table:
     """The table; DataError naming the cells that are not numbers."""
     import pyarrow.compute as pc

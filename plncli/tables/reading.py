@@ -20,6 +20,7 @@ from plncli.errors import DataError, counted, some
 from plncli.tables import formats, qiime
 from plncli.tables.columnar import MAGIC, read_columnar
 from plncli.tables.content import File
+from plncli.tables.numbers import with_missing
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Table
 from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text, values_of
@@ -32,15 +33,16 @@ ABOUT_SAMPLES = ("covariates", "weights", "cluster")
 """Options that ask a file of samples × features what it says of its samples, not for the matrix."""
 
 
-def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
+def read_table(path: str, option: str, *, sample_names: bool = True, na_values: Sequence[str] = ()) -> Table:
     """Read the table that `--option path` names; `-` is standard input, `path::part` a sheet or layer of the file.
 
     With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names.
+    na_values: entries that are missing, beside those that always are.
     """
     file = formats.open_file(path, option)
     matrix = formats.read_matrix(file, about=option in ABOUT_SAMPLES)
     if matrix is not None:
-        return _of_matrix(matrix, file, option)
+        return with_missing(_of_matrix(matrix, file, option), na_values)
     data, name = file.data, file.name
     sheet = formats.sheet_text(file, option)
     if sheet is not None:
@@ -50,7 +52,7 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
     if bytes(data[:8]).startswith(MAGIC):
         header, cells, notes, types = read_columnar(data, name, sample_names)
     else:
-        header, cells, notes, types = read_text(data, name, option, sample_names)
+        header, cells, notes, types = read_text(data, name, option, sample_names, na_values)
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
     declared = {header[j]: kind for j, kind in types.items()}
@@ -58,7 +60,7 @@ def read_table(path: str, option: str, *, sample_names: bool = True) -> Table:
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
     table = Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
-    return as_declared(table, declared)
+    return as_declared(with_missing(table, na_values), declared)
 
 
 def as_declared(table: Table, types: Mapping[str, str]) -> Table:
@@ -114,10 +116,10 @@ def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
     return Table(name, option, samples, header, cells, file.sha256, matrix.notes, "", matrix.hint, matrix.about)
 
 
-def table_of(frame: Any, option: str, name: str = "") -> Table:
+def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] = ()) -> Table:
     """The table that a pandas DataFrame or Series is, as if it had been read from a file: its index names the samples.
 
-    name: how messages call it, by its option unless given.
+    name: how messages call it, by its option unless given; na_values: entries that are missing.
 
     Levels of categories are sorted, as those of a file are. DataError as for files.
     """
@@ -148,7 +150,7 @@ def table_of(frame: Any, option: str, name: str = "") -> Table:
         notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
     corner = "" if frame.index.name is None else str(frame.index.name)
     table = Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
-    return as_declared(table, declared)
+    return as_declared(with_missing(table, na_values), declared)
 
 
 def _directives_apart(frame: Any, header: Sequence[str], name: str) -> tuple[Any, dict[str, str]]:

@@ -25,8 +25,8 @@ ID_WORDS = ("id", "ids", "sample", "samples", "sampleid", "samplename", "name", 
 FEATURE_ID_WORDS = ("featureid", "otuid", "asvid", "geneid", "taxonid")
 
 
-def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
-    """The content of a text table; its first column is read as text when `named`."""
+def read_text(data: memoryview, name: str, option: str, named: bool, missing: Sequence[str] = ()) -> Content:
+    """The content of a text table; its first column is read as text when `named`. missing: more entries that are."""
     data = _as_utf8(data, name)
     lines = _head(data)
     if _holds(data, b"\x00"):
@@ -54,7 +54,7 @@ def read_text(data: memoryview, name: str, option: str, named: bool) -> Content:
     comma, judged = _decimal_mark([cell.strip() for row in rows for cell in row[1:]], separator, name, option)
     text = {"0"} if named else set()
     text |= {str(j) for j in types}
-    cells = _parse(body, separator, len(header), text, comma, name, start)
+    cells = _parse(body, separator, len(header), text, comma, missing, name, start)
     return Content(header, cells, [*notes, *judged], types)
 
 
@@ -260,7 +260,14 @@ def _decimal_mark(cells: Sequence[str], separator: str, name: str, option: str) 
 
 
 def _parse(
-    body: memoryview, separator: str, width: int, text: set[str], comma: bool, name: str, start: int
+    body: memoryview,
+    separator: str,
+    width: int,
+    text: set[str],
+    comma: bool,
+    missing: Sequence[str],
+    name: str,
+    start: int,
 ) -> pa.Table:
     """Columns of the rows below the header, called "0", "1", ...; those in `text` are texts, others as all rows say."""
     import pyarrow as pa
@@ -270,7 +277,7 @@ def _parse(
     plain = _without_blanks_before_quotes(body, separator) if quoted else body
     while True:
         try:
-            cells = _read_csv(plain, separator, width, text, comma, quoted)
+            cells = _read_csv(plain, separator, width, text, comma, quoted, missing)
         except pa.ArrowInvalid as error:
             raise _unreadable(body, separator, width, name, start, str(error)) from None
         if any(pa.types.is_binary(column.type) for column in cells.schema):
@@ -278,7 +285,7 @@ def _parse(
         labels = {column.name for column in cells.schema if pa.types.is_temporal(column.type)}
         whole = {column.name for column in cells.schema if pa.types.is_int64(column.type)}
         if hexadecimal and whole:
-            written = _read_csv(plain, separator, width, text | whole, comma, quoted)
+            written = _read_csv(plain, separator, width, text | whole, comma, quoted, missing)
             labels |= {
                 i for i in whole if pc.any(pc.match_substring(written.column(i), "0x", ignore_case=True)).as_py()
             }
@@ -287,7 +294,15 @@ def _parse(
         text = text | labels  # dates, times and 0x1F are labels here: read them again as they are written
 
 
-def _read_csv(body: memoryview, separator: str, width: int, text: Iterable[str], comma: bool, quoted: bool) -> pa.Table:
+def _read_csv(
+    body: memoryview,
+    separator: str,
+    width: int,
+    text: Iterable[str],
+    comma: bool,
+    quoted: bool,
+    missing: Sequence[str],
+) -> pa.Table:
     """Columns "0", "1", ... of the rows, those in `text` as they are written, the others by what all their rows are."""
     import pyarrow as pa
     import pyarrow.csv as pc
@@ -301,7 +316,7 @@ def _read_csv(body: memoryview, separator: str, width: int, text: Iterable[str],
                 pc.ParseOptions(delimiter=separator, newlines_in_values=quoted),
                 pc.ConvertOptions(
                     column_types=dict.fromkeys(text, pa.string()),
-                    null_values=list(MISSING),
+                    null_values=[*MISSING, *missing],
                     strings_can_be_null=True,
                     true_values=["true", "True", "TRUE"],
                     false_values=["false", "False", "FALSE"],

@@ -41,7 +41,8 @@ def offsets(
 
     _check(methods, scale, by_block, run)
     fitted = read_run(Path(run)) if run else None
-    table = read_table(counts, "counts", sample_names=sample_names)
+    missing = fitted.settings.get("na_values", ()) if fitted else ()
+    table = read_table(counts, "counts", sample_names=sample_names, na_values=missing)
     table = turned(table, COUNTS_RULE) if transpose else table
     if fitted is not None:
         found = against(fitted, table, say)

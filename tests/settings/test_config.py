@@ -43,6 +43,22 @@ def test_an_empty_text_unsets_what_the_file_sets(toml: Path) -> None:
     assert resolved(flags={"exposure": ""}, file=toml).exposure is None
 
 
+def test_a_setting_that_takes_several_values(toml: Path) -> None:
+    toml.write_text('na_values = ["unknown", "-9"]\n')
+    assert resolved(file=toml).na_values == ("unknown", "-9")
+    assert resolved(file=toml, PLNCLI_NA_VALUES=" ., unknown").na_values == (".", "unknown")
+    assert resolved(flags={"na_values": ["n.d."]}, file=toml).na_values == ("n.d.",)
+    assert resolved(flags={"na_values": []}, file=toml).na_values == ("unknown", "-9")  # as of an option left out
+    assert resolved(flags={"na_values": [""]}, file=toml).na_values == ()
+    saved = FitConfig("pln", na_values=("a b", "-9"))
+    toml.write_text(to_toml(saved))
+    assert resolved(file=toml) == saved
+    assert config.recorded("pln", config.applying(saved), toml) == saved
+    toml.write_text("na_values = [-9]\n")
+    with pytest.raises(ConfigError, match="a list of texts"):
+        resolved(file=toml)
+
+
 def test_paths_in_a_file_are_relative_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "settings"
     folder.mkdir()
@@ -216,8 +232,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 def test_toml_reads_back_as_written(formula: str, counts: str, tol: float, seed: int, latent: bool) -> None:
     written = FitConfig("pln", formula=formula, counts=counts, tol=tol, seed=seed, latent=latent)
     assert tomllib.loads(to_toml(written)) == {
-        "model": "pln",
-        **{name: written.value(name) for name in config.settings("pln") if written.value(name) is not None},
+        name: value for name, value in config.applying(written).items() if value is not None
     }
 
 
