@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import FIRST, DataError, Faults, FormulaError, nearest, some
 from plncli.inputs.design_faults import check_rank_of_rest, constant_terms, faulty_levels, infinite_terms
 from plncli.inputs.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
+from plncli.inputs.factors.references import chosen, without_codings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +47,19 @@ class Encoding:
         matrix, terms, state = _materialise(formula, frame, {})
         columns = {str(name): _levels(frame[name]) for name in frame.columns}
         return cls(formula, columns, state, terms), matrix
+
+    @property
+    def factors(self) -> dict[str, list[Any]]:
+        """The levels of each factor, by its code in the formula; the first is the reference where there is one."""
+        encoders = self.state["encoders"].items()
+        return {key: _revive(inner)["categories"] for key, (role, inner) in encoders if role == "categorical"}
+
+    def with_levels(self, levels: Mapping[str, Sequence[Any]], frame: pd.DataFrame) -> tuple[Encoding, np.ndarray]:
+        """The encoding with the levels of some factors in another order, and the matrix of the same `frame`."""
+        ordered = {key: ["categorical", _plain({"categories": list(order)})] for key, order in levels.items()}
+        state = {**self.state, "encoders": self.state["encoders"] | ordered}
+        matrix, terms, state = _materialise(self.formula, frame, state)
+        return Encoding(self.formula, self.columns, state, terms), matrix
 
     def build(self, frame: pd.DataFrame) -> np.ndarray:
         """n×d float64 matrix of new data; missing columns and levels that were not seen are refused by name."""
@@ -181,15 +195,19 @@ def make_design(
     samples: Sequence[str],
     table: str,
     faults: Faults = FIRST,
+    references: Sequence[str] = (),
 ) -> tuple[Design, np.ndarray, np.ndarray | None]:
     """The design, its n×d matrix and the (n,) offset of the formula's offset terms (None without any).
 
     `frame` holds the columns that the formula uses of the n samples that are kept, without missing entries; None for
-    `~ 1`. DataError names columns with a single level or value, and terms that are not finite.
+    `~ 1`. references: FACTOR=LEVEL each. DataError names columns with a single level or value, and terms that are not
+    finite.
     """
     import numpy as np
 
     offset, offset_encoding = None, None
+    if frame is None or formula.rhs == "1":
+        chosen(references, {}, {}, formula.text, formula.columns)
     if frame is None:
         return Design(formula), np.ones((len(samples), 1)), None
     if formula.offsets:
@@ -205,7 +223,11 @@ def make_design(
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
     levels: Mapping[str, Sequence[Any] | None] = {name: _levels(used[name]) for name in used.columns}
     useless = faults.each(faulty_levels(levels, len(used), table))
-    encoding, matrix = Encoding.fit(formula.rhs, used)
+    rhs, coded = without_codings(formula.rhs, formula.text, [name for name, known in levels.items() if known])
+    encoding, matrix = Encoding.fit(rhs, used)
+    if references or coded:
+        order = chosen(references, coded, encoding.factors, formula.text, names)
+        encoding, matrix = encoding.with_levels(order, used)
     levels = {key: _revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
     useless |= faults.each(faulty_levels(levels, len(used), table))
     if not encoding.terms and not useless:

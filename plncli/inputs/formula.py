@@ -25,7 +25,7 @@ KNOWN = f"{', '.join((*MATHS, *TRANSFORMS))}, offset, and the contrasts of C(): 
 OTHERWISE = {
     "cbind": " Several responses are written `y1 + y2 ~ ...`.",
     "factor": " Labels that are numbers are written `C(x)`.",
-    "relevel": " The first level is chosen by `C(x, contr.treatment('level'))`.",
+    "relevel": " The level that others are compared with is chosen by --reference.",
     "ifelse": " Write `I(x > 0)`.",
 }
 SYNTAX = (

@@ -22,6 +22,7 @@ from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Drop, Tables, check_orientation, join, without_missing
 from plncli.inputs.matrices import matrix_of
 from plncli.inputs.offsets import check_offsets, offset_of
+from plncli.inputs.factors.references import concerns
 from plncli.inputs.responses import real_responses, response_table, two_classes
 from plncli.inputs.selection import LISTS, choose_samples, listed_features
 from plncli.inputs.sources import (
@@ -115,6 +116,7 @@ def load_each(
     tables = read_tables(configs[0], given or {})
     formulas = [_formula(config, tables) for config in configs]
     used = tuple(dict.fromkeys(name for formula in formulas for name in formula.columns))
+    configs = [_with_its_references(config, formula, used) for config, formula in zip(configs, formulas, strict=True)]
     inputs = tuple(
         _assemble(config, _match(config, dict(tables), formula, used), device, dtype)
         for config, formula in zip(configs, formulas, strict=True)
@@ -122,6 +124,12 @@ def load_each(
     if sum(read.data.X.numel() + read.data.Y.numel() for read in inputs) > LARGE:
         _return_memory()
     return inputs
+
+
+def _with_its_references(config: FitConfig, formula: Formula, used: Sequence[str]) -> FitConfig:
+    """The configuration without references that concern other formulas alone."""
+    elsewhere = [entry for entry in config.reference if concerns(entry, used) and not concerns(entry, formula.columns)]
+    return config.but(reference=tuple(entry for entry in config.reference if entry not in elsewhere))
 
 
 def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faults: Faults) -> Inputs | None:
@@ -264,7 +272,7 @@ def _assemble(
     if not counted:
         tables, explained = explain(tables, columns)
     where = covariates.name if covariates else ""
-    made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults), None)
+    made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults, config.reference), None)
     design, X, terms = made or make_design(Formula(), None, tables.samples, where)
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
     weighted = Weighted.of(tables, faults)

@@ -81,6 +81,15 @@ class FitConfig:
         INPUT,
         metavar="TEXT",
     )
+    reference: tuple[str, ...] = _setting(
+        (),
+        "Level of a factor that its others are compared with; the first in order of the alphabet without. May be "
+        "repeated.",
+        INPUT,
+        metavar="FACTOR=LEVEL",
+        check=lambda v: re.search(r"[^=\s].*=", v) is not None,
+        expects="FACTOR=LEVEL, such as tree=healthy",
+    )
     transpose: bool = _setting(
         False, "The table of counts has features in rows: transpose it.", INPUT, responses=COUNTS
     )

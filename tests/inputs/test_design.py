@@ -48,8 +48,8 @@ TERMS = {
     "~ C(tree, contr.sum)": ("Intercept", "C(tree, contr.sum)[S.u]", "C(tree, contr.sum)[S.v]"),
     "~ C(tree, Treatment('v'))": (
         "Intercept",
-        "C(tree, Treatment('v'))[T.u]",
-        "C(tree, Treatment('v'))[T.w]",
+        "tree[T.u]",
+        "tree[T.w]",
     ),
     "~ np.log(x) + sqrt(z)": ("Intercept", "np.log(x)", "sqrt(z)"),
     "~ scale(x) + center(z):tree": (
