@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FIRST, DataError, Faults, FormulaError, nearest, some
 from plncli.inputs.design_faults import check_rank_of_rest, constant_terms, faulty_levels, infinite_terms
-from plncli.inputs.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
 from plncli.inputs.factors.references import chosen, without_codings
+from plncli.inputs.formula import MATHS, Formula, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
     import numpy as np

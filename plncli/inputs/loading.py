@@ -18,11 +18,11 @@ from plncli.errors import FIRST, DataError, Faults, some
 from plncli.inputs.counts import Counts, counts_to_fit, estimate_size_factors
 from plncli.inputs.design import Design, make_design
 from plncli.inputs.design_faults import words_among_numbers
+from plncli.inputs.factors.references import concerns
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Drop, Tables, check_orientation, join, without_missing
 from plncli.inputs.matrices import matrix_of
 from plncli.inputs.offsets import check_offsets, offset_of
-from plncli.inputs.factors.references import concerns
 from plncli.inputs.responses import real_responses, response_table, two_classes
 from plncli.inputs.selection import LISTS, choose_samples, listed_features
 from plncli.inputs.sources import (

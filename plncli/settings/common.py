@@ -83,11 +83,11 @@ class FitConfig:
     )
     reference: tuple[str, ...] = _setting(
         (),
-        "Level of a factor that its others are compared with; the first in order of the alphabet without. May be "
-        "repeated.",
+        "Level of a factor that its others are compared with, the first in order when absent; may be given several "
+        "times.",
         INPUT,
         metavar="FACTOR=LEVEL",
-        check=lambda v: re.search(r"[^=\s].*=", v) is not None,
+        check=lambda v: all(re.search(r"[^=\s].*=", entry) for entry in v),
         expects="FACTOR=LEVEL, such as tree=healthy",
     )
     transpose: bool = _setting(

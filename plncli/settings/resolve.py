@@ -191,12 +191,16 @@ def _converted(value: Any, wanted: type, name: str) -> Any:
 
 def _texts(values: Any) -> tuple[str, ...] | None:
     """Several texts without outer blanks, none of them empty; None where they are something else."""
+    if isinstance(values, Mapping):  # FACTOR = LEVEL, as a table of TOML and a dictionary say it
+        values = [f"{name}={value}" for name, value in values.items()]
     if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
         return None
     return tuple(dict.fromkeys(text for value in values if (text := value.strip())))
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        return _shown(value[0])
     if isinstance(value, str):
         return f"`{value}`"
     return repr(value) if isinstance(value, float) else json.dumps(value, default=str)  # `inf`, as TOML has it

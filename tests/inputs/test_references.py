@@ -170,13 +170,13 @@ def test_a_reference_from_the_environment_a_file_and_python(cli: Cli, tmp_path: 
     for number, toml in enumerate(['["soil=c", "site=y"]', '{soil = "c", site = "y"}']):
         (tmp_path / "f.toml").write_text(f"reference = {toml}\n")
         assert cli("fit", *both, "--config", "f.toml", "--out", str(number)).code == 0
-    assert cli("fit", *both, "--out", "2", env={"PLNCLI_REFERENCE": "soil=c;site=y"}).code == 0
+    assert cli("fit", *both, "--out", "2", env={"PLNCLI_REFERENCE": "soil=c,site=y"}).code == 0
     assert cli("fit", *both, "--out", "3", "--reference", "soil=c", "--reference", "site=y").code == 0
     expected = ["Intercept", "soil[T.a]", "soil[T.b]", "site[T.x]"]
     assert [terms(tmp_path / str(number)) for number in range(4)] == [expected] * 4
     assert 'reference = ["soil=c", "site=y"]' in (tmp_path / "3" / "config.toml").read_text()
     data = Dataset(covariates=table, formula="harvest ~ soil + site")
-    for given in ({"soil": "c", "site": "y"}, ["soil=c", "site=y"], "soil=c;site=y"):
+    for given in ({"soil": "c", "site": "y"}, ["soil=c", "site=y"]):
         assert list(fit("linear", data, reference=given).coefficients.term) == expected
 
 
