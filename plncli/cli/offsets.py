@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
+from plncli.cli.options import NewRound, NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
 from plncli.console import Console
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 
@@ -61,6 +61,7 @@ def offsets(
     log: Log = False,
     transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
+    round: NewRound = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,
@@ -75,5 +76,5 @@ def offsets(
     from plncli.verbs.tables import destination
 
     to, say = destination(out, overwrite, format, json), Console(quiet)
-    table = {"transpose": transpose, "sample_names": not no_sample_names}
+    table = {"transpose": transpose, "sample_names": not no_sample_names, "round": round}
     return verb.offsets(counts, offset_method, offset_scale, offset_blocks, run, to, say, log=log, **table)

@@ -118,6 +118,17 @@ NewTranspose = Annotated[
 NoSampleNames = Annotated[
     bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
 ]
+NewMatch = Annotated[
+    str,
+    typer.Option(
+        "--match",
+        metavar="name|position",
+        help="Match the rows of tables by name, or, where names have nothing in common, in the order of the first.",
+    ),
+]
+NewRound = Annotated[
+    bool, typer.Option("--round", help="Round counts that are estimates to whole numbers, halves to even ones.")
+]
 
 
 MOVED = (

@@ -9,9 +9,11 @@ import typer
 from plncli.cli.options import (
     NewCovariates,
     NewExposure,
+    NewMatch,
     NewMissing,
     NewNaValues,
     NewOffsets,
+    NewRound,
     NewTranspose,
     NoSampleNames,
     Overwrite,
@@ -78,6 +80,8 @@ def predict(
     na_values: NewNaValues = None,
     transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
+    match: NewMatch = "name",
+    round: NewRound = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,
@@ -95,5 +99,5 @@ def predict(
 
     to = destination(out, overwrite, format, json)
     absent, named = tuple(na_values or ()), not no_sample_names
-    sources = Sources(covariates, counts, given, exposure, offsets, missing, named, transpose, absent)
+    sources = Sources(covariates, counts, given, exposure, offsets, missing, named, transpose, absent, match, round)
     return verb.predict(run, sources, to, Console(quiet), interval=interval or [], level=level, wide=wide)

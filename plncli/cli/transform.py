@@ -9,9 +9,11 @@ import typer
 from plncli.cli.options import (
     NewCovariates,
     NewExposure,
+    NewMatch,
     NewMissing,
     NewNaValues,
     NewOffsets,
+    NewRound,
     NewTranspose,
     NoSampleNames,
     Overwrite,
@@ -44,6 +46,8 @@ def transform(
     na_values: NewNaValues = None,
     transpose: NewTranspose = False,
     no_sample_names: NoSampleNames = False,
+    match: NewMatch = "name",
+    round: NewRound = False,
     out: TableFile = None,
     sd: Deviations = None,
     overwrite: Overwrite = False,
@@ -61,5 +65,5 @@ def transform(
 
     to, say = destination(out, overwrite, format, json=False), Console(quiet)
     absent, named = tuple(na_values or ()), not no_sample_names
-    sources = Sources(covariates, counts, None, exposure, offsets, missing, named, transpose, absent)
+    sources = Sources(covariates, counts, None, exposure, offsets, missing, named, transpose, absent, match, round)
     return verb.transform(run, sources, to, sd, say, overwrite=overwrite, remove_covariates=remove_covariates)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import settings as configuration
 from plncli.errors import DataError, UsageError, nearest, some
 from plncli.frames.messages import speaking
+from plncli.inputs.alignment.positions import POSITION, named_by_position
 from plncli.inputs.selection import list_of
 from plncli.models import MODELS
 from plncli.runs.new_data import Sources
@@ -26,7 +27,7 @@ TABLES = ("counts", "response", "covariates", "offsets", "exposure", "weights", 
 COLUMNS = ("weights", "cluster")  # tables that may be columns of the covariates
 LISTS = ("samples", "features")
 RULES = ("filter", "min_depth", "min_prevalence", "min_total", "top")
-DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "na_values", "all_zero")
+DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "na_values", "all_zero", "match", "round")
 """Settings of the command line that belong to the data."""
 OUTPUT = ("out", "overwrite", "format", "latent", "checkpoint_every", "tensorboard", "allow_unconverged")
 ELSEWHERE = (*OUTPUT, "sample_names", "transpose")
@@ -51,6 +52,8 @@ class Dataset:
         missing: str = "error",
         na_values: str | Sequence[str] = (),
         all_zero: str = "error",
+        match: str = "name",
+        round: bool = False,
         samples: Collection[object] | None = None,
         features: Collection[object] | None = None,
         filter: str | None = None,
@@ -63,15 +66,17 @@ class Dataset:
 
         counts: for pln; response: for logistic and linear, or name a column of the covariates left of `~`. exposure,
         offsets: a Series for all features, or a column for each. weights, cluster: a Series, or the name of a column of
-        the covariates. samples, features: names of those to fit. na_values: entries that are missing, such as
+        the covariates. match: "position" takes frames whose indices have nothing in common in the same order. round:
+        counts are estimates. samples, features: names of those to fit. na_values: entries that are missing, such as
         "unknown". Levels of factors are sorted, whatever the order of a categorical. DataError: what is no table.
         """
         rules = {name: value for name, value in locals().items() if name in RULES and value is not None}
         lists = {name: value for name, value in locals().items() if name in LISTS and value is not None}
         frames = {name: value for name, value in locals().items() if name in TABLES and value is not None}
         absent = [str(word) for word in listed(na_values)]
+        main = next((name for name in TABLES if name in frames), "")
         self.tables: dict[str, Table] = {
-            name: table_of(value, name, na_values=absent)
+            name: table_of(value, name, na_values=absent, unnamed=match == POSITION and name != main)
             for name, value in frames.items()
             if not isinstance(value, str)
         }
@@ -81,11 +86,19 @@ class Dataset:
             if name not in COLUMNS or column not in known:
                 what = "no column of `covariates`" if name in COLUMNS else "no data frame"
                 raise DataError(f"`{name}` is the text `{column}`, which is {what}.{nearest(column, known)}")
-        settings = {"formula": formula, "missing": missing, "all_zero": all_zero}
-        chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in (None, "error")}
+        settings = {"formula": formula, "missing": missing, "all_zero": all_zero, "match": match, "round": round}
+        usual = (None, "error", "name", False)
+        chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in usual}
         chosen |= {"na_values": absent} if absent else {}
         self.tables |= {name: list_of(value, name) for name, value in lists.items()}
         self.settings: Mapping[str, Any] = dict.fromkeys(self.tables, FRAME) | named | chosen | rules
+
+    @property
+    def covariates(self) -> Table | None:
+        """The table of covariates, with the names of its samples where these are matched by position."""
+        table, main = self.tables.get("covariates"), next(iter(self.tables.values()))
+        by_position = table is not None and self.settings.get("match") == POSITION
+        return named_by_position(table, main.samples) if by_position and table else table
 
     def __repr__(self) -> str:
         """Its tables with their sizes, and its settings."""
@@ -140,15 +153,24 @@ def configured(
     return configuration.resolve(model, {**data.settings, **flags}, None, {})
 
 
-def sources(covariates: Frame, counts: Frame, given: Frame, exposure: Any, offsets: Any, missing: str) -> Sources:
-    """Where new samples are, tables and numbers as the command line takes them."""
+def sources(
+    covariates: Frame = None,
+    counts: Frame = None,
+    given: Frame = None,
+    exposure: Any = None,
+    offsets: Any = None,
+    **rules: Any,
+) -> Sources:
+    """Where new samples are, tables and numbers as the command line takes them; rules: missing, match and round."""
     frames = {"covariates": covariates, "counts": counts, "given": given, "exposure": exposure, "offsets": offsets}
     known: dict[str, Any] = {
-        name: repr(float(value)) if isinstance(value, Real) else table_of(value, name)
+        name: repr(float(value))
+        if isinstance(value, Real)
+        else table_of(value, name, unnamed=rules.get("match") == POSITION and name not in ("counts", "given"))
         for name, value in frames.items()
         if value is not None
     }
-    return Sources(**known, missing=missing)
+    return Sources(**known, **rules)
 
 
 def tables_of(**frames: Frame) -> dict[str, Table]:

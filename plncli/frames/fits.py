@@ -28,6 +28,7 @@ from plncli.frames.data import (
 )
 from plncli.frames.messages import THIS, Sayings, speaking, tell
 from plncli.frames.simulation import Simulation, noted, simulation
+from plncli.inputs.abundances.rounding import rounded
 from plncli.runs import folder as artifacts
 from plncli.runs.comparison import Ratio, compare
 from plncli.runs.folder import Outcome
@@ -80,9 +81,7 @@ def fit(
     outcome = fitting.fitted(config, say, Cancellation(), "plncli.fit", given=given, earlier=earlier)
     assert outcome is not None
     tell(say)
-    return FitResult(
-        artifacts.run_of(outcome, THIS), replace(outcome, log=tuple(say.log)), data.tables.get("covariates")
-    )
+    return FitResult(artifacts.run_of(outcome, THIS), replace(outcome, log=tuple(say.log)), data.covariates)
 
 
 @speaking
@@ -214,14 +213,17 @@ class FitResult:
         level: float | None = None,
         wide: str | None = None,
         missing: str = "error",
+        match: str = "name",
+        round: bool = False,
     ) -> pd.DataFrame:
         """Predictions for new samples: `plncli predict`.
 
         counts: of all features, for fitted counts; given: of some, for conditional counts of the others. interval:
         "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
-        column as samples × responses.
+        column as samples × responses. missing, match, round: as of a Dataset.
         """
-        say, new = Sayings(), sources(covariates, counts, given, exposure, offsets, missing)
+        rules = {"missing": missing, "match": match, "round": round}
+        say, new = Sayings(), sources(covariates, counts, given, exposure, offsets, **rules)
         columns = predicting.predicted(self.run, new, say, listed(interval), level, wide)
         tell(say)
         return by_sample(columns) if wide else frame(columns)
@@ -236,9 +238,12 @@ class FitResult:
         offsets: Frame | float = None,
         remove_covariates: bool = False,
         missing: str = "error",
+        match: str = "name",
+        round: bool = False,
     ) -> Latent:
         """Latent values of new samples, from their counts: `plncli transform`."""
-        say, new = Sayings(), sources(covariates, counts, None, exposure, offsets, missing)
+        rules = {"missing": missing, "match": match, "round": round}
+        say, new = Sayings(), sources(covariates, counts, None, exposure, offsets, **rules)
         tables = transforming.transformed(self.run, new, say, remove_covariates)
         tell(say)
         return Latent(*map(by_sample, tables))
@@ -304,7 +309,7 @@ class FitResult:
         For its own samples, n of them drawn with replacement, or new ones, of which covariates and exposure are given.
         """
         given = covariates is not None or exposure is not None
-        new = sources(covariates, None, None, exposure, None, "error") if given else None
+        new = sources(covariates, exposure=exposure) if given else None
         size = None if n is None else whole("n", n)
 
         def own(_: Run) -> Origin:
@@ -315,10 +320,11 @@ class FitResult:
         return simulation(made)
 
     @speaking
-    def offsets(self, counts: Frame, *, log: bool = False) -> pd.DataFrame:
+    def offsets(self, counts: Frame, *, log: bool = False, round: bool = False) -> pd.DataFrame:
         """Size factors of new samples relative to those of the fit, by its offset_method: `plncli offsets --from`."""
         say = Sayings()
-        found = estimating.against(self.run, table_of(counts, "counts"), say)
+        table = table_of(counts, "counts")
+        found = estimating.against(self.run, rounded(table) if round else table, say)
         tell(say)
         return by_sample(estimating.columns(found, log))
 

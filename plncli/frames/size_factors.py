@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plncli.errors import UsageError
 from plncli.frames.data import Frame, by_sample, listed, one_of
 from plncli.frames.messages import Sayings, speaking, tell
+from plncli.inputs.abundances.rounding import rounded
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 from plncli.tables.reading import table_of
 from plncli.verbs import size_factors as estimating
@@ -24,13 +25,14 @@ def offsets(
     scale: str = "counts",
     blocks: Frame = None,
     log: bool = False,
+    round: bool = False,
 ) -> pd.DataFrame:
     """Size factors of samples from their counts, a column a method: `plncli offsets`.
 
     counts: n×p. method: one or several; all that are defined unless given, and a warning tells of the others. scale:
     the geometric mean of the size factors is that of the total counts ("counts"), or 1 ("proportions"). blocks: the
     block of each feature, by its name; one method then, and a column a feature. A table of one method is an `exposure`,
-    with log it is `offsets`. DataError: counts of which the size factors are not defined.
+    with log it is `offsets`. round: counts are estimates. DataError: counts of which the size factors are not defined.
     """
     methods = listed(method)
     for name in methods:
@@ -40,6 +42,7 @@ def offsets(
         raise UsageError("`blocks` make a column for each feature: give one `method`.")
     by_block = None if blocks is None else table_of(blocks, "blocks")
     say = Sayings()
-    found = estimating.estimated(table_of(counts, "counts"), methods, scale, by_block, say)
+    table = table_of(counts, "counts")
+    found = estimating.estimated(rounded(table) if round else table, methods, scale, by_block, say)
     tell(say)
     return by_sample(estimating.columns(found, log))

@@ -13,7 +13,7 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, Faults
-from plncli.inputs.counts import estimate_size_factors
+from plncli.inputs.abundances.counts import estimate_size_factors
 from plncli.inputs.design import level_sizes
 from plncli.inputs.loading import Beside, Inputs
 from plncli.models.spec import CLASSES, COUNTS

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import FIRST, DataError, Faults, some
-from plncli.inputs.counts import Counts, counts_to_fit, estimate_size_factors
+from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors
+from plncli.inputs.alignment.positions import POSITION, by_position
+from plncli.inputs.alignment.spelling import levels_alike
 from plncli.inputs.design import Design, make_design
 from plncli.inputs.design_faults import words_among_numbers
 from plncli.inputs.factors.references import concerns
 from plncli.inputs.formula import Formula, left_side, names_in, parse
-from plncli.inputs.matching import Drop, Tables, check_orientation, join, without_missing
+from plncli.inputs.matching import Drop, Positions, Tables, check_orientation, join, without_missing
 from plncli.inputs.matrices import matrix_of
 from plncli.inputs.offsets import check_offsets, offset_of
 from plncli.inputs.responses import real_responses, response_table, two_classes
@@ -30,6 +32,7 @@ from plncli.inputs.sources import (
     Source,
     add_column,
     check_response,
+    main_option,
     matrix_settings,
     read_tables,
     unread_covariates,
@@ -52,7 +55,8 @@ class Inputs:
     """All that a fit is made of. `classes` has the (zero, one) labels of each response, where these are classes.
 
     matrices: p×p, in the order of the responses, by the setting that names them; size_factors: what --offset-method has
-    learnt of the counts, None unless it was asked for. beside: what else a validation looks at, None for a fit.
+    learnt of the counts, None unless it was asked for; positions: None unless rows were matched by their position.
+    beside: what else a validation looks at, None for a fit.
     """
 
     data: Dataset
@@ -64,6 +68,7 @@ class Inputs:
     name: str = "fit"
     matrices: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     size_factors: SizeFactors | None = field(default=None, repr=False)
+    positions: Positions | None = field(default=None, repr=False)
     beside: Beside | None = field(default=None, repr=False)
 
 
@@ -186,8 +191,7 @@ def _match(
     )
     covariates = tables.get("covariates")
     weight_column, cluster_column = (add_column(config, tables, option) for option in COLUMNS)
-    response = config.spec.response
-    main = response.option if response is COUNTS or config.response else "covariates"
+    main = main_option(config)
     matrices = {name: tables.pop(name) for name in matrix_settings(config) if name in tables}
     offset_blocks = tables.pop("offset-blocks", None)
     samples, features = (tables.pop(option, None) for option in LISTS)
@@ -199,6 +203,8 @@ def _match(
         joined = joined.less(main)
     if not joined.by_option:
         raise faults.found[-1]  # none could be read
+    if config.match == POSITION:
+        joined = by_position(joined, faults)
     joined = join(joined, named=config.sample_names, faults=faults)
     joined = faults.attempt(partial(check_orientation, joined), None) or joined.less("counts")
     if not joined.by_option:
@@ -276,7 +282,7 @@ def _assemble(
     design, X, terms = made or make_design(Formula(), None, tables.samples, where)
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
     weighted = Weighted.of(tables, faults)
-    tables = tables.noting(*_label_notes(tables, used))
+    tables = tables.noting(*_label_notes(tables, used), *levels_alike(tables.get("covariates"), used))
     if explained is None:
         raise faults.found[-1]  # which is known: there is nothing to explain
     to = partial(_tensor, device=device, dtype=dtype)
@@ -307,6 +313,7 @@ def _assemble(
         name,
         {name: to(values) for name, values in known.items() if values is not None},
         size_factors,
+        tables.positions,
         Beside(tables, columns, explained.counts, designed) if faults.every else None,
     )
 

@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from plncli.errors import FIRST, DataError, Faults, counted, some
+from plncli.inputs.alignment.spelling import near, told
+from plncli.models.findings import Finding
 from plncli.tables.numbers import missing_cells, numbers, refuse
 from plncli.tables.sparse import Sparse, csr
 from plncli.tables.table import Table
@@ -16,7 +18,7 @@ from plncli.tables.table import Table
 if TYPE_CHECKING:
     import numpy as np
 
-ENOUGH = 10_000  # names that are looked at for a hint
+ENOUGH = 10_000  # names that are looked at
 FEATURE_WORD = r"z?(otu|asv|taxon|taxa|feature|gene|species|transcript)s?(id|name|symbol)?s?"  # of the first column
 LINEAGES = ("taxonomy", "lineage", "consensuslineage")  # columns of text that tables of features end with
 
@@ -31,13 +33,26 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Positions:
+    """That rows were matched by their position: names (n,) that they were given, the tables, and what must be said."""
+
+    names: tuple[str, ...]
+    tables: tuple[str, ...]
+    finding: Finding
+
+
+@dataclass(frozen=True)
 class Tables:
-    """Tables by option, whose rows are the same samples once `joined`; `main` explains, or is explained."""
+    """Tables by option, whose rows are the same samples once `joined`; `main` explains, or is explained.
+
+    positions: None unless rows were matched by position.
+    """
 
     by_option: dict[str, Table]
     main: str
     dropped: tuple[Drop, ...] = ()
     notes: tuple[str, ...] = ()
+    positions: Positions | None = None
 
     def __getitem__(self, option: str) -> Table:
         return self.by_option[option]
@@ -108,7 +123,7 @@ def join(tables: Tables, *, named: bool, faults: Faults = FIRST) -> Tables:
             missed = _unmatched(main, table, at)
             drops += missed
             if len(missed) == 2:
-                hints.append(_spelt_otherwise(missed[0].names, missed[1].names).strip())
+                hints.append(told(missed[0].names, missed[1].names).strip())
             kept &= at >= 0
     if not kept.any():
         raise DataError(f"No sample of {main.name} is in all of {', '.join(table.name for table in others)}.")
@@ -157,8 +172,18 @@ def _check_common(main: Table, other: Table) -> None:
     raise DataError(
         f"{main.name} and {other.name} have no sample name in common: {some(main.samples, 3)} against "
         f"{some(other.samples, 3)}. The first column of each must hold the same names."
-        f"{_spelt_otherwise(main.samples, other.samples)}"
+        f"{_way_out(main.samples, other.samples)}"
     )
+
+
+def _way_out(names: Sequence[str], others: Sequence[str]) -> str:
+    """What to do, after a blank, about names none of which are the same."""
+    found, even = near(names, others), len(names) == len(others)
+    if found is None:
+        return f" If their {len(names)} rows are in the same order, use --match position." if even else ""
+    if even and found.whole and found.same_order(names, others):
+        return told(names, others, "Make them the same in both tables, or use --match position: the order is the same.")
+    return told(names, others)
 
 
 def check_orientation(tables: Tables) -> Tables:
@@ -258,18 +283,6 @@ def _turning(table: Table) -> str:
     if table.option in ("counts", "given"):
         return "Samples must be rows: turn it with --transpose."
     return f"Samples must be rows: turn it with `plncli convert --transpose {table.name} turned.csv`."
-
-
-def _spelt_otherwise(names: Sequence[str], others: Sequence[str]) -> str:
-    """A sentence when names of either side are alike but for case, blanks, signs or leading zeros; else nothing."""
-
-    def plain(name: str) -> str:
-        word = re.sub(r"[\W_]", "", re.sub(r"\.0+$", "", name.casefold()))
-        return re.sub(r"(?<!\d)0+(?=\d)|^x(?=\d)", "", word)  # R puts an X before a number
-
-    known = {plain(other): other for other in others[:ENOUGH]}
-    pairs = [f"`{name}` against `{known[plain(name)]}`" for name in names[:ENOUGH] if plain(name) in known]
-    return f" Are these the same, spelt in two ways: {some(pairs, 3)}?" if pairs else ""
 
 
 def _unmatched(main: Table, other: Table, at: np.ndarray) -> list[Drop]:

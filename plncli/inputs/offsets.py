@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from plncli.errors import FIRST, DataError, Faults, counted, nearest, some
+from plncli.inputs.alignment.spelling import told
 from plncli.inputs.cells import FINITE_RULE, NUMBERS_RULE, checked_numbers
 from plncli.inputs.matching import Tables
 from plncli.numerics.size_factors import log_exposure
@@ -65,13 +66,14 @@ def match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> 
     """The table's columns in the order of the responses; DataError names those it lacks."""
     known = set(table.columns)
     absent = [name for name in responses if name not in known]
+    wanted = set(responses)
+    spare = [name for name in table.columns if name not in wanted]
     if absent:
         raise DataError(
             f"{table.name} lacks {len(absent)} of the {counted(len(responses), 'feature')}: {some(absent)}. "
-            f"Give a column for each feature, or a single column for all.{nearest(absent[0], table.columns)}"
+            f"Give a column for each feature, or a single column for all."
+            f"{told(absent, spare) or nearest(absent[0], table.columns)}"
         )
-    wanted = set(responses)
-    spare = [name for name in table.columns if name not in wanted]
     if spare:
         tables = tables.noting(
             f"{counted(len(spare), 'column')} of {table.name} not used, being no features of the fit: {some(spare)}."

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, Faults, counted, some
+from plncli.inputs.alignment.spelling import alike
 from plncli.inputs.cells import HUGE, NUMBERS_RULE, checked_numbers
 from plncli.inputs.design import expression
 from plncli.inputs.formula import Formula
@@ -94,6 +95,8 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
             f"A logistic model needs two classes."
         )
     advice = "recode it to two, or fit each against the rest."
+    if found := alike(value for value in values if isinstance(value, str)):
+        advice = f"{found} differ by case, blanks or signs alone: make them the same."
     if not isinstance(values[0], str) and len(values) > 10:
         advice = "if it is a measured number, use `plncli fit linear`."
     return (

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FIRST, DataError, Faults, UsageError, counted, nearest, some
+from plncli.inputs.alignment.spelling import told
 from plncli.inputs.filter import holds
 from plncli.inputs.matching import Drop, Tables
 from plncli.settings import FitConfig
@@ -77,7 +78,7 @@ def _listed_samples(tables: Tables, listed: Table | None) -> Tables:
     if gone.all():
         raise DataError(
             f"{listed.name} names no sample of {tables[tables.main].name}: {some(listed.samples, 3)} against "
-            f"{some(tables.samples, 3)}."
+            f"{some(tables.samples, 3)}.{told(listed.samples, tables.samples)}"
         )
     tables = _noting_strangers(tables, listed, tables.samples, "sample")
     return tables.without(gone, f"{listed.name} does not name", after="them")
@@ -115,7 +116,7 @@ def listed_features(tables: Tables, listed: Table | None) -> Tables:
     if not kept:
         raise DataError(
             f"{listed.name} names no feature of {table.name}: {some(listed.samples, 3)} against "
-            f"{some(table.columns, 3)}."
+            f"{some(table.columns, 3)}.{told(listed.samples, table.columns)}"
         )
     tables = _noting_strangers(tables, listed, table.columns, "feature")
     if len(kept) == len(table.columns):

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from plncli.errors import FIRST, DataError, Faults, FormulaError, UsageError, nearest, some
-from plncli.inputs.counts import COUNTS_RULE
+from plncli.inputs.abundances.counts import COUNTS_RULE
+from plncli.inputs.abundances.rounding import rounded
+from plncli.inputs.alignment.positions import POSITION
 from plncli.inputs.formula import left_side
 from plncli.inputs.matching import turned
 from plncli.inputs.selection import LISTS, read_list
@@ -47,18 +50,34 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
             continue
         if option in given:
             tables[option] = given[option]
+            if option == "counts" and config.round:
+                read(option, partial(rounded, tables.pop(option)))
             continue
         if option in COLUMNS and not faults.attempt(partial(_names_a_file, option, path, config, tables), None):
             continue
-        read(option, partial(read_table, path, option, sample_names=config.sample_names, na_values=config.na_values))
+        unnamed = config.match == POSITION and option != main_option(config)
+        reading: dict[str, Any] = {
+            "sample_names": config.sample_names,
+            "unnamed": unnamed,
+            "na_values": config.na_values,
+        }
+        read(option, partial(read_table, path, option, **reading))
         if option == "counts" and config.transpose and option in tables:
             read(option, partial(turned, tables.pop(option), COUNTS_RULE))
+        if option == "counts" and config.round and option in tables:
+            read(option, partial(rounded, tables.pop(option)))
     if blocks := config.offset_blocks:
         read("offset-blocks", lambda: given.get("offset_blocks") or read_table(blocks, "offset-blocks"))
     for option in LISTS:
         if path := config.value(option) if option in known else None:
             read(option, partial(_list, option, path, given))
     return faults.attempt(partial(_with_known, config, tables), tables)
+
+
+def main_option(config: FitConfig) -> str:
+    """The option of the table that says which samples there are."""
+    response = config.spec.response
+    return response.option if response is COUNTS or config.response else "covariates"
 
 
 def matrix_settings(config: FitConfig) -> tuple[str, ...]:

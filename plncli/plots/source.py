@@ -75,7 +75,8 @@ class Source:
     @cached_property
     def covariates(self) -> Table:
         """The table of covariates: that of the fit, or the one given instead."""
-        found = self.moved.get("covariates") or self._again.covariates
+        by_name = self.run.settings.get("match", "name") == "name"
+        found = (self.moved.get("covariates") if by_name else None) or self._again.covariates
         if not found:
             raise DataError(f"{self.run.place} was fitted without covariates. Give their table by --covariates FILE.")
         if isinstance(found, Table):

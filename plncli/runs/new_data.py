@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
+from plncli.inputs.abundances.counts import COUNTS_RULE, count_cells
+from plncli.inputs.abundances.rounding import rounded
+from plncli.inputs.alignment.positions import POSITION, by_position
+from plncli.inputs.alignment.spelling import told
 from plncli.inputs.cells import NUMBERS_RULE
-from plncli.inputs.counts import COUNTS_RULE, count_cells
 from plncli.inputs.design import Design
 from plncli.inputs.matching import Tables, check_orientation, join, turned, without_missing
 from plncli.inputs.offsets import check_offsets, match_features, offset_of
@@ -33,8 +36,8 @@ class Sources:
     """Where new samples are: paths by option, None where an option was not given; `-` is standard input; or tables.
 
     counts: of all features of the fit; given: of some of them; transpose: they have features in rows. exposure,
-    offsets: a path, or a number for all samples. na_values: entries that are missing,
-    beside those that were in the fit.
+    offsets: a path, or a number for all samples. na_values: entries that are missing, beside those that were in the
+    fit; match, round: as the settings of a fit.
     """
 
     covariates: str | Table | None = None
@@ -46,6 +49,8 @@ class Sources:
     sample_names: bool = True
     transpose: bool = False
     na_values: tuple[str, ...] = ()
+    match: str = "name"
+    round: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class NewData:
     K: Tensor | None = field(repr=False, default=None)
     observed: Tensor | None = field(repr=False, default=None)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def load(run: Run, sources: Sources) -> NewData:
@@ -71,7 +77,10 @@ def load(run: Run, sources: Sources) -> NewData:
     tables = _read(run, sources, design)
     notes = tuple(note for table in tables.values() for note in table.notes)
     main = next(iter(tables))
-    joined = check_orientation(join(Tables(tables, main, notes=notes), named=sources.sample_names))
+    given = Tables(tables, main, notes=notes)
+    if sources.match == POSITION:
+        given = by_position(given)
+    joined = check_orientation(join(given, named=sources.sample_names))
     observed = None
     if main == "counts":
         joined, observed = _known_features(run, joined, sources)
@@ -86,7 +95,8 @@ def load(run: Run, sources: Sources) -> NewData:
         joined = joined.noting(
             "The fit had neither --exposure nor --offsets: what is given now adds to its linear predictor."
         )
-    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes)
+    warnings = (joined.positions.finding.message,) if joined.positions else ()
+    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes, warnings)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -111,6 +121,8 @@ def _check(run: Run, sources: Sources) -> None:
         raise UsageError(f"{option} goes with fits of {latent} only; {run.place} is one of {run.model}.")
     if sources.missing not in ("error", "drop", "keep"):
         raise UsageError(f"--missing must be error, drop or keep, not {sources.missing}.")
+    if sources.match not in ("name", POSITION):
+        raise UsageError(f"--match must be name or position, not {sources.match}.")
     needed = _offset_option(run)
     if needed and not (sources.exposure or sources.offsets):
         if needed == "offset_method":
@@ -165,15 +177,17 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
     for option in ("counts", "given", "covariates", "exposure", "offsets"):
         path = getattr(sources, option)
         if path and not (option in ("exposure", "offsets") and _number(path) is not None):
-            named = sources.sample_names
+            named, unnamed = sources.sample_names, sources.match == POSITION and bool(tables)
             given = isinstance(path, Table)
             table = (
                 with_missing(path, missing)
                 if given
-                else read_table(path, option, sample_names=named, na_values=missing)
+                else read_table(path, option, sample_names=named, na_values=missing, unnamed=unnamed)
             )
             if option in ("counts", "given") and sources.transpose:
                 table = turned(table, COUNTS_RULE)
+            if option in ("counts", "given") and sources.round:
+                table = rounded(table)
             tables["counts" if option == "given" else option] = table
     counts, covariates = tables.get("counts"), tables.get("covariates")
     if design.columns and covariates is None and counts is not None and counts.about is not None:
@@ -239,15 +253,18 @@ def _known_features(run: Run, tables: Tables, sources: Sources) -> tuple[Tables,
     known = set(table.columns)
     chosen = [j for j, name in enumerate(run.responses) if name in known]
     absent = [name for name in run.responses if name not in known]
+    fitted = set(run.responses)
+    spare = [name for name in table.columns if name not in fitted]
     if not chosen:
         raise DataError(
             f"{table.name} holds no feature of the fit: {some(table.columns, 3)} against {some(run.responses, 3)}."
+            f"{told(table.columns, run.responses)}"
         )
     if absent and not sources.given:
         raise DataError(
             f"{table.name} lacks {len(absent)} of the {counted(len(run.responses), 'feature')} of the fit: "
-            f"{some(absent)}.{nearest(absent[0], table.columns)} Features that are not known are predicted from the "
-            "others by `plncli predict --given`."
+            f"{some(absent)}.{told(absent, spare) or nearest(absent[0], table.columns)} Features that are not known "
+            "are predicted from the others by `plncli predict --given`."
         )
     if not absent and sources.given:
         raise DataError(

@@ -10,6 +10,7 @@ import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
+from plncli.inputs.alignment.positions import named_by_position
 from plncli.inputs.loading import Inputs, load
 from plncli.runs import schema as schemas
 from plncli.runs.run import Run, fingerprint, sketch
@@ -90,6 +91,9 @@ def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
     covariates: str | Table | None = given.get("covariates") or config.covariates
     if covariates is None and inputs.design.columns and config.counts:
         covariates = split_part(config.counts)[0]  # which says what its samples are
+    if inputs.positions and covariates:
+        reading = {"sample_names": config.sample_names, "na_values": config.na_values}
+        covariates = named_by_position(covariates, inputs.positions.names, **reading)
     return Origin(inputs.data, covariates, config.sample_names)
 
 

@@ -159,6 +159,19 @@ class FitConfig:
     sample_names: bool = _setting(
         True, "Take sample names from the first column; --no-sample-names matches rows by their position.", INPUT
     )
+    match: str = _setting(
+        "name",
+        "Which row of another table is which sample: the one of its name, or, where names have nothing in common, the "
+        "one in its position.",
+        INPUT,
+        choices=("name", "position"),
+    )
+    round: bool = _setting(
+        False,
+        "Round counts that are estimates (salmon, kallisto, RSEM, SoupX) to whole numbers, halves to even ones.",
+        INPUT,
+        responses=COUNTS,
+    )
     samples: str | None = _setting(
         None, "Fit these samples alone: a text file with a name a line.", SELECTION, metavar="FILE", path="file"
     )

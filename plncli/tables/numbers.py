@@ -39,6 +39,20 @@ def numbers(table: Table, rule: str, faults: Faults = FIRST) -> tuple[np.ndarray
     return values, missing
 
 
+def texts_to_numbers(table: Table) -> pa.Table | Sparse:
+    """Cells whose columns of texts are columns of numbers where all of their texts are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(table.cells, Sparse):
+        return table.cells
+    columns = []
+    for column in table.cells.columns:
+        bad = _textual(column) if pa.types.is_string(column.type) else None
+        columns.append(column if bad is None or pc.any(bad).as_py() else column.cast(pa.float64()))
+    return pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
+
+
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
     """(n,) float64 of a column of numbers without missing ones."""
     import numpy as np

@@ -33,10 +33,13 @@ ABOUT_SAMPLES = ("covariates", "weights", "cluster")
 """Options that ask a file of samples × features what it says of its samples, not for the matrix."""
 
 
-def read_table(path: str, option: str, *, sample_names: bool = True, na_values: Sequence[str] = ()) -> Table:
+def read_table(
+    path: str, option: str, *, sample_names: bool = True, unnamed: bool = False, na_values: Sequence[str] = ()
+) -> Table:
     """Read the table that `--option path` names; `-` is standard input, `path::part` a sheet or layer of the file.
 
-    With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names.
+    With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names; so
+    they are with `unnamed` where the first column holds no names, for entries repeat.
     na_values: entries that are missing, beside those that always are.
     """
     file = formats.open_file(path, option)
@@ -56,7 +59,7 @@ def read_table(path: str, option: str, *, sample_names: bool = True, na_values: 
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
     declared = {header[j]: kind for j, kind in types.items()}
-    samples, header, cells, more = _split_names(header, cells, name, sample_names)
+    samples, header, cells, more = _split_names(header, cells, name, sample_names, unnamed)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
     table = Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
@@ -116,12 +119,13 @@ def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
     return Table(name, option, samples, header, cells, file.sha256, matrix.notes, "", matrix.hint, matrix.about)
 
 
-def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] = ()) -> Table:
+def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] = (), *, unnamed: bool = False) -> Table:
     """The table that a pandas DataFrame or Series is, as if it had been read from a file: its index names the samples.
 
     name: how messages call it, by its option unless given; na_values: entries that are missing.
 
-    Levels of categories are sorted, as those of a file are. DataError as for files.
+    Levels of categories are sorted, as those of a file are. DataError as for files. With `unnamed`, an index that
+    repeats is none: samples are numbered from 1.
     """
     import pandas as pd
     import pyarrow as pa
@@ -135,6 +139,8 @@ def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] =
     if not len(frame) or not header:
         raise DataError(f"{name} is empty: it has {counted(len(frame), 'row')} and {counted(len(header), 'column')}.")
     frame, declared = _directives_apart(frame, header, name)
+    if unnamed and not frame.index.is_unique:
+        frame = frame.reset_index(drop=True).set_axis(range(1, len(frame) + 1))
     samples = _index(frame.index, name)
     columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
     cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
@@ -218,16 +224,22 @@ def _arrow(column: Any, label: str, name: str) -> pa.ChunkedArray:
 
 
 def _split_names(
-    header: list[str], cells: pa.Table, name: str, named: bool
+    header: list[str], cells: pa.Table, name: str, named: bool, unnamed: bool = False
 ) -> tuple[tuple[str, ...], list[str], pa.Table, list[str]]:
     """Sample names apart from the columns of data; numbers from 1 when there is no column of names."""
     import pyarrow.compute as pc
 
     if not cells.num_rows:
         raise DataError(f"{name} has a header but no rows. A row per sample is needed.")
+    numbered = tuple(map(str, range(1, cells.num_rows + 1)))
     if not named:
-        return tuple(map(str, range(1, cells.num_rows + 1))), header, cells, []
-    labels = _trimmed(cells.column(0))
+        if not header[0] and cells.num_columns > 1:
+            raise DataError(
+                f"The first column of {name} has no header, as the row names have that R writes: leave out "
+                "--no-sample-names. Where they are no names, --match position takes rows in the same order."
+            )
+        return numbered, header, cells, []
+    labels, whole = _trimmed(cells.column(0)), cells
     if not all(labels.to_pylist()):
         nameless = pc.fill_null(pc.equal(labels, ""), True)
         for column in cells.columns[1:]:
@@ -248,6 +260,9 @@ def _split_names(
     samples = tuple(labels.to_pylist())
     suspicious = header[0] and not looks_like_id(header[0]) and all(label.isdigit() for label in samples)
     if len(set(samples)) < len(samples):
+        if unnamed:
+            note = f"`{header[0]}`, the first column of {name}, repeats: it is taken as data, not as sample names."
+            return numbered, header, whole, [note]
         raise DataError(_duplicates(samples, name))
     first = (
         f"The first column of {name}, `{header[0]}`, is taken as sample names; if it is data, use --no-sample-names."

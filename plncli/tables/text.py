@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import DataError, counted, some
 from plncli.tables import qiime
 from plncli.tables.content import READABLE, Content
+from plncli.tables.encoding import as_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ FEATURE_ID_WORDS = ("featureid", "otuid", "asvid", "geneid", "taxonid")
 
 def read_text(data: memoryview, name: str, option: str, named: bool, missing: Sequence[str] = ()) -> Content:
     """The content of a text table; its first column is read as text when `named`. missing: more entries that are."""
-    data = _as_utf8(data, name)
+    data = as_utf8(data, name)
     lines = _head(data)
     if _holds(data, b"\x00"):
         raise DataError(f"{name} is not a table that can be read: it is binary. {READABLE}")
@@ -85,7 +86,7 @@ def _true(text: str) -> bool:
 
 def lines_of(data: memoryview, name: str) -> list[str]:
     """Lines of a list of names, in UTF-8 or UTF-16, without their ends; DataError for a file that is no text."""
-    return re.split(r"\r\n?|\n", _text(_as_utf8(data, name), name, 0))
+    return re.split(r"\r\n?|\n", _text(as_utf8(data, name), name, 0))
 
 
 def _text(body: memoryview, name: str, start: int) -> str:
@@ -94,18 +95,6 @@ def _text(body: memoryview, name: str, start: int) -> str:
         return str(body, "utf-8")
     except UnicodeDecodeError as error:
         raise _not_utf8(name, body[error.start], start + 1 + bytes(body[: error.start]).count(b"\n")) from None
-
-
-def _as_utf8(data: memoryview, name: str) -> memoryview:
-    """Without its byte-order mark, UTF-16 turned into UTF-8."""
-    if bytes(data[:3]) == b"\xef\xbb\xbf":
-        return data[3:]
-    if bytes(data[:2]) in (b"\xff\xfe", b"\xfe\xff"):
-        try:
-            return memoryview(bytes(data).decode("utf-16").encode())
-        except UnicodeError:
-            raise DataError(f"{name} starts like UTF-16 text but is not. Save it as UTF-8.") from None
-    return data
 
 
 def _head(data: memoryview, enough: int = 1 << 16) -> list[bytes]:

@@ -169,6 +169,8 @@ def validated(
     with runtime.memory_guard():
         with say.stage(f"reading {some(named_tables(config))}"):
             read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
+        if read[0].positions:
+            say.warn(read[0].positions.finding.message)
         for note in dict.fromkeys(note for one in read for note in one.notes):
             say.note(f"note: {note}")
         candidates, null = _candidates(asked, read)

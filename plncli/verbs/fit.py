@@ -215,7 +215,8 @@ def _fitted(
             state=begun,
         )
     say.clear()
-    return result
+    matched = () if read.positions is None else (read.positions.finding,)
+    return replace(result, findings=(*matched, *result.findings))
 
 
 def _exit_code(config: FitConfig, result: FitResult, state: Cancellation) -> int:
@@ -250,6 +251,7 @@ def _outcome(
         "seed": config.seed,
         "inputs": [asdict(source) for source in read.sources],
         "dropped": [asdict(drop) for drop in read.dropped],
+        "by_position": read.positions.tables if read.positions else (),
         "notes": read.notes,
         "start": started.isoformat(),
         "end": datetime.now(UTC).isoformat(),
@@ -263,6 +265,8 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
     data = read.data
     for source in read.sources:
         say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")
+    if read.positions:
+        say.warn(read.positions.finding.message)
     for note in read.notes:
         say.note(f"note: {note}")
     spec, structure = config.spec, config.spec.structure(config.own)

@@ -56,6 +56,8 @@ def predicted(
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
     data = load(run, sources)
+    for sentence in data.warnings:
+        say.warn(sentence)
     for note in data.notes:
         say.note(f"note: {note}")
     found = _predicted(run, data, wanted, level or run.summary.get("level") or 0.95)

@@ -32,9 +32,11 @@ def offsets(
     log: bool,
     transpose: bool,
     sample_names: bool,
+    round: bool,
 ) -> int:
     """Read a table of counts, estimate its size factors, by themselves or relative to a run's, and deliver them."""
-    from plncli.inputs.counts import COUNTS_RULE
+    from plncli.inputs.abundances.counts import COUNTS_RULE
+    from plncli.inputs.abundances.rounding import rounded
     from plncli.inputs.matching import turned
     from plncli.runs.run import read_run
     from plncli.tables.reading import read_table
@@ -44,6 +46,7 @@ def offsets(
     missing = fitted.settings.get("na_values", ()) if fitted else ()
     table = read_table(counts, "counts", sample_names=sample_names, na_values=missing)
     table = turned(table, COUNTS_RULE) if transpose else table
+    table = rounded(table) if round else table
     if fitted is not None:
         found = against(fitted, table, say)
     else:
@@ -89,7 +92,7 @@ def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block:
     """Size factors of a table of counts, by the given methods, or all that are defined for it."""
     import torch
 
-    from plncli.inputs.size_factors import blocks_of, size_factors_of
+    from plncli.inputs.abundances.size_factors import blocks_of, size_factors_of
 
     _report(say, table)
     Y = _complete(table)
@@ -138,7 +141,7 @@ def against(run: Run, table: Table, say: Console) -> Found:
 
 def _complete(table: Table) -> np.ndarray | CSR:
     """Counts (n×p, an array or sparse), none of which may be missing."""
-    from plncli.inputs.counts import count_cells
+    from plncli.inputs.abundances.counts import count_cells
     from plncli.tables.numbers import refuse
 
     Y, missing = count_cells(table)

@@ -47,6 +47,8 @@ def transformed(
     from plncli.runs.new_data import load
 
     data = load(run, sources)
+    for sentence in data.warnings:
+        say.warn(sentence)
     for note in data.notes:
         say.note(f"note: {note}")
     for sentence in warnings(run):

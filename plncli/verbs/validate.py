@@ -61,6 +61,8 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
             prospect = _prospect(config, read, where, faults)
         found = None if read is None else validation.facts(config, read)
     notes = (*configuration.ignored(os.environ), *(read.notes if read else ()))
+    if prospect is None and read and read.positions:
+        notes = (read.positions.finding.message, *notes)
     if json:
         console.out(to_json(_content(config, found, prospect, notes, faults)))
     else:
@@ -96,7 +98,8 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
         return None
     if method == "auto" and isinstance(model, Uncertain):
         method = model.default_se(prepared)
-    findings = model.findings(model.start(prepared), prepared, math.inf)
+    matched = (read.positions.finding,) if read.positions else ()
+    findings = (*matched, *model.findings(model.start(prepared), prepared, math.inf))
     return Prospect(
         (*findings, method) if isinstance(method, Finding) else findings,
         planned.needs(),

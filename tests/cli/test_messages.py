@@ -93,7 +93,7 @@ FAULTS = {
                               "Make each name unique"),
     # counts
     "negative count": cell("-5", "1 negative count", "(-5)", "Counts must be whole numbers of 0 or more."),
-    "fractional count": cell("0.25", "1 fractional count", "(0.25)", "Use the raw counts"),
+    "fractional count": cell("0.25", "1 fractional count", "(0.25)", "use --round; else give the raw counts"),
     "infinite count": cell("inf", "1 infinite count", "(inf)"),
     "hexadecimal count": cell("0x1F", "1 non-numeric entry", "(`0x1F`)"),
     "textual count": cell("many", "1 non-numeric entry", "(`many`)", "Counts must be whole numbers", "write NA"),

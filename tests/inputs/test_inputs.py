@@ -162,23 +162,6 @@ def test_features_in_rows(here: Path) -> None:
     assert not any("features in rows" in note for note in read(covariates="covariates.csv").notes)
 
 
-SPELT = {"capitals": str.upper, "blanks": lambda s: f"{s[0]} {s[1:]}", "zeros": lambda s: s.replace("s0", "s"),
-         "signs": lambda s: f"{s[0]}-{s[1:]}", "decimals": lambda s: f"{s}.0"}  # fmt: skip
-
-
-@pytest.mark.parametrize("change", SPELT)
-def test_names_spelt_in_two_ways_are_pointed_out(here: Path, change: str) -> None:
-    given = {"covariates": "covariates.csv", "formula": "~ x"}
-    covariates().rename(index=SPELT[change]).to_csv("covariates.csv")
-    words = f"Are these the same, spelt in two ways: `s11` against `{SPELT[change]('s11')}`"
-    if change == "zeros":  # s10 and s11 stay
-        got = read(**given)
-        assert any("spelt in two ways: `s00` against `s0`" in note for note in got.notes)
-        return
-    counts().iloc[::-1].to_csv("counts.csv")
-    refused(DataError, words, **given)
-
-
 def test_a_formula_without_columns_needs_none(here: Path) -> None:
     assert read(covariates="covariates.csv", formula="~ 1 + 1").data.terms == ("Intercept",)
     refused(FormulaError, "has no terms", covariates="covariates.csv", formula="~ 0")

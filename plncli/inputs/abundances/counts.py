@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plncli.errors import FIRST, DataError, Faults, counted, some
+from plncli.inputs.abundances.rounding import fractional_rule
+from plncli.inputs.abundances.size_factors import Estimated, blocks_of, size_factors_of
 from plncli.inputs.cells import Check
 from plncli.inputs.matching import Drop, Tables
 from plncli.inputs.selection import choose_features
-from plncli.inputs.size_factors import Estimated, blocks_of, size_factors_of
 from plncli.settings import FitConfig
 from plncli.tables.numbers import missing_cells, numbers, refuse_where
 from plncli.tables.sparse import CSR, Sparse, dense
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
 MOST_COUNT = 2.0**53  # from it on, not all whole numbers are numbers of 64 bits
-RAW_RULE = f"{COUNTS_RULE} Use the raw counts, not rates, means or transformed ones."
+RAW_ADVICE = "Use the raw counts, not rates, means or transformed ones."
+RAW_RULE = f"{COUNTS_RULE} {RAW_ADVICE}"
+FRACTIONAL = "fractional count"
 COUNT_FAULTS: tuple[Check, ...] = (
     ("infinite count", lambda y: abs(y) == math.inf, COUNTS_RULE),
     ("negative count", lambda y: y < 0, RAW_RULE),
-    ("fractional count", lambda y: y % 1 != 0, RAW_RULE),
+    (FRACTIONAL, lambda y: y % 1 != 0, RAW_RULE),
     ("oversized count", lambda y: y >= MOST_COUNT, "Counts must be below 2^53, for larger ones are not exact."),
 )
 
@@ -40,6 +43,8 @@ def count_cells(table: Table, faults: Faults = FIRST) -> tuple[np.ndarray | CSR,
 
     Y, missing = cells_of(table, faults)
     for noun, bad, rule in COUNT_FAULTS:
+        if noun == FRACTIONAL and bad(Y if isinstance(Y, np.ndarray) else Y.data).any():
+            rule = f"{COUNTS_RULE} {fractional_rule(Y) or RAW_ADVICE}"
         if faults.refused(partial(refuse_where, table, Y, bad, noun, f"{rule} {table.hint}".strip())):
             wrong = bad(dense(Y))
             Y, missing = np.where(wrong, 0.0, dense(Y)), wrong if missing is None else missing | wrong
