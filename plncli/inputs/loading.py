@@ -37,7 +37,7 @@ from plncli.inputs.sources import (
     read_tables,
     unread_covariates,
 )
-from plncli.inputs.weights import clusters_of, weights_of
+from plncli.inputs.weights import Weighted, weights_of
 from plncli.models.spec import CLASSES, COUNTS, NUMBERS
 from plncli.numerics.size_factors import SizeFactors, spread
 from plncli.settings import FitConfig, check, output_folder
@@ -344,22 +344,6 @@ def _offset(
     if config.spec.response is COUNTS and explained and not accounted:
         tables = tables.noting(*_depth_note(explained.Y, tables))
     return O, size_factors, tables
-
-
-class Weighted(NamedTuple):
-    """Weights (n,), 1 where none are given, and codes of clusters (n,), None where samples are by themselves."""
-
-    w: np.ndarray
-    clusters: Tensor | None
-
-    @staticmethod
-    def of(tables: Tables, faults: Faults) -> Weighted:
-        """Those of the tables."""
-        import numpy as np
-
-        w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
-        clusters = faults.attempt(partial(clusters_of, tables["cluster"]), None) if tables.get("cluster") else None
-        return Weighted(w, clusters)
 
 
 def _tensor(array: np.ndarray | CSR, device: torch.device, dtype: torch.dtype) -> Tensor:

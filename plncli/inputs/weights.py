@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from plncli.errors import FIRST, DataError, Faults, some
 from plncli.inputs.cells import HUGE, NUMBERS_RULE, checked_numbers
+from plncli.inputs.matching import Tables
 from plncli.inputs.responses import label
 from plncli.tables.table import Table
 
@@ -42,3 +44,19 @@ def clusters_of(table: Table) -> Tensor:
             f"{table.name}), which leaves nothing to compare. Give a column with a cluster for each sample."
         )
     return torch.from_numpy(encoded.indices.to_numpy().astype("int64"))
+
+
+class Weighted(NamedTuple):
+    """Weights (n,), 1 where none are given, and codes of clusters (n,), None where samples are by themselves."""
+
+    w: np.ndarray
+    clusters: Tensor | None
+
+    @staticmethod
+    def of(tables: Tables, faults: Faults) -> Weighted:
+        """Those of the tables."""
+        import numpy as np
+
+        w = weights_of(tables["weights"], faults) if tables.get("weights") else np.ones(len(tables.samples))
+        clusters = faults.attempt(partial(clusters_of, tables["cluster"]), None) if tables.get("cluster") else None
+        return Weighted(w, clusters)

@@ -224,7 +224,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no column": (lambda: Dataset(counts=COUNTS, weights="w"), "`weights` is the text `w`, which is no column of"),
     "no count": (
         lambda: fit("pln", Dataset(counts=COUNTS / 2)),
-        r"`counts`: 5 fractional counts, first: sample w, feature a \(0.5\).*use `round=True`; else give the raw counts",
+        r"`counts`: 5 fractional counts, first: sample w, feature a \(0.5\).*`round=True`; else give the raw counts",
     ),
     "missing": (
         lambda: fit("pln", Dataset(counts=COUNTS.replace(9, np.nan))),
