@@ -127,12 +127,24 @@ def unfit(what: str) -> DataError:
     return DataError(f"The checkpoint cannot be of this fit: {what}. Begin anew with --overwrite instead of --resume.")
 
 
-def some(names: Iterable[object], limit: int = 5) -> str:
-    """First few of the names, and how many more there are: ``a, b, c and 12 more``."""
+NAMES, TERMS = 5, 3
+"""How many names, or terms of a formula, a sentence lists."""
+LIST = 160
+"""Signs of a list in a sentence."""
+
+
+def some(names: Iterable[object], limit: int = NAMES, where: str = "", width: int = LIST) -> str:
+    """First few of the names, and how many more there are: ``a, b, c and 12 more (summary.json)``.
+
+    where: what lists them all. width: signs that the names may take together; the middle of longer ones is left out.
+    """
     words = [str(name) for name in names]
-    shown = ", ".join(words[:limit])
+    shown = words[:limit]
+    if sum(map(len, shown)) > width:
+        shown = [_cut(word, max(width // len(shown), 12)) for word in shown]
     more = len(words) - limit
-    return f"{shown} and {more} more" if more > 0 else shown
+    told = ", ".join(shown)
+    return f"{told} and {more} more{f' ({where})' if where else ''}" if more > 0 else told
 
 
 def counted(number: int, noun: str) -> str:

@@ -197,6 +197,15 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class MeanResiduals(Protocol):
+    """What covariates and offset leave of each sample as a whole."""
+
+    def mean_residuals(self, data: Dataset) -> Tensor:
+        """By sample of the fit, (n,): the mean of its standardised latent residuals over features; nan for none."""
+        ...
+
+
 class Zeros(NamedTuple):
     """By feature, (p,) each: zeros counted, expected, and the standard deviation of their number."""
 

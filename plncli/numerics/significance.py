@@ -57,6 +57,21 @@ def upper_tail(statistic: Tensor, rank: Tensor, df: float) -> Tensor:
     return torch.as_tensor(chdtrc(k, x) if math.isinf(df) else fdtrc(k, df, x))
 
 
+def rank_correlation(x: Tensor, y: Tensor) -> float:
+    """Spearman's, of x and y (n,), equal values sharing their rank, nan in y left out; nan where one is constant."""
+    there = ~y.isnan()
+    a, b = (_ranks(values[there]) for values in (x, y))
+    scale = (total(a.square()) * total(b.square())).sqrt()
+    return float(total(a * b) / scale) if float(scale) > 0 else math.nan
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks less their mean, (n,) -> (n,)."""
+    _, group, size = torch.unique(values, return_inverse=True, return_counts=True)  # needs all rows
+    rank = (size.cumsum(0) - 0.5 * size)[group].double()
+    return rank - rank.mean()
+
+
 class Normality(NamedTuple):
     """By column, (p,) each: Kolmogorov-Smirnov distance to the standard normal distribution, and its p-value."""
 

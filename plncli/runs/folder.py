@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,23 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from plncli.evaluation.checks import LOOK, Check, Subject, checks
 from plncli.inference.wald import tensors_of
 from plncli.models import MODELS
 from plncli.models.spec import Symbol
 from plncli.names import COLUMNS
 from plncli.results import FitResult
-from plncli.runs.run import MODEL_FILE, SCHEMA_VERSION, Run, fingerprint, made_run, pack, sketch
+from plncli.runs.run import (
+    MODEL_FILE,
+    SCHEMA_VERSION,
+    Run,
+    fingerprint,
+    made_run,
+    offset_of,
+    pack,
+    sketch,
+    terms_of,
+)
 from plncli.runs.trace import trace_row
 from plncli.settings import FitConfig, absolute, applying, to_toml
 from plncli.tables import writing as output
@@ -53,6 +65,20 @@ class Outcome:
     total_seconds: float
     manifest: Mapping[str, Any] = field(repr=False)
     log: Sequence[str] = field(repr=False, default=())
+
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        """What the fit and its data alone tell of whether to trust it."""
+        result, design = self.result, self.design
+        return checks(
+            Subject(
+                _facts(self),
+                result.fitted,
+                terms_of(design, result.data.terms),
+                offset_of(applying(self.config), design),
+                result.data.to("cpu"),
+            )
+        )
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -156,8 +182,21 @@ def trace_table(result: FitResult) -> pa.Table:
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """What `--json` prints and summary.json holds."""
+    result = outcome.result
+    content = _facts(outcome) | {
+        "checks": [check.to_json() for check in outcome.checks],
+        "warnings": [check.line for check in outcome.checks if check.state == LOOK],
+    }
+    for symbol in result.model.spec.symbols:
+        if symbol.reported:
+            content[symbol.reported] = _reported(result, symbol)
+    return content
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    """The summary without its verdict."""
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
-    content = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "model": result.model.spec.name,
         "n_samples": result.data.n,
@@ -186,12 +225,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "dtype": outcome.config.dtype,
         "optimizer": outcome.config.optimizer,
         "findings": [asdict(finding) for finding in result.findings],
-        "warnings": warnings(result),
     }
-    for symbol in result.model.spec.symbols:
-        if symbol.reported:
-            content[symbol.reported] = _reported(result, symbol)
-    return content
 
 
 def _reported(result: FitResult, symbol: Symbol) -> Any:
@@ -201,12 +235,6 @@ def _reported(result: FitResult, symbol: Symbol) -> Any:
     if not columns:
         return dict(zip(rows, values.tolist(), strict=True))
     return {name: dict(zip(columns[0], row, strict=True)) for name, row in zip(rows, values.tolist(), strict=True)}
-
-
-def warnings(result: FitResult) -> list[str]:
-    """The sentences that the user must not miss: how an unconverged fit ended, then the findings."""
-    ending = [] if result.converged else [result.optimum.status.sentence]
-    return ending + [finding.message for finding in result.findings]
 
 
 def run_of(outcome: Outcome, name: str = "this fit") -> Run:

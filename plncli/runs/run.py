@@ -120,14 +120,32 @@ class Run:
     @property
     def coefficients(self) -> Terms:
         """The coefficients by name, by term of the formula, and the levels of its factors."""
-        state = (self.design.get("x") or {}).get("state", {})
-        groups = {"Intercept" if term == "1" else term: tuple(ks) for term, ks in state.get("columns", {}).items()}
-        levels = {
-            factor: tuple(map(str, dict(learnt["items"])["categories"]))
-            for factor, (kind, learnt) in state.get("encoders", {}).items()
-            if kind == "categorical"
-        }
-        return Terms(self.terms, groups or {name: (k,) for k, name in enumerate(self.terms)}, levels)
+        return terms_of(self.design, self.terms)
+
+    @property
+    def offset(self) -> str:
+        """How the offset was given: see `offset_of`."""
+        return offset_of(self.settings, self.design)
+
+
+def terms_of(design: Mapping[str, Any], names: tuple[str, ...]) -> Terms:
+    """The coefficients of these names by term of the formula, and the levels of its factors."""
+    state = (design.get("x") or {}).get("state", {})
+    groups = {"Intercept" if term == "1" else term: tuple(ks) for term, ks in state.get("columns", {}).items()}
+    levels = {
+        factor: tuple(map(str, dict(learnt["items"])["categories"]))
+        for factor, (kind, learnt) in state.get("encoders", {}).items()
+        if kind == "categorical"
+    }
+    return Terms(names, groups or {name: (k,) for k, name in enumerate(names)}, levels)
+
+
+def offset_of(settings: Mapping[str, Any], design: Mapping[str, Any]) -> str:
+    """How the offset was given: exposure, offsets, formula, or `offset_method:NAME`; empty where there is none."""
+    given = [name for name in ("exposure", "offsets") if settings.get(name)]
+    given += [f"offset_method:{settings['offset_method']}"] * bool(settings.get("offset_method"))
+    given += ["formula"] * bool(design["formula"].get("offsets"))
+    return given[-1] if given else ""
 
 
 GROUPS = ("estimates", "state", "inference", "sketch")

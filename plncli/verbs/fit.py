@@ -290,7 +290,7 @@ def _errors(result: FitResult) -> list[tuple[str, str]]:
 
 def _report(say: Console, outcome: Outcome) -> None:
     """The short table that ends every fit."""
-    from plncli.runs.folder import warnings
+    from plncli.evaluation.checks import LOOK, told
 
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
     rows = [
@@ -306,5 +306,5 @@ def _report(say: Console, outcome: Outcome) -> None:
         *_errors(result),
     ]
     say.table([(name, value) for name, value in rows if not value.startswith("nan")])
-    for sentence in warnings(result):
-        say.warn(sentence)
+    for check in told(outcome.checks):
+        say.warn(check.line) if check.state == LOOK else say.note(f"note: {check.line}")

@@ -1,4 +1,4 @@
-"""What a user must be told of a fit: coefficients without a finite estimate, and features without variance."""
+"""What a user must be told of a fit: expected counts beyond sense, infinite coefficients, features without variance."""
 
 from __future__ import annotations
 
@@ -6,56 +6,93 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import some
-from plncli.models.findings import Finding
+from plncli.models.findings import IN_FULL, Finding
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import Separated
-from plncli.numerics.rows import grand_total
+from plncli.numerics.rows import total, weigh
+
+WIDTH = 100
+"""Signs of the names in a sentence."""
+LARGEST = 700.0
+"""Logarithm of the largest number that float64 holds, nearly."""
 
 
-def findings(prepared: Prepared) -> tuple[Finding, ...]:
-    """Separation, coefficients that are not estimable, and features on the boundary, where there are any."""
-    return tuple(f for f in (_separated(prepared), _open(prepared), _without_variance(prepared)) if f is not None)
+def findings(prepared: Prepared, B: Tensor, Sigma: Tensor | None) -> tuple[Finding, ...]:
+    """Expected counts beyond sense, separation, coefficients not estimable, and features on the boundary.
+
+    B (d×p, finite) and Sigma (p×p): the estimates; Sigma is None where there are none yet.
+    """
+    beyond = None if Sigma is None else _beyond_sense(prepared, B, Sigma.diagonal())
+    found = (beyond, _separated(prepared), _open(prepared), _without_variance(prepared))
+    return tuple(f for f in found if f is not None)
+
+
+def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | None:
+    """Features whose marginal expected count, exp(O + XB + variance/2), averages more than the largest count seen.
+
+    No average of numbers exceeds the largest of them, so such an expectation describes no count that was seen. If log y has
+    a standard deviation of s, half of the expectation comes from values s standard deviations above the median or
+    more: with a variance of 30, from one sample in 50 million.
+    """
+    data, K = prepared.data, prepared.counted
+    expected = (data.O + data.X @ B + 0.5 * variance).clamp(max=LARGEST).exp()
+    expected, weight = (expected, data.w[:, None]) if K is None else (expected * K, data.w[:, None] * K)
+    seen = data.Y if K is None else data.Y * K
+    average, largest = total(weigh(data.w, expected)) / total(weight), seen.amax(0)
+    beyond = (average > largest) & (variance > 0)
+    if not bool(beyond.any()):
+        return None
+    order = (average / largest).masked_fill(~beyond, 0.0).argsort(descending=True, stable=True)
+    names = tuple(data.responses[j] for j in order[: int(beyond.sum())].tolist())
+    message = (
+        f"Marginal expected counts of {_count(len(names), 'feature')} are beyond sense: on average they exceed the "
+        f"largest count seen (up to {float(average[beyond].max()):.0e}), for variances in Sigma of up to "
+        f"{float(variance[beyond].max()):.3g}: {_list(names)}."
+    )
+    remedy = "Use fitted or conditional counts, model presence by `fit logistic`, or leave out rare features."
+    return Finding("expected-counts", message, names, remedy=remedy)
 
 
 def _separated(prepared: Prepared) -> Finding | None:
     if prepared.separated is None or not bool(prepared.separated.cells.any()):
         return None
-    cells, told = _infinite(prepared.data, prepared.separated, prepared.separated.cells.any(0))
-    empty = int(grand_total(prepared.separated.cells))
+    cells = _infinite(prepared.data, prepared.separated, prepared.separated.cells.any(0))
+    names = _of(cells)
+    verb = "is" if len(names) == 1 else "are"
     message = (
-        f"{_count(len(told), 'feature')} without any count in a whole part of the design, such as all samples of a "
-        f"group, so {_count(len(cells), 'coefficient')} without finite estimate or standard error: {some(told, 20)}. "
-        f"The expected count is exactly 0 in these {empty} cells; nothing else is affected."
+        f"{_count(len(names), 'feature')} {verb} never seen in some group: {_count(len(cells), 'coefficient')} of "
+        f"theirs without a finite value (±inf), all else is unaffected: {_list(names)}."
     )
-    return Finding("separation", message, tuple(dict.fromkeys(feature for feature, _ in cells)), cells)
+    return Finding("separation", message, names, cells, note=True)
 
 
 def _open(prepared: Prepared) -> Finding | None:
     """Coefficients that are not estimable from the observed cells, in features without separation."""
     if prepared.separated is None:
         return None
-    cells, told = _infinite(prepared.data, prepared.separated, ~prepared.separated.cells.any(0))
+    cells = _infinite(prepared.data, prepared.separated, ~prepared.separated.cells.any(0))
     if not cells:
         return None
+    names = _of(cells)
     message = (
-        f"{_count(len(told), 'feature')} with too few observed counts to estimate "
-        f"{_count(len(cells), 'coefficient')}, left empty: {some(told, 20)}."
+        f"{_count(len(names), 'feature')} with too few observed counts to estimate "
+        f"{_count(len(cells), 'coefficient')}, left empty: {_list(names)}."
     )
-    return Finding("not-determined", message, tuple(dict.fromkeys(feature for feature, _ in cells)), cells)
+    return Finding("not-determined", message, names, cells, note=True)
 
 
-def _infinite(data: Dataset, separated: Separated, among: Tensor) -> tuple[tuple[tuple[str, str], ...], list[str]]:
-    """(feature, term) pairs without a finite coefficient among some features (p,), and a phrase for each feature."""
-    limits = separated.limits
-    value = {1.0: "inf", -1.0: "-inf"}
-    cells: list[tuple[str, str]] = []
-    told = []
-    for j in ((limits != 0).any(0) & among).nonzero()[:, 0].tolist():
-        terms = [k for k in range(data.d) if float(limits[k, j]) != 0]
-        cells += [(data.responses[j], data.terms[k]) for k in terms]
-        where = ", ".join(f"{data.terms[k]} {value.get(float(limits[k, j]), 'not estimable')}" for k in terms)
-        told.append(f"{data.responses[j]} ({where})")
-    return tuple(cells), told
+def _infinite(data: Dataset, separated: Separated, among: Tensor) -> tuple[tuple[str, str], ...]:
+    """(feature, term) pairs without a finite coefficient among some features (p,)."""
+    pairs = ((separated.limits != 0) & among).mT.nonzero().tolist()
+    return tuple((data.responses[j], data.terms[k]) for j, k in pairs)
+
+
+def _of(cells: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(feature for feature, _ in cells))
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return some(names, where=IN_FULL, width=WIDTH)
 
 
 def _count(number: int, noun: str) -> str:
@@ -66,8 +103,9 @@ def _without_variance(prepared: Prepared) -> Finding | None:
     if not len(prepared.poisson):
         return None
     names = tuple(prepared.data.responses[j] for j in prepared.poisson.tolist())
+    vary = "varies" if len(names) == 1 else "vary"
     message = (
-        f"{_count(len(names), 'feature')} no more variable than Poisson given the covariates, so with a variance of "
-        f"exactly 0 in Sigma and an empty row in Omega: {some(names, 12)}."
+        f"{_count(len(names), 'feature')} {vary} no more than Poisson given the covariates, so with a variance of 0 in "
+        f"Sigma and without correlations: {_list(names)}."
     )
-    return Finding("no-extra-poisson-variance", message, names)
+    return Finding("no-extra-poisson-variance", message, names, note=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -169,5 +170,6 @@ class PLN(Model[Prepared]):
         return uncertainty.uncertainty(params, prepared, method, cancelled)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
-        """Coefficients without a finite estimate, and features without extra-Poisson variance."""
-        return findings(prepared)
+        """Expected counts beyond sense, coefficients without a finite estimate, and features without variance."""
+        Sigma = self.estimates(params, prepared)["Sigma"] if math.isfinite(gap) else None
+        return findings(prepared, estimates.finite_coefficients(params, prepared), Sigma)

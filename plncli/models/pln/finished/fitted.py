@@ -212,6 +212,13 @@ class FittedPLN(Fitted):
         """Zeros of each feature among the cells that count, beside what the model expects."""
         return zeros(self.cells(data))
 
+    def mean_residuals(self, data: Dataset) -> Tensor:
+        """Means over the features with a latent layer of (m − x'B)/sqrt(Sigma_jj), m that of q, in cells that count."""
+        sd = self.Sigma.diagonal().sqrt()
+        counts = self.cells(data).K & (sd > 0)
+        R = (self.tensor("M_finite") - data.X.cpu().double() @ self.B) / torch.where(sd > 0, sd, 1.0)
+        return torch.where(counts, R, 0.0).sum(1) / counts.sum(1)
+
     def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
         """The bound, the likelihood, zeros, and residuals."""
         cells = self.cells(data)

@@ -1,0 +1,378 @@
+"""The verdict on a fit: one list of checks, which the end of a fit, `diagnose`, reports and Python tell alike.
+
+A check looks at one thing that would make the fit misleading, says what it found, and what to do about it. Those of the
+fit and its data alone are made at the end of every fit; with a diagnosis there are those of how well the model holds.
+
+Whether the offset accounts for depth. Under the right offset the latent values less what covariates explain, averaged
+over the features of a sample, are independent of the offset, so their rank correlation with it has a standard deviation
+of 1/sqrt(n − 1) (Kendall & Gibbons 1990). A trend is told beyond CLEAR of these, and beyond TREND in size: in
+simulated tables with their true offset that happened in 1 of 600 fits (5 to 40 features, 30 to 120 samples), without
+an offset, or with half of it, in 9 of 10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plncli.dataset import Dataset
+from plncli.errors import NAMES, counted, some
+from plncli.inference.hypotheses import INTERCEPT, Terms
+from plncli.models.abilities import MeanResiduals
+from plncli.models.findings import IN_FULL
+from plncli.models.fitted import Fitted
+from plncli.models.spec import COUNTS
+from plncli.names import SE_CUT_SHORT
+from plncli.numerics.rows import total
+from plncli.numerics.significance import rank_correlation
+from plncli.numerics.size_factors import spread
+from plncli.optim.base import Status
+
+LOOK, NOTE, FINE = "look", "note", "fine"
+STATES = (LOOK, NOTE, FINE)
+"""Something should be done; something is worth knowing and nothing has to be done; nothing was found."""
+MARKS = {LOOK: "!", NOTE: "•", FINE: "✓"}
+TREND, CLEAR = 0.3, 3.29
+"""Rank correlation of residuals and depth that is told: in size, and in standard deviations (p < 0.001)."""
+EVEN = 2.0
+"""Depths that vary less than that many times need no offset."""
+FEWEST = 4
+"""Samples a coefficient below which asymptotic standard errors are doubtful."""
+RARE = 3
+"""Samples below which a level of a factor says little."""
+LEVERAGE = 0.5
+"""Leverage above which a sample decides most of its own fitted value (Huber 1981, section 7.2)."""
+COOK = 1.0
+"""Cook's distance above which a sample moves the fit beyond its own confidence region (Cook & Weisberg 1982)."""
+WIDTH = 100
+"""Signs of the names in a sentence."""
+ERRORS = {
+    "no-standard-errors",
+    SE_CUT_SHORT,
+    "naive-standard-errors",
+    "few-clusters",
+    "single-sample",
+    "resamples-failed",
+    "not-finite-in-resamples",
+}
+"""Codes of findings about standard errors."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at (`name`, stable), its `state` (look, note or fine), a short sentence, and what to do.
+
+    numbers: what the sentence rests on, as JSON can hold it; names: of features, samples or levels, in full.
+    """
+
+    name: str
+    state: str
+    sentence: str
+    remedy: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The sentence, and what to do."""
+        return f"{self.sentence} {self.remedy}".rstrip()
+
+    @property
+    def mark(self) -> str:
+        """✓ for what is fine, • for a note, ! for what needs a look."""
+        return MARKS[self.state]
+
+    def to_json(self) -> dict[str, Any]:
+        """As summary.json and `diagnose --json` hold it."""
+        return asdict(self) | {"names": list(self.names)}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Check:
+        """Undo `to_json`."""
+        return Check(**{**content, "names": tuple(content.get("names", ()))})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished fit as checks see it.
+
+    summary: `converged`, `status`, `gap`, `findings`, `se`, `n_samples`, `n_features` and `n_covariates` of
+    summary.json; terms: its coefficients; offset: how it was given, empty where it was not (see `runs.run.offset_of`).
+    data: what was fitted, and diagnosis: facts of a diagnosis; None where they are not at hand.
+    """
+
+    summary: Mapping[str, Any]
+    fitted: Fitted
+    terms: Terms
+    offset: str = ""
+    data: Dataset | None = None
+    diagnosis: Mapping[str, Any] | None = None
+
+    def finding(self, code: str) -> Mapping[str, Any] | None:
+        """The finding of that code, if there is one."""
+        return next((one for one in self.summary["findings"] if one["code"] == code), None)
+
+    @property
+    def noun(self) -> str:
+        """What a column of the response is called."""
+        return self.fitted.spec.noun
+
+
+def checks(subject: Subject) -> tuple[Check, ...]:
+    """All that can be checked of a fit: first what needs a look, then notes, then what is fine; by harm in each."""
+    found = [check for look in LOOKS for check in look(subject)]
+    return tuple(sorted(found, key=lambda check: STATES.index(check.state)))
+
+
+def told(found: Sequence[Check]) -> tuple[Check, ...]:
+    """Those that are not fine."""
+    return tuple(check for check in found if check.state != FINE)
+
+
+def _convergence(subject: Subject) -> Iterator[Check]:
+    summary = subject.summary
+    gap, status = summary["gap"], summary["status"]
+    numbers = {"gap": None if gap is None or math.isnan(gap) else gap, "status": status}
+    if summary["converged"]:
+        far = "to machine precision" if not gap or abs(gap) < 1e-12 else f"up to about {gap:.2g} nats"
+        yield Check("convergence", FINE, f"The fit converged: it is at the optimum {far}.", numbers=numbers)
+        return
+    name = status.upper()
+    sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {status}, before converging."
+    yield Check("convergence", LOOK, sentence, numbers=numbers)
+
+
+def _expected_counts(subject: Subject) -> Iterator[Check]:
+    if subject.fitted.spec.response is COUNTS and subject.fitted.spec.latent:
+        fine = "Marginal expected counts stay within the counts that were seen."
+        yield _of_finding(subject, "expected-counts", "expected-counts", fine)
+
+
+def _of_finding(subject: Subject, name: str, code: str, fine: str) -> Check:
+    """The check that a finding of the fit answers."""
+    found = subject.finding(code)
+    if found is None:
+        return Check(name, FINE, fine)
+    names = tuple(found.get("names", ()))
+    numbers = {"names": len(names)} | ({"cells": len(found["cells"])} if found.get("cells") else {})
+    state = NOTE if found.get("note") else LOOK
+    return Check(name, state, found["message"], found.get("remedy", ""), numbers, names)
+
+
+def _offset(subject: Subject) -> Iterator[Check]:
+    """Whether residuals go with depth: with the offset, or with total counts where there is none."""
+    fitted, data, given = subject.fitted, subject.data, subject.offset
+    if data is None or not isinstance(fitted, MeanResiduals):
+        return
+    offset = data.O.detach().cpu().double().mean(1)
+    varies = float(offset.max() - offset.min()) > 1e-9
+    Y = data.Y if data.K is None else data.Y * data.K
+    depth = offset.exp() if varies else Y.sum(1).detach().cpu().double()
+    fold = spread(depth).fold
+    rho = rank_correlation(depth, fitted.mean_residuals(data))
+    what = "the offset" if varies else "total counts"
+    numbers = {"rank_correlation": None if math.isnan(rho) else rho, "fold": fold, "depth": what, "offset": given}
+    known = f"rank correlation {rho:.2f}".replace("-", "−")
+    if math.isnan(rho) or fold <= EVEN:
+        yield Check("offset", FINE, f"Depth varies little between samples ({fold:.3g}-fold).", numbers=numbers)
+    elif abs(rho) <= max(TREND, CLEAR / math.sqrt(data.n - 1.0)):
+        yield Check("offset", FINE, f"Residuals do not go with {what} ({known}).", numbers=numbers)
+    else:
+        yield _trend(rho > 0, given if varies else "", known, numbers)
+
+
+def _trend(rises: bool, given: str, known: str, numbers: Mapping[str, Any]) -> Check:
+    """What a trend of residuals with depth means, and what to do."""
+    if not given:
+        sentence = f"There is no offset, and residuals go with total counts ({known}): depth counts as abundance."
+        return Check("offset", LOOK, sentence, "Give --exposure FILE, or --offset-method total.", numbers)
+    method = given.removeprefix("offset_method:") if given.startswith("offset_method:") else ""
+    if rises:
+        sentence = f"Counts rise with depth by more than the offset says: residuals rise with it ({known})."
+        remedy = "Try --offset-method total." if method not in ("total", "") else "Check its scale and its samples."
+        return Check("offset", LOOK, sentence, remedy, numbers)
+    if method == "total":
+        sentence = (
+            f"Residuals fall as totals rise ({known}): few features make the totals, and read against these the others "
+            "fall where they rise. Compare with --offset-method gmpr."
+        )
+        return Check("offset", NOTE, sentence, "", numbers)
+    sentence = f"Counts rise with depth by less than the offset says: residuals fall with it ({known})."
+    remedy = "Try --offset-method total." if method else "Check its scale and samples, or try --offset-method total."
+    return Check("offset", LOOK, sentence, remedy, numbers)
+
+
+def _standard_errors(subject: Subject) -> Iterator[Check]:
+    told = [one["code"] for one in subject.summary["findings"] if one["code"] in ERRORS]
+    for code in told:
+        yield _of_finding(subject, "standard-errors", code, "")
+    if told:
+        return
+    method = subject.summary["se"]
+    if method == "none":
+        sentence = "There are no standard errors, so how certain the coefficients are is not known."
+        yield Check("standard-errors", NOTE, sentence, "Fit again without --se none for them.", {"method": method})
+    else:
+        yield Check("standard-errors", FINE, f"Standard errors ({method}) are there.", numbers={"method": method})
+
+
+def _samples(subject: Subject) -> Iterator[Check]:
+    """Samples a coefficient."""
+    n, d = subject.summary["n_samples"], subject.summary["n_covariates"]
+    numbers = {"n_samples": n, "n_coefficients": d, "ratio": n / d}
+    shape = f"{counted(n, 'sample')} for {counted(d, 'coefficient')} a {subject.noun}"
+    if n >= FEWEST * d:
+        yield Check("samples-per-coefficient", FINE, f"{shape}: {n / d:.3g} a coefficient.", numbers=numbers)
+        return
+    sentence = f"{shape} are few: intervals and tests are rough below {FEWEST} samples a coefficient."
+    yield Check("samples-per-coefficient", LOOK, sentence, "Leave out terms, or merge levels.", numbers)
+
+
+def _levels(subject: Subject) -> Iterator[Check]:
+    """Samples of each level of the factors that are terms by themselves."""
+    if subject.data is None:
+        return
+    sizes = dict(level_sizes(subject.terms, subject.data.X))
+    if not sizes:
+        return
+    few = {level: size for level, size in sizes.items() if size < RARE}
+    if not few:
+        smallest = min(sizes.values())
+        yield Check("levels", FINE, f"Each level has {smallest} samples or more.", numbers={"smallest": smallest})
+        return
+    shown = some((f"{level}: {size}" for level, size in few.items()), where=IN_FULL, width=WIDTH)
+    sentence = f"{counted(len(few), 'level')} with fewer than {RARE} samples, on which contrasts with it rest: {shown}."
+    remedy = "Merge such levels, or leave their samples out."
+    yield Check("levels", LOOK, sentence, remedy, {"samples": few}, tuple(few))
+
+
+def level_sizes(terms: Terms, X: Tensor) -> Iterator[tuple[str, int]]:
+    """`factor level` and its samples, of factors whose columns of the design X (n×d) are indicators of levels."""
+    for factor, levels in terms.levels.items():
+        columns = terms.groups.get(factor)
+        if columns is None or len(columns) not in (len(levels), len(levels) - 1):
+            continue
+        part = X[:, list(columns)]
+        if not bool(((part == 0) | (part == 1)).all()):
+            continue
+        sizes = [int(size) for size in total(part).tolist()]
+        if len(columns) < len(levels):
+            sizes = [len(X) - sum(sizes), *sizes]
+        yield from ((f"{factor} {level}", size) for level, size in zip(levels, sizes, strict=True) if size)
+
+
+def _fit_of_features(subject: Subject) -> Iterator[Check]:
+    facts = subject.diagnosis
+    if facts is None or "poor" not in facts:
+        return
+    poor, p, noun = facts["poor"], facts["n_features"], subject.noun
+    test = f"({subject.fitted.spec.words.fit_test} test, q < 0.05)"
+    names = tuple(facts.get("poor_features", ()))
+    numbers = {"poor": poor, "of": p}
+    if not poor:
+        yield Check("fit-of-features", FINE, f"No {noun} departs from the model {test}.", numbers=numbers)
+        return
+    which = f": {some(names, where='diagnosis', width=WIDTH)}" if names else ""
+    verb = "departs" if poor == 1 else "depart"
+    sentence = f"{poor} of {counted(p, noun)} {verb} from the model {test}{which}."
+    yield Check("fit-of-features", LOOK, sentence, "Look at their residuals: a covariate may be missing.", numbers, names)
+
+
+def _zeros(subject: Subject) -> Iterator[Check]:
+    zeros = (subject.diagnosis or {}).get("zeros")
+    if zeros is None:
+        return
+    share, expected, names = 100 * zeros["share"], 100 * zeros["expected"], tuple(zeros.get("poor_features", ()))
+    numbers = {"share": zeros["share"], "expected": zeros["expected"], "poor": len(names)}
+    overall = f"{share:.1f} % of the counts are zeros, {expected:.1f} % expected"
+    if not names:
+        yield Check("zeros", FINE, f"{overall}; no feature is far off.", numbers=numbers)
+        return
+    far = f"{counted(len(names), 'feature')} {'is' if len(names) == 1 else 'are'} far off (q < 0.05)"
+    sentence = f"{overall}; {far}: {some(names, where='diagnosis', width=WIDTH)}."
+    yield Check("zeros", LOOK, sentence, "See `plncli plot RUN --kind zeros`; take these with care.", numbers, names)
+
+
+def _influence(subject: Subject) -> Iterator[Check]:
+    """Samples that decide the fit: by Cook's distance where it is known, else by leverage."""
+    data, facts = subject.data, subject.diagnosis or {}
+    cook = facts.get("influential")
+    if cook is not None:
+        names, numbers = tuple(cook["names"]), {"largest_cook": cook["largest"]}
+        what, fine = "Cook's distance above 1", f"No sample moves the fit much (Cook's distance {cook['largest']:.2g})."
+    elif data is not None and subject.terms.names != (INTERCEPT,):
+        leverage = leverages(data)
+        which = (leverage > LEVERAGE).nonzero()[:, 0].tolist()
+        largest = float(leverage.max())
+        names, numbers = tuple(data.samples[i] for i in which), {"largest_leverage": largest}
+        what, fine = f"leverage above {LEVERAGE:g}", f"No sample decides the fit (largest leverage {largest:.2g})."
+    else:
+        return
+    if not names:
+        yield Check("influence", FINE, fine, numbers=numbers)
+        return
+    shown = some(names, where=IN_FULL if cook is None else "diagnosis", width=WIDTH)
+    sentence = f"{counted(len(names), 'sample')} with a {what}, on which coefficients rest: {shown}."
+    yield Check("influence", LOOK, sentence, "Check them, and fit without them to compare.", numbers, names)
+
+
+def leverages(data: Dataset) -> Tensor:
+    """w x'(X'WX)^-1 x of each sample, (n,): its share in its own fitted value, all cells counting alike."""
+    root = data.w.sqrt()[:, None]
+    return torch.linalg.qr(data.X * root).Q.square().sum(1)  # needs all rows
+
+
+def _weights(subject: Subject) -> Iterator[Check]:
+    khat = (subject.diagnosis or {}).get("khat")
+    if khat is None:
+        return
+    many, numbers = khat["unreliable"], dict(khat)
+    if not many:
+        sentence = f"The log-likelihood is reliable: k of the importance weights is at most {khat['largest']:.2f}."
+        yield Check("importance-weights", FINE, sentence, numbers=numbers)
+        return
+    sentence = f"The log-likelihood of {counted(many, 'sample')}, and so the sum, is unreliable (k above 0.7)."
+    yield Check("importance-weights", LOOK, sentence, "Draw more, with --draws; the fit itself is unaffected.", numbers)
+
+
+def _separation(subject: Subject) -> Iterator[Check]:
+    spec = subject.fitted.spec
+    if spec.response.whole:
+        yield _of_finding(subject, "separation", "separation", f"Each {spec.noun} has finite coefficients.")
+
+
+def _variance(subject: Subject) -> Iterator[Check]:
+    if subject.fitted.spec.latent and subject.fitted.spec.response is COUNTS:
+        fine = "All features vary more than Poisson."
+        yield _of_finding(subject, "variance-at-zero", "no-extra-poisson-variance", fine)
+
+
+def _others(subject: Subject) -> Iterator[Check]:
+    """Findings of the fit that no check above tells."""
+    known = ERRORS | {"expected-counts", "separation", "no-extra-poisson-variance", "few-samples"}
+    for code in dict.fromkeys(one["code"] for one in subject.summary["findings"]):
+        if code not in known:
+            yield _of_finding(subject, code, code, "")
+
+
+LOOKS: tuple[Callable[[Subject], Iterator[Check]], ...] = (
+    _convergence,
+    _expected_counts,
+    _offset,
+    _standard_errors,
+    _fit_of_features,
+    _zeros,
+    _samples,
+    _influence,
+    _levels,
+    _weights,
+    _others,
+    _separation,
+    _variance,
+)
+"""In order of the harm that is done where they are overlooked."""
