@@ -47,8 +47,6 @@ RARE = 3
 """Samples below which a level of a factor says little."""
 LEVERAGE = 0.5
 """Leverage above which a sample decides most of its own fitted value (Huber 1981, section 7.2)."""
-COOK = 1.0
-"""Cook's distance above which a sample moves the fit beyond its own confidence region (Cook & Weisberg 1982)."""
 WIDTH = 100
 """Signs of the names in a sentence."""
 ERRORS = {
@@ -226,7 +224,7 @@ def _samples(subject: Subject) -> Iterator[Check]:
     n, d = subject.summary["n_samples"], subject.summary["n_covariates"]
     numbers = {"n_samples": n, "n_coefficients": d, "ratio": n / d}
     shape = f"{counted(n, 'sample')} for {counted(d, 'coefficient')} a {subject.noun}"
-    if n >= FEWEST * d:
+    if n >= FEWEST * d or math.isfinite(subject.fitted.df):  # t and F tests are exact
         yield Check("samples-per-coefficient", FINE, f"{shape}: {n / d:.3g} a coefficient.", numbers=numbers)
         return
     sentence = f"{shape} are few: intervals and tests are rough below {FEWEST} samples a coefficient."
@@ -303,8 +301,8 @@ def _influence(subject: Subject) -> Iterator[Check]:
     data, facts = subject.data, subject.diagnosis or {}
     cook = facts.get("influential")
     if cook is not None:
-        names, numbers = tuple(cook["names"]), {"largest_cook": cook["largest"]}
-        what, fine = "Cook's distance above 1", f"No sample moves the fit much (Cook's distance {cook['largest']:.2g})."
+        names, numbers = tuple(cook["names"]), {"largest_cook": cook["largest_cook"]}
+        what, fine = "Cook's distance above 1", f"No sample moves the fit much (Cook's distance {cook['largest_cook']:.2g})."
     elif data is not None and subject.terms.names != (INTERCEPT,):
         leverage = leverages(data)
         which = (leverage > LEVERAGE).nonzero()[:, 0].tolist()

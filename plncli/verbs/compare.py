@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import console
 from plncli.console import Console
 from plncli.errors import short
-from plncli.verbs.layout import Grid, aligned
+from plncli.verbs.layout import Grid, aligned, table_width
 from plncli.verbs.tables import Destination, write
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def compare(runs: Sequence[str], to: Destination, say: Console) -> int:
 def lines(found: Comparison) -> list[str]:
     """The table of criteria and that of tests, for a reader."""
     criteria, *tests = grids(found)
-    told = aligned(criteria.rows, criteria.left)
+    told = aligned(criteria.rows, criteria.left, table_width())
     for table in tests:
-        told += ["", table.caption, *aligned(table.rows, table.left)]
+        told += ["", table.caption, *aligned(table.rows, table.left, table_width())]
     return told
 
 

@@ -65,7 +65,7 @@ def diagnose(
         if out is not None:
             diagnosis.write(out, found, tables.format, residuals=tables.residuals, overwrite=tables.overwrite)
     console.out(to_json(found.facts) if json else "\n".join(lines(found.facts)))
-    for sentence in warnings(found.facts):
+    for sentence in warnings(found.facts) if json else ():
         say.warn(sentence)
     if tables.out is not None:
         say.note(f"The tables are in {tables.out}.")
@@ -92,15 +92,10 @@ def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> D
 
 
 def warnings(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What must not be missed of it."""
-    if not facts["converged"]:
-        yield f"{facts['run']} did not converge: its parameters are not those of the optimum."
-    unreliable = facts.get("khat", {}).get("unreliable", 0)
-    if unreliable:
-        yield (
-            f"The log-likelihood of {counted(unreliable, 'sample')} is unreliable (k above 0.7), and so is the sum: "
-            "draw more, with --draws."
-        )
+    """What must not be missed of it, where the checks are not read."""
+    from plncli.evaluation.checks import LOOK, Check
+
+    yield from (check.line for check in map(Check.from_json, facts["checks"]) if check.state == LOOK)
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:
@@ -110,6 +105,8 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
 
 def sheet(facts: Mapping[str, Any]) -> Sheet:
     """What is told of a diagnosis."""
+    from plncli.evaluation.checks import Check
+
     noun = MODELS[facts["model"]].noun
     size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"
     worst = ((f"{noun}s", facts["worst_features"]), ("samples", facts["worst_samples"]))
@@ -117,6 +114,7 @@ def sheet(facts: Mapping[str, Any]) -> Sheet:
         facts["run"],
         [("model", f"{MODELS[facts['model']].title}, {size}"), *_facts(facts, noun)],
         [Grid(f"The {title} that fit worst", _rows(rows)) for title, rows in worst if rows],
+        [Check.from_json(check) for check in facts["checks"]],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
+from plncli.evaluation.checks import Check, Subject, checks
 from plncli.models.abilities import Diagnosable
 from plncli.runs.run import Run
 from plncli.tables import writing as output
@@ -53,7 +55,14 @@ def diagnose(run: Run, data: Dataset, draws: int, generator: Generator) -> Diagn
         table: {name: part.numpy() if isinstance(part, Tensor) else part for name, part in columns.items()}
         for table, columns in found.tables.items()
     }
-    return Diagnosis({**top, **found.facts}, plain, found.residuals, data.samples, data.responses)
+    facts = {**top, **found.facts}
+    told = judged(run, data, facts)
+    return Diagnosis({**facts, "checks": [check.to_json() for check in told]}, plain, found.residuals, data.samples, data.responses)
+
+
+def judged(run: Run, data: Dataset | None, facts: Mapping[str, Any] | None) -> tuple[Check, ...]:
+    """The checks of a run: with its data, and the facts of a diagnosis, where they are at hand."""
+    return checks(Subject(run.summary, run.fitted, run.coefficients, run.offset, data, facts))
 
 
 def write(out: Path, found: Diagnosis, suffix: str, *, residuals: bool, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.console import Console
 from plncli.errors import counted, short
 from plncli.settings import FitConfig
-from plncli.verbs.layout import Grid, aligned
+from plncli.verbs.layout import Grid, aligned, table_width
 
 if TYPE_CHECKING:
     from plncli.evaluation.crossvalidation import Validated
@@ -66,7 +66,7 @@ def _labels(compared: Compared) -> list[dict[str, str]]:
 def lines(compared: Compared) -> list[str]:
     """The standings, for a reader."""
     table = grid(compared)
-    return aligned(table.rows, table.left)
+    return aligned(table.rows, table.left, table_width())
 
 
 def grid(compared: Compared) -> Grid:

@@ -61,6 +61,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 
 def sheet(found: Mapping[str, Any]) -> Sheet:
     """What is told of an overview."""
+    from plncli.evaluation.checks import Check, told
+
     spec = MODELS[found["model"]]
     noun = spec.noun
     size = f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], noun)}"
@@ -77,9 +79,10 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
         ("r2", found["r2"] and _number(found["r2"], 4)),
         ("errors", _errors(found)),
     ]
-    facts += [("warning", sentence) for sentence in found["warnings"]]
+    facts += [] if "checks" in found else [("warning", sentence) for sentence in found["warnings"]]  # before checks
     tables = [*_coefficients(found, noun), *_correlations(found, noun)]
-    return Sheet(found["run"], [(name, text) for name, text in facts if text], tables)
+    checks = told([Check.from_json(check) for check in found.get("checks", ())])
+    return Sheet(found["run"], [(name, text) for name, text in facts if text], tables, checks)
 
 
 def _number(value: float | None, digits: int) -> str:

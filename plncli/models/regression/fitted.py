@@ -22,7 +22,7 @@ from plncli.models.regression.classification import (
     calibration,
     deviance_residuals,
 )
-from plncli.models.regression.influence import Influence, influence
+from plncli.models.regression.influence import INFLUENTIAL, Influence, influence
 from plncli.numerics.likelihoods import bernoulli_loglik
 from plncli.numerics.linalg import cholesky_scaled
 from plncli.numerics.significance import benjamini_hochberg
@@ -94,6 +94,7 @@ class FittedLogistic(Fitted):
         samples = {"sample": list(data.samples), **sizes(R, data.responses)}
         facts: dict[str, Any] = {
             "poor": int(q_value.lt(DOUBTFUL).sum()),
+            "poor_features": [data.responses[j] for j in q_value.lt(DOUBTFUL).nonzero()[:, 0].tolist()],
             "worst_features": worst(responses, "hosmer_lemeshow", tuple(responses)),
             "worst_samples": worst(samples, "largest", ("sample", "largest", "of")),
         }
@@ -168,6 +169,10 @@ class FittedLinear(Fitted):
         facts: dict[str, Any] = {
             **residual_facts(R, by_response, data.responses),
             "largest_leverage": float(found.leverage.max()),
+            "influential": {
+                "largest_cook": float(cook.max()),
+                "names": [data.samples[i] for i in cook.gt(INFLUENTIAL).nonzero()[:, 0].tolist()],
+            },
             "worst_samples": worst(samples, "cook", ("sample", "cook", "cook_of", "leverage", "largest")),
             "worst_features": worst(responses, "ks", tuple(responses)),
         }

@@ -11,6 +11,10 @@ from torch import Tensor
 from plncli.numerics.rows import total, weighted_total
 
 
+INFLUENTIAL = 1.0
+"""Cook's distance above which a sample moves the fit out of its 50 % confidence region, about (Cook & Weisberg 1982)."""
+
+
 class Influence(NamedTuple):
     """leverage (n,); residuals over their standard deviations, and Cook's distances, n×p."""
 

@@ -39,7 +39,7 @@ from plncli.models.fitted import (
 )
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
-from plncli.models.pln.finished.residuals import quantile_residuals, zeros
+from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
 from plncli.models.pln.variational_step import variational_step
 from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.linalg import cholesky_scaled
@@ -248,6 +248,7 @@ class FittedPLN(Fitted):
         facts["zeros"] = {
             "share": float(zero.counted.sum()) / counting,
             "expected": float(zero.expected.sum()) / counting,
+            "poor_features": [data.responses[j] for j in far_off(zero).nonzero()[:, 0].tolist()],
         }
         facts |= residual_facts(R, by_feature, data.responses)
         facts["worst_samples"] = worst(samples, "residual_rms", ("sample", "residual_rms", "largest", "of"))

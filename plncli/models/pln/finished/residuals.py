@@ -12,9 +12,11 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.models.abilities import Zeros
+from plncli.models.diagnosis import DOUBTFUL
 from plncli.models.pln.finished.importance import Cells
 from plncli.numerics.distributions import poisson_lognormal_cdf, poisson_lognormal_logpmf
 from plncli.numerics.rows import total
+from plncli.numerics.significance import benjamini_hochberg, two_sided
 
 FARTHEST = 6.0
 """Size beyond which a quantile residual is not told: its probability is below what quadrature resolves."""
@@ -50,3 +52,13 @@ def zeros(cells: Cells) -> Zeros:
     probability = torch.where(cells.K, probability, 0.0)
     variance = total(probability * (1.0 - probability))
     return Zeros(total(cells.K & (cells.Y == 0)).to(cells.Y), total(probability), variance.sqrt())
+
+
+def far_off(found: Zeros) -> Tensor:
+    """(p,) booleans: features whose zeros are more or fewer than the model expects, q < DOUBTFUL.
+
+    By z = (|difference| − ½)/sqrt(variance + ¼), with Yates' correction; the quarter keeps one zero, where next to none
+    is expected, from being called far off.
+    """
+    z = ((found.counted - found.expected).abs() - 0.5).clamp_min(0.0) / (found.sd.square() + 0.25).sqrt()
+    return benjamini_hochberg(two_sided(z)[None])[0] < DOUBTFUL
