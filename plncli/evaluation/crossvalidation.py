@@ -23,12 +23,17 @@ from plncli.inference.workers import Kept, shared
 from plncli.models.abilities import Score, Scoring, ScoringCells
 from plncli.models.base import Model
 from plncli.models.fitted import Fitted
-from plncli.models.spec import NUMBERS
+from plncli.models.spec import COUNTS, NUMBERS
 from plncli.models.uncertainty import Interrupted
-from plncli.numerics.rows import weighted_total
+from plncli.numerics.likelihoods import poisson_deviance
+from plncli.numerics.rows import total, weighted_total
 from plncli.optim.base import Optimizer, Status, StopRule
 from plncli.progress import OnDone
 from plncli.results import FitResult
+
+
+BEYOND = 10.0
+"""Times the deviance of a constant rate beyond which expected counts are beyond sense."""
 
 
 class Scored(NamedTuple):
@@ -225,7 +230,7 @@ def _standings(
     mean_deviance, deviance_se = _mean(deviance)
     near = [c for c in range(len(candidates)) if float(behind[c]) <= float(score_se[best])]
     simplest = min(near, key=lambda c: (numbers[c], float(behind[c])), default=best)
-    total = sums.sum(dim=0)  # over folds
+    whole = sums.sum(dim=0)  # over folds
     return tuple(
         Ranked(
             candidate,
@@ -236,7 +241,7 @@ def _standings(
             float(behind_se[c]),
             float(mean_deviance[c]),
             float(deviance_se[c]),
-            _explained(candidate.model, total[c], total[null]),
+            _explained(candidate.model, whole[c], whole[null]),
             impossible[c],
             sum(not row[c].converged for row in scores),
             c == best,
@@ -244,6 +249,26 @@ def _standings(
         )
         for c, candidate in enumerate(candidates)
     )
+
+
+def beyond_sense(candidate: Candidate, folds: Sequence[Fold], scores: Sequence[Scored]) -> tuple[str, ...]:
+    """Features of counts that a rate without any model would have predicted far better, the worst first.
+
+    Those whose deviance is more than BEYOND times that of one rate for all samples (times their exposure), known from
+    what was held out. scores: of the candidate, by fold.
+    """
+    data = candidate.data
+    if candidate.model.spec.response is not COUNTS:
+        return ()
+    weight = torch.zeros(data.Y.shape, dtype=torch.float64)
+    for fold in folds:
+        weight[fold.rows] += fold.scored * data.w.cpu().double()[fold.rows, None]
+    Y, exposure = data.Y.cpu().double(), data.O.cpu().double().exp().expand_as(data.Y)
+    rate = total(weight * Y) / total(weight * exposure)
+    flat = total(weight * poisson_deviance(Y, rate * exposure))
+    times = torch.stack([score.deviance for score in scores]).sum(dim=0) / flat  # over folds
+    order = times.nan_to_num(nan=0.0).argsort(descending=True, stable=True)
+    return tuple(data.responses[j] for j in order.tolist() if flat[j] > 0 and times[j] > BEYOND)
 
 
 def _mean(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -316,7 +316,9 @@ class FitResult:
             return self._origin("Give the covariates or the exposure of new samples")
 
         made = simulating.resampled(self.run, size, new, whole("seed", seed), own)
-        tell(noted(made))
+        say = noted(made)
+        say.kept = [*predicting.beyond_sense(self.run), *say.kept]
+        tell(say)
         return simulation(made)
 
     @speaking

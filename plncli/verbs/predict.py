@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plncli.runs.run import Run
 
 INTERVALS = ("confidence", "prediction")
+EXPECTED = "expected-counts"
 DOUBTFUL = ("naive-standard-errors", "few-samples")
 """Findings of a fit that its intervals inherit."""
 SAYS = {
@@ -112,6 +113,9 @@ def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals:
     """What was predicted, what to mind, and why cells are empty."""
     for sentence in warnings(run, intervals):
         say.warn(sentence)
+    if "marginal" in found.columns:
+        for sentence in beyond_sense(run):
+            say.warn(sentence)
     noun = run.spec.noun
     what = next(name for name in (*SAYS, *found.columns) if name in found.columns)
     say.note(f"{SAYS.get(what, what)}; {counted(len(data.samples), 'sample')} × {counted(len(found.responses), noun)}.")
@@ -133,6 +137,13 @@ def warnings(run: Run, intervals: tuple[str, ...] = ()) -> Iterator[str]:
             yield doubt.format(names=some(f"`{name}`" for name in finding["names"]))
         if intervals and finding["code"] in DOUBTFUL:
             yield finding["message"]
+
+
+def beyond_sense(run: Run) -> Iterator[str]:
+    """What makes expected values given covariates alone meaningless, and draws with them."""
+    for finding in run.summary["findings"]:
+        if finding["code"] == EXPECTED:
+            yield f"{finding['message']} {finding['remedy']}"
 
 
 def told(run: Run, reasons: Mapping[str, Tensor]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plncli.console import Console
-from plncli.errors import counted, short
+from plncli.errors import counted, short, some
 from plncli.settings import FitConfig
 from plncli.verbs.layout import Grid, aligned, table_width
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from plncli.evaluation.crossvalidation import Validated
 
 MOST_TOLD = 10
+WIDTH = 100
+"""Signs of the names in a sentence."""
+LONG = 1e7
+"""Size from which a deviance has three digits and a power of ten."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,18 @@ def grid(compared: Compared) -> Grid:
                 f"{standing.score:.2f}",
                 f"{standing.score_se:.2f}",
                 *behind,
-                f"{standing.deviance:.2f}",
-                f"{standing.deviance_se:.2f}",
-                f"{standing.r2:.3f}",
+                _size(standing.deviance, 2),
+                _size(standing.deviance_se, 2),
+                _size(standing.r2, 3),
                 *[str(standing.impossible)] * some_impossible,
                 ", ".join(marks) + (" (not converged)" if standing.unconverged else ""),
             ]
         )
     return Grid(meaning(asked), rows, left=len(labels[0]))
+
+
+def _size(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if abs(value) < LONG else f"{value:.2e}"
 
 
 def candidates(compared: Compared) -> list[dict[str, Any]]:
@@ -172,11 +180,26 @@ def report(say: Console, compared: Compared, everything: str) -> None:
             f"The best may owe its rank to what is left out: {counted(impossible, 'held-out count')} of probability 0 "
             "under it, with which its score would be -inf."
         )
+    _tell_beyond_sense(say, found)
     if found.left_out:
         say.warn("Not all held-out data are scored (see the notes above); the same data are scored for all candidates.")
     if compared.unconverged:
         say.warn(
             f"{counted(compared.unconverged, 'fit')} did not converge: their scores are those of where they stopped."
+        )
+
+
+def _tell_beyond_sense(say: Console, found: Validated) -> None:
+    """Features for which the best candidate's expected counts, and so deviance and r2, mean nothing."""
+    from plncli.evaluation.crossvalidation import beyond_sense
+
+    best = next(c for c, standing in enumerate(found.standings) if standing.best)
+    names = beyond_sense(found.standings[best].candidate, found.folds, [scores[best] for scores in found.scores])
+    if names:
+        say.warn(
+            f"Expected counts of the best are beyond sense for {counted(len(names), 'feature')}, so its deviance and "
+            f"r2 mean nothing (the score does): {some(names, width=WIDTH)}. Leave out features that are on in some "
+            "samples and off in others, or judge by the score alone."
         )
 
 

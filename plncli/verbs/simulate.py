@@ -12,6 +12,7 @@ from plncli.console import Console
 from plncli.errors import UsageError, counted, nearest
 from plncli.models import MODELS
 from plncli.names import DRAWN_COVARIANCES, TABLE_FORMATS
+from plncli.verbs.predict import beyond_sense
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -54,13 +55,16 @@ def simulate(
     from plncli.tables.writing import to_json
 
     check_target(Path(out), overwrite, folder.WRITTEN)
+    source = None if run is None else _read(run, model)
     with memory_guard():
-        if run is None:
+        if source is None:
             made = invented(model or next(iter(MODELS)), n, given, seed)
         else:
             new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
-            made = resampled(_read(run, model), n, new, seed, read_again)
+            made = resampled(source, n, new, seed, read_again)
         folder.write(Path(out), made, format, latent=latent, overwrite=overwrite)
+    for sentence in () if source is None else beyond_sense(source):
+        say.warn(sentence)
     _report(say, made, Path(out))
     if json:
         console.out(to_json(made.facts))
