@@ -13,18 +13,18 @@ an offset, or with half of it, in 9 of 10.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import NAMES, counted, some
+from plncli.errors import counted, some
 from plncli.inference.hypotheses import INTERCEPT, Terms
 from plncli.models.abilities import MeanResiduals
-from plncli.models.findings import IN_FULL
+from plncli.models.findings import FINE, IN_FULL, LOOK, NOTE, STATES, Check
 from plncli.models.fitted import Fitted
 from plncli.models.spec import COUNTS
 from plncli.names import SE_CUT_SHORT
@@ -33,10 +33,6 @@ from plncli.numerics.significance import rank_correlation
 from plncli.numerics.size_factors import spread
 from plncli.optim.base import Status
 
-LOOK, NOTE, FINE = "look", "note", "fine"
-STATES = (LOOK, NOTE, FINE)
-"""Something should be done; something is worth knowing and nothing has to be done; nothing was found."""
-MARKS = {LOOK: "!", NOTE: "•", FINE: "✓"}
 TREND, CLEAR = 0.3, 3.29
 """Rank correlation of residuals and depth that is told: in size, and in standard deviations (p < 0.001)."""
 EVEN = 2.0
@@ -59,40 +55,6 @@ ERRORS = {
     "not-finite-in-resamples",
 }
 """Codes of findings about standard errors."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at (`name`, stable), its `state` (look, note or fine), a short sentence, and what to do.
-
-    numbers: what the sentence rests on, as JSON can hold it; names: of features, samples or levels, in full.
-    """
-
-    name: str
-    state: str
-    sentence: str
-    remedy: str = ""
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    names: tuple[str, ...] = ()
-
-    @property
-    def line(self) -> str:
-        """The sentence, and what to do."""
-        return f"{self.sentence} {self.remedy}".rstrip()
-
-    @property
-    def mark(self) -> str:
-        """✓ for what is fine, • for a note, ! for what needs a look."""
-        return MARKS[self.state]
-
-    def to_json(self) -> dict[str, Any]:
-        """As summary.json and `diagnose --json` hold it."""
-        return asdict(self) | {"names": list(self.names)}
-
-    @staticmethod
-    def from_json(content: Mapping[str, Any]) -> Check:
-        """Undo `to_json`."""
-        return Check(**{**content, "names": tuple(content.get("names", ()))})
 
 
 @dataclass(frozen=True)
@@ -125,11 +87,6 @@ def checks(subject: Subject) -> tuple[Check, ...]:
     """All that can be checked of a fit: first what needs a look, then notes, then what is fine; by harm in each."""
     found = [check for look in LOOKS for check in look(subject)]
     return tuple(sorted(found, key=lambda check: STATES.index(check.state)))
-
-
-def told(found: Sequence[Check]) -> tuple[Check, ...]:
-    """Those that are not fine."""
-    return tuple(check for check in found if check.state != FINE)
 
 
 def _convergence(subject: Subject) -> Iterator[Check]:
@@ -278,7 +235,9 @@ def _fit_of_features(subject: Subject) -> Iterator[Check]:
     which = f": {some(names, where='diagnosis', width=WIDTH)}" if names else ""
     verb = "departs" if poor == 1 else "depart"
     sentence = f"{poor} of {counted(p, noun)} {verb} from the model {test}{which}."
-    yield Check("fit-of-features", LOOK, sentence, "Look at their residuals: a covariate may be missing.", numbers, names)
+    yield Check(
+        "fit-of-features", LOOK, sentence, "Look at their residuals: a covariate may be missing.", numbers, names
+    )
 
 
 def _zeros(subject: Subject) -> Iterator[Check]:
@@ -302,7 +261,10 @@ def _influence(subject: Subject) -> Iterator[Check]:
     cook = facts.get("influential")
     if cook is not None:
         names, numbers = tuple(cook["names"]), {"largest_cook": cook["largest_cook"]}
-        what, fine = "Cook's distance above 1", f"No sample moves the fit much (Cook's distance {cook['largest_cook']:.2g})."
+        what, fine = (
+            "Cook's distance above 1",
+            f"No sample moves the fit much (Cook's distance {cook['largest_cook']:.2g}).",
+        )
     elif data is not None and subject.terms.names != (INTERCEPT,):
         leverage = leverages(data)
         which = (leverage > LEVERAGE).nonzero()[:, 0].tolist()

@@ -31,7 +31,6 @@ from plncli.optim.base import Optimizer, Status, StopRule
 from plncli.progress import OnDone
 from plncli.results import FitResult
 
-
 BEYOND = 10.0
 """Times the deviance of a constant rate beyond which expected counts are beyond sense."""
 

@@ -37,7 +37,7 @@ HEADERS = {
         "description": "Whether the gap is within the tolerance",
         "cond_formatting_rules": {"pass": [{"s_eq": "yes"}], "fail": [{"s_eq": "no"}]},
     },
-    "warnings": {"title": "Warnings", "description": "Findings of the fit", "format": "{:,.0f}", "scale": "OrRd"},
+    "warnings": {"title": "Warnings", "description": "Checks that need a look", "format": "{:,.0f}", "scale": "OrRd"},
 }
 
 
@@ -96,7 +96,7 @@ def _row(found: Mapping[str, Any]) -> dict[str, Any]:
         "bic": found["bic"],
         "gap": found["gap"],
         "converged": "yes" if found["converged"] else "no",
-        "warnings": len(found["findings"]),
+        "warnings": len(found["warnings"]),
     }
     return {name: value for name, value in row.items() if value is not None}
 

@@ -16,15 +16,16 @@ from torch import Generator
 
 from plncli.errors import DataError, PlncliError, UsageError, counted, some
 from plncli.inference.hypotheses import INTERCEPT
+from plncli.models.findings import NOTE, Check
 from plncli.plots.source import Source, coefficient_scale
 from plncli.reports import effects, figures, sentences
 from plncli.reports.sentences import number
 from plncli.runs.comparison import CRITERIA, compare
 from plncli.runs.folder import coefficients
-from plncli.runs.overview import SIGNIFICANT, overview
+from plncli.runs.overview import overview
 from plncli.runs.run import Run
 from plncli.runs.training_data import manifest
-from plncli.verbs.diagnosis import diagnose
+from plncli.verbs.diagnosis import diagnose, judged
 
 ROWS = 25
 """Rows that a table shows at a time."""
@@ -32,8 +33,6 @@ TOP = 10
 DRAWS = 1000
 LONG = 1e11
 """Samples × features² × draws beyond which the likelihood is not estimated: about half a minute."""
-NEAR = 2.0
-"""Percent of the counts by which zeros may differ from those expected."""
 LABELS = {
     "std_error": "standard error",
     "p_value": "p",
@@ -101,7 +100,6 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
     run = source.run
     found, told = overview(run, TOP), manifest(run)
     dropped = [one["reason"] for one in told.get("dropped", ())]
-    ending, good = sentences.convergence(run.summary)
     differing, slopes = effects.differences(run), effects.slopes(run)
     diagnosis = _diagnosis(source, diagnosed)
     drawn, not_drawn = figures.pictures(source, diagnosed and diagnosis["facts"] is not None)
@@ -116,11 +114,12 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
         "model_words": sentences.model(run),
         "offset": sentences.offset(run),
         "terms": list(sentences.terms(run)),
+        "r2": sentences.explained(run),
         "data": sentences.data(run, told),
         "left_out": dropped,
         "notes": [note for note in told.get("notes", ()) if note not in dropped],
         "manifest": told,
-        "ending": ending,
+        "ending": sentences.convergence(run.summary),
         "certificate": sentences.CERTIFICATE,
         "warnings": sentences.warnings(run),
         "differences": [
@@ -145,7 +144,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
         "contents": _contents(
             run, bool(differing or slopes), bool({"correlation", "pca"} & {one["kind"] for one in drawn})
         ),
-        "verdicts": list(_verdicts(run, ending, good, diagnosis)),
+        "verdicts": list(_verdicts(run, diagnosis)),
         "again": f"plncli fit {run.model} --config {quote(str(run.path.parent / 'config.toml'))} --out again",
     }
 
@@ -153,7 +152,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
 def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     """Sections by the end of their id."""
     found = [("brief", "In brief"), ("model", "What was fitted"), ("end", "How the fit ended")]
-    found += [("warnings", "Warnings")] if run.summary["findings"] else []
+    found += [("warnings", "Findings of the fit")] if run.summary["findings"] else []
     found += [("effects", "What the covariates change")] if effect else []
     found += [("coefficients", "Coefficients")]
     title = run.spec.words.covariance_title
@@ -230,34 +229,13 @@ def _diagnosis(source: Source, wanted: bool) -> dict[str, Any]:
     return {"facts": found.facts, "note": note if costly else ""}
 
 
-def _verdicts(run: Run, ending: str, good: bool, diagnosis: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Whether to trust the fit: a sentence for each thing that was looked at, and whether it is good."""
-    yield {"good": good, "text": ending}
-    found, noun = diagnosis["facts"], effects.noun(run)
+def _verdicts(run: Run, diagnosis: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether to trust the fit: the checks of `plncli diagnose`, or those of the end of the fit."""
+    found = diagnosis["facts"]
+    known = run.summary.get("checks") if found is None else found["checks"]
+    yield from map(Check.from_json, known) if known is not None else judged(run, None, None)
     if found is None:
-        yield {"good": None, "text": diagnosis["note"]}
-    else:
-        poor, p = found["poor"], found["n_features"]
-        told = (
-            "No feature departs" if not poor else f"{poor} of {counted(p, noun)} {'departs' if poor == 1 else 'depart'}"
-        )
-        told = told.replace("feature", noun, 1) if not poor else told
-        test = run.spec.words.fit_test
-        yield {"good": not poor, "text": f"{told} from the model ({test} test, q < {SIGNIFICANT:g})."}
-    if "zeros" in (found or {}):
-        share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
-        yield {
-            "good": True if abs(share - expected) < NEAR else None,
-            "text": f"{share:.1f} % of the counts are zeros, and the model expects {expected:.1f} %.",
-        }
-    if not run.inference:
-        yield {
-            "good": False,
-            "text": "There are no standard errors, so the uncertainty of the coefficients is unknown.",
-        }
-    titles = list(dict.fromkeys(one["title"] for one in sentences.warnings(run)))
-    told = f"The fit warns of: {some(titles, 9).lower()}." if titles else "The fit gave no warnings."
-    yield {"good": None if titles else True, "text": told}
+        yield Check("diagnosis", NOTE, diagnosis["note"])
 
 
 # Several runs

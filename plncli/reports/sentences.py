@@ -72,15 +72,14 @@ def terms(run: Run) -> Iterator[str]:
             yield f"{term}: {counted(len(names), 'coefficient')} ({some(names, 12)})."
 
 
-def convergence(summary: Mapping[str, Any]) -> tuple[str, bool]:
-    """How the fit ended, and whether that is good."""
+def convergence(summary: Mapping[str, Any]) -> str:
+    """How the fit ended."""
     gap = summary["gap"]
     if summary["converged"]:
         if gap is not None and abs(gap) < 1e-12:
-            return "The fit converged: it is at the optimum to machine precision.", True
+            return "The fit converged: it is at the optimum to machine precision."
         told = f"The fit converged: the optimum is at most about {gap:.2g} log-likelihood units (nats) away"
-        rest = ", which changes no digit that anybody would report." if gap < DETERMINED else "."
-        return told + rest, True
+        return told + (", which changes no digit that anybody would report." if gap < DETERMINED else ".")
     name = summary["status"].upper()
     sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {summary['status']}."
     where = (
@@ -88,7 +87,19 @@ def convergence(summary: Mapping[str, Any]) -> tuple[str, bool]:
         if gap is None
         else f"The optimum is an estimated {gap:.2g} log-likelihood units (nats) away, or more."
     )
-    return f"The fit did not converge, so its estimates are not those at the optimum. {sentence} {where}", False
+    return f"The fit did not converge, so its estimates are not those at the optimum. {sentence} {where}"
+
+
+def explained(run: Run) -> str:
+    """What R² is a share of."""
+    base = "the deviance that an intercept and the offset leave" if run.offset else "the deviance that a mean leaves"
+    if run.spec.latent:
+        return (
+            f"share of {base} that the fitted counts explain; these follow each count by its latent value, so R² is "
+            "near 1 without any covariate, and says nothing of them"
+        )
+    alone = "; the formula has no covariates, so there is nothing to explain it" if len(run.terms) == 1 else ""
+    return f"share of {base} that the covariates explain{alone}"
 
 
 CERTIFICATE = (
@@ -98,6 +109,7 @@ CERTIFICATE = (
 )
 
 FINDINGS = {
+    "expected-counts": "Expected counts beyond sense",
     "separation": "Coefficients without a finite value",
     "not-determined": "Coefficients that are not estimable",
     "no-extra-poisson-variance": "Features no more variable than Poisson",
@@ -113,13 +125,14 @@ FINDINGS = {
 """A heading for each code of a finding."""
 
 
-def warnings(run: Run) -> list[dict[str, str]]:
-    """The findings of a fit: heading, meaning in plain words, and the message of the fit."""
+def warnings(run: Run) -> list[dict[str, Any]]:
+    """The findings of a fit: heading, meaning in plain words, the message of the fit, and whether it is but a note."""
     return [
         {
             "title": FINDINGS.get(finding["code"], finding["code"].replace("-", " ")),
             "meaning": run.spec.words.meanings.get(finding["code"], ""),
-            "message": finding["message"],
+            "message": f"{finding['message']} {finding.get('remedy', '')}".rstrip(),
+            "note": bool(finding.get("note")),
         }
         for finding in run.summary["findings"]
     ]
@@ -178,7 +191,7 @@ def diagnosis(found: Mapping[str, Any]) -> list[str]:
             f"({100 * one['expected_beyond_2']:.2f} % expected)."
         )
     if found.get("poor_features"):
-        told.append(f"Those that depart from the model: {some(found['poor_features'], 20)}.")
+        told.append(f"Those that depart from the model: {some(found['poor_features'])}.")
     return told
 
 

@@ -15,6 +15,7 @@ from plncli.models.spec import Setting
 from plncli.runs.run import SKETCH, Run
 
 CRITERIA = ("aic", "bic", "icl")
+SIGNIFICANT = 0.05
 INSIDE = {"float64": 1e-6, "float32": 1e-4}
 """Share of a direction of one design that may lie outside another and be rounding, by dtype."""
 PARTS = {"samples": "samples", "responses": "columns", "table": "entries of the table", "weights": "sample weights"}
@@ -153,6 +154,32 @@ def _orthonormal(X: np.ndarray) -> np.ndarray:
     return np.linalg.qr(X / np.linalg.norm(X, axis=0)).Q
 
 
+def _disagreeing(runs: Sequence[Run], ratios: Sequence[Ratio]) -> Iterator[str]:
+    """Why a test and criteria may point to different models, for the first pair of which they do."""
+    summary = {str(run.place): run.summary for run in runs}
+    told = 0
+    for ratio in ratios:
+        large, small = summary[ratio.large], summary[ratio.small]
+        known = [name for name in CRITERIA if None not in (large[name], small[name])]
+        chosen = [name.upper() for name in known if (large[name] < small[name]) != (ratio.p_value < SIGNIFICANT)]
+        if not chosen:
+            continue
+        told += 1
+        if told == 1:
+            first, second = (ratio.small, ratio.large) if ratio.p_value < SIGNIFICANT else (ratio.large, ratio.small)
+            yield (
+                f"{_joined(chosen)} {'favours' if len(chosen) == 1 else 'favour'} {first} and the test (p = "
+                f"{ratio.p_value:.2g}) {second}: the test asks whether {counted(ratio.df, 'parameter')} more fit "
+                "better than chance would, criteria whether they are worth their number, BIC the most strictly."
+            )
+    if told > 1:
+        yield f"So it is for {counted(told - 1, 'other pair')} of runs."
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def _told(
     runs: Sequence[Run], names: Sequence[str], ratios: Sequence[Ratio]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -176,6 +203,7 @@ def _told(
     ]
     if at_zero:
         notes.append(f"Variances are 0 in {some(at_zero)}: tests at such a boundary are conservative.")
+    notes += _disagreeing(runs, ratios)
     lost = [ratio for ratio in ratios if ratio.statistic < 0.0]
     warnings += [
         f"{ratio.large} has a lower {runs[0].likelihood[0]} than {ratio.small}, which is nested in it: {ratio.large} "

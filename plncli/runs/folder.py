@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
-from plncli.evaluation.checks import LOOK, Check, Subject, checks
+from plncli.evaluation.checks import Subject, checks
 from plncli.inference.wald import tensors_of
 from plncli.models import MODELS
+from plncli.models.findings import LOOK, Check
 from plncli.models.spec import Symbol
 from plncli.names import COLUMNS
 from plncli.results import FitResult
@@ -76,7 +78,7 @@ class Outcome:
                 result.fitted,
                 terms_of(design, result.data.terms),
                 offset_of(applying(self.config), design),
-                result.data.to("cpu"),
+                result.data.to("cpu", torch.float64),
             )
         )
 

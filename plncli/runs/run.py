@@ -143,7 +143,7 @@ def terms_of(design: Mapping[str, Any], names: tuple[str, ...]) -> Terms:
 def offset_of(settings: Mapping[str, Any], design: Mapping[str, Any]) -> str:
     """How the offset was given: exposure, offsets, formula, or `offset_method:NAME`; empty where there is none."""
     given = [name for name in ("exposure", "offsets") if settings.get(name)]
-    given += [f"offset_method:{settings['offset_method']}"] * bool(settings.get("offset_method"))
+    given += [f"offset_method:{settings.get('offset_method')}"] * bool(settings.get("offset_method"))
     given += ["formula"] * bool(design["formula"].get("offsets"))
     return given[-1] if given else ""
 

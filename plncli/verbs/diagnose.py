@@ -93,7 +93,7 @@ def diagnosed(run: Run, data: Dataset, draws: int, seed: int, say: Console) -> D
 
 def warnings(facts: Mapping[str, Any]) -> Iterator[str]:
     """What must not be missed of it, where the checks are not read."""
-    from plncli.evaluation.checks import LOOK, Check
+    from plncli.models.findings import LOOK, Check
 
     yield from (check.line for check in map(Check.from_json, facts["checks"]) if check.state == LOOK)
 
@@ -105,7 +105,7 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
 
 def sheet(facts: Mapping[str, Any]) -> Sheet:
     """What is told of a diagnosis."""
-    from plncli.evaluation.checks import Check
+    from plncli.models.findings import Check
 
     noun = MODELS[facts["model"]].noun
     size = f"{counted(facts['n_samples'], 'sample')} × {counted(facts['n_features'], noun)}"

@@ -13,8 +13,9 @@ from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.evaluation.checks import Check, Subject, checks
+from plncli.evaluation.checks import Subject, checks
 from plncli.models.abilities import Diagnosable
+from plncli.models.findings import Check
 from plncli.runs.run import Run
 from plncli.tables import writing as output
 from plncli.tables.atomic import whole_folder, write_file
@@ -56,8 +57,8 @@ def diagnose(run: Run, data: Dataset, draws: int, generator: Generator) -> Diagn
         for table, columns in found.tables.items()
     }
     facts = {**top, **found.facts}
-    told = judged(run, data, facts)
-    return Diagnosis({**facts, "checks": [check.to_json() for check in told]}, plain, found.residuals, data.samples, data.responses)
+    facts["checks"] = [check.to_json() for check in judged(run, data, facts)]
+    return Diagnosis(facts, plain, found.residuals, data.samples, data.responses)
 
 
 def judged(run: Run, data: Dataset | None, facts: Mapping[str, Any] | None) -> tuple[Check, ...]:

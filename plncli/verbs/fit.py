@@ -290,7 +290,7 @@ def _errors(result: FitResult) -> list[tuple[str, str]]:
 
 def _report(say: Console, outcome: Outcome) -> None:
     """The short table that ends every fit."""
-    from plncli.evaluation.checks import LOOK, told
+    from plncli.models.findings import LOOK, told
 
     result, criteria, optimum = outcome.result, outcome.result.criteria, outcome.result.optimum
     rows = [

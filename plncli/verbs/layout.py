@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from plncli.errors import short
 
 if TYPE_CHECKING:
-    from plncli.evaluation.checks import Check
+    from plncli.models.findings import Check
 
 WIDTH = 96
 """Of lines of text where no terminal says otherwise, and the most that reads well."""

@@ -61,7 +61,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 
 def sheet(found: Mapping[str, Any]) -> Sheet:
     """What is told of an overview."""
-    from plncli.evaluation.checks import Check, told
+    from plncli.models.findings import Check, told
 
     spec = MODELS[found["model"]]
     noun = spec.noun

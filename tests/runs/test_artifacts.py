@@ -68,7 +68,15 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
         optimum,
         criteria(-10.25, 5, n, math.nan, -1.0),
         (finding,),
-        {"B_finite": B.nan_to_num(0.0, neginf=0.0), "M_finite": estimates["M"], "poisson_features": torch.tensor([1])},
+        {
+            "B_finite": B.nan_to_num(0.0, neginf=0.0),
+            "M_finite": estimates["M"],
+            "poisson_features": torch.tensor([1]),
+            "courses_of": torch.full((p,), -1),
+            "courses_T": torch.eye(d).double(),
+            "courses_kernels": torch.zeros(0, d, 0).double(),
+            "courses_rows": torch.zeros(0, 0, 0).double(),
+        },
     )
     made = config.built("pln", {"counts": "y.csv"} | settings)
     manifest = {"versions": {"plncli": "0"}, "exit_code": 4}
@@ -147,7 +155,7 @@ def test_the_summary_has_the_promised_keys() -> None:
     keys = (
         "schema_version model n_samples n_features n_covariates covariance elbo n_parameters aic bic icl r2 "
         "converged status gap grad_norm steps evaluations fit_seconds "
-        "se level se_seconds total_seconds device dtype optimizer findings warnings"
+        "se level se_seconds total_seconds device dtype optimizer findings checks warnings"
     )
     assert list(found) == keys.split()
     assert found["elbo"] == -10.25
@@ -163,7 +171,8 @@ def test_the_summary_has_the_promised_keys() -> None:
 def test_the_unbiased_covariance_is_in_the_summary_by_name() -> None:
     made = outcome(p=2)
     state = {"Sigma_unbiased": torch.tensor([[2.0, 1.0], [1.0, 3.0]])}
-    result = replace(made.result, model=MODELS["linear"].load_model()(), state=state)
+    estimates = {"B": torch.zeros(2, 2).double()}
+    result = replace(made.result, model=MODELS["linear"].load_model()(), estimates=estimates, state=state)
     found = summary(replace(made, result=result, config=config.built("linear", {"response": "y.csv"})))
     assert found["sigma_unbiased"] == {"y1": {"y1": 2.0, "y2": 1.0}, "y2": {"y1": 1.0, "y2": 3.0}}
 

@@ -30,8 +30,8 @@ def findings(prepared: Prepared, B: Tensor, Sigma: Tensor | None) -> tuple[Findi
 def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | None:
     """Features whose marginal expected count, exp(O + XB + variance/2), averages more than the largest count seen.
 
-    No average of numbers exceeds the largest of them, so such an expectation describes no count that was seen. If log y has
-    a standard deviation of s, half of the expectation comes from values s standard deviations above the median or
+    No average of numbers exceeds the largest of them, so such an expectation describes no count that was seen. If log y
+    has a standard deviation of s, half of the expectation comes from values s standard deviations above the median or
     more: with a variance of 30, from one sample in 50 million.
     """
     data, K = prepared.data, prepared.counted

@@ -104,6 +104,11 @@ WORDS = Words(
     ),
     no_offset="There is no offset: differences in sequencing depth, or effort, count as differences in abundance.",
     meanings={
+        "expected-counts": (
+            "Where a feature is on in some samples and off in others, its latent variance becomes very large, and the "
+            "mean of exp(latent value) has little to do with any count. The fit itself, its coefficients and its "
+            "fitted counts are not affected: only what is expected, or drawn, from covariates alone."
+        ),
         "separation": (
             "A feature that is never counted in a whole group has no finite coefficient there: the likelihood "
             "increases as the coefficient falls, without a maximum. It is shown as −∞ (or, of a group compared with "

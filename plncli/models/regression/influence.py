@@ -10,9 +10,8 @@ from torch import Tensor
 
 from plncli.numerics.rows import total, weighted_total
 
-
 INFLUENTIAL = 1.0
-"""Cook's distance above which a sample moves the fit out of its 50 % confidence region, about (Cook & Weisberg 1982)."""
+"""Cook's distance above which a sample moves the fit far (Cook & Weisberg 1982)."""
 
 
 class Influence(NamedTuple):

@@ -216,7 +216,7 @@ class FittedPLN(Fitted):
         """Means over the features with a latent layer of (m − x'B)/sqrt(Sigma_jj), m that of q, in cells that count."""
         sd = self.Sigma.diagonal().sqrt()
         counts = self.cells(data).K & (sd > 0)
-        R = (self.tensor("M_finite") - data.X.cpu().double() @ self.B) / torch.where(sd > 0, sd, 1.0)
+        R = (self.tensor("M_finite") - data.X @ self.B) / torch.where(sd > 0, sd, 1.0)
         return torch.where(counts, R, 0.0).sum(1) / counts.sum(1)
 
     def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
