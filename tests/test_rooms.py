@@ -35,6 +35,7 @@ ROOMS = (
     "progress",
     "resources",
     "arrays",
+    "layout",
     "names",
     "version",
     "errors",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import console
 from plncli.console import Console
 from plncli.errors import short
-from plncli.verbs.layout import Grid, aligned, table_width
+from plncli.layout import Grid, aligned, table_width
 from plncli.verbs.tables import Destination, write
 
 if TYPE_CHECKING:

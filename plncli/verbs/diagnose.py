@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plncli import console
+from plncli import console, layout
 from plncli.console import Console
 from plncli.errors import UsageError, counted, short
+from plncli.layout import Grid, Sheet
 from plncli.models import MODELS
 from plncli.names import TABLE_FORMATS
-from plncli.verbs import layout
-from plncli.verbs.layout import Grid, Sheet
 
 if TYPE_CHECKING:
     from plncli.dataset import Dataset

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from plncli.console import Console
 from plncli.errors import counted, short, some
+from plncli.layout import Grid, aligned, table_width
 from plncli.settings import FitConfig
-from plncli.verbs.layout import Grid, aligned, table_width
 
 if TYPE_CHECKING:
     from plncli.evaluation.crossvalidation import Validated

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plncli import console
+from plncli import console, layout
 from plncli.errors import UsageError, counted, short
+from plncli.layout import Grid, Sheet
 from plncli.models import MODELS
 from plncli.models.spec import Spec
 from plncli.runs.scales import NATURAL, scale_of, with_scale
-from plncli.verbs import layout
-from plncli.verbs.layout import Grid, Sheet
 
 if TYPE_CHECKING:
     from plncli.runs.run import Run

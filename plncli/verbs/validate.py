@@ -12,8 +12,8 @@ from plncli import console
 from plncli import settings as configuration
 from plncli.console import Console
 from plncli.errors import DeviceError, Faults, UsageError, counted, some
+from plncli.layout import aligned, wrapped
 from plncli.settings import FitConfig
-from plncli.verbs.layout import aligned, wrapped
 from plncli.verbs.planning import check_memory, init_of, model_of
 from plncli.verbs.show import model_words
 

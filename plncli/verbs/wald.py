@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from plncli import console
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted, short, some
+from plncli.layout import aligned
 from plncli.names import SE_CUT_SHORT
 from plncli.runs.scales import Scale, scale_of, with_scale
-from plncli.verbs.layout import aligned
 from plncli.verbs.tables import Destination
 
 if TYPE_CHECKING:

@@ -27,7 +27,10 @@ def compared(cli: Cli, *words: Any) -> Any:
     return json.loads(ran.out)
 
 
-def test_the_best_is_marked_and_the_others_have_their_distance(cli: Cli, fits: Path) -> None:
+def test_the_best_is_marked_and_the_others_have_their_distance(
+    cli: Cli, fits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     ran = cli("compare", fits / "one", fits / "tree", fits / "diagonal")
     assert ran.code == 0, ran.err
     header, *rows = ran.out.split("\n\n")[0].splitlines()

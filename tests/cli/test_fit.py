@@ -181,7 +181,7 @@ def test_a_variance_of_zero_is_zero_in_sigma_and_empty_in_omega(cli: Cli, tmp_pa
     (tmp_path / "y.csv").write_text("\n".join(rows) + "\n")
     ran = cli("fit", "pln", "--counts", "y.csv", "--out", "run")
     assert ran.code == 0, ran.err
-    assert "warning: 1 feature no more variable than Poisson given the covariates" in ran.err
+    assert "note: 1 feature varies no more than Poisson given the covariates" in ran.err
     assert (tmp_path / "run" / "sigma.csv").read_text().splitlines()[:2] == ["response,even,odd", "even,0,0"]
     assert (tmp_path / "run" / "omega.csv").read_text().splitlines()[:2] == ["response,even,odd", "even,,"]
 

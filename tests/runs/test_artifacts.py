@@ -150,6 +150,10 @@ def test_names_with_separators_and_quotes_survive(tmp_path: Path) -> None:
     assert read_run(tmp_path / "a").responses == names
 
 
+def line(check: dict[str, Any]) -> str:
+    return f"{check['sentence']} {check['remedy']}".rstrip()
+
+
 def test_the_summary_has_the_promised_keys() -> None:
     found = summary(outcome())
     keys = (
@@ -159,12 +163,15 @@ def test_the_summary_has_the_promised_keys() -> None:
     )
     assert list(found) == keys.split()
     assert found["elbo"] == -10.25
-    assert found["warnings"] == [Status.MAX_ITER.sentence, "Feature y1 is always zero."]
+    assert {Status.MAX_ITER.sentence, "Feature y1 is always zero."} < {*found["warnings"]}
+    assert found["warnings"] == [line(check) for check in found["checks"] if check["state"] == "look"]
     assert found["findings"][0] == {
         "code": "separated",
         "message": "Feature y1 is always zero.",
         "names": ("y1",),
         "cells": (("y1", "x1"),),
+        "remedy": "",
+        "note": False,
     }
 
 

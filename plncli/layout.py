@@ -11,12 +11,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from plncli.errors import short
-
-if TYPE_CHECKING:
-    from plncli.models.findings import Check
 
 WIDTH = 96
 """Of lines of text where no terminal says otherwise, and the most that reads well."""
@@ -44,6 +41,20 @@ class Grid:
     headless: bool = False
 
 
+class Judged(Protocol):
+    """Something that was looked at: a sign of how it stands, and what to say of it."""
+
+    @property
+    def mark(self) -> str:
+        """One sign."""
+        ...
+
+    @property
+    def line(self) -> str:
+        """One line."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sheet:
     """What there is to tell of one thing: its name, facts with their labels, the verdict on a fit, and tables."""
@@ -51,7 +62,7 @@ class Sheet:
     title: str
     facts: Sequence[tuple[str, str]] = ()
     tables: Sequence[Grid] = ()
-    checks: Sequence[Check] = ()
+    checks: Sequence[Judged] = ()
 
 
 def lines(sheet: Sheet, label: int) -> list[str]:
