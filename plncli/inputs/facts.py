@@ -5,16 +5,18 @@ Facts of data that `inputs.examine` has read; it keeps the faults.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, Faults
 from plncli.inputs.abundances.counts import estimate_size_factors
-from plncli.inputs.design import level_sizes
+from plncli.inputs.designs.encoding import level_sizes
+from plncli.inputs.designs.kinds import levels_of
 from plncli.inputs.loading import Beside, Inputs
 from plncli.models.spec import CLASSES, COUNTS
 from plncli.names import OFFSET_METHODS
@@ -71,9 +73,20 @@ class OffsetMethod:
 
 
 @dataclass(frozen=True)
+class NumberFacts:
+    """A numeric covariate in the samples that are used: range, different values, and whether all are whole."""
+
+    min: float
+    max: float
+    distinct: int
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Facts:
     """Sizes and terms of the data; levels: samples of each level, by factor; the rest is None for other models.
 
+    numbers: of each covariate that is numeric; missing: entries of each covariate, before samples went for them.
     n_covariates and terms are None where the formula cannot be used.
     classes: samples of each class, by response (logistic). responses: mean, standard deviation, smallest and largest,
     by response (linear). offset: how it is given, empty where it is not.
@@ -85,6 +98,8 @@ class Facts:
     terms: tuple[str, ...] | None
     levels: Mapping[str, Mapping[str, int]]
     offset: str
+    numbers: Mapping[str, NumberFacts] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
     counts: CountFacts | None = None
     classes: Mapping[str, Mapping[str, int]] | None = None
     responses: Mapping[str, Mapping[str, float]] | None = None
@@ -105,6 +120,8 @@ def facts(config: FitConfig, read: Inputs) -> Facts:
         data.terms if beside.designed else None,
         {} if encoding is None else level_sizes(encoding, beside.columns),
         ", ".join(given),
+        numbers={} if beside.columns is None else dict(number_facts(beside.columns)),
+        missing={name: many for name, many in beside.missing.items() if many},
     )
     if config.spec.response is COUNTS:
         return replace(found, counts=count_facts(data), offset_methods=() if given else offset_methods(config, beside))
@@ -117,6 +134,15 @@ def facts(config: FitConfig, read: Inputs) -> Facts:
     return replace(
         found, responses={name: dict(zip(("mean", "sd", "min", "max"), row, strict=True)) for name, *row in rows}
     )
+
+
+def number_facts(columns: Any) -> Iterator[tuple[str, NumberFacts]]:
+    """Of each column of a data frame that holds numbers, without missing ones."""
+    for name in columns.columns:
+        if levels_of(columns[name]) is None and len(columns):
+            values = columns[name].to_numpy(dtype=float)
+            whole = bool((values == values.round()).all())
+            yield str(name), NumberFacts(float(values.min()), float(values.max()), len(set(values.tolist())), whole)
 
 
 def count_facts(data: Dataset) -> CountFacts:

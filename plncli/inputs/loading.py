@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import FIRST, DataError, Faults, some
+from plncli.errors import FIRST, DataError, Faults
 from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
-from plncli.inputs.design import Design, make_design
-from plncli.inputs.design_faults import words_among_numbers
+from plncli.inputs.designs.design import Design, make_design
+from plncli.inputs.designs.kinds import Uses, slope_notes
 from plncli.inputs.factors.references import concerns
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Drop, Positions, Tables, check_orientation, join, without_missing
 from plncli.inputs.matrices import matrix_of
 from plncli.inputs.offsets import check_offsets, offset_of
 from plncli.inputs.responses import real_responses, response_table, two_classes
-from plncli.inputs.selection import LISTS, choose_samples, listed_features
+from plncli.inputs.selection import LISTS, choose_samples, listed_features, settled
 from plncli.inputs.sources import (
     COLUMNS,
     Source,
@@ -75,13 +75,14 @@ class Inputs:
 class Beside(NamedTuple):
     """What a data set was made of: its tables, the columns of the covariates that are used (a data frame), counts.
 
-    designed: whether the formula could be used.
+    designed: whether the formula could be used; missing: entries, by column of the covariates, before samples went.
     """
 
     tables: Tables
     columns: Any
     counts: Counts | None
     designed: bool
+    missing: Mapping[str, int]
 
 
 class Matched(NamedTuple):
@@ -93,6 +94,7 @@ class Matched(NamedTuple):
     matrices: Mapping[str, Table]
     offset_blocks: Table | None
     sources: tuple[Source, ...]
+    missing: Mapping[str, int]
 
 
 def load(
@@ -215,12 +217,20 @@ def _match(
     if joined.get("counts"):
         joined = faults.attempt(partial(listed_features, joined, features), joined)
     used = tuple(dict.fromkeys((*columns, *weight_column)))
+    missing = _missing(joined.get("covariates"), used)
     joined = without_missing(joined, used, config.missing, faults)
     if joined.get("weights"):
         joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
     if not joined.by_option:
         raise faults.found[-1]  # none is left
-    return Matched(joined, formula, used, matrices, offset_blocks, sources)
+    return Matched(joined, formula, used, matrices, offset_blocks, sources, missing)
+
+
+def _missing(covariates: Table | None, used: Sequence[str]) -> dict[str, int]:
+    """How many entries of each column are missing."""
+    if covariates is None:
+        return {}
+    return {name: covariates.cells.column(covariates.columns.index(name)).null_count for name in used}
 
 
 def _weighted(tables: Tables, faults: Faults) -> Tables:
@@ -259,7 +269,7 @@ def _assemble(
     config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
 ) -> Inputs:
     """The data set of matched tables."""
-    tables, formula, used, matrices, offset_blocks, sources = matched
+    tables, formula, used, matrices, offset_blocks, sources, missing = matched
     counted = config.spec.response is COUNTS
     main = "covariates" if formula.lhs and not counted else config.spec.response.option
 
@@ -272,17 +282,22 @@ def _assemble(
     explained: Explained | None = None
     if counted:
         tables, explained = explain(tables, None)  # samples without counts go first
+    tables = settled(tables, used)
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
     if not counted:
         tables, explained = explain(tables, columns)
     where = covariates.name if covariates else ""
-    made = faults.attempt(partial(make_design, formula, columns, tables.samples, where, faults, config.reference), None)
+    types = covariates.types if covariates else {}
+    make = partial(make_design, formula, columns, tables.samples, where, faults, config.reference, types)
+    made = faults.attempt(make, None)
     design, X, terms = made or make_design(Formula(), None, tables.samples, where)
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
     weighted = Weighted.of(tables, faults)
-    tables = tables.noting(*_label_notes(tables, used), *levels_alike(tables.get("covariates"), used))
+    tables = tables.noting(*levels_alike(tables.get("covariates"), used))
+    if made and columns is not None:
+        tables = tables.noting(*slope_notes(Uses.of([formula.rhs], formula.text), columns, where, types))
     if explained is None:
         raise faults.found[-1]  # which is known: there is nothing to explain
     to = partial(_tensor, device=device, dtype=dtype)
@@ -314,7 +329,7 @@ def _assemble(
         {name: to(values) for name, values in known.items() if values is not None},
         size_factors,
         tables.positions,
-        Beside(tables, columns, explained.counts, designed) if faults.every else None,
+        Beside(tables, columns, explained.counts, designed, missing) if faults.every else None,
     )
 
 
@@ -366,24 +381,3 @@ def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
         f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "
         f"differences in abundance. Give --exposure FILE or --offset-method, or `offset(log(column))` in the formula."
     ]
-
-
-def _label_notes(tables: Tables, used: Sequence[str]) -> list[str]:
-    """A sentence for each column that is nearly all numbers but taken for labels, because of a few texts."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    covariates = tables.get("covariates")
-    if not covariates:
-        return []
-    notes = []
-    for name in (name for name in used if name not in covariates.types):
-        column = covariates.cells.column(covariates.columns.index(name))
-        levels = pc.unique(column).to_pylist() if pa.types.is_string(column.type) else []
-        words = words_among_numbers(levels)
-        if words and len(levels) > 20:
-            notes.append(
-                f"Column `{name}` of {covariates.name} is taken as a factor of {len(levels)} levels, because of "
-                f"non-numeric entries ({some(words, 3)}). If it should be numeric, correct these."
-            )
-    return notes

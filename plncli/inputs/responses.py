@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import DataError, Faults, counted, some
 from plncli.inputs.alignment.spelling import alike
 from plncli.inputs.cells import HUGE, NUMBERS_RULE, checked_numbers
-from plncli.inputs.design import expression
+from plncli.inputs.designs.design import expression
 from plncli.inputs.formula import Formula
 from plncli.inputs.matching import Tables
 from plncli.tables.table import Table
@@ -30,7 +30,9 @@ def response_table(tables: Tables, formula: Formula, used: Any) -> Table:
         if response in covariates.columns:
             columns.append(covariates.cells.column(covariates.columns.index(response)))
         else:
-            columns.append(pa.chunked_array([pa.array(expression(response, formula, used))]))
+            columns.append(
+                pa.chunked_array([pa.array(expression(response, formula, used, covariates.samples, covariates.name))])
+            )
     cells = pa.Table.from_arrays(columns, names=[str(i) for i in range(len(columns))])
     return replace(covariates, columns=formula.lhs, cells=cells)
 

@@ -1,12 +1,13 @@
 """The subset of the tables that is fitted: samples by list, condition and depth, features by list and by counts.
 
-Samples come first, so that features are judged by those that are fitted. Whatever goes is counted and named.
+Samples come first, so that features are judged by those that are fitted, and types of covariates are decided by them.
+Whatever goes is counted and named.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from plncli.inputs.filter import holds
 from plncli.inputs.matching import Drop, Tables
 from plncli.settings import FitConfig
 from plncli.tables.content import read_bytes, unpack
+from plncli.tables.numbers import numeric
+from plncli.tables.qiime import CATEGORICAL
 from plncli.tables.reading import composed
+from plncli.tables.sparse import Sparse
 from plncli.tables.table import Table
 from plncli.tables.text import lines_of
 
@@ -167,3 +171,21 @@ def _drop(tables: Tables, kept: np.ndarray, gone: np.ndarray, why: str) -> tuple
 
 def _told(which: tuple[str, ...], why: str) -> str:
     return f"{counted(len(which), 'feature')} left out, because {why}: {some(which)}."
+
+
+def settled(tables: Tables, used: Sequence[str]) -> Tables:
+    """The tables, with columns of the covariates as numbers whose texts are in samples that are not used, and a note.
+
+    What a data frame, or a file, says that a column is stands: only a file of text has to be guessed.
+    """
+    covariates = tables.get("covariates")
+    if covariates is None or not covariates.sha256 or isinstance(covariates.cells, Sparse):
+        return tables
+    cells, notes = covariates.cells, []
+    for name in (name for name in used if covariates.types.get(name) != CATEGORICAL):
+        at = covariates.columns.index(name)
+        column = cells.column(at)
+        if (numbers := numeric(column)) is not column:
+            cells = cells.set_column(at, str(at), numbers)
+            notes.append(f"Column `{name}` of {covariates.name} is numeric in the samples that are used, and taken so.")
+    return replace(tables, by_option=tables.by_option | {"covariates": replace(covariates, cells=cells)}).noting(*notes)

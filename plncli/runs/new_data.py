@@ -16,7 +16,7 @@ from plncli.inputs.abundances.rounding import rounded
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import told
 from plncli.inputs.cells import NUMBERS_RULE
-from plncli.inputs.design import Design
+from plncli.inputs.designs.design import Design
 from plncli.inputs.matching import Tables, check_orientation, join, turned, without_missing
 from plncli.inputs.offsets import check_offsets, match_features, offset_of
 from plncli.models import MODELS
@@ -236,7 +236,8 @@ def _as_in_the_fit(table: Table, kinds: dict[str, Any]) -> Table:
         place = table.columns.index(name)
         column = table.cells.column(place)
         if levels is None:
-            numbers(table.select([name]), f"The fit took `{name}` as a number. {NUMBERS_RULE}")
+            advice = f"--na-values takes an entry as missing. {NUMBERS_RULE}"
+            numbers(table.select([name]), f"The fit took `{name}` as a number; {advice}")
             if pa.types.is_string(column.type):  # numbers written as text
                 column = column.cast(pa.float64())
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):

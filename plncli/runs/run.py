@@ -67,7 +67,7 @@ class Run:
     """A finished fit, read from `place`, which is the folder or the model file as the user named it, or its name.
 
     summary: as in summary.json, without p×p tables; design: the encoding of the formula (see
-    `inputs.design.Design.from_json`); classes: (zero, one) labels of each response, where these are classes;
+    `inputs.designs.design.Design.from_json`); classes: (zero, one) labels of each response, where these are classes;
     fingerprint: see `fingerprint`.
     estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
     besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance

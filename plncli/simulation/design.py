@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from plncli.errors import DataError, UsageError
 from plncli.inputs.cells import NUMBERS_RULE
-from plncli.inputs.design import Design, make_design
+from plncli.inputs.designs.design import Design, make_design
 from plncli.inputs.formula import parse
 from plncli.models import MODELS
 from plncli.models.fitted import fitted_of

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, counted, some
-from plncli.inputs.design import Design
+from plncli.inputs.designs.design import Design
 from plncli.runs.new_data import NewData, Sources, load
 from plncli.runs.run import Run
 from plncli.runs.training_data import Origin

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FIRST, DataError, Faults, counted
+from plncli.tables.qiime import CATEGORICAL
 from plncli.tables.sparse import CSR, Sparse
 from plncli.tables.table import Table
 from plncli.tables.text import GROUPED, NUMBER
@@ -78,7 +79,7 @@ def missing_cells(table: Table) -> np.ndarray | None:
 def with_missing(table: Table, words: Sequence[str]) -> Table:
     """The table with the entries missing that are one of the words; one that is a number, however it is written.
 
-    Columns of texts become numbers where all that is left of them are.
+    Columns of texts become numbers where all that is left of them are, unless they are declared categorical.
     """
     import numpy as np
     import pyarrow as pa
@@ -93,6 +94,8 @@ def with_missing(table: Table, words: Sequence[str]) -> Table:
         cells.data = np.where(np.isin(cells.data, values), np.nan, cells.data)
         return replace(table, cells=Sparse(cells))
     columns = [_without_words(column, words, values) for column in table.cells.columns]
+    free = [table.types.get(label) != CATEGORICAL for label in table.columns]
+    columns = [numeric(column) if guess else column for guess, column in zip(free, columns, strict=True)]
     return replace(table, cells=pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))]))
 
 
@@ -106,7 +109,7 @@ def _without_words(column: pa.ChunkedArray, words: Sequence[str], values: Sequen
     text = pa.types.is_string(column.type)
     known = pa.array(words if text else values, pa.string() if text else pa.float64())
     gone = pc.is_in(column if text else column.cast(pa.float64(), safe=False), known)
-    return numeric(pc.if_else(gone, pa.scalar(None, column.type), column)) if pc.any(gone).as_py() else column
+    return pc.if_else(gone, pa.scalar(None, column.type), column) if pc.any(gone).as_py() else column
 
 
 def numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:

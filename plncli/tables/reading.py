@@ -63,7 +63,7 @@ def read_table(
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
     table = Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
-    return as_declared(with_missing(table, na_values), declared)
+    return as_declared(with_missing(replace(table, types=declared), na_values), declared)
 
 
 def as_declared(table: Table, types: Mapping[str, str]) -> Table:
@@ -141,6 +141,7 @@ def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] =
     frame, declared = _directives_apart(frame, header, name)
     if unnamed and not frame.index.is_unique:
         frame = frame.reset_index(drop=True).set_axis(range(1, len(frame) + 1))
+    frame, declared = _with_labels(frame, header, declared)
     samples = _index(frame.index, name)
     columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
     cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
@@ -156,7 +157,20 @@ def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] =
         notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
     corner = "" if frame.index.name is None else str(frame.index.name)
     table = Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
-    return as_declared(with_missing(table, na_values), declared)
+    return as_declared(with_missing(replace(table, types=declared), na_values), declared)
+
+
+def _with_labels(frame: Any, header: Sequence[str], declared: dict[str, str]) -> tuple[Any, dict[str, str]]:
+    """A data frame whose categories are texts, and the types of its columns, which these declare."""
+    import pandas as pd
+
+    at = [j for j, kind in enumerate(frame.dtypes) if isinstance(kind, pd.CategoricalDtype)]
+    if not at:
+        return frame, declared
+    frame = frame.copy(deep=False)
+    for j in at:
+        frame.isetitem(j, frame.iloc[:, j].map(str, na_action="ignore").astype(object))
+    return frame, declared | {header[j]: qiime.CATEGORICAL for j in at}
 
 
 def _directives_apart(frame: Any, header: Sequence[str], name: str) -> tuple[Any, dict[str, str]]:

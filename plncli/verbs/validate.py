@@ -194,7 +194,15 @@ def _of_levels(found: Facts) -> Iterator[tuple[str, str]]:
     for factor, sizes in found.levels.items():
         single = [level for level, size in sizes.items() if size == 1]
         alone = f"; {counted(len(single), 'level')} of a single sample: {some(single)}" if single else ""
-        yield "levels", f"{factor}: {_sizes(sizes)}{alone}"
+        yield "levels", f"{factor}: {_sizes(sizes)}{alone}{_missing(found, factor)}"
+    for name, of in found.numbers.items():
+        many = f"{of.distinct} different {'whole numbers' if of.whole else 'values'}"
+        yield "numbers", f"{name}: {of.min:.6g} to {of.max:.6g}, {many}{_missing(found, name)}"
+
+
+def _missing(found: Facts, name: str) -> str:
+    """How many entries a covariate lacks, if any."""
+    return f"; {found.missing[name]} missing" if name in found.missing else ""
 
 
 def _sizes(sizes: Any) -> str:

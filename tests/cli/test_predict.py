@@ -259,7 +259,7 @@ def test_labels_that_look_like_numbers_stay_labels(cli: Cli, tmp_path: Path) -> 
     (tmp_path / "t.csv").write_text(
         "id,site,y\n" + "".join(f"s{i},{('1', '2', 'three')[i % 3]},{i * i % 7}\n" for i in range(12))
     )
-    assert cli("fit", "linear", "--covariates=t.csv", "--formula=y ~ site", "--out=run").code == 0
+    assert cli("fit", "linear", "--covariates=t.csv", "--formula=y ~ C(site)", "--out=run").code == 0
     (tmp_path / "new.csv").write_text("id,site\na,1\nb,2\n")
     whole = frame(cli("predict", "run", "--covariates=t.csv"))
     assert list(frame(cli("predict", "run", "--covariates=new.csv"))["mean"]) == list(whole["mean"][:2])

@@ -25,8 +25,8 @@ OTHER = {  # faults of options, or of a folder of results, that a validation doe
     "output below a file",
 }
 DATA_KEYS = {
-    "n_samples", "n_features", "n_covariates", "terms", "levels", "offset", "counts", "classes", "responses",
-    "offset_methods",
+    "n_samples", "n_features", "n_covariates", "terms", "levels", "offset", "numbers", "missing", "counts", "classes",
+    "responses", "offset_methods",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from plncli.errors import DataError, FormulaError
-from plncli.inputs.design import Design, expression, make_design
+from plncli.inputs.designs.design import Design, expression, make_design
 from plncli.inputs.formula import parse
 
 FRAME = pd.DataFrame(
@@ -94,7 +94,7 @@ def test_left_hand_side() -> None:
     formula = parse("log(depth) + `a b` ~ .", ("depth", "a b", "x", "z"), "covariates.csv")
     assert formula.lhs == ("log(depth)", "a b")
     assert set(formula.columns) == {"depth", "a b", "x", "z"}
-    assert np.array_equal(expression("log(depth)", formula, FRAME), np.log(FRAME.depth))
+    assert np.array_equal(expression("log(depth)", formula, FRAME, SAMPLES, "covariates.csv"), np.log(FRAME.depth))
 
 
 def test_boolean_levels_are_the_same_whatever_their_type() -> None:
@@ -134,7 +134,7 @@ REFUSED = {
     "~ log(1 + x^0.5)": "write `log(1 + x**0.5)`",
     "~ log2(x)": "calls `log2`, but a column has that name too",
     "~ log10(my.col)": "Write the name of the column in backticks: `my.col`",
-    "~ log(tree)": "The term `log(tree)` needs a column of numbers, and a column in it holds labels",
+    "~ log(tree)": "`log(tree)` needs numbers, and column `tree` of covariates.csv holds",
     "cbind(x, z) ~ depth": "Several responses are written `y1 + y2 ~ ...`",
     "x*z ~ depth": "write one response, or several as `y1 + y2 ~ ...`",
     "~ x - offset(depth)": "must be added on its own",

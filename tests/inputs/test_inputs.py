@@ -377,17 +377,20 @@ def test_designs_that_cannot_be_fitted(here: Path) -> None:
     refused(DataError, words, "or merge its levels", formula="~ 0 + C(depth)", **given)
 
 
-def test_text_among_numbers_is_told(here: Path) -> None:
-    n = 30
-    names = [f"t{i}" for i in range(n)]
-    ages = [*range(n - 2), 0, "old"]
-    pd.DataFrame({"a": [3] * n, "b": [4] * n}, index=names).to_csv("counts.csv")
-    pd.DataFrame({"age": ages, "height": [*range(n - 1), "tall"]}, index=names).to_csv("covariates.csv")
-    got = read(covariates="covariates.csv", formula="~ age")
-    assert any(
-        "`age` of covariates.csv is taken as a factor of 29 levels" in note and "(old)" in note for note in got.notes
-    )
-    refused(DataError, "correct its non-numeric entries (tall)", covariates="covariates.csv", formula="~ height")
+def test_types_are_decided_by_the_samples_that_are_used(here: Path) -> None:
+    """A text in a sample that is not matched, filtered, or empty elsewhere makes no factor of a column."""
+    table = covariates().assign(age=[*range(20, 20 + N - 1), "old"])
+    table.to_csv("covariates.csv")
+    refused(DataError, "numeric but for 1 of its 12 entries: `old` (s11)", covariates="covariates.csv", formula="~ age")
+    ways: tuple[dict[str, Any], ...] = (
+        {"filter": "age != 'old'"}, {"counts": "few.csv"}, {"na_values": ("old",), "missing": "drop"}
+    )  # fmt: skip
+    counts().iloc[:-1].to_csv("few.csv")
+    for settings in ways:
+        got = read(covariates="covariates.csv", formula="~ age", **settings)
+        assert got.data.terms == ("Intercept", "age") and got.data.X[:, 1].tolist() == list(range(20, 20 + N - 1))
+        told = [note for note in got.notes if "is numeric in the samples that are used" in note]
+        assert len(told) == (not settings.get("na_values"))
 
 
 def test_precision_is_matched_by_name(here: Path) -> None:

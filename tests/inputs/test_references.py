@@ -14,7 +14,7 @@ import pytest
 
 from plncli import Dataset, fit
 from plncli.errors import DataError
-from plncli.inputs.design import Design, make_design
+from plncli.inputs.designs.design import Design, make_design
 from plncli.inputs.formula import parse
 
 Cli = Callable[..., Any]

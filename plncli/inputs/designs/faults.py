@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,10 @@ def faulty_levels(levels: Mapping[str, Sequence[Any] | None], n: int, table: str
                 f"so its effect is not estimable. Take it out of the formula."
             )
         elif known is not None and len(known) == n:
-            odd = words_among_numbers(known)
-            advice = f"correct its non-numeric entries ({some(odd, 3)})" if odd else "merge its levels"
             yield DataError(
                 f"Column `{name}` of {table} has a different label ({some(known, 3)}) in each of the {n} samples kept, "
-                f"so its effect is not estimable. Take it out of the formula, or {advice}."
+                f"so its effect is not estimable. Take it out of the formula, or merge its levels."
             )
-
-
-def words_among_numbers(levels: Sequence[Any]) -> list[str]:
-    """The levels that are no numbers, where most of them are: a column of numbers with a few texts in it."""
-    words = [str(level) for level in levels if not re.fullmatch(r"[+-]?[\d.,]+([eE][+-]?\d+)?", str(level))]
-    return words if len(words) < len(levels) / 2 else []
 
 
 def constant_terms(matrix: np.ndarray, terms: Sequence[str], table: str) -> Iterator[DataError]:
