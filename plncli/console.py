@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +89,10 @@ class Console:
     def note(self, text: str) -> None:
         """Say something worth knowing."""
         self._say(text)
+
+    def next(self, *words: object) -> None:
+        """Name the command that is most useful now, as it is typed in a shell."""
+        self._say(f"Next: {shlex.join(map(str, words))}")
 
     def detail(self, text: str) -> None:
         """Say something that only --verbose and run.log ask for."""

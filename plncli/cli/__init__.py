@@ -16,7 +16,6 @@ from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from plncli import console
 from plncli.cli import (
@@ -26,6 +25,7 @@ from plncli.cli import (
     diagnose,
     fit,
     graph,
+    help,
     info,
     offsets,
     plot,
@@ -40,7 +40,8 @@ from plncli.cli import (
     validate,
     wald,
 )
-from plncli.cli.options import HELP_FLAGS, Command, takers
+from plncli.cli.help import HELP_FLAGS, Command, Verbs
+from plncli.cli.options import takers
 from plncli.errors import DataError, PlncliError, legible, nearest
 from plncli.models import MODELS
 from plncli.verbs.cancellation import Interrupted, cancellation
@@ -53,36 +54,6 @@ EXIT_CODES = (
 
 UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 """What keeps a program from even asking whether there is a file: no fault of its own, wherever it asks."""
-
-VERBS = (
-    "validate",
-    "fit",
-    "resume",
-    "rerun",
-    "show",
-    "predict",
-    "transform",
-    "test",
-    "compare",
-    "cv",
-    "diagnose",
-    "plot",
-    "report",
-    "simulate",
-    "offsets",
-    "convert",
-    "graph",
-    "sample-data",
-    "info",
-)
-
-
-class Verbs(TyperGroup):
-    """The verbs in the order in which a user meets them."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (typer hands it over)
-        """Their names."""
-        return list(VERBS)
 
 
 def _print_version(wanted: bool) -> None:
@@ -114,29 +85,26 @@ def application() -> typer.Typer:
     app.callback()(_root)
     for name, of_models in (("validate", validate.app), ("fit", fit.app), ("cv", cv.app), ("graph", graph.app)):
         app.add_typer(of_models(), name=name)
-    panelled: dict[str, Callable[..., int]] = {
-        "resume": resume.resume,
-        "diagnose": diagnose.diagnose,
-        "plot": plot.plot,
-        "report": report.report,
-        "simulate": simulate.simulate,
-    }
     plain: dict[str, Callable[..., int]] = {
+        "resume": resume.resume,
         "rerun": rerun.rerun,
         "show": show.show,
         "predict": predict.predict,
         "transform": transform.transform,
         "test": wald.wald,
         "compare": compare.compare,
+        "diagnose": diagnose.diagnose,
+        "plot": plot.plot,
+        "report": report.report,
+        "simulate": simulate.simulate,
         "offsets": offsets.offsets,
         "convert": convert.convert,
         "sample-data": sample_data.sample_data,
+        "help": help.help,
         "info": info.info,
     }
-    for name, command in panelled.items():
-        app.command(name, cls=Command)(command)
     for name, command in plain.items():
-        app.command(name)(command)
+        app.command(name, cls=Command)(command)
     return app
 
 

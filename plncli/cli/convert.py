@@ -36,9 +36,10 @@ def convert(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> int:
-    """Convert a table into another format, with the names of its samples and features.
+    """Convert a table into another format.
 
-    The suffix of OUTPUT tells the format. FILE::obs is what an AnnData or BIOM file says of its samples.
+    Names of samples and features go with it. The suffix of OUTPUT tells the format. FILE::obs is what an AnnData or
+    BIOM file says of its samples.
     """
     from plncli.verbs import convert as verb
 

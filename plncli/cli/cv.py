@@ -127,6 +127,4 @@ def cv(
 
 def app() -> typer.Typer:
     """The verb, with a command for each model."""
-    return each_model(
-        group("Compare models by how well they predict held-out samples or counts."), cv, SWITCHES, CV, _special
-    )
+    return each_model(group("Compare models by how well they predict held-out data."), cv, SWITCHES, CV, _special)

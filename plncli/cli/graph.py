@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from plncli import settings as configuration
-from plncli.cli.options import COMMAND, ConfigFile, each_model, group
+from plncli.cli.help import COMMAND
+from plncli.cli.options import ConfigFile, each_model, group
 from plncli.verbs.settings import PROBLEM
 
 Dot = Annotated[bool, typer.Option("--dot", help="Print it in the DOT language of Graphviz.", rich_help_panel=COMMAND)]

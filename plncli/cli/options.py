@@ -8,15 +8,13 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from plncli.cli.help import COMMAND, HELP_FLAGS, Command, Group
 from plncli.models import MODELS
 from plncli.models.spec import Setting, Spec
 from plncli.names import SCALES
 from plncli.settings import choices, option, settings
 from plncli.verbs.settings import chosen
-
-COMMAND = "Command line"
 
 ConfigFile = Annotated[
     str | None,
@@ -131,6 +129,8 @@ NewRound = Annotated[
 ]
 
 
+LONGEST = 60
+"""Signs of a list of choices that stands beside its option; a longer one is part of the help."""
 MOVED = (
     "counts",
     "response",
@@ -183,28 +183,9 @@ TableJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard 
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]
 
 
-class Command(TyperCommand):
-    """A command whose help lists its options by panel, in plain text: option names are never cut short."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options of each panel under its title."""
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
-        panels["Options"] = panels.pop("Options")  # -h last
-        for panel, records in panels.items():
-            with formatter.section(panel):
-                formatter.write_dl(records)
-
-
-HELP_FLAGS = {"help_option_names": ["-h", "--help"]}
-
-
 def group(help: str) -> typer.Typer:
     """A verb whose commands are the models."""
-    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
+    return typer.Typer(help=help, cls=Group, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
 
 
 SWITCHES: dict[str, Any] = {
@@ -283,12 +264,14 @@ def _annotation(setting: Setting, model: str) -> Any:
     kind, flag = setting.kind, option(setting.name)
     default = "" if setting.default in (None, ()) or kind is bool else f" [default: {setting.default}]"
     offered = choices(setting, model)
+    listed = "|".join(offered)
+    fits = len(listed) <= LONGEST
     return Annotated[
         (bool if kind is bool else list[str] if kind is tuple else str) | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-            metavar=setting.metavar or "|".join(offered) or {int: "N", float: "X"}.get(kind),
-            help=setting.help + default,
+            metavar=setting.metavar or (listed if fits else "NAME") or {int: "N", float: "X"}.get(kind),
+            help=setting.help + ("" if fits else f" One of {', '.join(offered)}.") + default,
             show_default=False,
             rich_help_panel=setting.panel,
             autocompletion=(lambda incomplete: [c for c in offered if c.startswith(incomplete)]) if offered else None,

@@ -106,9 +106,10 @@ def plot(
     moved: dict[str, str],
     quiet: Quiet = False,
 ) -> int:
-    """Draw a finished fit: how it ended, coefficients, covariances, components, and whether the model holds.
+    """Draw pictures of finished fits.
 
-    Pictures of data read the tables of the fit again, which must not have changed.
+    How a fit ended, coefficients, covariances, components, and whether the model holds. Pictures of data read the
+    tables of the fit again, which must not have changed.
     """
     from plncli.verbs.plot import asked
 

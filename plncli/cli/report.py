@@ -37,9 +37,10 @@ def report(
     moved: dict[str, str],
     quiet: Quiet = False,
 ) -> int:
-    """Write a report of finished fits: one page that opens anywhere, without a network.
+    """Write a report of finished fits: one page that opens anywhere.
 
-    What was fitted, whether to trust it, what differs between the levels of factors, coefficients, and pictures.
+    It needs no network. What was fitted, whether to trust it, what differs between the levels of factors,
+    coefficients, and pictures.
     """
     from plncli.reports import verb
 

@@ -36,10 +36,11 @@ def resume(
     verbose: Verbose = False,
     no_progress: NoProgress = False,
 ) -> int:
-    """Go on with a fit that was cut short: by a signal, a limit, or a machine that went down.
+    """Go on with a fit that was cut short.
 
-    Settings and tables are those of the fit, and must not have changed; its limits are lifted, unless given anew. It
-    ends in the same bits as if it had never stopped. `plncli fit ... --resume` does the same in a job script.
+    By a signal, a limit, or a machine that went down. Settings and tables are those of the fit, and must not have
+    changed; its limits are lifted, unless given anew. It ends in the same bits as if it had never stopped.
+    `plncli fit ... --resume` does the same in a job script.
     """
     from plncli.verbs import resume as verb
 

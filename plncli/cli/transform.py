@@ -54,10 +54,10 @@ def transform(
     format: TextFormat = None,
     quiet: Quiet = False,
 ) -> int:
-    """Latent means and standard deviations of new samples, from their counts.
+    """Estimate latent means of new samples from their counts.
 
-    The variational step of a pln fit with its parameters held fixed; each sample by itself. A row a sample and a
-    column a feature, as in latent_mean.csv.
+    With their standard deviations: the variational step of a pln fit with its parameters held fixed; each sample by
+    itself. A row a sample and a column a feature, as in latent_mean.csv.
     """
     from plncli.runs.new_data import Sources
     from plncli.verbs import transform as verb

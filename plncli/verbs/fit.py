@@ -72,6 +72,8 @@ def fit(
                 artifacts.write(out, replace(outcome, log=tuple(say.log)))
         say.note(f"The results are in {out}.")
         keep.end(outcome, say)
+    if not json and not outcome.manifest["cut_short"]:
+        say.next("plncli", "report", out, "--out", f"{out}.html")
     if json:
         console.out(output.to_json(artifacts.summary(outcome)))
     return int(outcome.manifest["exit_code"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -21,7 +22,16 @@ def sample_data(name: str | None, out: str | None, *, overwrite: bool) -> int:
     target = Path(out or name)
     _copy(known[name], target, overwrite)
     console.out("\n".join(str(target / path.name) for path in _files(known[name])))
+    console.hint(f"Next: {shlex.join(_first_fit(known[name], target))}")
     return 0
+
+
+def _first_fit(folder: Path, target: Path) -> list[str]:
+    """The last fit that its README tells of, of the tables in the folder `target`."""
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    words = shlex.split([line for line in lines if line.strip().startswith("plncli fit ")][-1])
+    names = [path.name for path in _files(folder)]
+    return [str(target / word) if word in names else word for word in words]
 
 
 def _title(folder: Path) -> str:

@@ -45,10 +45,6 @@ def test_every_command_and_option_has_help(path: tuple[str, ...], cli: Cli) -> N
     assert cli(*path, "-h") == ran
 
 
-def test_every_verb_is_in_the_order_of_verbs() -> None:
-    assert sorted(command_line.VERBS) == sorted(path[0] for path in ALL if len(path) == 1)
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_a_command_has_the_settings_of_its_model_and_no_others(model: str) -> None:
     options = {flag for parameter in ALL["fit", model].params for flag in parameter.opts}

@@ -47,7 +47,10 @@ def test_a_bare_table_of_counts_is_enough(cli: Cli, tmp_path: Path, small: str) 
     assert (ran.code, ran.out) == (0, "")
     assert "Fitting pln (full covariance): 6 samples × 2 features, 1 coefficient each (Intercept)" in ran.err
     assert "status      converged" in ran.err
-    assert ran.err.splitlines()[-1] == "The results are in small-pln."
+    assert ran.err.splitlines()[-2:] == [
+        "The results are in small-pln.",
+        "Next: plncli report small-pln --out small-pln.html",
+    ]
     assert listed(tmp_path) == ["small-pln", "small.csv"]
 
 
