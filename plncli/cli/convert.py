@@ -25,13 +25,21 @@ Output = Annotated[
         ".h5 (10x Genomics); or, without a suffix, a folder as 10x Genomics' (Matrix Market).",
     ),
 ]
-Transpose = Annotated[bool, typer.Option("--transpose", help="Rows become columns: INPUT has features in rows.")]
+Transpose = Annotated[
+    bool | None,
+    typer.Option(
+        "--transpose/--no-transpose",
+        help="Whether rows become columns; without it, where INPUT has features in rows and OUTPUT holds samples × "
+        "features (AnnData, BIOM, 10x Genomics).",
+        show_default=False,
+    ),
+]
 
 
 def convert(
     input: Input,
     output: Output,
-    transpose: Transpose = False,
+    transpose: Transpose = None,
     no_sample_names: NoSampleNames = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

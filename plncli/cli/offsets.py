@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def offsets(
     offset_blocks: BlocksFile = None,
     run: From = None,
     log: Log = False,
-    transpose: NewTranspose = False,
+    transpose: NewTranspose = None,
     no_sample_names: NoSampleNames = False,
     round: NewRound = False,
     out: TableFile = None,
@@ -76,5 +77,5 @@ def offsets(
     from plncli.verbs.tables import destination
 
     to, say = destination(out, overwrite, format, json), Console(quiet)
-    table = {"transpose": transpose, "sample_names": not no_sample_names, "round": round}
-    return verb.offsets(counts, offset_method, offset_scale, offset_blocks, run, to, say, log=log, **table)
+    read = partial(verb.offsets, transpose=transpose, sample_names=not no_sample_names, round=round)
+    return read(counts, offset_method, offset_scale, offset_blocks, run, to, say, log=log)

@@ -111,7 +111,12 @@ NewNaValues = Annotated[
     ),
 ]
 NewTranspose = Annotated[
-    bool, typer.Option("--transpose", help="The table of counts has features in rows: transpose it.")
+    bool | None,
+    typer.Option(
+        "--transpose/--no-transpose",
+        help="Whether the table of counts has features in rows; without it, names, header and content tell.",
+        show_default=False,
+    ),
 ]
 NoSampleNames = Annotated[
     bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")

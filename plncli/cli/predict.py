@@ -78,7 +78,7 @@ def predict(
     wide: Wide = None,
     missing: NewMissing = "error",
     na_values: NewNaValues = None,
-    transpose: NewTranspose = False,
+    transpose: NewTranspose = None,
     no_sample_names: NoSampleNames = False,
     match: NewMatch = "name",
     round: NewRound = False,

@@ -44,7 +44,7 @@ def transform(
     remove_covariates: Remove = False,
     missing: NewMissing = "error",
     na_values: NewNaValues = None,
-    transpose: NewTranspose = False,
+    transpose: NewTranspose = None,
     no_sample_names: NoSampleNames = False,
     match: NewMatch = "name",
     round: NewRound = False,

@@ -27,10 +27,10 @@ TABLES = ("counts", "response", "covariates", "offsets", "exposure", "weights", 
 COLUMNS = ("weights", "cluster")  # tables that may be columns of the covariates
 LISTS = ("samples", "features")
 RULES = ("filter", "min_depth", "min_prevalence", "min_total", "top")
-DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "na_values", "all_zero", "match", "round")
+DATA = (*TABLES, *LISTS, *RULES, "formula", "missing", "na_values", "all_zero", "match", "round", "transpose")
 """Settings of the command line that belong to the data."""
 OUTPUT = ("out", "overwrite", "format", "latent", "checkpoint_every", "tensorboard", "allow_unconverged")
-ELSEWHERE = (*OUTPUT, "sample_names", "transpose")
+ELSEWHERE = (*OUTPUT, "sample_names")
 """Settings of the command line that Python has elsewhere, or not."""
 
 
@@ -61,6 +61,7 @@ class Dataset:
         min_prevalence: float | None = None,
         min_total: float | None = None,
         top: int | None = None,
+        transpose: bool | None = None,
     ) -> None:
         """Named as the options of `plncli fit`, and with their meaning.
 
@@ -68,7 +69,8 @@ class Dataset:
         offsets: a Series for all features, or a column for each. weights, cluster: a Series, or the name of a column of
         the covariates. match: "position" takes frames whose indices have nothing in common in the same order. round:
         counts are estimates. samples, features: names of those to fit. na_values: entries that are missing, such as
-        "unknown". Levels of factors are sorted, whatever the order of a categorical. DataError: what is no table.
+        "unknown". transpose: whether `counts` have features in rows; without it, their names and content tell. Levels
+        of factors are sorted, whatever the order of a categorical. DataError: what is no table.
         """
         rules = {name: value for name, value in locals().items() if name in RULES and value is not None}
         lists = {name: value for name, value in locals().items() if name in LISTS and value is not None}
@@ -87,8 +89,10 @@ class Dataset:
                 what = "no column of `covariates`" if name in COLUMNS else "no data frame"
                 raise DataError(f"`{name}` is the text `{column}`, which is {what}.{nearest(column, known)}")
         settings = {"formula": formula, "missing": missing, "all_zero": all_zero, "match": match, "round": round}
-        usual = (None, "error", "name", False)
-        chosen: dict[str, Any] = {name: value for name, value in settings.items() if value not in usual}
+        chosen: dict[str, Any] = {
+            name: value for name, value in settings.items() if value not in (None, "error", "name", False)
+        }
+        chosen |= {} if transpose is None else {"transpose": transpose}
         chosen |= {"na_values": absent} if absent else {}
         self.tables |= {name: list_of(value, name) for name, value in lists.items()}
         self.settings: Mapping[str, Any] = dict.fromkeys(self.tables, FRAME) | named | chosen | rules

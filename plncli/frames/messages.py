@@ -62,8 +62,10 @@ def _argument(found: re.Match[str]) -> str:
         after, shown = "", f'{name}="{word}"'
     elif word and re.fullmatch(r"[\d.]*\d", word):
         after, shown = "", f"{name}={word}"
+    elif name.startswith("no_") and name[3:] in configuration.settings():
+        shown = f"{name[3:]}=False"
     else:
-        shown = f"{name}=True" if setting and setting.default is False else name
+        shown = f"{name}=True" if setting and setting.kind is bool and setting.default is not True else name
     return f"`{shown}`{after}"
 
 

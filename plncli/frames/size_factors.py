@@ -9,6 +9,7 @@ from plncli.errors import UsageError
 from plncli.frames.data import Frame, by_sample, listed, one_of
 from plncli.frames.messages import Sayings, speaking, tell
 from plncli.inputs.abundances.rounding import rounded
+from plncli.inputs.layout.orientation import counts_of
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 from plncli.tables.reading import table_of
 from plncli.verbs import size_factors as estimating
@@ -42,7 +43,9 @@ def offsets(
         raise UsageError("`blocks` make a column for each feature: give one `method`.")
     by_block = None if blocks is None else table_of(blocks, "blocks")
     say = Sayings()
-    table = table_of(counts, "counts")
-    found = estimating.estimated(rounded(table) if round else table, methods, scale, by_block, say)
+    others = {} if by_block is None else {"offset-blocks": by_block}
+    table = counts_of(table_of(counts, "counts"), others, None, named=True)
+    table = rounded(table) if round else table
+    found = estimating.estimated(table, methods, scale, by_block, say)
     tell(say)
     return by_sample(estimating.columns(found, log))

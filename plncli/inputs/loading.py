@@ -22,7 +22,7 @@ from plncli.inputs.designs.design import Design, make_design
 from plncli.inputs.designs.kinds import Uses, slope_notes
 from plncli.inputs.factors.references import concerns
 from plncli.inputs.formula import Formula, left_side, names_in, parse
-from plncli.inputs.matching import Drop, Positions, Tables, check_orientation, join, without_missing
+from plncli.inputs.matching import Positions, Tables, join, without_missing
 from plncli.inputs.matrices import matrix_of
 from plncli.inputs.offsets import check_offsets, offset_of
 from plncli.inputs.responses import real_responses, response_table, two_classes
@@ -42,7 +42,7 @@ from plncli.models.spec import CLASSES, COUNTS, NUMBERS
 from plncli.numerics.size_factors import SizeFactors, spread
 from plncli.settings import FitConfig, check, output_folder
 from plncli.tables.sparse import CSR, tensor_of
-from plncli.tables.table import Table, frame
+from plncli.tables.table import Drop, Table, frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,7 +200,8 @@ def _match(
     notes = [note for table in tables.values() for note in table.notes]
     if covariates and not columns and not (weight_column or cluster_column or config.filter or faults.found):
         notes.append(f"{covariates.name} is only used to match samples: add --formula to fit its columns.")
-    joined = Tables(tables, main, notes=tuple(notes))
+    dropped = tuple(drop for table in tables.values() for drop in table.dropped)
+    joined = Tables(tables, main, dropped, tuple(notes))
     if main not in tables:
         joined = joined.less(main)
     if not joined.by_option:
@@ -208,9 +209,6 @@ def _match(
     if config.match == POSITION:
         joined = by_position(joined, faults)
     joined = join(joined, named=config.sample_names, faults=faults)
-    joined = faults.attempt(partial(check_orientation, joined), None) or joined.less("counts")
-    if not joined.by_option:
-        raise faults.found[-1]
     if unread_covariates(config, joined.by_option):
         config, formula, columns, weight_column = config.but(filter=None), Formula(""), (), ()
     joined = choose_samples(joined, config, samples, faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,25 +10,13 @@ from typing import TYPE_CHECKING
 from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.inputs.alignment.spelling import near, told
 from plncli.models.findings import Finding
-from plncli.tables.numbers import missing_cells, numbers, refuse
-from plncli.tables.sparse import Sparse, csr
-from plncli.tables.table import Table
+from plncli.tables.numbers import missing_cells, refuse
+from plncli.tables.table import Drop, Table
 
 if TYPE_CHECKING:
     import numpy as np
 
 ENOUGH = 10_000  # names that are looked at
-FEATURE_WORD = r"z?(otu|asv|taxon|taxa|feature|gene|species|transcript)s?(id|name|symbol)?s?"  # of the first column
-LINEAGES = ("taxonomy", "lineage", "consensuslineage")  # columns of text that tables of features end with
-
-
-@dataclass(frozen=True)
-class Drop:
-    """What was left out, and why, as a sentence. `kind` is sample, feature, or row (of a table beside the main one)."""
-
-    kind: str
-    names: tuple[str, ...]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -184,94 +171,6 @@ def _way_out(names: Sequence[str], others: Sequence[str]) -> str:
     if even and found.whole and found.same_order(names, others):
         return told(names, others, "Make them the same in both tables, or use --match position: the order is the same.")
     return told(names, others)
-
-
-def check_orientation(tables: Tables) -> Tables:
-    """Refuse counts that hold features in rows, or a note where only the name of their first column says so.
-
-    Covariates settle it: samples in rows have their names.
-    """
-    import pyarrow as pa
-
-    counts = tables.get("counts")
-    if counts is None:
-        return tables
-    lineage = _lineage(counts)
-    if lineage and pa.types.is_string(counts.cells.column(len(counts.columns) - 1).type):
-        raise DataError(
-            f"{counts.name} has features in rows: its last column, `{lineage}`, describes them. {_turning(counts)}"
-        )
-    if not tables.get("covariates") and _like_features(counts.samples) and not _like_features(counts.columns):
-        return tables.noting(
-            f"{counts.name} may have features in rows, for these are called {some(counts.samples, 3)}. "
-            f"{_turning(counts)}"
-        )
-    word = re.sub(r"[\W_]", "", counts.corner.casefold())
-    about_features = re.fullmatch(FEATURE_WORD, word) or counts.corner.casefold() == "#name"
-    if not about_features or tables.get("covariates"):
-        return tables
-    if counts.corner.startswith("#"):
-        raise DataError(
-            f"{counts.name} has features in rows: its header begins with `{counts.corner}`, as tables exported for "
-            f"QIIME do. {_turning(counts)} If its rows are samples, call its first column `sample`."
-        )
-    n, p = len(counts.samples), len(counts.columns)
-    if p > n:
-        return tables
-    return tables.noting(
-        f"{counts.name} may have features in rows: its first column is called `{counts.corner}`, and "
-        f"it has only {counted(p, 'column')} beside {counted(n, 'row')}. {_turning(counts)}"
-    )
-
-
-def _like_features(names: Sequence[str]) -> bool:
-    """Whether nearly all names are such as features have: ASV_12, OTU7, ENSG00000139618, g__Bacteroides."""
-    pattern = r"(.*_)?(z?otu|asv|taxon|gene)[\W_]?\d+|ens[a-z]*g\d{6,}.*|[dkpcofgs]__.*"
-    known = [re.fullmatch(pattern, name.casefold()) is not None for name in names[:ENOUGH]]
-    return sum(known) > 0.8 * len(known)
-
-
-def turned(table: Table, rule: str) -> Table:
-    """Rows for columns, with a note: a table that holds features in rows. A last column of lineages is left out.
-
-    DataError, ended by `rule`, names cells that hold text.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    from plncli.tables.writing import number_column
-
-    notes, lineage = [], _lineage(table)
-    if lineage:
-        notes.append(f"The column `{lineage}` of {table.name} describes features, and is not used.")
-        table = table.select(table.columns[:-1])
-    if isinstance(table.cells, Sparse):
-        cells: pa.Table | Sparse = Sparse(csr(table.cells.values.T))
-    else:
-        values, missing = numbers(table, rule)
-        if missing is not None:
-            values = np.where(missing, np.nan, values)
-        whole = all(pa.types.is_int64(column.type) for column in table.cells.columns)
-        rows = values.astype(np.int64) if whole and missing is None else values
-        cells = pa.Table.from_arrays([number_column(row) for row in rows], [str(i) for i in range(len(rows))])
-    n, p = len(table.columns), len(table.samples)
-    notes.append(f"{table.name} was turned: its {counted(n, 'column')} are samples, its {counted(p, 'row')} features.")
-    return replace(
-        table,
-        samples=table.columns,
-        columns=table.samples,
-        cells=cells,
-        notes=(*table.notes, *notes),
-        corner="",
-        about=None,
-        turned=True,
-    )
-
-
-def _lineage(table: Table) -> str:
-    """Name of the last column where it is one that describes the features in rows, else nothing."""
-    last = table.columns[-1]
-    return last if re.sub(r"[\W_]", "", last.casefold()) in LINEAGES else ""
 
 
 def _turning(table: Table) -> str:

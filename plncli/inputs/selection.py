@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import FIRST, DataError, Faults, UsageError, counted, nearest, some
 from plncli.inputs.alignment.spelling import told
 from plncli.inputs.filter import holds
-from plncli.inputs.matching import Drop, Tables
+from plncli.inputs.matching import Tables
 from plncli.settings import FitConfig
 from plncli.tables.content import read_bytes, unpack
 from plncli.tables.numbers import numeric
 from plncli.tables.qiime import CATEGORICAL
 from plncli.tables.reading import composed
 from plncli.tables.sparse import Sparse
-from plncli.tables.table import Table
+from plncli.tables.table import Drop, Table
 from plncli.tables.text import lines_of
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from plncli.errors import FIRST, DataError, Faults, FormulaError, UsageError, nearest, some
-from plncli.inputs.abundances.counts import COUNTS_RULE
 from plncli.inputs.abundances.rounding import rounded
 from plncli.inputs.alignment.positions import POSITION
 from plncli.inputs.formula import left_side
-from plncli.inputs.matching import turned
+from plncli.inputs.layout.orientation import counts_of
 from plncli.inputs.selection import LISTS, read_list
 from plncli.models.spec import COUNTS
 from plncli.settings import FitConfig, settings, split_part
@@ -50,8 +49,6 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
             continue
         if option in given:
             tables[option] = given[option]
-            if option == "counts" and config.round:
-                read(option, partial(rounded, tables.pop(option)))
             continue
         if option in COLUMNS and not faults.attempt(partial(_names_a_file, option, path, config, tables), None):
             continue
@@ -63,14 +60,15 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
         }
         read(option, partial(read_table, path, option, **reading))
         if option == "counts" and config.transpose and option in tables:
-            read(option, partial(turned, tables.pop(option), COUNTS_RULE))
-        if option == "counts" and config.round and option in tables:
-            read(option, partial(rounded, tables.pop(option)))
+            tables[option] = replace(tables[option], about=None)  # which is said of its rows
     if blocks := config.offset_blocks:
         read("offset-blocks", lambda: given.get("offset_blocks") or read_table(blocks, "offset-blocks"))
     for option in LISTS:
         if path := config.value(option) if option in known else None:
             read(option, partial(_list, option, path, given))
+    if counts := tables.get("counts"):
+        step = partial(_counts, counts, tables, config, faults)
+        tables = {**tables, "counts": made} if (made := faults.attempt(step, None)) else _less(tables, "counts")
     return faults.attempt(partial(_with_known, config, tables), tables)
 
 
@@ -78,6 +76,16 @@ def main_option(config: FitConfig) -> str:
     """The option of the table that says which samples there are."""
     response = config.spec.response
     return response.option if response is COUNTS or config.response else "covariates"
+
+
+def _counts(counts: Table, tables: Mapping[str, Table], config: FitConfig, faults: Faults) -> Table:
+    """The table of counts as samples × features, rounded where that is asked for."""
+    made = counts_of(counts, tables, config.transpose, named=config.sample_names, faults=faults)
+    return rounded(made) if config.round else made
+
+
+def _less(tables: Mapping[str, Table], option: str) -> dict[str, Table]:
+    return {name: table for name, table in tables.items() if name != option}
 
 
 def matrix_settings(config: FitConfig) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, UsageError, counted, nearest, some
-from plncli.inputs.abundances.counts import COUNTS_RULE, count_cells
+from plncli.inputs.abundances.counts import count_cells
 from plncli.inputs.abundances.rounding import rounded
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import told
 from plncli.inputs.cells import NUMBERS_RULE
 from plncli.inputs.designs.design import Design
-from plncli.inputs.matching import Tables, check_orientation, join, turned, without_missing
+from plncli.inputs.layout.orientation import counts_of
+from plncli.inputs.matching import Tables, join, without_missing
 from plncli.inputs.offsets import check_offsets, match_features, offset_of
 from plncli.models import MODELS
 from plncli.models.spec import NUMBERS
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 class Sources:
     """Where new samples are: paths by option, None where an option was not given; `-` is standard input; or tables.
 
-    counts: of all features of the fit; given: of some of them; transpose: they have features in rows. exposure,
-    offsets: a path, or a number for all samples. na_values: entries that are missing, beside those that were in the
-    fit; match, round: as the settings of a fit.
+    counts: of all features of the fit; given: of some of them; transpose: they have features in rows, None to find out.
+    exposure, offsets: a path, or a number for all samples. na_values: entries that are missing, beside those that were
+    in the fit; match, round: as the settings of a fit.
     """
 
     covariates: str | Table | None = None
@@ -47,7 +48,7 @@ class Sources:
     offsets: str | Table | None = None
     missing: str = "error"
     sample_names: bool = True
-    transpose: bool = False
+    transpose: bool | None = None
     na_values: tuple[str, ...] = ()
     match: str = "name"
     round: bool = False
@@ -80,7 +81,7 @@ def load(run: Run, sources: Sources) -> NewData:
     given = Tables(tables, main, notes=notes)
     if sources.match == POSITION:
         given = by_position(given)
-    joined = check_orientation(join(given, named=sources.sample_names))
+    joined = join(given, named=sources.sample_names)
     observed = None
     if main == "counts":
         joined, observed = _known_features(run, joined, sources)
@@ -184,11 +185,12 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
                 if given
                 else read_table(path, option, sample_names=named, na_values=missing, unnamed=unnamed)
             )
-            if option in ("counts", "given") and sources.transpose:
-                table = turned(table, COUNTS_RULE)
-            if option in ("counts", "given") and sources.round:
-                table = rounded(table)
             tables["counts" if option == "given" else option] = table
+    if counts := tables.get("counts"):
+        others = {option: table for option, table in tables.items() if option != "counts"}
+        choice, named = sources.transpose, sources.sample_names
+        made = counts_of(counts, others, choice, named=named, known=run.responses)
+        tables["counts"] = rounded(made) if sources.round else made
     counts, covariates = tables.get("counts"), tables.get("covariates")
     if design.columns and covariates is None and counts is not None and counts.about is not None:
         covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name, missing)

@@ -90,8 +90,11 @@ class FitConfig:
         check=lambda v: all(re.search(r"[^=\s].*=", entry) for entry in v),
         expects="FACTOR=LEVEL, such as tree=healthy",
     )
-    transpose: bool = _setting(
-        False, "The table of counts has features in rows: transpose it.", INPUT, responses=COUNTS
+    transpose: bool | None = _setting(
+        None,
+        "Whether the table of counts has features in rows; without it, names, header and content tell.",
+        INPUT,
+        responses=COUNTS,
     )
     offsets: str | None = _setting(
         None,

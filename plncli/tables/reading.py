@@ -12,17 +12,17 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
-from plncli.tables import formats, qiime
+from plncli.tables import formats, mothur, qiime
 from plncli.tables.columnar import MAGIC, read_columnar
 from plncli.tables.content import File
 from plncli.tables.numbers import with_missing
 from plncli.tables.sparse import Sparse
-from plncli.tables.table import Table
+from plncli.tables.table import Drop, Table
 from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text, values_of
 
 if TYPE_CHECKING:
@@ -50,30 +50,37 @@ def read_table(
     sheet = formats.sheet_text(file, option)
     if sheet is not None:
         data, name = sheet[0], f"{name}::{sheet[1]}" if file.part else name
-    elif file.part:
-        raise DataError(f"{name} has no parts, so there is no `{file.part}` in it.")
+    part = "" if sheet else file.part
     if bytes(data[:8]).startswith(MAGIC):
+        if part:
+            raise DataError(f"{name} has no parts, so there is no `{part}` in it.")
         header, cells, notes, types = read_columnar(data, name, sample_names)
     else:
-        header, cells, notes, types = read_text(data, name, option, sample_names, na_values)
+        header, cells, notes, types = read_text(data, name, option, sample_names, part, na_values)
+        name = f"{name}::{part}" if part else name
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
     declared = {header[j]: kind for j, kind in types.items()}
+    dropped: tuple[Drop, ...] = ()
+    if mothur.is_shared(header):
+        dropped, corner, sample_names = (mothur.beside_counts(header, name),), header[1], True
+        header, cells = [header[1], *header[3:]], cells.select([1, *range(3, len(header))])
     samples, header, cells, more = _split_names(header, cells, name, sample_names, unnamed)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
-    table = Table(name, option, samples, tuple(header), cells, file.sha256, (*notes, *more), corner)
-    return as_declared(with_missing(replace(table, types=declared), na_values), declared)
+    notes = [*notes, *(drop.reason for drop in dropped), *more]
+    table = Table(name, option, samples, tuple(header), cells, file.sha256, tuple(notes), corner, dropped=dropped)
+    return as_declared(with_missing(replace(table, types=declared), na_values))
 
 
-def as_declared(table: Table, types: Mapping[str, str]) -> Table:
+def as_declared(table: Table) -> Table:
     """The table with columns of the types that its file declares; DataError names what is no number among numbers."""
     cells = table.cells
-    for label, kind in types.items():
+    for label, kind in table.types.items():
         at = table.columns.index(label)
         if kind == qiime.NUMERIC and not isinstance(cells, Sparse):
             cells = cells.set_column(at, str(at), _declared_numbers(table, at))
-    return replace(table, cells=cells, types=dict(types))
+    return replace(table, cells=cells)
 
 
 def _declared_numbers(table: Table, at: int) -> pa.ChunkedArray:
@@ -157,7 +164,7 @@ def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] =
         notes.append(f"Column `{header[0]}` of {name} has another text in each row, and {hint}")
     corner = "" if frame.index.name is None else str(frame.index.name)
     table = Table(name, option, samples, tuple(header), cells, notes=tuple(notes), corner=corner)
-    return as_declared(with_missing(replace(table, types=declared), na_values), declared)
+    return as_declared(with_missing(replace(table, types=declared), na_values))
 
 
 def _with_labels(frame: Any, header: Sequence[str], declared: dict[str, str]) -> tuple[Any, dict[str, str]]:

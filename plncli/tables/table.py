@@ -13,13 +13,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+COUNTS = ("counts", "given", "offsets", "exposure", "precision")
+"""Options that name tables of samples × features."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What was left out, and why, as a sentence. `kind`: sample, feature, column, or row (of a table beside others)."""
+
+    kind: str
+    names: tuple[str, ...]
+    reason: str
+
+
 @dataclass(frozen=True)
 class Table:
     """n samples × columns. `cells` has one pyarrow column per name, of type int64, float64, bool or string.
 
     `name` is how messages call the file, `option` the flag that gave it, `corner` the header of the sample names;
     `hint` says what else there is in the file, `about` is a data frame of what it says of the samples beside the table,
-    `turned` says that rows and columns were swapped, `types` what the file declares of columns, by name.
+    `turned` says that rows and columns were swapped, `row` what a row is, `types` what the file declares of columns, by
+    name; `facts` what it says of features: a text by feature, by name of the fact; `dropped` what was left out of it.
     """
 
     name: str
@@ -33,7 +47,10 @@ class Table:
     hint: str = field(default="", repr=False)
     about: Any = field(default=None, repr=False)
     turned: bool = False
+    row: str = "sample"
     types: Mapping[str, str] = field(default_factory=dict, repr=False)
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    dropped: tuple[Drop, ...] = field(default=(), repr=False)
 
     def take(self, rows: np.ndarray | None) -> Table:
         """The given rows in the given order; all of them for None."""
@@ -48,10 +65,18 @@ class Table:
         places = [at[name] for name in columns]
         return replace(self, columns=tuple(columns), cells=self.cells.select(places))
 
+    def noting(self, *notes: str) -> Table:
+        """With more sentences for the user."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def telling(self, drop: Drop) -> Table:
+        """With one more thing that was left out, and told."""
+        return replace(self.noting(drop.reason), dropped=(*self.dropped, drop))
+
     def place(self, row: int, column: int) -> str:
         """How messages call a cell."""
-        noun = "feature" if self.option in ("counts", "given", "offsets", "exposure", "precision") else "column"
-        return f"sample {self.samples[row]}, {noun} {self.columns[column]}"
+        noun = "column" if self.option not in COUNTS else "feature" if self.row == "sample" else "sample"
+        return f"{self.row} {self.samples[row]}, {noun} {self.columns[column]}"
 
 
 def frame(table: Table, columns: Sequence[str]) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, counted, some
-from plncli.tables import qiime
+from plncli.tables import mothur, qiime
 from plncli.tables.content import READABLE, Content
 from plncli.tables.encoding import as_utf8
 
@@ -26,8 +26,13 @@ ID_WORDS = ("id", "ids", "sample", "samples", "sampleid", "samplename", "name", 
 FEATURE_ID_WORDS = ("featureid", "otuid", "asvid", "geneid", "taxonid")
 
 
-def read_text(data: memoryview, name: str, option: str, named: bool, missing: Sequence[str] = ()) -> Content:
-    """The content of a text table; its first column is read as text when `named`. missing: more entries that are."""
+def read_text(
+    data: memoryview, name: str, option: str, named: bool, part: str = "", missing: Sequence[str] = ()
+) -> Content:
+    """The content of a text table; its first column is read as text when `named`.
+
+    part: the one of its tables that is asked for, by its label; missing: more entries that are.
+    """
     data = as_utf8(data, name)
     lines = _head(data)
     if _holds(data, b"\x00"):
@@ -39,7 +44,13 @@ def read_text(data: memoryview, name: str, option: str, named: bool, missing: Se
     below, body = lines[start:], data[sum(map(len, lines[:start])) :]
     notes: list[str] = []
     types: Mapping[int, str] = {}
-    if _holds(body, b"#") and qiime.is_metadata(header, separator, body):
+    shared = mothur.is_shared(header)
+    if part and not shared:
+        raise DataError(f"{name} has no parts, so there is no `{part}` in it.")
+    if shared:
+        header, body, told = mothur.one_label(header, body, part, name, option)
+        below, notes = _head(body), [told]
+    elif _holds(body, b"#") and qiime.is_metadata(header, separator, body):
         header = _without_empty_end(header)
         found = qiime.read_metadata(header, _text(body, name, start), separator, name, start, MISSING)
         body, types, notes = memoryview(found.body), found.types, [*found.notes]
@@ -53,8 +64,7 @@ def read_text(data: memoryview, name: str, option: str, named: bool, missing: Se
         told = "1 line is a comment" if len(remarks) == 1 else f"{len(remarks)} lines are comments"
         notes.append(f"{told} above the header of {name}: `{remarks[0]}`.")
     comma, judged = _decimal_mark([cell.strip() for row in rows for cell in row[1:]], separator, name, option)
-    text = {"0"} if named else set()
-    text |= {str(j) for j in types}
+    text = {*("0" if named else ""), *("01" if shared else ""), *map(str, types)}
     cells = _parse(body, separator, len(header), text, comma, missing, name, start)
     return Content(header, cells, [*notes, *judged], types)
 

@@ -9,9 +9,14 @@ from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted
 
 
-def convert(input: str, output: str, say: Console, *, transpose: bool, sample_names: bool, overwrite: bool) -> int:
-    """Read a table, and write it in the format that the suffix of `output` tells; `-`: CSV on standard output."""
-    from plncli.inputs.matching import turned
+def convert(
+    input: str, output: str, say: Console, *, transpose: bool | None, sample_names: bool, overwrite: bool
+) -> int:
+    """Read a table, and write it in the format that the suffix of `output` tells; `-`: CSV on standard output.
+
+    transpose: None turns a table with features in rows where the format is one of samples × features.
+    """
+    from plncli.inputs.layout.orientation import samples_by_features
     from plncli.tables import conversion
     from plncli.tables.reading import read_table
 
@@ -28,8 +33,8 @@ def convert(input: str, output: str, say: Console, *, transpose: bool, sample_na
         table = read_table(input, "table", sample_names=sample_names)
     except DataError as error:
         raise type(error)(str(error).replace("--table", "INPUT")) from None
-    if transpose:
-        table = turned(table, conversion.NUMBERS_ONLY)
+    if transpose or (transpose is None and kind in conversion.MATRICES):
+        table = samples_by_features(table, {}, transpose, conversion.NUMBERS_ONLY, named=sample_names)
     if output == "-":
         console.out(conversion.as_csv(table))
         for note in conversion.types_lost(table):

@@ -30,14 +30,13 @@ def offsets(
     say: Console,
     *,
     log: bool,
-    transpose: bool,
+    transpose: bool | None,
     sample_names: bool,
     round: bool,
 ) -> int:
     """Read a table of counts, estimate its size factors, by themselves or relative to a run's, and deliver them."""
-    from plncli.inputs.abundances.counts import COUNTS_RULE
     from plncli.inputs.abundances.rounding import rounded
-    from plncli.inputs.matching import turned
+    from plncli.inputs.layout.orientation import counts_of
     from plncli.runs.run import read_run
     from plncli.tables.reading import read_table
 
@@ -45,12 +44,13 @@ def offsets(
     fitted = read_run(Path(run)) if run else None
     missing = fitted.settings.get("na_values", ()) if fitted else ()
     table = read_table(counts, "counts", sample_names=sample_names, na_values=missing)
-    table = turned(table, COUNTS_RULE) if transpose else table
+    blocks = read_table(by_block, "offset-blocks") if by_block else None
+    others = {} if blocks is None else {"offset-blocks": blocks}
+    table = counts_of(table, others, transpose, named=sample_names, known=() if fitted is None else features_of(fitted))
     table = rounded(table) if round else table
     if fitted is not None:
         found = against(fitted, table, say)
     else:
-        blocks = read_table(by_block, "offset-blocks") if by_block else None
         found = estimated(table, methods, scale or "counts", blocks, say)
     to.deliver(columns(found, log))
     return 0
@@ -113,6 +113,14 @@ def estimated(table: Table, methods: Sequence[str] | None, scale: str, by_block:
     return Found(table.samples, log_factors)
 
 
+def features_of(run: Run) -> tuple[str, ...]:
+    """The features by which a fit has estimated size factors."""
+    from plncli.numerics.size_factors import SizeFactors
+
+    learnt = run.design.get("size_factors")
+    return (learnt and SizeFactors.from_json(learnt).features) or run.responses
+
+
 def against(run: Run, table: Table, say: Console) -> Found:
     """Size factors of new samples, relative to those of a fit."""
     import torch
@@ -129,7 +137,7 @@ def against(run: Run, table: Table, say: Console) -> Found:
         )
     factors = SizeFactors.from_json(learnt)
     _report(say, table)
-    features = factors.features or run.responses
+    features = features_of(run)
     table, tables = match_features(table, features, Tables({"counts": table}, "counts"))
     for note in tables.notes:
         say.note(f"note: {note}")
@@ -150,8 +158,6 @@ def _complete(table: Table) -> np.ndarray | CSR:
 
 
 def _report(say: Console, table: Table) -> None:
-    """What there is to say of a table of counts, whose samples must be its rows."""
-    from plncli.inputs.matching import Tables, check_orientation
-
-    for note in (*table.notes, *check_orientation(Tables({"counts": table}, "counts")).notes):
+    """What there is to say of a table of counts."""
+    for note in table.notes:
         say.note(f"note: {note}")

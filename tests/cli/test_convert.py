@@ -101,7 +101,7 @@ def test_features_in_rows(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
     assert cli("convert", "turned.tsv", "back.csv", "--transpose", "--quiet").code == 0
     assert (tmp_path / "back.csv").read_bytes() == Path(oaks.counts).read_bytes()
     given = ("--exposure", oaks.exposure, "--covariates", oaks.covariates, "--formula", "~ tree")
-    ran = cli("fit", "pln", "--counts", "turned.tsv", *given)
+    ran = cli("fit", "pln", "--counts", "turned.tsv", "--no-transpose", *given)
     assert ran.code == 3 and "looks transposed" in ran.err and "turn it with --transpose" in ran.err
     ran = cli("fit", "pln", "--counts", "turned.tsv", "--transpose", *given, "--out", "run")
     assert ran.code == 0
@@ -110,6 +110,10 @@ def test_features_in_rows(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
         new = ("--counts", "turned.tsv", "--exposure", oaks.exposure, "--covariates", oaks.covariates)
         turned, straight = cli(verb, "run", *new, "--transpose"), cli(verb, "run", *("--counts", oaks.counts), *new[2:])
         assert turned.code == straight.code == 0 and turned.out == straight.out
+        assert cli(verb, "run", *new).out == straight.out  # the features of the fit tell
+    assert cli("convert", "turned.tsv", "oaks.biom").code == 0  # samples × features, as the format has it
+    assert cli("convert", "oaks.biom", "again.csv", "--quiet").code == 0
+    assert (tmp_path / "again.csv").read_bytes() == Path(oaks.counts).read_bytes()
 
 
 FAULTS = {

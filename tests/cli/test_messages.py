@@ -107,7 +107,7 @@ FAULTS = {
     "no common sample": Fault("pln --counts counts.csv --covariates bad.csv --formula '~ x'",
                               ("counts.csv and bad.csv have no sample name in common", "s1, s2, s3", "t1, t2"),
                               files={"bad.csv": "id,x\nt1,1\nt2,2\n"}),
-    "transposed": Fault("pln --counts bad.csv --covariates covariates.csv",
+    "transposed": Fault("pln --counts bad.csv --covariates covariates.csv --no-transpose",
                         ("bad.csv looks transposed: 3 of its columns", "samples of covariates.csv (s1, s2, s3)",
                          "Samples must be rows"),
                         files={"bad.csv": "feature,s1,s2,s3\nash,3,1,4\nelm,1,5,9\n"}),
@@ -141,8 +141,10 @@ FAULTS = {
     "response twice": Fault("linear --response counts.csv --covariates covariates.csv --formula 'ash ~ height'",
                             ("given twice: by --response counts.csv, ", "left of `~` in `ash ~ height`",
                              "Write `~ height`.")),
-    "features in rows": bad("# Constructed from biom file\n#OTU ID\ts1\ts2\nash\t1\t2\nelm\t2\t3\n", "has features in "
-                            "rows: its header begins with `#OTU ID`", "turn it with --transpose"),
+    "text in features in rows": bad("# Constructed from biom file\n#OTU ID\ts1\ts2\nash\t1\t2\nelm\t2\tx3\n",
+                                    "1 non-numeric entry: feature elm, sample s2 (`x3`)"),
+    "columns of text": bad("sample,ash,site,elm\ns1,1,gut,2\ns2,3,skin,4\ns3,5,gut,6\n",
+                           "1 column of bad.csv holds text: `site` (`gut`)", "describes samples by --covariates"),
     "bad syntax": formula("~ height +", "`~ height +` cannot be read", "Operator `+` lacks a term beside it"),
     "unknown function": formula("~ lgo(height)", "calls `lgo`, which is not available. Did you mean `log`?"),
     "logarithm of zero": formula("~ log(height - 1.5)", "The term `log(height - 1.5)` is not a finite number in "

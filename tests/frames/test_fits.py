@@ -231,7 +231,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         '`counts`: 1 missing entry: sample z, feature b. Use `missing="drop"` to leave .* `missing="keep"`',
     ),
     "turned": (
-        lambda: fit("pln", Dataset(counts=COUNTS.T, covariates=COUNTS)),
+        lambda: fit("pln", Dataset(counts=COUNTS.T, covariates=COUNTS, transpose=False)),
         "`counts` looks transposed.*Give `counts` turned: `counts.T`",
     ),
     "strangers": (

@@ -132,7 +132,7 @@ def test_tables_without_common_samples(here: Path) -> None:
     counts().T.to_csv("turned.csv")
     refused(
         DataError, "turned.csv looks transposed: 12 of its columns",
-        counts="turned.csv", covariates="covariates.csv", formula="~ x",
+        counts="turned.csv", covariates="covariates.csv", formula="~ x", transpose=False,
     )  # fmt: skip
 
 
@@ -143,23 +143,35 @@ BIOM = "# Constructed from biom file\n#OTU ID\ts00\ts01\ttaxonomy\n" + "".join(
 
 def test_features_in_rows(here: Path) -> None:
     Path("biom.tsv").write_text(BIOM)
-    turn = "Samples must be rows: turn it with --transpose."
-    refused(DataError, "biom.tsv looks transposed", turn, counts="biom.tsv", covariates="covariates.csv")
-    refused(DataError, "its last column, `taxonomy`, describes them", turn, counts="biom.tsv")
-    turned = read(counts="biom.tsv", transpose=True, all_zero="drop")
-    assert (turned.data.samples, turned.data.responses) == (("s00", "s01"), ("o1", "o2", "o3"))
-    assert turned.data.Y.tolist() == [[0, 1, 2], [1, 1, 1]]
-    assert [note for note in turned.notes if "turned" in note] == [
-        "biom.tsv was turned: its 2 columns are samples, its 3 rows features."
-    ]
-    assert any("The column `taxonomy` of biom.tsv describes features" in note for note in turned.notes)
+    given = {"counts": "biom.tsv", "all_zero": "drop"}
+    refused(DataError, "1 column of biom.tsv holds text: `taxonomy` (`Bacteria; x`)", **given, transpose=False)
+    for choice in ({"transpose": True}, {}, {"covariates": "covariates.csv"}):
+        turned = read(**given, **choice)
+        assert (turned.data.samples, turned.data.responses) == (("s00", "s01"), ("o1", "o2", "o3"))
+        assert turned.data.Y.tolist() == [[0, 1, 2], [1, 1, 1]]
+        assert any("The column `taxonomy` of biom.tsv describes features (their taxa)" in note for note in turned.notes)
     refused(DataError, "It was turned by --transpose: leave that out", covariates="covariates.csv", transpose=True)
-    counts().rename_axis("#OTU ID").to_csv("counts.csv")
-    refused(DataError, "its header begins with `#OTU ID`", "If its rows are samples, call its first column `sample`")
-    assert read(covariates="covariates.csv", formula="~ x").data.n == N  # the covariates know the names
-    counts().rename_axis("taxon").to_csv("counts.csv")
-    assert any("may have features in rows: its first column is called `taxon`" in note for note in read().notes)
-    assert not any("features in rows" in note for note in read(covariates="covariates.csv").notes)
+
+
+def test_names_that_match_decide_against_the_header(here: Path) -> None:
+    straight = counts()
+    straight.rename_axis("#OTU ID").to_csv("counts.csv")
+    assert read().data.p == N and read(transpose=False).data.n == N
+    found = read(covariates="covariates.csv", formula="~ x")
+    assert found.data.n == N
+    assert (
+        "counts.csv: its rows have the names of samples of covariates.csv (s00, s01, s02 and 9 more), so its rows are "
+        "read as samples, although its first column is called `#OTU ID`. --transpose reads it otherwise." in found.notes
+    )
+    straight.T.rename_axis("sample").to_csv("counts.csv")
+    found = read(exposure="exposure.csv")
+    assert found.data.responses == ("a", "b", "c", "d")
+    assert any("although its first column is called `sample`" in note for note in found.notes)
+    straight.to_csv("counts.csv")
+    Path("some.txt").write_text("a\nb\n")
+    assert read(features="some.txt").data.responses == ("a", "b")
+    straight.T.to_csv("counts.csv")
+    assert read(features="some.txt").data.responses == ("a", "b")
 
 
 def test_a_formula_without_columns_needs_none(here: Path) -> None:
@@ -413,9 +425,14 @@ def test_standard_input_is_read_once(here: Path) -> None:
     refused(UsageError, "Standard input can be read once", counts="-", covariates="-")
 
 
-def test_rows_called_as_features_are_noted_where_nothing_else_tells(here: Path) -> None:
+def test_rows_called_as_features(here: Path) -> None:
     names = {"a": "ASV_1", "b": "ASV_2", "c": "g__Bacteroides", "d": "ENSG00000139618"}
     counts().rename(columns=names).T.to_csv("counts.csv")
-    (note,) = [note for note in read().notes if "may have features in rows, for these are called ASV_1" in note]
-    assert note.endswith("turn it with --transpose.")
+    found = read()
+    assert found.data.responses == tuple(names.values())
+    assert (
+        "counts.csv has features in rows, for its rows are called ASV_1, ASV_2, g__Bacteroides and 1 more: its 12 "
+        "columns are read as samples, its 4 rows as features (--no-transpose reads it otherwise)." in found.notes
+    )
+    assert read(transpose=False).data.n == 4
     assert not any("features in rows" in note for note in read(transpose=True).notes)

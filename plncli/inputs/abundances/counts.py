@@ -11,17 +11,17 @@ from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.inputs.abundances.rounding import fractional_rule
 from plncli.inputs.abundances.size_factors import Estimated, blocks_of, size_factors_of
 from plncli.inputs.cells import Check
-from plncli.inputs.matching import Drop, Tables
+from plncli.inputs.layout.conventions import COUNTS_RULE
+from plncli.inputs.matching import Tables
 from plncli.inputs.selection import choose_features
 from plncli.settings import FitConfig
 from plncli.tables.numbers import missing_cells, numbers, refuse_where
 from plncli.tables.sparse import CSR, Sparse, dense
-from plncli.tables.table import Table
+from plncli.tables.table import Drop, Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-COUNTS_RULE = "Counts must be whole numbers of 0 or more."
 MOST_COUNT = 2.0**53  # from it on, not all whole numbers are numbers of 64 bits
 RAW_ADVICE = "Use the raw counts, not rates, means or transformed ones."
 RAW_RULE = f"{COUNTS_RULE} {RAW_ADVICE}"
