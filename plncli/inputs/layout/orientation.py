@@ -73,7 +73,7 @@ def samples_by_features(
     """
     said, told = len(table.notes), _told_of(table, others, choice, named=named, known=known)
     samples = {name for option in OF_SAMPLES if option in others for name in others[option].samples}
-    features = others["features"].samples if "features" in others else None
+    features = known or (others["features"].samples if "features" in others else None)
     table = descriptions_apart(replace(table, row="feature") if told.turn else table, samples, features, faults)
     note = told.sentence.format(columns=counted(len(table.columns), "column"), rows=counted(len(table.samples), "row"))
     table = replace(table, notes=(*table.notes[:said], *filter(None, (note,)), *table.notes[said:]))
