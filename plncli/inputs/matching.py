@@ -16,8 +16,6 @@ from plncli.tables.table import Drop, Table
 if TYPE_CHECKING:
     import numpy as np
 
-ENOUGH = 10_000  # names that are looked at
-
 
 @dataclass(frozen=True)
 class Positions:
