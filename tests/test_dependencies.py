@@ -20,8 +20,8 @@ OPTIONAL = {"tensorboardX": "tensorboard"}
 """What the program does without unless it is asked for, and its extra; `package(...)` of the formats names its own."""
 COMMANDS = {"ruff", "mypy", "build"}
 """Called by name, from the Makefile."""
-UNSEEN = {"pytest-xdist", "setuptools", "sphinx", "furo", "myst-parser"}
-"""A plugin of pytest, what pyPLNmodels imports without declaring it, and what `docs/conf.py` names to Sphinx."""
+UNSEEN = {"pytest-xdist", "ipykernel", "setuptools", "sphinx", "furo", "myst-parser"}
+"""A plugin of pytest, the kernel of notebooks, what pyPLNmodels imports undeclared, what `docs/conf.py` names."""
 IN_DEVELOPMENT = ("soak.py", "coverage.py")
 """Benchmarks of plncli alone, which run where the tests do."""
 

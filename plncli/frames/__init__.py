@@ -1,7 +1,8 @@
 """plncli from Python: data frames in, results out, by the same verbs as the command line's.
 
-A frame becomes a table as if it had been read from a file; its index names the samples. What a verb says in notes and
-warnings is a Python warning here, and its errors are `PlncliError`s in Python's words.
+A frame becomes a table as if it had been read from a file; its index names the samples. A verb's warnings are Python
+warnings here, its notes quiet text (`messages`), and its errors `PlncliError`s in Python's words. Results show
+themselves in a line, as text, and in a notebook (`display`).
 
 What may enter: arguments as settings and tables, results as data frames.
 Never: a verb that the command line has not, or anything of the room `cli`.
@@ -9,7 +10,8 @@ Never: a verb that the command line has not, or anything of the room `cli`.
 
 from plncli.frames.crossvalidation import cv
 from plncli.frames.data import Dataset
-from plncli.frames.fits import FitResult, fit, load
+from plncli.frames.fitting import fit, load
+from plncli.frames.result import FitResult
 from plncli.frames.simulation import simulate
 from plncli.frames.size_factors import offsets
 

@@ -12,6 +12,7 @@ from plncli.frames.messages import speaking
 from plncli.inputs.alignment.positions import POSITION, named_by_position
 from plncli.inputs.selection import list_of
 from plncli.models import MODELS
+from plncli.models.spec import Setting
 from plncli.runs.new_data import Sources
 from plncli.settings import FRAME, FitConfig
 from plncli.tables.reading import table_of
@@ -138,14 +139,20 @@ def check_data(model: str, data: Dataset) -> None:
         )
 
 
+def arguments(offered: Collection[str], model: str | None = None) -> dict[str, Setting]:
+    """The settings among those `offered` that are arguments of a verb, for a model or any: neither data nor files."""
+    known = configuration.settings(model)
+    return {name: known[name] for name in known if name in offered and name not in (*ELSEWHERE, *DATA)}
+
+
 def configured(
     verb: str, model: str, data: Dataset, settings: Mapping[str, Any], offered: Collection[str]
 ) -> FitConfig:
     """The configuration of the command that would do this; UsageError for settings other than those `offered`."""
     check_model(model)
     check_data(model, data)
-    known, everywhere = configuration.settings(model), configuration.settings()
-    names = [name for name in known if name in offered and name not in (*ELSEWHERE, *DATA)]
+    everywhere = configuration.settings()
+    names = list(arguments(offered, model))
     for name in settings:
         if name in DATA:
             raise UsageError(f"`{name}` belongs to the data: Dataset({name}=...).")

@@ -1,16 +1,25 @@
-"""What the command line would say, in Python's words: warnings, and errors that name arguments in place of options."""
+"""What the command line would say, in Python's words: notes, warnings, and errors that name arguments, not options.
+
+A warning, which tells of harm, is a Python warning. A note is quiet: a record of the logger `plncli`, at the level
+INFO, shown as plain text. Where a person types it goes to standard output, for a notebook shows standard error in red;
+in a script to standard error, as the command's do. `logging.getLogger("plncli").setLevel("WARNING")` silences notes.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from plncli import console
 from plncli import settings as configuration
 from plncli.console import Console
 from plncli.errors import PlncliError
+from plncli.layout import wrapped
 from plncli.runtime import left_as_it_was, memory_guard
 
 P = ParamSpec("P")
@@ -20,23 +29,43 @@ THIS = "this fit"
 """What messages call a fit that has no folder."""
 
 
+class Quiet(logging.Handler):
+    """Shows notes as plain text, where a person reads."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one."""
+        text = "\n".join(wrapped(record.getMessage(), "note: "))
+        interactive = hasattr(sys, "ps1") or sys.flags.interactive  # IPython and notebooks set ps1, too
+        (console.out if interactive else console.hint)(text)
+
+
+notes = logging.getLogger("plncli")
+"""Carries what is worth knowing and does no harm."""
+if notes.level == logging.NOTSET:  # else a program has said what it wants to hear
+    notes.setLevel(logging.INFO)
+if not notes.handlers:
+    notes.addHandler(Quiet())
+    notes.propagate = False
+
+
 class Sayings(Console):
-    """What the command line would say, kept: all of it for run.log, and apart what must not be missed."""
+    """What the command line would say, kept: all of it for run.log, and apart the notes and the warnings."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
-        self.kept: list[str] = []
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     def note(self, text: str) -> None:
         """Keep notes; what is no note but a report is for run.log alone."""
         super().note(text)
         if text.startswith("note: "):
-            self.kept.append(text.removeprefix("note: "))
+            self.notes.append(text.removeprefix("note: "))
 
     def warn(self, text: str) -> None:
         """Keep a warning."""
         super().warn(text)
-        self.kept.append(text)
+        self.warnings.append(text)
 
 
 def spoken(text: str) -> str:
@@ -84,6 +113,8 @@ def speaking(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 def tell(say: Sayings) -> None:
-    """Warn of what was kept, as of the line that called the verb."""
-    for text in dict.fromkeys(say.kept):
+    """Show the notes that were kept, and warn of the rest, as of the line that called the verb."""
+    for text in dict.fromkeys(say.notes):
+        notes.info("%s", spoken(text))
+    for text in dict.fromkeys(say.warnings):
         warnings.warn(spoken(text), stacklevel=4)  # of tell, the verb, and what wraps it (twice: see speaking)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from plncli.frames.data import Dataset, Frame, check_model, number, one_of, tables_of, whole
-from plncli.frames.messages import Sayings, speaking, tell
+from plncli.frames.display import Shown
+from plncli.frames.messages import Sayings, speaking, spoken, tell
+from plncli.layout import Sheet
 from plncli.models import MODELS
 from plncli.names import DRAWN_COVARIANCES
 from plncli.settings import FRAME
@@ -25,12 +27,12 @@ WHOLE = ("p", "numeric", "levels")
 
 
 @dataclass(frozen=True, repr=False)
-class Simulation:
+class Simulation(Shown):
     """Tables that were drawn, and the truth about them. Frames are as the files of `plncli simulate`, None for none.
 
     counts (pln) or response, covariates, exposure (pln) or offsets: a row a sample. true_coefficients: a row for each
     response and term; true_sigma: p×p; true_latent: n×p, Z or the linear predictor, with the offset. facts: as in
-    simulation.json; settings: of a fit of these tables, as in config.toml.
+    simulation.json; settings: of a fit of these tables, as in config.toml. notes: what there is to know of them.
     """
 
     facts: Mapping[str, Any]
@@ -43,10 +45,19 @@ class Simulation:
     covariates: pd.DataFrame | None = None
     exposure: pd.DataFrame | None = None
     offsets: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         """As `plncli simulate` says it."""
         return f"{simulating.size(self.facts)}."
+
+    def _line(self) -> str:
+        return simulating.size(self.facts).removeprefix("Simulated ")
+
+    def _sheet(self) -> Sheet:
+        frames = {part.name: getattr(self, part.name) for part in fields(self)}
+        sizes = [(name, " × ".join(map(str, made.shape))) for name, made in frames.items() if hasattr(made, "shape")]
+        return Sheet(str(self), [("formula", self.settings["formula"]), *sizes])
 
     @property
     def dataset(self) -> Dataset:
@@ -104,7 +115,7 @@ def simulate(
 def noted(made: Outcome) -> Sayings:
     """What there is to say of tables that were drawn."""
     say = Sayings()
-    say.kept += made.notes
+    say.notes += made.notes
     return say
 
 
@@ -114,4 +125,4 @@ def simulation(made: Outcome) -> Simulation:
     for name in frames:
         if name != "true_coefficients":
             frames[name] = frames[name].set_index(frames[name].columns[0])
-    return Simulation(facts=finite(made.facts), settings=settings(made), **frames)
+    return Simulation(facts=finite(made.facts), settings=settings(made), notes=tuple(map(spoken, made.notes)), **frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,18 +43,26 @@ class Source:
     """A finished fit.
 
     moved: tables that are elsewhere now, by option; they are read once, when they are asked for. own: what the fit was
-    made to, and trace: its course, where they are not in files.
+    made to, trace: its course, and told: its manifest, where they are not in files.
     """
 
     run: Run
     moved: Mapping[str, str] = field(default_factory=dict)
     own: Callable[[], Origin] | None = None
     trace: Table | None = None
+    told: Mapping[str, Any] | None = None
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What the fit says of its inputs: nothing where the model file was given alone."""
+        from plncli.runs.training_data import manifest
+
+        return manifest(self.run) if self.told is None else self.told
 
     @property
     def name(self) -> str:
-        """What files about the run are called: the name of its folder."""
-        return self.run.path.resolve().parent.name
+        """What files about the run are called: the name of its folder, where it has one."""
+        return self.run.path.resolve().parent.name if self.told is None else str(self.run.place)
 
     @cached_property
     def _again(self) -> Origin:

@@ -29,6 +29,8 @@ MM = 1.0 / 25.4
 """Inches."""
 POINTS = 72.0 / 25.4
 """Of a millimetre."""
+SCREEN = 110.0
+"""Points of a screen to an inch: small letters of print are legible there."""
 NARROW = 120.0
 """Width in mm below which panels stand below each other."""
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -90,10 +92,19 @@ def save(figure: Figure, suffix: str, dpi: float = 300.0) -> bytes:
     return sink.getvalue()
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, whatever backend of matplotlib is in use, or none."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """The picture with twice the points that it takes on a page, and its size there."""
+        width, height = (round(inches * SCREEN) for inches in self.get_size_inches())
+        return save(self, "png", 2 * SCREEN), {"width": width, "height": height}
+
+
 def blank(width: float, height: float) -> Figure:
     """An empty figure of a size in mm, whose parts make room for each other."""
     room = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.04, hspace=0.04)
-    figure = Figure(figsize=(width * MM, height * MM), layout=room)
+    figure = Picture(figsize=(width * MM, height * MM), layout=room)
     FigureCanvasAgg(figure)
     return figure
 

@@ -24,7 +24,6 @@ from plncli.runs.comparison import CRITERIA, compare
 from plncli.runs.folder import coefficients
 from plncli.runs.overview import overview
 from plncli.runs.run import Run
-from plncli.runs.training_data import manifest
 from plncli.verbs.diagnosis import diagnose, judged
 
 ROWS = 25
@@ -98,7 +97,7 @@ def embedded(content: Any) -> Markup:
 def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]:
     """What is said of one run; `key` makes the ids of its parts unique."""
     run = source.run
-    found, told = overview(run, TOP), manifest(run)
+    found, told = overview(run, TOP), source.manifest
     dropped = [one["reason"] for one in told.get("dropped", ())]
     differing, slopes = effects.differences(run), effects.slopes(run)
     diagnosis = _diagnosis(source, diagnosed)
@@ -145,8 +144,13 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
             run, bool(differing or slopes), bool({"correlation", "pca"} & {one["kind"] for one in drawn})
         ),
         "verdicts": list(_verdicts(run, diagnosis)),
-        "again": f"plncli fit {run.model} --config {quote(str(run.path.parent / 'config.toml'))} --out again",
+        "again": _again(run) if source.told is None else "",
     }
+
+
+def _again(run: Run) -> str:
+    """The command that makes the fit once more, of the settings in its folder."""
+    return f"plncli fit {run.model} --config {quote(str(run.path.parent / 'config.toml'))} --out again"
 
 
 def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from plncli.console import Console
 from plncli.errors import UsageError
 from plncli.version import __version__
+
+if TYPE_CHECKING:
+    from plncli.plots.source import Source
 
 
 def report(
@@ -35,18 +39,29 @@ def report(
     path = Path(out)
     check_file(path, overwrite, formats=("html",))
     sources = [Source(read_run(Path(run)), given) for run in runs]
-    names = page.run_names(sources)
     if multiqc is not None:
-        custom.check(Path(multiqc), overwrite, names)
+        custom.check(Path(multiqc), overwrite, page.run_names(sources))
     with runtime.memory_guard():
-        content = page.facts(sources, names, diagnose)
-    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    whole_file(path, page.render(content, __version__, made).encode())
-    for run in content["runs"]:
-        for sentence in run["not_drawn"]:
-            say.note(f"note: {run['name']}: {sentence}")
+        content, html = page_of(sources, diagnose)
+    whole_file(path, html.encode())
+    for sentence in not_drawn(content):
+        say.note(f"note: {sentence}")
     say.note(f"The report is in {out}.")
     if multiqc is not None:
         custom.write(Path(multiqc), content["runs"])
         say.note(f"What MultiQC takes is in {multiqc}.")
     return 0
+
+
+def page_of(sources: Sequence[Source], diagnose: bool) -> tuple[dict[str, Any], str]:
+    """What there is to say of fits, and the page that says it."""
+    from plncli.reports import page
+
+    content = page.facts(sources, page.run_names(sources), diagnose)
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return content, page.render(content, __version__, made)
+
+
+def not_drawn(content: Mapping[str, Any]) -> list[str]:
+    """What the page says is not drawn, and why."""
+    return [f"{run['name']}: {sentence}" for run in content["runs"] for sentence in run["not_drawn"]]

@@ -58,6 +58,22 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     return layout.lines(sheet(found), 10)
 
 
+def line(found: Mapping[str, Any]) -> str:
+    """An overview in a line."""
+    spec = MODELS[found["model"]]
+    ending = "converged" if found["converged"] else "not converged"
+    likelihood = f"{found['likelihood']} {_number(found[found['likelihood']], 2)}"
+    warnings = [counted(len(found["warnings"]), "warning")] if found["warnings"] else []
+    parts = [
+        f"{model_words(spec, found['covariance'])}: {short(found['formula'], 40)}",
+        f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], spec.noun)}",
+        ending,
+        likelihood,
+        *warnings,
+    ]
+    return ", ".join(parts)
+
+
 def sheet(found: Mapping[str, Any]) -> Sheet:
     """What is told of an overview."""
     from plncli.models.findings import Check, told

@@ -146,7 +146,7 @@ def test_doubts_are_warnings_and_torch_is_left_alone(tables: dict[str, pd.DataFr
     torch.manual_seed(5)
     expected = torch.rand(2)
     torch.manual_seed(5)
-    with pytest.warns(UserWarning, match="^This fit did not converge") as caught:
+    with pytest.warns(UserWarning, match="^Stopped at the step limit") as caught:
         result.diagnose(draws=25)
     assert {warning.filename for warning in caught} == {__file__}
     torch.testing.assert_close(torch.rand(2), expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def test_verbs_give_what_the_commands_write(
     flags = ("--counts", "counts.csv", "--exposure", "exposure.csv", "--covariance", "diagonal", "--out", "small")
     assert cli("fit", "pln", *flags).code == 0
     small = fit("pln", Dataset(counts=counts, exposure=exposure), covariance="diagonal")
-    criteria, tests = result.compare(small)
+    compared = result.compare(small)
+    criteria, tests = compared.criteria, compared.tests
     expected = written("compare", folder, tmp_path / "small")
     assert_frame_equal(criteria.drop(columns="run"), expected.drop(columns="run"), **EQUAL)
     assert (criteria.run.tolist(), tests.large.tolist(), tests.small.tolist()) == (
@@ -185,20 +187,24 @@ def test_a_saved_fit_is_not_repeated_from_tables_it_has_not(
 # --- what is said ---
 
 
-def test_samples_that_do_not_match_are_left_out_with_a_warning(tables: dict[str, pd.DataFrame]) -> None:
+def test_samples_that_do_not_match_are_left_out_with_a_note(
+    tables: dict[str, pd.DataFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
     counts, covariates = tables["counts"], tables["covariates"]
     data = Dataset(counts=counts, covariates=covariates.drop(index=["oak001", "oak002"]), exposure=tables["exposure"])
-    with pytest.warns(UserWarning, match="114 samples of `counts` can be used.") as told:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         result = fit("pln", data)
     assert result.summary["n_samples"] == 114
-    messages = [str(warning.message) for warning in told]
-    assert "2 samples of `counts` not in `covariates`: oak001, oak002." in messages
-    assert {warning.filename for warning in told} == {__file__}
+    assert "2 samples of `counts` not in `covariates`: oak001, oak002." in result.notes
+    told = capsys.readouterr()
+    assert told.out == "" and "note: 114 samples of `counts` can be used.\n" in told.err
 
 
 def test_a_fit_that_ends_early_is_a_result_with_a_warning(tables: dict[str, pd.DataFrame]) -> None:
-    with pytest.warns(UserWarning, match="Stopped at the step limit before converging. Raise `max_iter`"):
+    with pytest.warns(UserWarning, match="Stopped at the step limit before converging. Raise `max_iter`") as told:
         result = fit("pln", Dataset(**tables), max_iter=1, se="none")
+    assert {warning.filename for warning in told} == {__file__}
     assert not result.converged
 
 

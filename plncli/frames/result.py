@@ -1,4 +1,4 @@
-"""A fit, and what there is to do with it: each method is a verb of the command line, by the same code."""
+"""What there is to do with a fit: each method is a verb of the command line, by the same code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,118 +17,50 @@ from plncli.frames.data import (
     Frame,
     by_sample,
     check_data,
-    configured,
     frame,
     labelled,
     listed,
     one_of,
     sources,
-    tables_of,
     whole,
 )
-from plncli.frames.messages import THIS, Sayings, speaking, tell
+from plncli.frames.display import Shown, html
+from plncli.frames.findings import Comparison, Diagnosis, Latent
+from plncli.frames.messages import Sayings, speaking, spoken, tell
+from plncli.frames.report import Report, reported, told_apart
 from plncli.frames.simulation import Simulation, noted, simulation
 from plncli.inputs.abundances.rounding import rounded
+from plncli.layout import Sheet
 from plncli.runs import folder as artifacts
 from plncli.runs.comparison import Ratio, compare
 from plncli.runs.folder import Outcome
 from plncli.runs.overview import overview
-from plncli.runs.run import Run, read_run
-from plncli.runs.training_data import Origin, given_again, read_again
-from plncli.settings import FRAME
+from plncli.runs.run import Run
+from plncli.runs.training_data import Origin, given_again, manifest, read_again
 from plncli.tables.reading import table_of
 from plncli.tables.table import Table
 from plncli.tables.writing import FORMATS, finite
 from plncli.verbs import compare as comparing
 from plncli.verbs import diagnose as diagnosing
-from plncli.verbs import fit as fitting
 from plncli.verbs import predict as predicting
 from plncli.verbs import show as showing
 from plncli.verbs import simulate as simulating
 from plncli.verbs import size_factors as estimating
 from plncli.verbs import transform as transforming
 from plncli.verbs import wald as testing
-from plncli.verbs.cancellation import Cancellation
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from plncli.plots.source import Source
 
-@speaking
-def fit(
-    model: str,
-    data: Dataset,
-    *,
-    init: FitResult | None = None,
-    precision: Frame = None,
-    offset_blocks: Frame = None,
-    **settings: Any,
-) -> FitResult:
-    """Fit `pln`, `logistic` or `linear` to data: `plncli fit`, without files.
-
-    settings: the options of `plncli fit`, with underscores: covariance="diagonal", se="bootstrap", max_iter=100. init:
-    an earlier fit to start from; precision: p×p, for covariance="fixed"; offset_blocks: the block of each feature, by
-    its name, for offset_method. A fit that ends without converging is a result like any other, and a warning says so.
-    """
-    if init is not None:
-        settings["init"] = str(init.run.place)
-    extra = tables_of(precision=precision, offset_blocks=offset_blocks)
-    config = configured("fit", model, data, settings | dict.fromkeys(extra, FRAME), configuration.settings())
-    given = {**data.tables, **extra}
-    say = Sayings()
-    earlier = None if init is None else init.run
-    outcome = fitting.fitted(config, say, Cancellation(), "plncli.fit", given=given, earlier=earlier)
-    assert outcome is not None
-    tell(say)
-    return FitResult(artifacts.run_of(outcome, THIS), replace(outcome, log=tuple(say.log)), data.covariates)
-
-
-@speaking
-def load(folder: str | os.PathLike[str]) -> FitResult:
-    """The fit in a folder that `FitResult.save` or `plncli fit` wrote."""
-    return FitResult(read_run(Path(folder)))
-
-
-# What there is to do with a fit
-
-
-class Latent(NamedTuple):
-    """Latent means and standard deviations, n×p, a row a sample and a column a feature."""
-
-    mean: pd.DataFrame
-    sd: pd.DataFrame
+SHOWN = 10
+"""Coefficients and correlations of a fit that are shown at a glance."""
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis:
-    """How good the bound is, and how well the model holds. Printed, it is what `plncli diagnose` prints.
-
-    facts: as in diagnosis.json. samples, features (pln), responses (logistic, linear), bins (logistic): as the files
-    of these names, None where there are none. residuals: n×p, a row a sample.
-    """
-
-    facts: Mapping[str, Any]
-    samples: pd.DataFrame
-    residuals: pd.DataFrame
-    features: pd.DataFrame | None = None
-    responses: pd.DataFrame | None = None
-    bins: pd.DataFrame | None = None
-
-    def __repr__(self) -> str:
-        """As `plncli diagnose` prints it."""
-        return "\n".join(diagnosing.lines(self.facts))
-
-
-class Comparison(NamedTuple):
-    """criteria: a row a fit; tests: a row a likelihood-ratio test of a `large` model against a `small` one in it."""
-
-    criteria: pd.DataFrame
-    tests: pd.DataFrame
-
-
-@dataclass(frozen=True, repr=False)
-class FitResult:
+class FitResult(Shown):
     """A finished fit. Printed, it is what `plncli show` shows; names of samples are text, in all that it gives.
 
     run: all that most verbs ask of it; outcome: all that `save` writes, with the data that `diagnose` needs, None for a
@@ -139,9 +71,29 @@ class FitResult:
     outcome: Outcome | None = None
     covariates: Table | None = None
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         """As `plncli show` prints it."""
-        return "\n".join(showing.lines(overview(self.run, 10)))
+        return "\n".join(showing.lines(overview(self.run, SHOWN)))
+
+    def _line(self) -> str:
+        return showing.line(overview(self.run, 0))
+
+    def _sheet(self) -> Sheet:
+        return showing.sheet(overview(self.run, SHOWN))
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: with its notes, which were told where it was made."""
+        return html(self._sheet(), self.notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was worth knowing of the tables, in sentences: what was left out, what was taken for what."""
+        return tuple(map(spoken, self._told.get("notes", ())))
+
+    @property
+    def _told(self) -> Mapping[str, Any]:
+        """As in manifest.json."""
+        return manifest(self.run) if self.outcome is None else self.outcome.manifest
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -270,16 +222,14 @@ class FitResult:
         runs = [result.run for result in (self, *others)]
         if len({id(run) for run in runs}) < len(runs):
             raise UsageError("A fit is given twice; compare it with others.")
-        named = [
-            replace(run, place=Path(f"fit {i}")) if str(run.place) == THIS else run for i, run in enumerate(runs, 1)
-        ]
-        found, say = compare(named), Sayings()
-        say.kept += [*found.notes, *found.warnings]
+        found, say = compare(told_apart(runs)), Sayings()
+        say.notes += found.notes
+        say.warnings += found.warnings
         tell(say)
         criteria = frame(comparing.columns(found))
         criteria["converged"] = criteria["converged"] == "true"
         ratios = {part.name: [getattr(ratio, part.name) for ratio in found.ratios] for part in fields(Ratio)}
-        return Comparison(criteria, frame(ratios))
+        return Comparison(criteria, frame(ratios), found)
 
     @speaking
     def diagnose(self, data: Dataset | None = None, *, draws: int = 1000, seed: int = 0) -> Diagnosis:
@@ -317,7 +267,7 @@ class FitResult:
 
         made = simulating.resampled(self.run, size, new, whole("seed", seed), own)
         say = noted(made)
-        say.kept = [*predicting.beyond_sense(self.run), *say.kept]
+        say.warnings += predicting.beyond_sense(self.run)
         tell(say)
         return simulation(made)
 
@@ -361,23 +311,58 @@ class FitResult:
         tables were data frames. UsageError for a kind that is not for the model.
         """
         from plncli.plots import draw, kinds
-        from plncli.plots.source import Source, Wanted
+        from plncli.plots.source import Wanted
 
         offered = kinds(self.run.model)
         one_of("kind", kind, tuple(offered))
         say = Sayings()
-        trace = None
-        if self.outcome is not None:
-            cells = artifacts.trace_table(self.outcome.result)
-            rows = tuple(map(str, range(1, cells.num_rows + 1)))
-            trace = Table("the trace", "loss_trace", rows, tuple(cells.column_names), cells)
         wanted = Wanted(top, tuple(listed(term)), tuple(listed(only)), color, remove_covariates, whole("seed", seed))
         chosen = offered[kind]
-        record = chosen.content(Source(self.run, own=lambda: self._data_of(data), trace=trace), wanted)
+        record = chosen.content(self._source(data), wanted)
         record = record if chosen.together is None else chosen.together([record])
-        say.kept += record.notes
+        say.notes += record.notes
         tell(say)
         return draw(chosen, record, width)
+
+    @speaking
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        others: Sequence[FitResult] = (),
+        data: Dataset | None = None,
+        diagnose: bool = True,
+        overwrite: bool = False,
+    ) -> Report:
+        """One page of HTML about this fit, and others compared with it: `plncli report`. A notebook shows the page.
+
+        path: of a file to write it to, too. data: what this fit was made to, if it was loaded and its tables were data
+        frames. diagnose: check whether the model holds, which needs the data.
+        """
+        results = (self, *others)
+        named = told_apart([result.run for result in results])
+        sources = [
+            replace(result._source(data if result is self else None), run=run)
+            for result, run in zip(results, named, strict=True)
+        ]
+        say = Sayings()
+        made = reported(sources, say, diagnose)
+        if path is not None:
+            made.save(path, overwrite=overwrite)
+        tell(say)
+        return made
+
+    def _source(self, data: Dataset | None) -> Source:
+        """The fit as pictures and pages ask it."""
+        from plncli.plots.source import Source
+
+        source = Source(self.run, own=lambda: self._data_of(data))
+        if self.outcome is None:
+            return source
+        cells = artifacts.trace_table(self.outcome.result)
+        rows = tuple(map(str, range(1, cells.num_rows + 1)))
+        trace = Table("the trace", "loss_trace", rows, tuple(cells.column_names), cells)
+        return replace(source, trace=trace, told=self.outcome.manifest)
 
     def _data_of(self, data: Dataset | None) -> Origin:
         """What the fit was made to: what was given, or what it knows."""
