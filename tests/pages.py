@@ -1,0 +1,171 @@
+"""The pages of the docs as programs: their blocks are run in order, and what they show is what is printed.
+
+A block ```` ```sh ```` is run by bash and ```` ```python ```` by Python, both in one folder a page; `<!-- sh ... -->`
+is run before, and not shown. A block ```` ```text ```` right after one of them is what it prints: a line `...` stands
+for any lines, and numbers of seconds and bytes may differ. Run as a program (`make docs-output`), this puts what is
+printed now into the pages, for whoever changed it to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- (sh)\n(.*?)^-->$", re.M | re.S)
+NUMBER = re.compile(r"(?<![\w.])[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d)")
+VARYING = re.compile(r"^(gap|steps|se|time|memory|total|speed) |\b(m?s|[kMG]B|minutes|free)\b")
+"""Lines of which the numbers are of the machine, or of the last steps of a fit."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page: language, text, and where the text lies in the page; `hidden` ones are preparation."""
+
+    language: str
+    text: str
+    start: int
+    hidden: bool
+    shows: Block | None = None
+
+
+def blocks(page: str) -> list[Block]:
+    """All of them in order; the output that a block shows is part of it."""
+    found: list[Block] = []
+    end = -1
+    for match in FENCE.finditer(page):
+        hidden = match[3] is not None
+        text, start = (match[4], match.start(4)) if hidden else (match[2], match.start(2))
+        block = Block(match[3] or match[1], text, start, hidden)
+        runs = found and found[-1].language in ("sh", "python") and not found[-1].hidden
+        if block.language == "text" and runs and not page[end : match.start()].strip():
+            last = found.pop()
+            found.append(Block(last.language, last.text, last.start, last.hidden, block))
+        else:
+            found.append(block)
+        end = match.end()
+    return found
+
+
+def same(shown: str, printed: str) -> bool:
+    """Whether two lines tell the same, but for blanks and for numbers that another machine or run would change."""
+    if shown.endswith("...") and shown != "...":
+        return printed.startswith(shown[:-3].rstrip()) or same(shown[:-3], printed[: len(shown) - 3])
+    words = [NUMBER.sub("0", re.sub(r"[ ─━-]{2,}", " ", line)).split() for line in (shown, printed)]
+    if words[0] != words[1]:
+        return False
+    if VARYING.search(shown):
+        return True
+    numbers = [[float(each.replace("−", "-")) for each in NUMBER.findall(line)] for line in (shown, printed)]
+    return all(abs(one - other) <= 0.02 * max(abs(one), 1e-3) for one, other in zip(*numbers, strict=True))
+
+
+def difference(shown: str, printed: str) -> str | None:
+    """The first line of a block that is not printed there, or nothing."""
+    lines, rest = shown.splitlines(), printed.splitlines()
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip() == "...":
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    at = 0
+    for number, part in enumerate(parts):
+        places = [at] if number == 0 else range(at, len(rest) - len(part) + 1)
+        if number == len(parts) - 1:
+            places = [place for place in places if place + len(part) == len(rest)] or [len(rest) - len(part)]
+        fits = (place for place in places if all(map(same, part, rest[place : place + len(part)])))
+        place = next((place for place in fits if 0 <= place <= len(rest) - len(part)), None)
+        if place is None:
+            return next((line for line in part if not any(same(line, each) for each in rest)), "the number of lines")
+        at = place + len(part)
+    return None
+
+
+def renewed(shown: str, printed: str) -> str:
+    """What is printed, left out where the page leaves out: as many lines before and after `...` as it has."""
+    lines = shown.splitlines()
+    if "..." not in lines:
+        return printed
+    at = lines.index("...")
+    rest, last = printed.splitlines(), len(lines) - at - 1
+    return "".join(f"{line}\n" for line in [*rest[:at], "...", *(rest[-last:] if last else [])])
+
+
+def run(page: Path, folder: Path, shell: Any) -> Iterator[tuple[Block, str]]:
+    """Run the blocks of a page: each with what it printed. A command that fails is an error, unless the page says so."""
+    names: dict[str, Any] = {}
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "sh" and not block.hidden:
+            code, printed = shell.run(block.text)
+            assert code == 0 or "exit code" in (block.shows.text if block.shows else ""), f"{page}: {block.text}{printed}"
+            yield block, printed
+        elif block.language == "python":
+            out = io.StringIO()
+            with contextlib.chdir(folder), contextlib.redirect_stdout(out):
+                exec(compile(block.text, str(page), "exec"), names)
+            yield block, out.getvalue()
+
+
+@cache
+def prepared(script: str) -> Path:
+    """A folder after some preparation, made once for all pages that begin with it."""
+    from shell import Shell
+
+    folder = Path(tempfile.mkdtemp(prefix="pages-"))
+    (folder / "work").mkdir()
+    shell = Shell(folder / "work", folder / "bin")
+    code, printed = shell.run(script)
+    shell.close()
+    assert code == 0, printed
+    return folder / "work"
+
+
+def begin(page: Path, folder: Path) -> Any:
+    """A shell in a folder that holds what the page takes for granted."""
+    from shell import Shell
+
+    hidden = "".join(block.text for block in blocks(page.read_text(encoding="utf-8")) if block.hidden)
+    if hidden:
+        copytree(prepared(hidden), folder, dirs_exist_ok=True)
+    else:
+        folder.mkdir(exist_ok=True)
+    return Shell(folder, folder.parent / f"{folder.name}-bin")
+
+
+def renew(page: Path) -> None:
+    """Put what is printed now into a page."""
+    text, moved = page.read_text(encoding="utf-8"), 0
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "work"
+        shell = begin(page, folder)
+        for block, printed in [*run(page, folder, shell)]:
+            if block.shows is None or difference(block.shows.text, printed) is None:
+                continue
+            start = block.shows.start + moved
+            now = renewed(block.shows.text, printed)
+            text = text[:start] + now + text[start + len(block.shows.text) :]
+            moved += len(now) - len(block.shows.text)
+            print(f"{page.relative_to(ROOT)}: after {block.text.splitlines()[-1]}")
+        shell.close()
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    sys.path.insert(0, str(ROOT))
+    for path in [Path(word).resolve() for word in sys.argv[1:]] or PAGES:
+        renew(path)
