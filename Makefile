@@ -14,10 +14,10 @@ PIP := $(BIN)/python $(INSTALL)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench coverage soak docs format build clean
+.PHONY: help venv demo test test-all check bench coverage soak docs docs-output format build clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.developer ## Make .venv with the program and all that developing it needs.
 
@@ -57,9 +57,14 @@ coverage: $(VENV)/.developer ## Simulate how often confidence intervals hold the
 soak: $(VENV)/.developer ## Kill, interrupt and damage random fits for SECONDS=7200, and compare what they end in.
 	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
-docs: $(VENV)/.docs ## Build the pages of docs into docs/_build/html; a broken link fails.
+docs: $(VENV)/.docs ## Draw the pictures of docs, and build its pages into docs/_build/html; a broken link fails.
+	@echo "Drawing the pictures of the pages, by the commands in them: a minute or two ..."
+	$(BIN)/python tests/pages.py --pictures
 	$(BIN)/python -m sphinx -q -n -W --keep-going docs docs/_build/html
 	@echo "The pages are in docs/_build/html: open index.html in a browser."
+
+docs-output: $(VENV)/.docs ## Run the commands of the pages, and put into them what is printed now: read the difference.
+	$(BIN)/python tests/pages.py
 
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
@@ -70,7 +75,7 @@ build: $(VENV)/.developer ## Build the wheel and the source archive into dist.
 	$(BIN)/python -m build
 
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) $(BENCH_VENV) dist runs docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist runs docs/_build docs/reference/generated docs/pictures docs/*/pictures .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # A target below is made again only when what it depends on has changed.
 

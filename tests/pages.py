@@ -1,31 +1,36 @@
 """The pages of the docs as programs: their blocks are run in order, and what they show is what is printed.
 
 A block ```` ```sh ```` is run by bash and ```` ```python ```` by Python, both in one folder a page; `<!-- sh ... -->`
-is run before, and not shown. A block ```` ```text ```` right after one of them is what it prints: a line `...` stands
-for any lines, and numbers of seconds and bytes may differ. Run as a program (`make docs-output`), this puts what is
-printed now into the pages, for whoever changed it to read.
+is run before, and not shown. A block ```` ```text ```` after one of them is what it prints: a line `...` stands for any
+lines, and numbers of seconds and bytes may differ. `pictures/PAGE/NAME` is the file NAME that the page has drawn.
+
+Run as a program, this puts what is printed now into the pages, for whoever changed it to read (`make docs-output`), or
+draws their pictures (`--pictures`, for `make docs`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile, copytree
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if not {"_build", "generated"} & {*page.parts}),
+]
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$|^<!-- (sh)\n(.*?)^-->$", re.M | re.S)
+PICTURE = re.compile(r"\]\(pictures/\w+/([^)]+)\)")
 NUMBER = re.compile(r"(?<![\w.])[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d)")
 VARYING = re.compile(r"^(gap|steps|se|time|memory|total|speed) |\b(m?s|[kMG]B|minutes|free)\b")
 """Lines of which the numbers are of the machine, or of the last steps of a fit."""
@@ -45,18 +50,15 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """All of them in order; the output that a block shows is part of it."""
     found: list[Block] = []
-    end = -1
     for match in FENCE.finditer(page):
         hidden = match[3] is not None
         text, start = (match[4], match.start(4)) if hidden else (match[2], match.start(2))
         block = Block(match[3] or match[1], text, start, hidden)
-        runs = found and found[-1].language in ("sh", "python") and not found[-1].hidden
-        if block.language == "text" and runs and not page[end : match.start()].strip():
-            last = found.pop()
-            found.append(Block(last.language, last.text, last.start, last.hidden, block))
+        runs = found and found[-1].language in ("sh", "python") and found[-1].shows is None
+        if block.language == "text" and runs:
+            found[-1] = replace(found[-1], shows=block)
         else:
             found.append(block)
-        end = match.end()
     return found
 
 
@@ -74,25 +76,23 @@ def same(shown: str, printed: str) -> bool:
 
 
 def difference(shown: str, printed: str) -> str | None:
-    """The first line of a block that is not printed there, or nothing."""
+    """The first line of a block that is not printed in its place, or nothing."""
     lines, rest = shown.splitlines(), printed.splitlines()
-    parts: list[list[str]] = [[]]
-    for line in lines:
+    at, free = 0, False
+    for number, line in enumerate(lines):
         if line.strip() == "...":
-            parts.append([])
-        else:
-            parts[-1].append(line)
-    at = 0
-    for number, part in enumerate(parts):
-        places = [at] if number == 0 else range(at, len(rest) - len(part) + 1)
-        if number == len(parts) - 1:
-            places = [place for place in places if place + len(part) == len(rest)] or [len(rest) - len(part)]
-        fits = (place for place in places if all(map(same, part, rest[place : place + len(part)])))
-        place = next((place for place in fits if 0 <= place <= len(rest) - len(part)), None)
+            free = True
+            continue
+        after = sum(each.strip() != "..." for each in lines[number:])
+        last = len(rest) - after if "..." not in lines[number:] else len(rest)
+        places = range(at, last + 1) if free else range(at, at + 1)
+        if free and "..." not in lines[number:]:
+            places = range(last, last + 1)  # the end is the end
+        place = next((place for place in places if place < len(rest) and same(line, rest[place])), None)
         if place is None:
-            return next((line for line in part if not any(same(line, each) for each in rest)), "the number of lines")
-        at = place + len(part)
-    return None
+            return line
+        at, free = place + 1, False
+    return None if free or at == len(rest) else f"{rest[at]} (printed, not shown)"
 
 
 def renewed(shown: str, printed: str) -> str:
@@ -106,12 +106,14 @@ def renewed(shown: str, printed: str) -> str:
 
 
 def run(page: Path, folder: Path, shell: Any) -> Iterator[tuple[Block, str]]:
-    """Run the blocks of a page: each with what it printed. A command that fails is an error, unless the page says so."""
+    """Run the blocks of a page: each with what it printed. A block that fails is an error."""
     names: dict[str, Any] = {}
     for block in blocks(page.read_text(encoding="utf-8")):
         if block.language == "sh" and not block.hidden:
             code, printed = shell.run(block.text)
-            assert code == 0 or "exit code" in (block.shows.text if block.shows else ""), f"{page}: {block.text}{printed}"
+            assert code == 0 or "exit code" in (block.shows.text if block.shows else ""), (
+                f"{page}: {block.text}{printed}"
+            )
             yield block, printed
         elif block.language == "python":
             out = io.StringIO()
@@ -146,26 +148,35 @@ def begin(page: Path, folder: Path) -> Any:
     return Shell(folder, folder.parent / f"{folder.name}-bin")
 
 
-def renew(page: Path) -> None:
-    """Put what is printed now into a page."""
+def renew(page: Path, *, drawn: bool) -> None:
+    """Put what is printed now into a page, or what is drawn beside it."""
     text, moved = page.read_text(encoding="utf-8"), 0
+    pictures = PICTURE.findall(text)
+    if drawn and not pictures:
+        return
+    print(page.relative_to(ROOT), flush=True)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "work"
         shell = begin(page, folder)
         for block, printed in [*run(page, folder, shell)]:
-            if block.shows is None or difference(block.shows.text, printed) is None:
+            if drawn or block.shows is None or difference(block.shows.text, printed) is None:
                 continue
             start = block.shows.start + moved
             now = renewed(block.shows.text, printed)
             text = text[:start] + now + text[start + len(block.shows.text) :]
             moved += len(now) - len(block.shows.text)
-            print(f"{page.relative_to(ROOT)}: after {block.text.splitlines()[-1]}")
+            print(f"  after {block.text.splitlines()[-1]}")
         shell.close()
-    page.write_text(text, encoding="utf-8")
+        for name in pictures if drawn else ():
+            target = page.parent / "pictures" / page.stem / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copyfile(folder / name, target)
+    if not drawn:
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    os.environ |= {"OMP_NUM_THREADS": "1"}
     sys.path.insert(0, str(ROOT))
-    for path in [Path(word).resolve() for word in sys.argv[1:]] or PAGES:
-        renew(path)
+    words = sys.argv[1:]
+    for path in [Path(word).resolve() for word in words if word != "--pictures"] or PAGES:
+        renew(path, drawn="--pictures" in words)

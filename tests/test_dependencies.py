@@ -74,7 +74,7 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 def foreign(folder: str) -> Iterator[tuple[Path, str, str]]:
     """Of each file of a folder: the packages of others that it imports, and the extra they come with."""
-    own = {"plncli", "benchmarks", "tests", *(path.stem for path in (ROOT / "tests").iterdir())}
+    own = {"plncli", "benchmarks", "docs", "tests", *(path.stem for path in (ROOT / "tests").iterdir())}
     for path in sorted((ROOT / folder).rglob("*.py")):
         for name, extra in imported(path):
             if name not in own and name not in sys.stdlib_module_names:
@@ -88,7 +88,9 @@ def test_the_program_declares_what_it_imports() -> None:
         assert named(name) in known, f"{path} imports {name}: declare it in pyproject.toml ({extra or 'dependencies'})"
 
 
-@pytest.mark.parametrize(("folder", "extra"), [("tests", "test"), ("benchmarks", "bench"), ("sample_data", "test")])
+@pytest.mark.parametrize(
+    ("folder", "extra"), [("tests", "test"), ("benchmarks", "bench"), ("docs", "docs"), ("sample_data", "test")]
+)
 def test_what_is_around_it_declares_what_it_imports(folder: str, extra: str) -> None:
     for path, name, _ in foreign(folder):
         known = declared("test" if path.name in IN_DEVELOPMENT else extra)
