@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ Cli = Callable[..., Any]
 def test_names_are_listed(cli: Cli) -> None:
     ran = cli("sample-data")
     assert ran.code == 0
-    assert [line.split()[0] for line in ran.out.splitlines()] == ["linear", "logistic", "oaks"]
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["linear", "logistic", "oaks", "study"]
 
 
 def test_tables_are_written(cli: Cli, tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_files_in_the_way_are_left_alone(cli: Cli, tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest(cli: Cli) -> None:
     ran = cli("sample-data", "oak")
     assert ran.code == 2
-    assert "There is no sample data `oak`, only linear, logistic, oaks. Did you mean `oaks`?" in ran.err
+    assert "There is no sample data `oak`, only linear, logistic, oaks, study. Did you mean `oaks`?" in ran.err
 
 
 def test_a_folder_that_cannot_be_made_is_a_message(cli: Cli, tmp_path: Path) -> None:
@@ -62,16 +63,28 @@ def test_a_folder_that_cannot_be_made_is_a_message(cli: Cli, tmp_path: Path) -> 
 def test_readmes_tell_shape_and_checksum(name: str) -> None:
     folder = ROOT / name
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    for path in folder.glob("*.csv"):
-        with path.open(newline="") as file:
-            rows = list(csv.reader(file))
-        sha = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert f"| `{path.name}` | {len(rows) - 1} × {len(rows[0]) - 1} | `{sha}` |" in readme
+    for path in folder.iterdir():
+        if path.suffix == ".csv":
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            assert f"| `{path.name}` | {len(rows) - 1} × {len(rows[0]) - 1} |" in readme
+        if path.name != "README.md":
+            sha = hashlib.sha256(path.read_bytes()).hexdigest()
+            assert re.search(rf"^\| `{path.name}` \| \d+ × \d+.* \| `{sha}` \|$", readme, re.M)
 
 
 def test_the_script_makes_the_committed_tables_again(tmp_path: Path) -> None:
     runpy.run_path(str(ROOT / "simulate.py"))["write"](tmp_path)
-    made = sorted(tmp_path.rglob("*.csv"))
-    assert len(made) == 2
+    made = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert [path.name for path in made] == ["plots.csv", "patients.csv", "metadata.tsv"]
     for path in made:
         assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_the_feature_table_of_the_study_holds_what_the_script_simulates(cli: Cli, tmp_path: Path) -> None:
+    counts = runpy.run_path(str(ROOT / "simulate.py"))["study"]()[1]
+    assert cli("convert", ROOT / "study" / "table.qza", "counts.csv").code == 0
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[1:] for row in rows[1:]] == [[str(count) for count in row[1:]] for row in counts[1:]]
+    assert rows[0][1:] == counts[0][1:] and [row[0] for row in rows][1:] == [row[0] for row in counts][1:]
