@@ -146,6 +146,8 @@ class FitResult(Shown):
         return self._table(name)
 
     def _table(self, name: str) -> pd.DataFrame:
+        if name == "features" and self.run.features:
+            return artifacts.features(self.run).to_pandas().set_index("feature")
         symbol = next((symbol for symbol in self.run.spec.tables if symbol.table == name), None)
         if symbol is None or symbol.name not in self.run.estimates:
             raise AttributeError(f"A {self.run.model} fit has no {name}.")

@@ -54,6 +54,7 @@ LARGE = 1_000_000  # numbers in a data set whose tables are worth giving back
 class Inputs:
     """All that a fit is made of. `classes` has the (zero, one) labels of each response, where these are classes.
 
+    features: what the file of counts says of the responses, see `Run.features`.
     matrices: p×p, in the order of the responses, by the setting that names them; size_factors: what --offset-method has
     learnt of the counts, None unless it was asked for; positions: None unless rows were matched by their position.
     beside: what else a validation looks at, None for a fit.
@@ -70,6 +71,7 @@ class Inputs:
     size_factors: SizeFactors | None = field(default=None, repr=False)
     positions: Positions | None = field(default=None, repr=False)
     beside: Beside | None = field(default=None, repr=False)
+    features: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict, repr=False)
 
 
 class Beside(NamedTuple):
@@ -328,7 +330,15 @@ def _assemble(
         size_factors,
         tables.positions,
         Beside(tables, columns, explained.counts, designed, missing) if faults.every else None,
+        _features(tables.get("counts"), data.responses),
     )
+
+
+def _features(counts: Table | None, responses: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
+    """What a table of counts says of the responses, by name of the fact; nothing of what it says of none."""
+    facts = {} if counts is None else counts.facts
+    told = {name: tuple(known.get(response) for response in responses) for name, known in facts.items()}
+    return {name: texts for name, texts in told.items() if any(text is not None for text in texts)}
 
 
 def _offset(

@@ -44,7 +44,7 @@ OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 def table_names() -> tuple[str, ...]:
     """The tables that a fit of any model may leave."""
     own = dict.fromkeys(symbol.table for spec in MODELS.values() for symbol in spec.tables)
-    return ("coefficients", "vcov", "loss_trace", *own)
+    return ("coefficients", "vcov", "loss_trace", "features", *own)
 
 
 def written() -> set[str]:
@@ -67,6 +67,7 @@ class Outcome:
     total_seconds: float
     manifest: Mapping[str, Any] = field(repr=False)
     log: Sequence[str] = field(repr=False, default=())
+    features: Mapping[str, Sequence[str | None]] = field(repr=False, default_factory=dict)
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
@@ -106,6 +107,8 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     }
     if result.inference is not None and result.inference.covariance is not None:
         tables["vcov"] = lambda: _vcov(result)
+    if run.features:
+        tables["features"] = lambda: features(run)
     for symbol in result.model.spec.tables:
         wanted = config.latent or "sample" not in symbol.axes
         if symbol.name in run.estimates and wanted:
@@ -160,6 +163,12 @@ def coefficient_columns(run: Run) -> dict[str, Any]:
         "estimate": run.estimates["B"].T.reshape(-1),
         **{name: run.inference[name].T.reshape(-1) if run.inference else empty for name in COLUMNS},
     }
+
+
+def features(run: Run) -> pa.Table:
+    """What the file of counts says of the features: a row each, a column a fact, empty where it says nothing."""
+    columns = [pa.array(texts, pa.string()) for texts in run.features.values()]
+    return output.with_names("feature", run.responses, list(run.features), columns)
 
 
 def _vcov(result: FitResult) -> pa.Table:
@@ -249,6 +258,7 @@ def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
     result = outcome.result
     spec = result.model.spec
     latent = any("sample" in symbol.axes for symbol in spec.symbols)
+    of_features = {"features": outcome.features} if outcome.features else {}
     told = {symbol.reported for symbol in spec.symbols if symbol.reported}
     facts = {
         "model": result.model.spec.name,
@@ -261,6 +271,7 @@ def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
         "versions": outcome.manifest.get("versions", {}),
         "summary": output.finite({key: value for key, value in summary(outcome).items() if key not in told}),
         "fingerprint": fingerprint(result.data),
+        **of_features,
     }
     groups: dict[str, Any] = {
         "estimates": result.estimates,

@@ -68,7 +68,8 @@ class Run:
 
     summary: as in summary.json, without p×p tables; design: the encoding of the formula (see
     `inputs.designs.design.Design.from_json`); classes: (zero, one) labels of each response, where these are classes;
-    fingerprint: see `fingerprint`.
+    fingerprint: see `fingerprint`. features: what the file of counts says of the responses: a text (None where it says
+    nothing) for each, by name of the fact, such as `taxonomy`; empty where it says nothing at all.
     estimates: by symbol, B (d×p), Sigma (p×p), M (n×p) and others; state: what prediction and a warm start need
     besides; inference: std_error, statistic, p_value, q_value, conf_low, conf_high (d×p), blocks (p×d×d: covariance
     of each response's coefficients) and df, without standard errors empty; sketch: {"X": ...}, see `sketch`.
@@ -89,6 +90,7 @@ class Run:
     sketch: Mapping[str, np.ndarray] = field(repr=False)
     summary: dict[str, Any] = field(repr=False)
     fingerprint: dict[str, str] = field(repr=False)
+    features: dict[str, tuple[str | None, ...]] = field(repr=False, default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -181,7 +183,8 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _axes(facts: dict[str, Any]) -> dict[str, Any]:
     """Facts as JSON gives them, with names as tuples."""
-    return facts | {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")}
+    features = {name: tuple(texts) for name, texts in facts.get("features", {}).items()}
+    return facts | {axis: tuple(facts[axis]) for axis in ("samples", "terms", "responses")} | {"features": features}
 
 
 def read_run(place: Path) -> Run:
@@ -225,6 +228,8 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     recorded(run.model, run.settings, run.path)
     _check_design(run)
     _check_summary(run)
+    if any(len(texts) != p for texts in run.features.values()):
+        raise ValueError("What is said of other responses.")
     if run.spec.response is CLASSES and len(run.classes or ()) not in (0, p):
         raise ValueError("Classes of other responses.")
     sizes = {"sample": n, "response": p, "term": d}

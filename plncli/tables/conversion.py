@@ -57,9 +57,8 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
     if kind in MATRICES:
         values = _matrix(table, kind)
         with whole_folder(out) if kind == FOLDER else partial_file(out) as partial:
-            MATRICES[kind](partial, list(table.samples), list(table.columns), values, table.about)
-        lost = table.about is not None and kind in (FOLDER, ".h5")
-        return (f"What {table.name} says of its samples has no place in this format.",) if lost else ()
+            MATRICES[kind](partial, list(table.samples), list(table.columns), values, table.about, table.facts)
+        return facts_lost(table, kind)
     with partial_file(out) as partial:
         if kind == ".xlsx":
             columns = [column.to_pylist() for column in _columns(table)]
@@ -69,7 +68,15 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
             if kind.startswith(".tsv") and table.types:
                 content = _with_types(content, table)
             write_file(partial, gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
-    return () if kind.startswith((".tsv", ".parquet", ".feather")) else types_lost(table)
+    typed = kind.startswith((".tsv", ".parquet", ".feather"))
+    return (*facts_lost(table, kind), *(() if typed else types_lost(table)))
+
+
+def facts_lost(table: Table, kind: str) -> tuple[str, ...]:
+    """Sentences on what a file says of its samples and features that a format has no place for."""
+    bare = kind in (FOLDER, ".h5")
+    lost = {"samples": table.about is not None and bare, "features": table.facts and (bare or kind not in MATRICES)}
+    return tuple(f"What {table.name} says of its {side} has no place in this format." for side in lost if lost[side])
 
 
 def _with_types(content: bytes, table: Table) -> bytes:

@@ -122,8 +122,9 @@ def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
         raise DataError(_duplicates(samples, file.name))
     _check_names(header, file.name, option)
     name = f"{file.name}::{file.part}" if file.part else file.name
-    cells = Sparse(matrix.values)
-    return Table(name, option, samples, header, cells, file.sha256, matrix.notes, "", matrix.hint, matrix.about)
+    facts = {name: {composed(feature): text for feature, text in known.items()} for name, known in matrix.facts.items()}
+    table = Table(name, option, samples, header, Sparse(matrix.values), file.sha256, matrix.notes, "", matrix.hint)
+    return replace(table, about=matrix.about, facts=facts)
 
 
 def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] = (), *, unnamed: bool = False) -> Table:

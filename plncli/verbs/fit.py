@@ -260,7 +260,7 @@ def _outcome(
         "exit_code": code,
         "cut_short": result.cut_short or code in (130, 143),
     }
-    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest)
+    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest, features=read.features)
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int) -> None:

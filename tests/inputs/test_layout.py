@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plncli import load
 from plncli.errors import DataError, Faults
 from plncli.inputs.layout.apart import without_counters
 from plncli.inputs.layout.conventions import counters, says_features, says_samples
+from plncli.inputs.layout.lineages import ranks
 from plncli.inputs.layout.orientation import counts_of
+from plncli.runs.run import read_run
 from plncli.tables.reading import read_table, table_of
 from plncli.tables.table import Table
 
@@ -251,3 +254,38 @@ def test_field_shared_files(cli: Callable) -> None:
         assert ran["valid"] and (ran["data"]["n_samples"], ran["data"]["n_features"]) == (12, 20)
         assert "numOtus" in " ".join(ran["notes"])
     assert cli("validate", "pln", "--counts", folder / "final.shared", "--no-sample-names", "--json").code == 0
+
+
+def test_what_is_known_of_features_stays_with_the_fit(cli: Callable, tmp_path: Path) -> None:
+    """From a taxonomy beside the counts to the folder, its model file, Python and BIOM, AnnData and back."""
+    taxa = FIELD / "annotation-columns" / "taxa.csv"
+    given = ("--covariance", "diagonal", "--se", "none", "--features", "some.txt")
+    (tmp_path / "some.txt").write_text("OTU3\nOTU1\nOTU0\n")
+    expected = pd.read_csv(taxa, index_col=0)[["Kingdom", "Phylum"]].loc[["OTU0", "OTU1", "OTU3"]]
+    written = {}
+    for source in (taxa, "taxa.biom", "taxa.json", "taxa.h5ad"):
+        if source != taxa:
+            ran = cli("convert", taxa, source)
+            assert ran.code == 0 and "describe features (their taxa)" in ran.err
+        out = f"run-{Path(source).suffix[1:]}"
+        assert cli("fit", "pln", "--counts", source, *given, "--out", out).code == 0
+        written[out] = pd.read_csv(tmp_path / out / "features.csv", index_col=0)
+        pd.testing.assert_frame_equal(written[out][list(expected)], expected, check_names=False)
+        run = read_run(tmp_path / out)
+        assert run.features["Kingdom"] == ("Bacteria",) * 3 and run.features["Phylum"][0] is None
+        assert ranks(run.features)["phylum"] == (None, "Firmicutes", "Firmicutes")
+    pd.testing.assert_frame_equal(load(tmp_path / "run-csv").features, written["run-csv"], check_names=False)
+    assert cli("rerun", "run-csv", "--out", "again").code == 0
+    assert (tmp_path / "again/features.csv").read_bytes() == (tmp_path / "run-csv/features.csv").read_bytes()
+    assert "What taxa.biom says of its features has no place" in cli("convert", "taxa.biom", "bare.csv").err
+    assert cli("fit", "pln", "--counts", "bare.csv", *given, "--out", "bare").code == 0
+    assert not (tmp_path / "bare/features.csv").exists() and read_run(tmp_path / "bare").features == {}
+
+
+def test_a_lineage_goes_through_biom(cli: Callable, tmp_path: Path) -> None:
+    lineage = "k__Bacteria; p__Firmicutes; c__; o__"
+    Y.T.rename_axis("#OTU ID").assign(taxonomy=lineage).to_csv(tmp_path / "otu.tsv", sep="\t")
+    for target in ("otu.biom", "otu.json"):
+        assert cli("convert", "otu.tsv", target).code == 0
+        table = read_table(str(tmp_path / target), "counts")
+        assert (values(table).astype(int) == Y).all().all() and set(table.facts["taxonomy"].values()) == {lineage}

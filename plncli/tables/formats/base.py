@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from plncli.errors import DataError, PlncliError, counted
@@ -17,12 +18,16 @@ OBS = "obs"
 """The part of a file that says what its samples are."""
 
 
+Facts = Mapping[str, Mapping[str, str]]
+"""What is said of features: a text by feature, by name of the fact."""
+
+
 class Matrix(NamedTuple):
     """n samples × p features as a file of the field holds them.
 
     values: None where only `about` was asked for.
     about: a data frame of what the file says of the samples, None where it says nothing; hint: what else there is to
-    choose in the file, as a sentence.
+    choose in the file, as a sentence; facts: what it says of the features, a text by feature, by name of the fact.
     """
 
     samples: Sequence[str]
@@ -31,6 +36,7 @@ class Matrix(NamedTuple):
     about: Any = None
     notes: tuple[str, ...] = ()
     hint: str = ""
+    facts: Facts = MappingProxyType({})
 
 
 def package(module: str, extra: str, what: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from plncli.errors import DataError, nearest, some
 from plncli.tables.content import File
-from plncli.tables.formats.base import OBS, Matrix, hdf5, held, package, reading, rows_of, words
+from plncli.tables.formats.base import OBS, Facts, Matrix, hdf5, held, package, reading, rows_of, words
 from plncli.tables.sparse import CSR
 
 EXTRA = "anndata"
@@ -30,11 +30,25 @@ def read(file: File) -> Matrix:
             return Matrix(samples, (), None, obs if len(obs.columns) else None)
         place, names = _place(opened, file, layers)
         held(file, opened[place], opened[names])
-        features = words(_frame(io.read_elem(opened[names]), opened).index)
+        var = _frame(io.read_elem(opened[names]), opened)
+        features = words(var.index)
         values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
         others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
         hint = f"Other tables in it are {some(others)}." if others and not file.part else ""
-    return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint)
+    return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint, _facts(var, features))
+
+
+def _facts(var: Any, features: list[str]) -> dict[str, dict[str, str]]:
+    """What columns of texts say of the features."""
+    import pandas as pd
+
+    told = {}
+    for name in var.columns:
+        column = var[name]
+        if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(column):
+            known = zip(features, column.tolist(), column.isna().tolist(), strict=True)
+            told[str(name)] = {feature: str(value) for feature, value, missing in known if not missing}
+    return told
 
 
 def _frame(read: Any, opened: Any) -> Any:
@@ -72,8 +86,8 @@ def _place(opened: Any, file: File, layers: list[str]) -> tuple[str, str]:
     )
 
 
-def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:
-    """Write X, with what is known of the samples in obs."""
+def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any, facts: Facts) -> None:
+    """Write X, with what is known of the samples in obs and of the features in var."""
     anndata = package("anndata", EXTRA, "Writing an AnnData file")
     import pandas as pd
 
@@ -83,7 +97,10 @@ def write(path: Path, samples: list[str], features: list[str], values: CSR, abou
     obs = named(samples)
     for name in () if about is None else about.columns:
         obs[str(name)] = _writable(about[name])
-    anndata.AnnData(X=values, obs=obs, var=named(features)).write_h5ad(path, compression="gzip")
+    var = named(features)
+    for name, known in facts.items():
+        var[name] = _writable(pd.Series(pd.Categorical([known.get(feature) for feature in features])))
+    anndata.AnnData(X=values, obs=obs, var=var).write_h5ad(path, compression="gzip")
 
 
 def _writable(column: Any) -> Any:

@@ -160,8 +160,8 @@ def _quoted(name: str) -> str:
     return f'"{name}"' if re.search(QUOTED, name) else name
 
 
-def write(folder: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:  # noqa: ARG001
-    """Fill a folder as Cell Ranger 3 does: features in rows; there is no place for what is known of the samples."""
+def write(folder: Path, samples: list[str], features: list[str], values: CSR, *_: Any) -> None:
+    """Fill a folder as Cell Ranger 3 does: features in rows; there is no place for what else is known."""
     import numpy as np
     from scipy.io import mmwrite
 

@@ -60,8 +60,8 @@ def told_kinds(name: str, kinds: list[str]) -> tuple[str, ...]:
     return (f"The features of {name} are of {len(many)} kinds ({found}); choose some with --features FILE.",)
 
 
-def write(path: Path, samples: list[str], features: list[str], values: CSR, about: Any) -> None:  # noqa: ARG001
-    """Write a file as Cell Ranger 3 does; it has no place for what is known of the samples."""
+def write(path: Path, samples: list[str], features: list[str], values: CSR, *_: Any) -> None:
+    """Write a file as Cell Ranger 3 does; it has no place for what is known of samples and features."""
     import numpy as np
 
     h5py = package("h5py", EXTRA, "Writing an .h5 file")
