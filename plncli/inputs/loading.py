@@ -312,10 +312,7 @@ def _assemble(
         terms=design.terms,
         responses=explained.responses,
     )
-    known = {
-        name: faults.attempt(partial(matrix_of, table, data.responses, config.sample_names, faults), None)
-        for name, table in matrices.items()
-    }
+    known = _matrices(matrices, data.responses, config, faults)
     name = output_folder(config.but(out=None)).name.removesuffix(f"-{config.model}")
     designed = made is not None and bool(formula.text)
     return Inputs(
@@ -326,12 +323,23 @@ def _assemble(
         tables.notes,
         explained.classes,
         name,
-        {name: to(values) for name, values in known.items() if values is not None},
+        {name: to(values) for name, values in known.items()},
         size_factors,
         tables.positions,
         Beside(tables, columns, explained.counts, designed, missing) if faults.every else None,
         _features(tables.get("counts"), data.responses),
     )
+
+
+def _matrices(
+    matrices: Mapping[str, Table], responses: tuple[str, ...], config: FitConfig, faults: Faults
+) -> dict[str, np.ndarray]:
+    """The matrices p×p by the setting that names them; without those whose faults are kept."""
+    steps = {
+        name: partial(matrix_of, table, responses, config.sample_names, faults) for name, table in matrices.items()
+    }
+    found = {name: faults.attempt(step, None) for name, step in steps.items()}
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _features(counts: Table | None, responses: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
