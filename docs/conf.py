@@ -24,6 +24,7 @@ html_theme = "furo"
 html_title = f"plncli {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["plncli.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 html_show_sourcelink = False
 html_copy_source = False
 pygments_style = "friendly"

@@ -30,7 +30,7 @@ ask.sendmsg([len(what).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGH
 ask.sendall(what)
 sys.exit(int(ask.makefile().read() or 70))
 """
-PLAIN = {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+PLAIN = {"NO_COLOR": "1", "COLUMNS": "90", "OMP_NUM_THREADS": "1"}
 
 
 class Shell:

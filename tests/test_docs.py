@@ -139,7 +139,7 @@ def test_nothing_of_the_program_is_in_a_block_that_is_not_run() -> None:
 
 # The pages as programs
 
-SOON = ("howto/pipelines.md", "reference/test.md", "tutorials/r.md")
+SOON = ("howto/pipelines.md", "reference/test.md")
 """Pages that the ordinary tests run; with the others it would be minutes."""
 RUN = [
     pytest.param(
