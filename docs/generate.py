@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from plncli import cli
+from plncli.cli.examples import EXAMPLES, VERBS
 from plncli.models import MODELS
 from plncli.runs.schema import published
 from plncli.settings import settings
@@ -40,9 +41,10 @@ def write(folder: Path) -> None:
 def texts() -> Iterator[tuple[str, str]]:
     """Each by the name of its file, without suffix."""
     program: Any = typer.main.get_command(cli.application())
-    verbs = [program.commands[name] for name in program.list_commands(None)]
-    yield "verbs", _table(("command", "what it does"), ((f"`{verb.name}`", _summary(verb)) for verb in verbs))
-    for verb in verbs:
+    verbs = [(panel, program.commands[name]) for panel, names in VERBS.items() for name in names]
+    rows = ((panel, f"`{verb.name}`", _summary(verb)) for panel, verb in verbs)
+    yield "verbs", _table(("for", "command", "what it does"), rows)
+    for _, verb in verbs:
         yield verb.name, _verb(verb)
     yield "settings", _settings(program.commands["fit"])
     yield "tables", _tables()
@@ -72,6 +74,10 @@ def _verb(verb: Any) -> str:
         rows.append((", ".join(moved), f"{MOVED}: where it is now.", ""))
     if rows:
         lines.append(_table(("option", "meaning", "default"), rows))
+    named = [verb.name, *(f"{verb.name} {model}" for model in forms if model)]
+    examples = [example for name in named for example in EXAMPLES.get(name, ())]
+    if examples:
+        lines += ["Examples, of its help:", "", "```none", *examples, "```", ""]
     return "\n".join(lines)
 
 
