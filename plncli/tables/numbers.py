@@ -36,7 +36,7 @@ def numbers(table: Table, rule: str, faults: Faults = FIRST) -> tuple[np.ndarray
     for j, column in enumerate(table.cells.columns):
         text = pa.types.is_string(column.type)
         filled = column.fill_null(pa.scalar("0" if text else 0, column.type)) if column.null_count else column
-        values[:, j] = filled if text else floats(filled)
+        values[:, j] = filled if text else _floats(filled)
     return values, missing
 
 
@@ -54,7 +54,7 @@ def texts_to_numbers(table: Table) -> pa.Table | Sparse:
     return pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
 
 
-def floats(column: pa.ChunkedArray) -> np.ndarray:
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
     """(n,) float64 of a column of numbers without missing ones."""
     import numpy as np
     import pyarrow as pa

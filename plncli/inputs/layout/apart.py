@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.inputs.layout.conventions import TOTALS, Convention, counters, descriptions, plain
-from plncli.tables.numbers import floats, numbers
+from plncli.tables.numbers import numbers
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Drop, Table
 from plncli.tables.text import GROUPED, NUMBER
@@ -24,6 +24,7 @@ SURE = 14.0
 """Nats that speak against chance where a row or column is the sum of the others: one in a million."""
 MANY = 3
 """Samples in which that must be seen, unless the name says that it is a total."""
+BLOCK = 512  # columns that are added up at a time
 
 
 # Descriptions of features
@@ -194,8 +195,8 @@ def _without_totals(table: Table, known: Collection[str]) -> Table:
     """Without a feature that is in every sample the sum of the others, and a sample that is so of every feature."""
     import numpy as np
 
+    sums = _sums(table)
     for kind in ("feature", "sample"):
-        sums = _sums(table)
         if sums is None:
             return table
         at = _total(table, sums, kind)
@@ -212,6 +213,7 @@ def _without_totals(table: Table, known: Collection[str]) -> Table:
             table = table.select([name for j, name in enumerate(names) if j != at])
         else:
             table = table.take(np.array([i for i in range(len(names)) if i != at]))
+        sums = _sums(table)
     return table
 
 
@@ -220,24 +222,36 @@ def _sums(table: Table) -> Sums | None:
     import numpy as np
     import pyarrow as pa
 
+    p = len(table.columns)
     if isinstance(table.cells, Sparse):
         Y = table.cells.values
         if not np.isfinite(Y.data).all() or (Y.data < 0).any():
             return None
-        return Sums(Y.sum(axis=1), Y.sum(axis=0), np.diff(Y.indptr), np.bincount(Y.indices, minlength=Y.shape[1]))
-    rows, row_cells = np.zeros(len(table.samples)), np.zeros(len(table.samples), dtype=np.int64)
-    columns, column_cells = [], []
-    for column in table.cells.columns:
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            return None
-        values = floats(column.fill_null(pa.scalar(0, column.type)) if column.null_count else column)
+        return Sums(Y.sum(axis=1), Y.sum(axis=0), np.diff(Y.indptr), np.bincount(Y.indices, minlength=p))
+    types = {column.type for column in table.cells.columns}
+    if not all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in types):
+        return None
+    found = [_sums_of(table.cells.select(range(j, min(j + BLOCK, p)))) for j in range(0, p, BLOCK)]
+    if None in found:
+        return None
+    rows, columns, row_cells, column_cells = zip(*filter(None, found), strict=True)
+    return Sums(np.sum(rows, 0), np.concatenate(columns), np.sum(row_cells, 0), np.concatenate(column_cells))
+
+
+def _sums_of(cells: pa.Table) -> Sums | None:
+    """Those of some columns of numbers."""
+    import numpy as np
+
+    parts = []
+    for batch in cells.combine_chunks().to_batches():
+        values = batch.to_tensor(null_to_nan=True).to_numpy()
+        values = np.where(np.isnan(values), 0.0, values)
         if not np.isfinite(values).all() or (values < 0).any():
             return None
-        rows += values
-        row_cells += values > 0
-        columns.append(values.sum())
-        column_cells.append(np.count_nonzero(values))
-    return Sums(rows, np.array(columns), row_cells, np.array(column_cells))
+        some_there = values > 0
+        parts.append(Sums(values.sum(1), values.sum(0), some_there.sum(1), some_there.sum(0)))
+    rows, columns, row_cells, column_cells = zip(*parts, strict=True)
+    return Sums(np.concatenate(rows), np.sum(columns, 0), np.concatenate(row_cells), np.sum(column_cells, 0))
 
 
 def _total(table: Table, sums: Sums, kind: str) -> int | None:
