@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,7 +37,8 @@ def watched() -> bool:
 
 def error(text: str) -> None:
     """Print an error on standard error."""
-    _print(f"{_styled('plncli: error:', '31;1')} {text}", sys.stderr)
+    label = "plncli: error:"
+    _print(f"{_styled(label, '31;1')}{_filled(f'{label} {text}')[len(label) :]}", sys.stderr)
 
 
 def hint(text: str) -> None:
@@ -59,6 +62,18 @@ def _print(text: str, stream: TextIO, end: str = "\n") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if stream is sys.stdout:
             raise DataError(f"Standard output cannot be written: {error.strerror}.") from None
+
+
+def _filled(text: str) -> str:
+    """A sentence in lines as wide as the terminal, broken between words; as it is where there is no terminal."""
+    if not sys.stderr.isatty() or "\n" in text:
+        return text
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = shutil.get_terminal_size().columns
+    room = max(columns, 20)
+    return textwrap.fill(text, room, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
 
 
 def _styled(text: str, style: str) -> str:
@@ -198,7 +213,8 @@ class Console:
         if shown and not self.quiet:
             self.clear()
             self._last = time.monotonic()
-            _print(f"{_styled(label, '33;1')}{space}{text}" if label else text, sys.stderr)
+            lines = _filled(f"{label}{space}{text}")
+            _print(f"{_styled(label, '33;1')}{lines[len(label) :]}" if label else lines, sys.stderr)
 
 
 def to_go(gaps: Sequence[tuple[float, float]], goal: float) -> float | None:

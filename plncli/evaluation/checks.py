@@ -5,9 +5,10 @@ fit and its data alone are made at the end of every fit; with a diagnosis there 
 
 Whether the offset accounts for depth. Under the right offset the latent values less what covariates explain, averaged
 over the features of a sample, are independent of the offset, so their rank correlation with it has a standard deviation
-of 1/sqrt(n − 1) (Kendall & Gibbons 1990). A trend is told beyond CLEAR of these, and beyond TREND in size: in
-simulated tables with their true offset that happened in 1 of 600 fits (5 to 40 features, 30 to 120 samples), without
-an offset, or with half of it, in 9 of 10.
+of 1/sqrt(n − 1) (Kendall & Gibbons 1990). A trend is told beyond CLEAR of these, and beyond TREND in size: of 553
+simulated fits with their true offset (5 to 40 features, 30 to 120 samples, depths with a standard deviation of 0.3 to
+1.2 on the log scale) in none, where the correlation had the standard deviation that it should have; without an offset
+in 88 %, with half of the true one in 57 % (of 120 samples whose depths differ by 0.7 or more, in all and in 98 %).
 """
 
 from __future__ import annotations

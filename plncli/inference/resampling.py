@@ -23,7 +23,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, FitError, counted, some
 from plncli.inference.workers import Kept, WorkerLost, shared
 from plncli.models.base import INIT, Init, Latent, Model
-from plncli.models.findings import Finding
+from plncli.models.findings import IN_FULL, Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty, from_influence
 from plncli.numerics.linalg import dependent_columns
 from plncli.optim.base import Optimum, Status, StopRule
@@ -254,16 +254,13 @@ def _not_finite(task: Task, names: list[tuple[str, str, int]], bad: list[bool], 
     """
     if not names:
         return None
-    told = some(
-        (f"{r} ({t}) in {k}{'*' * none}" for (r, t, k), none in zip(names, bad, strict=True)),
-        12,
-    )
+    cells = tuple((response, term) for response, term, _ in names)
+    responses = tuple(dict.fromkeys(response for response, _ in cells))
     gone = "not drawn" if task.method == "bootstrap" else "left out"
-    rest = "" if all(bad) else " The others' are those of the fits in which they are finite."
+    told = (f"{r} ({t}) in {k}{'*' * none}" for (r, t, k), none in zip(names, bad, strict=True))
     rule = f" {sum(bad)} of them (*) therefore have no standard error." if any(bad) else ""
     message = (
         f"{counted(len(names), 'coefficient')} without a finite estimate in some of the {number} fits of the "
-        f"{task.method}, for the few samples that they rest on were {gone}: {told}.{rule}{rest}"
+        f"{task.method}, whose few samples were {gone}: {some(told, where=IN_FULL, width=90)}.{rule}"
     )
-    cells = tuple((response, term) for response, term, _ in names)
-    return Finding("not-finite-in-resamples", message, tuple(dict.fromkeys(r for r, _ in cells)), cells)
+    return Finding("not-finite-in-resamples", message, responses, cells, note=not any(bad))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import FIRST, DataError, Faults
+from plncli.errors import FIRST, DataError, Faults, short
 from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
@@ -392,8 +392,9 @@ def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
     fold, lowest, highest = spread(torch.from_numpy(depth))
     if fold <= 2:
         return []
+    low, high = (short(tables.samples[i], 32) for i in (lowest, highest))
     return [
-        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {tables.samples[lowest]}, "
-        f"{depth[highest]:.0f} in {tables.samples[highest]}) and no offset is given, so differences in depth count as "
-        f"differences in abundance. Give --exposure FILE or --offset-method, or `offset(log(column))` in the formula."
+        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {low}, {depth[highest]:.0f} in "
+        f"{high}) and no offset is given: depth counts as abundance. "
+        "Give --exposure FILE, --offset-method total, or `offset(log(column))` in the formula."
     ]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import counted, some
-from plncli.models.findings import Finding
+from plncli.models.findings import IN_FULL, Finding
 from plncli.numerics.linalg import Basis, ImplicitBasis, inverses, weighted_grams
 from plncli.numerics.rows import accumulate, total
 
@@ -248,13 +248,14 @@ def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
     cells = tuple((data.responses[j], data.terms[k]) for j, k in missing.mT.nonzero().tolist())
     if not cells:
         return ()
-    told = some((f"{response} ({term})" for response, term in cells), 6)
+    names = tuple(dict.fromkeys(response for response, _ in cells))
     one = "sample" if data.clusters is None else "cluster"
     message = (
-        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single {one}, whose "
-        f"error cannot be estimated: {told}."
+        f"{counted(len(cells), 'coefficient')} without standard error, for each rests on a single {one}: of "
+        f"{some(names, where=IN_FULL, width=100)}."
     )
-    return (Finding("single-sample", message, tuple(dict.fromkeys(r for r, _ in cells)), cells),)
+    remedy = f"Merge levels of a single {one}, or leave it out."
+    return (Finding("single-sample", message, names, cells, remedy),)
 
 
 def robust(

@@ -39,7 +39,7 @@ class CountResiduals:
 
 @dataclass(frozen=True)
 class Depth:
-    """By sample (n,): depth, mean quantile residual, and first principal component of the latent means less XB.
+    """By sample (n,): depth, mean standardised latent residual, and first principal component of M − XB.
 
     scale: what depth is; rank_correlations: Spearman's, of depth with the other two.
     """
@@ -79,15 +79,13 @@ def residuals(source: Source, wanted: Wanted) -> CountResiduals:
     return CountResiduals(expected[K], R[K])
 
 
-def depth(source: Source, wanted: Wanted) -> Depth:
+def depth(source: Source, _: Wanted) -> Depth:
     """Depth is the exposure of the fit (the geometric mean over features), or the total count where it had none."""
     data = source.data
     offset = data.O.double().mean(1).numpy()
     with_offset = float(np.ptp(offset)) > 1e-9
     per_sample = np.exp(offset) if with_offset else source.cells.Y.sum(1).clamp_min(1.0).numpy()
-    R = source.residuals(wanted.seed)
-    known = ~np.isnan(R)
-    mean = np.where(known, R, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    mean = source.mean_residuals.nan_to_num(nan=0.0).numpy()
     left = latent_residuals(source)
     component = components(left)[0][:, 0] if left.shape[1] > 1 else left[:, 0]
     related = (spearman(per_sample, mean), spearman(per_sample, component))
@@ -148,7 +146,7 @@ def draw_residuals(record: CountResiduals, width: float) -> Figure:
 def draw_depth(record: Depth, width: float) -> Figure:
     """What the model should have taken out: nothing here ought to change with depth."""
     figure, grid = style.panels(2, width, min(0.7 * width, 70.0))
-    labels = ("mean quantile residual", "first component of M − XB")
+    labels = ("mean latent residual", "first component of M − XB")
     values = (record.residuals, record.component)
     for axes, y, label, rho in zip(grid, values, labels, record.rank_correlations, strict=True):
         style.cloud(axes, np.log10(record.depth), y, "samples")

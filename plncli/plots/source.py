@@ -15,6 +15,8 @@ from plncli.tables.reading import read_table
 from plncli.tables.table import Table
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from plncli.dataset import Dataset
     from plncli.models.abilities import CountCells, Counting
     from plncli.runs.training_data import Origin
@@ -107,6 +109,16 @@ class Source:
     def cells(self) -> CountCells:
         """Counts of the fit and their linear predictors."""
         return self.counting.cells(self.data)
+
+    @property
+    def mean_residuals(self) -> Tensor:
+        """By sample (n,): the mean of its standardised latent residuals."""
+        from plncli.models.abilities import MeanResiduals
+
+        known = self.run.fitted
+        if not isinstance(known, MeanResiduals):
+            raise DataError(f"A {self.run.model} fit has no latent residuals.")
+        return known.mean_residuals(self.data)
 
     def residuals(self, seed: int) -> np.ndarray:
         """Randomised quantile residuals of counts, n×p, nan where a cell does not count; drawn once."""

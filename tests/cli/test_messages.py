@@ -303,7 +303,7 @@ def test_what_is_dropped_on_request(cli: Cli, here: Path) -> None:
 def test_different_depths(cli: Cli, here: Path) -> None:
     err, *_ = told(cli, here, "pln --counts counts.csv")
     assert "Total counts vary 3.12-fold between samples (8 in s1, 25 in s5) and no offset is given" in err
-    assert "Give --exposure FILE or --offset-method, or `offset(log(column))` in the formula." in err
+    assert "Give --exposure FILE, --offset-method total, or `offset(log(column))` in the formula." in err
 
 
 def test_separated_classes(cli: Cli, here: Path) -> None:

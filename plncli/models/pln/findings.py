@@ -11,7 +11,7 @@ from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import Separated
 from plncli.numerics.rows import total, weigh
 
-WIDTH = 100
+WIDTH = 60
 """Signs of the names in a sentence."""
 LARGEST = 700.0
 """Logarithm of the largest number that float64 holds, nearly."""
@@ -45,11 +45,10 @@ def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | 
     order = (average / largest).masked_fill(~beyond, 0.0).argsort(descending=True, stable=True)
     names = tuple(data.responses[j] for j in order[: int(beyond.sum())].tolist())
     message = (
-        f"Marginal expected counts of {_count(len(names), 'feature')} are beyond sense: on average they exceed the "
-        f"largest count seen (up to {float(average[beyond].max()):.0e}), for variances in Sigma of up to "
-        f"{float(variance[beyond].max()):.3g}: {_list(names)}."
+        f"Marginal expected counts of {_count(len(names), 'feature')} are beyond sense (averages up to "
+        f"{float(average[beyond].max()):.0e}, above all counts seen): {_list(names)}."
     )
-    remedy = "Use fitted or conditional counts, model presence by `fit logistic`, or leave out rare features."
+    remedy = "Use fitted or conditional counts, model presence (`fit logistic`), or drop rare features."
     return Finding("expected-counts", message, names, remedy=remedy)
 
 

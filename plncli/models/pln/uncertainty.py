@@ -32,7 +32,7 @@ MOST_NUMBERS = 2e8
 """Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
 NAIVE = (
     "Standard errors `fisher` of a Poisson log-normal model take the latent layer as known: they are far too small "
-    "(intervals of 95 % cover about 20 %). Use --se sandwich."
+    "(intervals of 95 % cover about 20 %)."
 )
 FEW = (
     "{n} samples are few for {d} coefficients a feature: the standard errors are asymptotic, and somewhat too "
@@ -45,11 +45,9 @@ def default_se(prepared: Prepared) -> str | Finding:
     joint, d = len(_joint(prepared)), prepared.data.d
     if work(prepared.data.n, joint, d) <= MOST_WORK and (joint * d) ** 2 <= MOST_NUMBERS:
         return "sandwich"
-    message = (
-        f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more; ask "
-        "for them with --se sandwich, or fit with --covariance diagonal."
-    )
-    return Finding("no-standard-errors", message)
+    message = f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more."
+    remedy = "Ask for them with --se sandwich, or fit with --covariance diagonal."
+    return Finding("no-standard-errors", message, remedy=remedy)
 
 
 def uncertainty(
@@ -66,7 +64,7 @@ def uncertainty(
     if method == "fisher":
         weighted = data.w[:, None] * _counted_means(params, prepared)
         found = from_inverses(method, basis, cells.at.inverse(weighted_grams(basis.Q, weighted)), missing)
-        return replace(found, findings=(Finding("naive-standard-errors", NAIVE),))
+        return replace(found, findings=(Finding("naive-standard-errors", NAIVE, remedy="Use --se sandwich."),))
     alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p, data.clusters) & ~missing
     answer = sandwich(cells, missing | alone, cancelled)
     if answer is None:

@@ -13,9 +13,9 @@ from torch.nn.functional import logsigmoid
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
-from plncli.errors import DataError, some
+from plncli.errors import TERMS, DataError, counted, short, some
 from plncli.models.base import Init, Model
-from plncli.models.findings import Finding
+from plncli.models.findings import IN_FULL, Finding
 from plncli.models.fused import Fused
 from plncli.models.regression.spec import LOGISTIC as SPEC
 from plncli.models.regression.standard_errors import logistic_uncertainty, separated_responses
@@ -212,23 +212,20 @@ class Logistic(Model[Prepared]):
             told.append(_told(response, cone, terms, _dividing(data, j)))
         if not told:
             return ()
-        message = (
-            f"{'; '.join(told[:5])}{f'; and {len(told) - 5} more responses' if len(told) > 5 else ''}. "
-            "The likelihood has no maximum: the estimates of these coefficients are infinite, are shown as they were "
-            "when the fit stopped, and have no standard errors. Take out the term or merge its levels, collect more "
-            "samples, or use a penalised (Firth) regression."
-        )
-        return (Finding("separation", message, tuple(dict.fromkeys(r for r, _ in cells)), tuple(cells)),)
+        names = tuple(dict.fromkeys(response for response, _ in cells))
+        more = f", and of {counted(len(told) - 1, 'other response')} ({IN_FULL})" if len(told) > 1 else ""
+        message = f"{told[0]}{more}: these coefficients are infinite, and have no standard errors."
+        remedy = "Leave out the term or merge its levels, or use a penalised (Firth) regression."
+        return (Finding("separation", message, names, tuple(cells), remedy),)
 
 
 def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
     """What is separated, by which terms."""
     n, separated = len(cone.cells), int(total(cone.cells))
-    names = some(f"`{term}`" for term in terms)
-    alone = f" ({some(f'`{term}`' for term in dividing)} alone does)" if dividing else ""
-    if separated == n:
-        return f"complete separation of the classes of `{response}` in all {n} samples by {names}{alone}"
-    return f"quasi-complete separation of the classes of `{response}` in {separated} of {n} samples by {names}{alone}"
+    names = some((f"`{term}`" for term in terms), TERMS, width=48)
+    alone = f" ({some((f'`{term}`' for term in dividing[:1]), width=24)} alone does)" if dividing else ""
+    whole, where = ("complete", f"all {n}") if separated == n else ("quasi-complete", f"{separated} of {n}")
+    return f"{whole} separation of the classes of `{short(response, 24)}` in {where} samples by {names}{alone}"
 
 
 def _dividing(data: Dataset, j: int) -> list[str]:
