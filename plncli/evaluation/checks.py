@@ -171,8 +171,8 @@ def _standard_errors(subject: Subject) -> Iterator[Check]:
         return
     method = subject.summary["se"]
     if method == "none":
-        sentence = "There are no standard errors, so how certain the coefficients are is not known."
-        yield Check("standard-errors", NOTE, sentence, "Fit again without --se none for them.", {"method": method})
+        sentence = "No standard errors were asked for, so how certain the coefficients are is not known."
+        yield Check("standard-errors", FINE, sentence, numbers={"method": method})
     else:
         yield Check("standard-errors", FINE, f"Standard errors ({method}) are there.", numbers={"method": method})
 
@@ -324,6 +324,7 @@ def _others(subject: Subject) -> Iterator[Check]:
 LOOKS: tuple[Callable[[Subject], Iterator[Check]], ...] = (
     _convergence,
     _expected_counts,
+    _separation,
     _offset,
     _standard_errors,
     _fit_of_features,
@@ -333,7 +334,6 @@ LOOKS: tuple[Callable[[Subject], Iterator[Check]], ...] = (
     _levels,
     _weights,
     _others,
-    _separation,
     _variance,
 )
 """In order of the harm that is done where they are overlooked."""

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from plncli.runtime import Runtime
 
 MOST_LEVELS = 12
+WHICH = (
+    "Which? What was measured (litres, hours, reads before filtering) is best: --exposure. Else total; where a few "
+    "features make most of the counts, gmpr or rle, which compare typical features. `plncli diagnose` checks it."
+)
+"""Advice on offsets, in short."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,7 @@ def _of_fit(prospect: Prospect) -> Iterator[tuple[str, str]]:
     from plncli.evaluation.memory import in_words
 
     for finding in prospect.findings:
-        yield "warning", finding.message
+        yield "note" if finding.note else "warning", f"{finding.message} {finding.remedy}".rstrip()
     free = "" if prospect.free is None else f"; {in_words(prospect.free)} are free on {prospect.device}"
     yield "memory", f"about {in_words(prospect.needs)} beside the data{free}"
     time = prospect.time
@@ -246,3 +251,4 @@ def _methods(methods: tuple[OffsetMethod, ...]) -> Iterator[str]:
     for one in methods:
         if one.reason:
             yield from wrapped(one.reason, f"  {one.method}: ")
+    yield from wrapped(WHICH, "  ")

@@ -40,7 +40,10 @@ def compared(cli: Cli, *words: Any) -> Any:
     return json.loads(ran.out)
 
 
-def test_formulas_and_covariances_are_compared_with_the_null(cli: Cli, few: list[Any]) -> None:
+def test_formulas_and_covariances_are_compared_with_the_null(
+    cli: Cli, few: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     ran = cli("cv", "pln", *few, *TWO)
     assert ran.code == 0, ran.err
     header, *rows = ran.out.splitlines()
@@ -101,7 +104,8 @@ def test_linear_scores_equal_a_loop_over_least_squares(cli: Cli) -> None:
     assert "covariance" not in ours
 
 
-def test_the_formula_with_markers_predicts_the_case(cli: Cli) -> None:
+def test_the_formula_with_markers_predicts_the_case(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     ran = cli("cv", "logistic", *PATIENTS, "--formula", "case ~ marker1 + marker2", "-q")
     assert (ran.code, ran.err) == (0, "")
     assert "best" in ran.out.splitlines()[1]
