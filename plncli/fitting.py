@@ -243,7 +243,7 @@ def _minimise(
         if not parts and optimum.steps == 0 and optimum.status is Status.DIVERGED:
             raise FitError(
                 "The objective is not finite at the start of the fit. Look for extreme offsets or covariates "
-                "(`plncli fit ... --dry-run` shows their ranges), or use --dtype float64."
+                "(`plncli validate` shows them), or use --dtype float64."
             )
         parts.append(optimum)
         params = optimum.params

@@ -163,7 +163,7 @@ def _usage(error: Exception) -> int:
         console.hint(message)
         return 2
     if kind == "NoSuchOption" and context:
-        message = _no_such_option(error.option_name, context.command)  # type: ignore[attr-defined]
+        message = _no_such_option(error.option_name, context.command, context.find_root().command)  # type: ignore[attr-defined]
     elif message.startswith("No such command") and context and not message.endswith("?"):
         message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
@@ -189,12 +189,25 @@ def _plain(message: str) -> str:
     return message
 
 
-def _no_such_option(name: str, command: Any) -> str:
+def _with_option(name: str, root: Any) -> list[str]:
+    """The verbs that have an option."""
+    found = []
+    for verb in root.list_commands(None):
+        commands = getattr(root.commands[verb], "commands", {"": root.commands[verb]}).values()
+        if any(name in (*parameter.opts, *parameter.secondary_opts) for one in commands for parameter in one.params):
+            found.append(verb)
+    return found
+
+
+def _no_such_option(name: str, command: Any, root: Any) -> str:
     """What an unknown option was meant to be: one of another command, or the nearest of this one."""
     known = [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
     models = takers(name)
     if not models:
-        return f"No such option: {name}.{nearest(name, known)}"
+        verbs = _with_option(name, root)
+        near = nearest(name, known)
+        goes = f" It goes with {' and '.join(f'`plncli {verb}`' for verb in verbs[:3])}." if verbs else ""
+        return f"No such option: {name}.{near}{goes}"
     if command.name in models:
         models = [command.name]
     with_all = len(models) == len(MODELS)

@@ -65,11 +65,22 @@ Workers = Annotated[
         rich_help_panel="Cross-validation",
     ),
 ]
+Threads = Annotated[
+    str | None,
+    typer.Option(
+        "--threads",
+        metavar="N|auto",
+        help="CPU threads of each fit; auto: one, since the fits share the cores. [default: auto]",
+        show_default=False,
+        rich_help_panel="Cross-validation",
+    ),
+]
 SWITCHES: dict[str, Any] = {
     "formula": Formulas,
     "folds": Folds,
     "cluster": Cluster,
     "workers": Workers,
+    "threads": Threads,
     "out": TableFile,
     "overwrite": Overwrite,
     "resume": Resume,
@@ -109,6 +120,7 @@ def cv(
     folds: int | None,
     cluster: str | None,
     workers: str | None,
+    threads: str | None,
     config: str | None,
     entries: float | None = None,
     **switches: Any,
@@ -119,7 +131,7 @@ def cv(
     compared = {setting.name: switches.pop(setting.name) for setting in MODELS[model].settings if setting.compared}
 
     def resolved(formula: str | None, structure: Mapping[str, str | None]) -> FitConfig:
-        given = {"formula": formula, "cluster": cluster, "workers": workers}
+        given = {"formula": formula, "cluster": cluster, "workers": workers, "threads": threads}
         return configuration.resolve(model, {**flags, **given, **structure}, config, os.environ)
 
     return verb.cv(verb.asked(resolved, formula, compared, FOLDS if folds is None else folds, entries), **switches)

@@ -253,7 +253,7 @@ def _zeros(subject: Subject) -> Iterator[Check]:
         return
     far = f"{counted(len(names), 'feature')} {'is' if len(names) == 1 else 'are'} far off (q < 0.05)"
     sentence = f"{overall}; {far}: {some(names, where='diagnosis', width=WIDTH)}."
-    yield Check("zeros", LOOK, sentence, "See `plncli plot RUN --kind zeros`; take these with care.", numbers, names)
+    yield Check("zeros", LOOK, sentence, "See `plncli plot RUN zeros`; take these with care.", numbers, names)
 
 
 def _influence(subject: Subject) -> Iterator[Check]:

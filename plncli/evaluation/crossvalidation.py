@@ -139,15 +139,17 @@ def validate(
     workers: int = 1,
     on_done: OnDone | None = None,
     kept: Kept | None = None,
+    threads: int = 1,
 ) -> Validated:
     """Fit and score all candidates, of which number `null` is the null model of r2.
 
-    kept: has and keeps what was `Scored`. Raises DataError for what cannot be fitted, Interrupted and WorkerLost.
+    threads: of each fit; kept: has and keeps what was `Scored`. Raises DataError for what cannot be fitted, Interrupted
+    and WorkerLost.
     """
     numbers = [_n_parameters(candidate) for candidate in candidates]
     folds, impossible, left_out = judged(candidates, folds)
     task = Task(tuple(candidates), tuple(folds), optimizer, replace(stop, cancelled=_never))
-    parts: list[Scored] = shared(task, workers, on_done, stop.cancelled, kept)
+    parts: list[Scored] = shared(task, workers, on_done, stop.cancelled, kept, threads)
     size = len(candidates)
     scores = tuple(tuple(parts[k : k + size]) for k in range(0, len(parts), size))
     weights = tuple(weight_scored(candidates[0].data, fold) for fold in folds)

@@ -50,7 +50,7 @@ class CrossValidation(Shown):
         return Sheet("", (), [self.table])
 
 
-OFFERED = {*(name for name, _ in chosen(None, CV)), "workers"}
+OFFERED = {*(name for name, _ in chosen(None, CV)), "workers", "threads"}
 """The settings of `plncli cv`."""
 
 

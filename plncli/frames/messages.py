@@ -74,6 +74,7 @@ def spoken(text: str) -> str:
     text = text.replace("The first column of each must hold", "The index of each must hold")
     text = text.replace("as config.toml says", "as `dataset` says")
     text = re.sub(r"`plncli offsets --from .*? --out FILE`", "its `offsets(counts)`", text)
+    text = re.sub(r"`plncli offsets --offset-method (\S+) .*? --out FILE`", r'`offsets(counts, method="\1")`', text)
     text = re.sub(rf"^{THIS}", THIS.capitalize(), text)
     return re.sub(r"`[^`]*`|--([a-z][a-z-]*)(?: ([\w.-]*\w))?", _argument, text)
 

@@ -66,14 +66,19 @@ class Task(Protocol):
 
 
 def shared(
-    task: Task, workers: int, on_done: OnDone | None, cancelled: Callable[[], bool], kept: Kept | None = None
+    task: Task,
+    workers: int,
+    on_done: OnDone | None,
+    cancelled: Callable[[], bool],
+    kept: Kept | None = None,
+    threads: int = 1,
 ) -> list[Any]:
     """All parts of a task, in order, by at most so many processes; in this one as long as others are not worth it.
 
     kept: has answers of an earlier time, which are taken as they are, and keeps the others.
 
     on_done is told of each part that is done. Raises Interrupted when `cancelled` says so, and
-    WorkerLost. One thread each: more would round differently, and wait for each other.
+    WorkerLost. threads: of each part; more than one round differently, and wait for each other.
     """
     total = len(task)
     done: dict[int, Any] = {} if kept is None else {i: kept.found[i] for i in range(total) if i in kept.found}
@@ -87,7 +92,7 @@ def shared(
         if on_done is not None:
             on_done(Done(len(done), total, task.name(index), seconds))
 
-    with _one_thread():
+    with _threads(threads):
         for index in todo:
             if cancelled():
                 raise Interrupted
@@ -97,7 +102,7 @@ def shared(
             if task.on_cpu and workers > 1 and left * (1.0 - 1.0 / workers) > WORTH:
                 break
     if len(done) < total:
-        _share(task, [index for index in todo if index not in done], workers, add, cancelled)
+        _share(task, [index for index in todo if index not in done], workers, threads, add, cancelled)
     return [done[index] for index in range(total)]
 
 
@@ -108,16 +113,16 @@ def _timed(task: Task, index: int, cancelled: Callable[[], bool]) -> tuple[Any, 
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
-SERVE = "import sys; sys.path[:] = {path!r}; from plncli.inference.workers import serve; serve({parent})"
+SERVE = "import sys; sys.path[:] = {path!r}; from plncli.inference.workers import serve; serve({parent}, {threads})"
 """What a worker runs. Not multiprocessing: that would run the program's main module again, or fork torch's threads."""
 
 
@@ -125,6 +130,7 @@ def _share(
     task: Task,
     indices: Sequence[int],
     workers: int,
+    threads: int,
     add: Callable[[int, Any, float], None],
     cancelled: Callable[[], bool],
 ) -> None:
@@ -137,8 +143,8 @@ def _share(
     answers: SimpleQueue[tuple[int, Any, float]] = SimpleQueue()
     for index in indices:
         todo.put(index)
-    command = [sys.executable, "-c", SERVE.format(path=sys.path, parent=os.getpid())]
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SERVE.format(path=sys.path, parent=os.getpid(), threads=threads)]
+    settings = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(workers):
@@ -198,11 +204,11 @@ def _lost(code: int) -> str:
     return f"A worker process ended before its work was done ({how}{why}). Use fewer (--workers 1 fits in one process)."
 
 
-def serve(parent: int) -> None:
+def serve(parent: int, threads: int = 1) -> None:
     """The life of a worker: a task, then indices, come in on standard input; what is found goes out, pickled."""
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may write among the answers
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     with suppress(EOFError, BrokenPipeError):
         task: Task = pickle.load(source)
         while True:

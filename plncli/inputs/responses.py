@@ -100,7 +100,7 @@ def _not_two(table: Table, name: str, values: Sequence[object]) -> str:
     if found := alike(value for value in values if isinstance(value, str)):
         advice = f"{found} differ by case, blanks or signs alone: make them the same."
     if not isinstance(values[0], str) and len(values) > 10:
-        advice = "if it is a measured number, use `plncli fit linear`."
+        advice = "if it is a measured number, use the model linear."
     return (
         f"The response `{name}` of {table.name} has {len(values)} different values "
         f"({some(map(label, values))}). A logistic model needs two classes: {advice}"

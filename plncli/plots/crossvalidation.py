@@ -54,6 +54,8 @@ def content(path: Path) -> Standings:
     """The table that `plncli cv --out FILE` wrote. UsageError for a folder, DataError for another table."""
     if path.is_dir():
         raise UsageError(f"cv is drawn from the table that `plncli cv --out FILE` wrote, but {path} is a folder.")
+    if not path.exists():
+        raise DataError(f"{path} does not exist. Give the file that `plncli cv --out` wrote.")
     table = read_table(str(path), "out", sample_names=False)
     likelihood = next((name for name in ("elbo", "loglik") if name in table.columns), None)
     if likelihood is None or "formula" not in table.columns or "fold" not in table.columns:

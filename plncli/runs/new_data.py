@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -129,9 +130,8 @@ def _check(run: Run, sources: Sources) -> None:
         if needed == "offset_method":
             raise UsageError(
                 f"The fit estimated size factors (--offset-method {run.settings[needed]}), so its predictions for a "
-                f"sample depend on the sample's size factor. Give --exposure FILE, such as `plncli offsets --from "
-                f"{run.place} --counts NEW --out FILE` makes of new counts, or --exposure 1 for predictions at a size "
-                "factor of 1."
+                f"sample depend on the sample's size factor. Give --exposure FILE{_sizes_of(run)}, or --exposure 1 for "
+                "predictions at a size factor of 1."
             )
         neutral = "1" if needed == "exposure" else "0"
         or_else = f", or --{needed} {neutral} for predictions at an exposure of 1"
@@ -139,6 +139,17 @@ def _check(run: Run, sources: Sources) -> None:
             f"The fit had --{needed}, so its predictions depend on it. Give --{needed} FILE of the new "
             f"samples{'' if sources.counts or sources.given else or_else}."
         )
+
+
+def _sizes_of(run: Run) -> str:
+    """How to come by size factors of new samples: relative to the fit, where its method keeps what that takes."""
+    if (run.design.get("size_factors") or {}).get("references"):
+        return f", such as `plncli offsets --from {quote(str(run.place))} --counts NEW --out FILE` makes of new counts"
+    method = run.settings["offset_method"]
+    return (
+        f" ({method} holds each sample against all others, so estimate those of old and new samples together: `plncli "
+        f"offsets --offset-method {method} --counts BOTH --out FILE`)"
+    )
 
 
 def _offset_option(run: Run) -> str:

@@ -105,7 +105,7 @@ def _events(folder: str, likelihood: str) -> Iterator[OnStep]:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise DataError(
-            "--tensorboard takes the package tensorboardX, which is not installed: pip install 'plncli[tensorboard]'."
+            "--tensorboard takes the package tensorboardX, which is not installed: pip install tensorboardX."
         ) from None
     try:
         writer = SummaryWriter(folder)

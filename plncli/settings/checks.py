@@ -24,11 +24,11 @@ def check(config: FitConfig) -> None:
     spec = config.spec
     if spec.response.required and not config.counts:
         raise UsageError(
-            f"`plncli fit {config.model}` needs a table of counts: --counts FILE, or --counts - for standard input."
+            f"A {config.model} fit needs a table of counts: --counts FILE, or --counts - for standard input."
         )
     if not spec.response.required and not (config.response or config.covariates):
         raise UsageError(
-            f"`plncli fit {config.model}` needs a response: --response FILE, "
+            f"A {config.model} fit needs a response: --response FILE, "
             "or --covariates FILE with the response left of `~` in --formula."
         )
     offsets = {
@@ -44,12 +44,12 @@ def check(config: FitConfig) -> None:
         raise UsageError("--offset-blocks has size factors estimated block by block: give --offset-method too.")
     if config.optimizer == "vem" and not spec.alternating:
         raise UsageError(
-            f"--optimizer vem alternates with a latent layer, which `plncli fit {config.model}` has not. "
+            f"--optimizer vem alternates with a latent layer, which a {config.model} fit has not. "
             "Use newton-cg or lbfgs."
         )
     if config.se not in spec.se_methods:
         offered = ", ".join(spec.se_methods)
-        raise UsageError(f"--se {config.se} is not for `plncli fit {config.model}`; choose one of {offered}.")
+        raise UsageError(f"--se {config.se} is not for {config.model} fits; choose one of {offered}.")
     if config.cluster and config.se not in ("auto", "none", *CLUSTERED):
         *others, last = (method for method in CLUSTERED if method in spec.se_methods)
         raise UsageError(
@@ -60,7 +60,7 @@ def check(config: FitConfig) -> None:
         raise UsageError("--vcov needs standard errors, but --se is none.")
     spec.check(config.own)
     if config.missing == "keep" and not spec.response.required:
-        raise UsageError(f"--missing keep is for counts; `plncli fit {config.model}` takes error or drop.")
+        raise UsageError(f"--missing keep is for counts; a {config.model} fit takes error or drop.")
     standard_input = [option(name) for name in settings(config.model) if config.value(name) == "-"]
     if len(standard_input) > 1:
         raise UsageError(f"Standard input can be read once, but {' and '.join(standard_input)} ask for it.")

@@ -105,7 +105,7 @@ def _from_file(model: str, path: Path) -> dict[str, _Given]:
     meant = content.pop("model", model)
     if meant != model:
         raise ConfigError(
-            f"`{path}` is for the model {meant!r}, and the command is `fit {model}`. Use `plncli fit {meant}`."
+            f"`{path}` is for the model {meant!r}, and the command is for {model}. Write {meant} in its place."
         )
     known, everywhere = settings(model), settings()
     given = {}

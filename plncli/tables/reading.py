@@ -36,7 +36,7 @@ ABOUT_SAMPLES = ("covariates", "weights", "cluster")
 def read_table(
     path: str, option: str, *, sample_names: bool = True, unnamed: bool = False, na_values: Sequence[str] = ()
 ) -> Table:
-    """Read the table that `--option path` names; `-` is standard input, `path::part` a sheet or layer of the file.
+    """Read the table that an option names by its path: `-` is standard input, `path::part` a sheet or layer of it.
 
     With `sample_names` False every column is data and samples are numbered from 1, in formats that can lack names; so
     they are with `unnamed` where the first column holds no names, for entries repeat.

@@ -184,7 +184,9 @@ def validated(
         counting = say.counting("cross-validation")
         journal = place.begin(asked, read, say) if place else None
         with _kept(journal, say):
-            found = crossvalidation.validate(candidates, null, folds, optimizer, stop, workers, counting, journal)
+            found = crossvalidation.validate(
+                candidates, null, folds, optimizer, stop, workers, counting, journal, _threads(config)
+            )
     say.clear()
     return Compared(asked, found, null)
 
@@ -219,6 +221,11 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
     return [*candidates, null], len(candidates)
 
 
+def _threads(config: FitConfig) -> int:
+    """Threads of each fit: one unless more are asked for, since the fits share the cores."""
+    return 1 if config.threads == "auto" else int(config.threads)
+
+
 def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime) -> int:
     """How many fits may run side by side; DeviceError where the largest does not fit into memory."""
     from plncli import runtime
@@ -231,4 +238,4 @@ def _workers(config: FitConfig, candidates: Sequence[Candidate], where: Runtime)
     largest = max(fits, key=lambda fit: fit.needs())
     free = runtime.free_memory(where.device)
     memory.check(largest, free, where.device_name)
-    return memory.workers(largest, free, config.workers, runtime.ALL_THREADS)
+    return memory.workers(largest, free, config.workers, runtime.ALL_THREADS // _threads(config) or 1)

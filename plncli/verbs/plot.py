@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from plncli.errors import UsageError, nearest
 from plncli.models import MODELS
-from plncli.names import OF_VALIDATION, PLOTS, WIDTHS
+from plncli.names import OF_VALIDATION, PLOTS, TABLE_FORMATS, WIDTHS
 from plncli.names import PLOT_FORMATS as FORMATS
 
 EVERY = "all"
@@ -73,7 +75,7 @@ def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str]:
             others = [word for word in words if word != kind]
             raise UsageError(f"The kind stands last: plncli plot {' '.join([*others, kind])}.")
         if not places:
-            raise UsageError(f"Which picture? plncli plot {name} KIND, KIND being one of {', '.join(NAMES)}.")
+            raise UsageError(_which(name))
         raise UsageError(f"There is no picture `{name}`.{nearest(name, NAMES)} There are: {', '.join(NAMES)}.")
     if not places:
         raise UsageError(f"{name} of what? plncli plot {'FILE' if name == OF_VALIDATION else 'RUN'} {name}.")
@@ -83,6 +85,19 @@ def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str]:
     if twice:
         raise UsageError(f"{twice[0]} is given twice.")
     return tuple(places), name
+
+
+def _which(place: str) -> str:
+    """What to say of a run, or of what is none, without a kind."""
+    from plncli.runs.run import read_run
+
+    path = Path(place)
+    if not path.exists():
+        return f"`{place}` is no kind of picture, and no file or folder of that name exists. plncli plot RUN KIND."
+    if path.is_file() and path.suffix[1:] in TABLE_FORMATS:
+        return f"Which picture? Of a table that `plncli cv --out` wrote: plncli plot {quote(place)} {OF_VALIDATION}."
+    offered = (*OFFERED[read_run(path).model], EVERY)
+    return f"Which picture? plncli plot {quote(place)} KIND, KIND being one of {', '.join(offered)}."
 
 
 def _width(text: str | None) -> float | None:

@@ -83,7 +83,10 @@ def _check(methods: list[str] | None, scale: str | None, blocks: str | None, run
             if name not in known:
                 raise UsageError(f"{flag} is `{name}`, but must be one of {', '.join(known)}.{nearest(name, known)}")
     if run and (methods or scale or blocks):
-        raise UsageError("--from takes method, scale and blocks of the fit; leave out the other --offset options.")
+        raise UsageError(
+            "--from takes method, scale and blocks of the fit; leave out --offset-method, --offset-scale and "
+            "--offset-blocks."
+        )
     if blocks and len(methods or ()) != 1:
         raise UsageError("--offset-blocks makes a column for each feature: give one --offset-method.")
 

@@ -139,7 +139,7 @@ REFUSALS = [
     ("offsets --counts counts.csv --offset-method deseq", 2, "must be one of total, css, rle,"),
     ("offsets --counts counts.csv --offset-scale reads", 2, "must be one of counts, proportions"),
     ("offsets --counts counts.csv --offset-blocks blocks.csv", 2, "give one --offset-method"),
-    ("offsets --counts counts.csv --from run --offset-method tmm", 2, "leave out the other --offset options"),
+    ("offsets --counts counts.csv --from run --offset-method tmm", 2, "leave out --offset-method, --offset-scale and"),
     ("offsets --counts zeros.csv --offset-method rle --offset-method tmm", 3, "Size factors by rle are not defined"),
     ("offsets --counts none.csv", 3, "none.csv"),
 ]  # fmt: skip
@@ -162,7 +162,7 @@ def test_refusals_about_a_fit(cli: Cli, small: Path) -> None:
         ran = cli("offsets", "--from", run, "--counts", "counts.csv")
         assert ran.code == code and words in ran.err
     ran = cli("predict", "gmpr", "--counts", "counts.csv")
-    assert ran.code == 2 and "--offset-method gmpr" in ran.err and "plncli offsets --from gmpr" in ran.err
+    assert ran.code == 2 and "--offset-method gmpr" in ran.err and "plncli offsets --offset-method gmpr" in ran.err
 
 
 def test_in_a_pipe(cli: Cli) -> None:

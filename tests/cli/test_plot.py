@@ -204,7 +204,7 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
     [
         (["{fits}/one", "sigmas"], 2, "There is no picture `sigmas`. Did you mean `sigma`?"),
         (["{fits}/one", "tree"], 2, "There are: loss, coefficients, sigma,"),
-        (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss,"),
+        (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss, coefficients, sigma"),
         (["loss", "{fits}/one"], 2, "The kind stands last: plncli plot {fits}/one loss."),
         (["a", "loss", "b"], 2, "The kind stands last: plncli plot a b loss."),
         (["loss"], 2, "loss of what? plncli plot RUN loss."),

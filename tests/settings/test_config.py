@@ -101,7 +101,7 @@ def test_booleans_in_the_environment(text: str) -> None:
         ("covariance = 'Full'", "is `Full`, but must be one of full, diagonal, spherical, fixed. Did you mean `full`?"),
         (
             "model = 'linear'",
-            "`{file}` is for the model 'linear', and the command is `fit pln`. Use `plncli fit linear`.",
+            "`{file}` is for the model 'linear', and the command is for pln. Write linear in its place.",
         ),
         ("tol = ", "`{file}` is not a TOML file: Invalid value"),
         ("counts = a.csv", "Texts and paths stand in quotes: "),
@@ -187,7 +187,7 @@ def test_a_bad_flag_is_a_usage_error() -> None:
         ({"covariance": "fixed"}, "--covariance fixed needs the precision matrix: --precision FILE."),
         (
             {"se": "hc3"},
-            "--se hc3 is not for `plncli fit pln`; choose one of auto, sandwich, fisher, bootstrap, jackknife, none.",
+            "--se hc3 is not for pln fits; choose one of auto, sandwich, fisher, bootstrap, jackknife, none.",
         ),
         ({"se": "none", "vcov": True}, "--vcov needs standard errors, but --se is none."),
         (

@@ -39,14 +39,19 @@ class Matrix(NamedTuple):
     facts: Facts = MappingProxyType({})
 
 
+INSTALLED_AS = {"biom": "biom-format", "python_calamine": "python-calamine"}
+"""Packages that are installed by another name than they are imported by."""
+
+
 def package(module: str, extra: str, what: str) -> Any:
-    """A package that a format takes; DataError tells how to install it."""
+    """A package that a format takes; DataError tells how to install it, whether or not plncli came from an index."""
     try:
         return import_module(module)
     except ImportError:
+        name = module.partition(".")[0]
         raise DataError(
-            f"{what} takes the package {module.partition('.')[0]}, which is not installed: pip install "
-            f"'plncli[{extra}]'."
+            f"{what} takes the package {name}, which is not installed: pip install {INSTALLED_AS.get(name, name)}, or "
+            f"install plncli with its extra `{extra}`."
         ) from None
 
 
