@@ -37,21 +37,24 @@ class Terms:
     """The coefficients of a response by name, and what is known of how they come about.
 
     names: of the d coefficients; groups: the columns of each term of the formula; levels: the labels of each
-    categorical factor.
+    categorical factor; aliased: names of coefficients that were left empty.
     """
 
     names: tuple[str, ...]
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliased: tuple[str, ...] = ()
 
     def zero(self, text: str) -> Hypothesis:
         """All coefficients of a term of the formula are 0, or one coefficient is."""
         columns = self._columns(text)
+        if not columns:
+            raise UsageError(f"All coefficients of `{text}` were left empty (--aliased drop): nothing is left to test.")
         return self._hypothesis(text, [{k: 1.0} for k in columns])
 
     def all_zero(self) -> list[Hypothesis]:
         """Each term of the formula by itself, the intercept left out."""
-        found = [self.zero(term) for term in self.groups if term != INTERCEPT]
+        found = [self.zero(term) for term, columns in self.groups.items() if term != INTERCEPT and columns]
         if not found:
             raise UsageError("The formula has no terms besides the intercept, so there is nothing to test.")
         return found
@@ -61,6 +64,11 @@ class Terms:
         term = self._group(text)
         labels = self._factor(term) if term else None
         columns = self.groups[term] if term else ()
+        if labels is not None and self.aliased and len(columns) < len(labels) - 1:
+            raise UsageError(
+                f"Some levels of `{text}` were left empty (--aliased drop), for they follow from other terms, so "
+                f"whether all are equal cannot be tested. --terms {text} tests what is left."
+            )
         if labels is None or len(labels) < 2 or len(columns) not in (len(labels), len(labels) - 1):
             factors = [name for name in self.groups if self._factor(name)]
             raise UsageError(
@@ -84,6 +92,10 @@ class Terms:
                 f"In `{text}`, `{label}` stands where a label may stand, and is the name of a coefficient: write an "
                 "interaction without blanks, as in `a:b`, or choose another label."
             )
+        for name in self.aliased:
+            ways = "|".join(re.escape(_LEVEL.sub(level, name)) for level in (r"[T.\1]", r"[\1]", r"\1"))
+            if re.search(rf"(?<![\w:.])(?:{ways})(?![\w\[(:.])", expression):
+                raise UsageError(self.unknown(name))
         form = _Parser(expression, self).parse()
         if not any(form.weights.values()):
             raise UsageError(f"The contrast `{text}` names no coefficient, or they cancel. {self.known()}")
@@ -116,11 +128,11 @@ class Terms:
         return None
 
     def _canonical(self, term: str) -> tuple[str, ...]:
-        return tuple(sorted(re.sub(r"[\s`]", "", factor) for factor in _factors(term)))
+        return tuple(sorted(re.sub(r"[\s`]", "", factor) for factor in factors_of(term)))
 
     def _factor(self, term: str) -> tuple[str, ...] | None:
         """The levels of a term that has one categorical factor."""
-        known = [self.levels[factor] for factor in _factors(term) if factor in self.levels]
+        known = [self.levels[factor] for factor in factors_of(term) if factor in self.levels]
         return known[0] if len(known) == 1 else None
 
     def index(self, name: str) -> int:
@@ -148,6 +160,9 @@ class Terms:
 
     def unknown(self, name: str) -> str:
         """What to say of a name that no coefficient has: it may be a term, or the level others are compared to."""
+        plain = {_LEVEL.sub(r"[\1]", aliased): aliased for aliased in self.aliased}
+        if (aliased := plain.get(_LEVEL.sub(r"[\1]", name))) is not None:
+            return f"`{aliased}` was left empty (--aliased drop), for it follows from the others: it is not estimable."
         columns = self.groups.get(name)
         if columns:
             return f"`{name}` has {len(columns)} coefficients, {some([self.names[k] for k in columns], 12)}; name one."
@@ -166,7 +181,7 @@ class Terms:
         return f"There are: {some(self.names, 12)}."
 
 
-def _factors(term: str) -> list[str]:
+def factors_of(term: str) -> list[str]:
     """`C(site):log(x)` at its colons; those inside brackets or backticks stay."""
     parts, depth, quoted = [""], 0, False
     for sign in term:

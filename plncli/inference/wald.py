@@ -102,7 +102,8 @@ class Wald:
     """A test of each response, (p,) each; nan where there is none, which `reasons` (p) explains, "" where there is.
 
     kind: z or t for a contrast, chi2 or F for several at once, `df` of them; df_residual: of t and F. estimate,
-    std_error, conf_low and conf_high are those of a contrast, nan otherwise; an estimate of ±inf stays.
+    std_error, conf_low and conf_high are those of a contrast, nan otherwise; an estimate of ±inf stays. left_out (p):
+    the coefficients, by index, that a joint test could do nothing with.
     """
 
     kind: str
@@ -116,6 +117,7 @@ class Wald:
     conf_low: Tensor
     conf_high: Tensor
     reasons: tuple[str, ...]
+    left_out: tuple[tuple[int, ...], ...] = ()
 
 
 NO_ESTIMATE = "a coefficient without finite estimate"
@@ -150,30 +152,67 @@ def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: floa
     """Test of rows b = values for each response: B d×p, blocks p×d×d, rows r×d, values (r,), all float64.
 
     delta'V^+ delta with V = rows block rows' is chi2 with as many degrees of freedom as V has rank; divided by them it
-    is F where df is finite.
+    is F where df is finite. Where a response has coefficients without a finite estimate or a standard error, what
+    follows from the hypothesis for the others is tested (`testable`); without any that does, there is no test.
     """
     used = (rows != 0).any(0)
     L, B, V = rows[:, used], B[used], blocks[:, used][:, :, used]
-    delta = L @ B - values[:, None]
+    known = torch.isfinite(B).mT & torch.isfinite(V.diagonal(dim1=1, dim2=2))  # p×k
+    patterns, pattern_of = torch.unique(known, dim=0, return_inverse=True)
+    p = B.shape[1]
+    total, rank = torch.full((p,), math.nan).double(), torch.full((p,), math.nan).double()
+    reasons, left_out = list(_reasons(B, V, torch.ones(p, dtype=torch.bool))), [()] * p
+    places = used.nonzero()[:, 0]
+    for number, pattern in enumerate(patterns):
+        own, own_values = testable(L, values, pattern)
+        if not len(own):
+            continue
+        members = (pattern_of == number).nonzero()[:, 0]
+        found, degrees = _joint(B[:, members].mT[:, pattern], V[members][:, pattern][:, :, pattern], own, own_values)
+        total[members], rank[members] = found, degrees
+        for j, varies in zip(members.tolist(), (degrees > 0).tolist(), strict=True):
+            reasons[j] = "" if varies else NO_VARIANCE
+            left_out[j] = tuple(places[~pattern].tolist()) if varies else ()
+    missing = torch.tensor([bool(reason) for reason in reasons])
+    rank = rank.masked_fill(missing, math.nan)
+    statistic = total.masked_fill(missing, math.nan) / (1.0 if math.isinf(df) else rank)
+    p_value = upper_tail(statistic, rank, df)
+    nothing = torch.full_like(statistic, math.nan)
+    kind = "chi2" if math.isinf(df) else "F"
+    q_value = benjamini_hochberg(p_value[None])[0]
+    residual = _residual(rank, df)
+    intervals = (nothing, nothing)
+    return Wald(
+        kind, nothing, nothing, statistic, rank, residual, p_value, q_value, *intervals, tuple(reasons), tuple(left_out)
+    )
+
+
+def testable(L: Tensor, values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """What L b = values (L: r×k) implies for the known coefficients (k,) alone: rows over these, and their values.
+
+    Those are the combinations u of rows with u'L = 0 at all the others: rows without them where these are all,
+    else a basis of the null space.
+    """
+    others = L[:, ~known]
+    free = (others == 0).all(1)
+    if not bool(known.all()) and int(free.sum()) < len(L) - int(torch.linalg.matrix_rank(others)):
+        U, singular, _ = torch.linalg.svd(others)
+        left = U[:, int((singular > CANCELLED * singular[0]).sum()) :].mT
+        return left @ L[:, known], left @ values
+    return L[free][:, known], values[free]
+
+
+def _joint(B: Tensor, V: Tensor, L: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Statistics (m,) and their degrees of freedom (m,), 0 where nothing varies. B: m×k, V: m×k×k, L: r×k, finite."""
+    delta = B @ L.mT - values
     own = L @ V @ L.mT
     variance = own.diagonal(dim1=1, dim2=2)
     size = (V.diagonal(dim1=1, dim2=2).sqrt() @ L.abs().mT).square()
     scale = torch.where(variance > CANCELLED * size, variance.rsqrt(), 0.0)
     eigenvalues, U = torch.linalg.eigh((own * scale[:, :, None] * scale[:, None, :]).nan_to_num(0.0))
     counted = eigenvalues > CANCELLED * len(L)
-    reasons = _reasons(B, V, counted.any(1))
-    turned = torch.matmul(U.mT, (scale * delta.mT)[:, :, None])[:, :, 0]
-    known = torch.tensor([not reason for reason in reasons])
-    total = torch.where(counted, turned.square() / eigenvalues, 0.0).sum(1)
-    rank = torch.where(known, counted.sum(1).double(), math.nan)
-    statistic = torch.where(known, total, math.nan) / (1.0 if math.isinf(df) else rank)
-    p_value = upper_tail(statistic, rank, df)
-    nothing = torch.full_like(statistic, math.nan)
-    kind = "chi2" if math.isinf(df) else "F"
-    q_value = benjamini_hochberg(p_value[None])[0]
-    return Wald(
-        kind, nothing, nothing, statistic, rank, _residual(rank, df), p_value, q_value, nothing, nothing, reasons
-    )
+    turned = torch.matmul(U.mT, (scale * delta)[:, :, None])[:, :, 0]
+    return torch.where(counted, turned.square() / eigenvalues, 0.0).sum(1), counted.sum(1).double()
 
 
 def _residual(df: Tensor, of_residuals: float) -> Tensor:

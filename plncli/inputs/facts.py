@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
 
 from plncli.dataset import Dataset
-from plncli.errors import DataError, Faults
+from plncli.errors import DataError
 from plncli.inputs.abundances.counts import estimate_size_factors
 from plncli.inputs.designs.encoding import level_sizes
 from plncli.inputs.designs.kinds import levels_of
 from plncli.inputs.loading import Beside, Inputs
 from plncli.models.spec import CLASSES, COUNTS
 from plncli.names import OFFSET_METHODS
-from plncli.numerics.linalg import orthonormal_basis
 from plncli.numerics.size_factors import spread
 from plncli.settings import FitConfig
 
@@ -198,9 +196,3 @@ def offset_methods(config: FitConfig, beside: Beside) -> tuple[OffsetMethod, ...
         fold, departure = (logs.max() - logs.min()).exp(), (ratio - ratio.mean()).abs().max().exp()
         found.append(OffsetMethod(method, True, float(fold), float(departure)))
     return tuple(found)
-
-
-def check_design(read: Inputs, faults: Faults) -> None:
-    """Keep the fault of terms that depend on each other, or are more than the samples, in data that have others."""
-    data = read.data
-    faults.attempt(partial(orthonormal_basis, data.X, data.w, data.terms), None)

@@ -17,7 +17,7 @@ from typing import Any
 from plncli.errors import FormulaError, nearest, some
 
 MATHS = ("log", "log1p", "log2", "log10", "exp", "expm1", "sqrt", "abs", "sin", "cos")
-TRANSFORMS = ("center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc", "C", "I")
+TRANSFORMS = ("center", "scale", "standardize", "poly", "bs", "cr", "cs", "cc", "C", "I", "interaction")
 CONTRASTS = tuple(f"contr.{name}" for name in ("treatment", "sum", "helmert", "diff", "poly", "sas"))
 PATSY_CONTRASTS = ("Treatment", "Sum", "Helmert", "Diff", "Poly")
 FUNCTIONS = (*MATHS, *TRANSFORMS, *PATSY_CONTRASTS, *CONTRASTS)
@@ -303,8 +303,14 @@ def _check_call(node: ast.Call, code: str, formula: str, columns: Sequence[str])
         )
     if short in MATHS and (node.keywords or len(node.args) != 1):  # numpy's second argument is where results go
         raise FormulaError(f"In the formula `{formula}`, `{code}` must have one argument: `{short}(x)`.")
+    if called == "interaction" and (node.keywords or len(node.args) < 2 or not _are_names(node.args)):
+        raise FormulaError(f"In the formula `{formula}`, `{code}` must name two columns or more: `interaction(a, b)`.")
     if any(argument.arg is None or argument.arg.startswith("_") for argument in node.keywords):
         raise FormulaError(f"In the formula `{formula}`, `{code}` passes an argument that is not available.")
+
+
+def _are_names(nodes: Sequence[ast.expr]) -> bool:
+    return all(isinstance(node, ast.Name) for node in nodes)
 
 
 def _check_arithmetic(node: ast.BinOp, code: str, formula: str) -> None:

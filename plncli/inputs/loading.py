@@ -19,7 +19,7 @@ from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
 from plncli.inputs.designs.design import Design, make_design
-from plncli.inputs.designs.kinds import Uses, slope_notes
+from plncli.inputs.designs.told import designed
 from plncli.inputs.factors.references import concerns
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Positions, Tables, join, without_missing
@@ -288,16 +288,11 @@ def _assemble(
     columns = None if bare else frame(covariates or tables[tables.main], used)
     if not counted:
         tables, explained = explain(tables, columns)
-    where = covariates.name if covariates else ""
-    types = covariates.types if covariates else {}
-    make = partial(make_design, formula, columns, tables.samples, where, faults, config.reference, types)
-    made = faults.attempt(make, None)
-    design, X, terms = made or make_design(Formula(), None, tables.samples, where)
+    made, tables = designed(config, tables, formula, columns, faults)
+    design, X, terms = made or make_design(Formula(), None, tables.samples, "")
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
     weighted = Weighted.of(tables, faults)
     tables = tables.noting(*levels_alike(tables.get("covariates"), used))
-    if made and columns is not None:
-        tables = tables.noting(*slope_notes(Uses.of([formula.rhs], formula.text), columns, where, types))
     if explained is None:
         raise faults.found[-1]  # which is known: there is nothing to explain
     to = partial(_tensor, device=device, dtype=dtype)
@@ -314,7 +309,7 @@ def _assemble(
     )
     known = _matrices(matrices, data.responses, config, faults)
     name = output_folder(config.but(out=None)).name.removesuffix(f"-{config.model}")
-    designed = made is not None and bool(formula.text)
+    sound = made is not None and bool(formula.text)
     return Inputs(
         data,
         design,
@@ -326,7 +321,7 @@ def _assemble(
         {name: to(values) for name, values in known.items()},
         size_factors,
         tables.positions,
-        Beside(tables, columns, explained.counts, designed, missing) if faults.every else None,
+        Beside(tables, columns, explained.counts, sound, missing) if faults.every else None,
         _features(tables.get("counts"), data.responses),
     )
 

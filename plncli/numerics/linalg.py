@@ -124,6 +124,14 @@ def explicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
     return ImplicitBasis(basis.Q, eye, basis.T, gram(basis.Q, w), formed=True)
 
 
+def clearly_independent(X: Tensor) -> bool:
+    """Whether no column of X (n×d) comes near to depending on others, by one pass; where False, they may or may not."""
+    if X.shape[1] > X.shape[0] or X.numel() == 0:
+        return False
+    A, _ = _unit_columns(X, None)
+    return bool(torch.linalg.eigvalsh(gram(A, A))[0] > torch.finfo(X.dtype).eps ** 0.5)
+
+
 def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tuple[int, ...]]]:
     """Columns of X (n×d) that are linear combinations of earlier ones, each with the columns it is made of.
 

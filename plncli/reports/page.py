@@ -21,7 +21,7 @@ from plncli.plots.source import Source, coefficient_scale
 from plncli.reports import effects, figures, sentences
 from plncli.reports.sentences import number
 from plncli.runs.comparison import CRITERIA, compare
-from plncli.runs.folder import coefficients
+from plncli.runs.folder import STATUSES, coefficients
 from plncli.runs.overview import overview
 from plncli.runs.run import Run
 from plncli.verbs.diagnosis import diagnose, judged
@@ -179,10 +179,12 @@ def _worst(found: Mapping[str, Any], noun: str) -> list[dict[str, Any]]:
 
 
 def _coefficients(run: Run) -> dict[str, Any]:
-    """coefficients.csv by column; without standard errors, the estimates alone."""
+    """coefficients.csv by column; without standard errors, the estimates alone; the status where it says something."""
     made = coefficients(run)
-    shown = made.column_names if run.inference else ("response", "term", "estimate")
-    return {name: made[name].to_pylist() if name in ("response", "term") else made[name].to_numpy() for name in shown}
+    texts, plain = ("response", "term", "status"), set(made["status"].to_pylist()) == {STATUSES[0]}
+    known = made.column_names if run.inference else ("response", "term", "estimate", "status")
+    shown = [name for name in known if name != "status" or not plain]
+    return {name: made[name].to_pylist() if name in texts else made[name].to_numpy() for name in shown}
 
 
 def _table(key: str, name: str, columns: Mapping[str, Any]) -> dict[str, Any]:

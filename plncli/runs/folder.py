@@ -20,16 +20,15 @@ from plncli.models.findings import LOOK, Check
 from plncli.models.spec import Symbol
 from plncli.names import COLUMNS
 from plncli.results import FitResult
+from plncli.runs.designs import offset_of, terms_of
 from plncli.runs.run import (
     MODEL_FILE,
     SCHEMA_VERSION,
     Run,
     fingerprint,
     made_run,
-    offset_of,
     pack,
     sketch,
-    terms_of,
 )
 from plncli.runs.trace import trace_row
 from plncli.settings import FitConfig, absolute, applying, to_toml
@@ -52,6 +51,8 @@ def written() -> set[str]:
     return {f"{table}.{suffix}" for table in table_names() for suffix in FORMATS} | set(OTHERS)
 
 
+STATUSES = ("estimated", "aliased", "infinite", "not estimable")
+"""What is said of a coefficient: it has an estimate, it follows from others in the design, or why it has none."""
 AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a run
 
 
@@ -155,13 +156,31 @@ def coefficients(run: Run) -> pa.Table:
 
 
 def coefficient_columns(run: Run) -> dict[str, Any]:
-    """The same by column: texts as lists, numbers as arrays (d·p), nan where there is none; logarithms are natural."""
-    empty = np.full(run.estimates["B"].size, np.nan)
+    """The same by column: texts as lists, numbers as arrays, nan where there is none; logarithms are natural.
+
+    Aliased coefficients are among them, without an estimate. status: see `STATUSES`.
+    """
+    B = run.estimates["B"]
+    aliased = dict(run.aliased)
+    terms, kept = list(run.terms), np.ones(len(run.terms) + len(aliased), bool)
+    for place, name in sorted(aliased.items()):
+        terms.insert(place, name)
+        kept[place] = False
+
+    def whole(values: np.ndarray) -> np.ndarray:
+        full = np.full((len(terms), B.shape[1]), np.nan)
+        full[kept] = values
+        return full.T.reshape(-1)
+
+    estimate, known = whole(B), np.tile(kept, B.shape[1])
+    codes = np.where(~known, 1, np.where(np.isinf(estimate), 2, np.where(np.isnan(estimate), 3, 0)))
+    empty = np.full(estimate.size, np.nan)
     return {
-        "response": [response for response in run.responses for _ in run.terms],
-        "term": list(run.terms) * len(run.responses),
-        "estimate": run.estimates["B"].T.reshape(-1),
-        **{name: run.inference[name].T.reshape(-1) if run.inference else empty for name in COLUMNS},
+        "response": [response for response in run.responses for _ in terms],
+        "term": terms * len(run.responses),
+        "estimate": estimate,
+        **{name: whole(run.inference[name]) if run.inference else empty for name in COLUMNS},
+        "status": [STATUSES[code] for code in codes.tolist()],
     }
 
 

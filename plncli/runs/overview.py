@@ -26,6 +26,7 @@ def overview(run: Run, top: int, scale: Scale | None = None) -> dict[str, Any]:
         "run": str(run.place),
         "formula": run.formula,
         "terms": run.terms,
+        "aliased": [name for _, name in run.aliased],
         "likelihood": run.likelihood[0],
         **run.summary,
         "without_std_error": int(np.isnan(run.inference["std_error"]).sum()) if run.inference else None,

@@ -19,6 +19,7 @@ from plncli.models import MODELS
 from plncli.models.spec import CLASSES, Spec, Symbol
 from plncli.names import COLUMNS
 from plncli.runs import schema as schemas
+from plncli.runs.designs import aliased_of, offset_of, terms_of
 from plncli.settings import recorded
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Run:
         return fitted_of(self.spec, self.terms, self.responses, self.estimates, self.state, self.inference)
 
     @property
+    def aliased(self) -> tuple[tuple[int, str], ...]:
+        """Coefficients that were left empty, for they follow from others: places among all of them, and names."""
+        return aliased_of(self.design)
+
+    @property
     def coefficients(self) -> Terms:
         """The coefficients by name, by term of the formula, and the levels of its factors."""
         return terms_of(self.design, self.terms)
@@ -128,26 +134,6 @@ class Run:
     def offset(self) -> str:
         """How the offset was given: see `offset_of`."""
         return offset_of(self.settings, self.design)
-
-
-def terms_of(design: Mapping[str, Any], names: tuple[str, ...]) -> Terms:
-    """The coefficients of these names by term of the formula, and the levels of its factors."""
-    state = (design.get("x") or {}).get("state", {})
-    groups = {"Intercept" if term == "1" else term: tuple(ks) for term, ks in state.get("columns", {}).items()}
-    levels = {
-        factor: tuple(map(str, dict(learnt["items"])["categories"]))
-        for factor, (kind, learnt) in state.get("encoders", {}).items()
-        if kind == "categorical"
-    }
-    return Terms(names, groups or {name: (k,) for k, name in enumerate(names)}, levels)
-
-
-def offset_of(settings: Mapping[str, Any], design: Mapping[str, Any]) -> str:
-    """How the offset was given: exposure, offsets, formula, or `offset_method:NAME`; empty where there is none."""
-    given = [name for name in ("exposure", "offsets") if settings.get(name)]
-    given += [f"offset_method:{settings.get('offset_method')}"] * bool(settings.get("offset_method"))
-    given += ["formula"] * bool(design["formula"].get("offsets"))
-    return given[-1] if given else ""
 
 
 GROUPS = ("estimates", "state", "inference", "sketch")

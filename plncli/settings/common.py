@@ -90,6 +90,13 @@ class FitConfig:
         check=lambda v: all(re.search(r"[^=\s].*=", entry) for entry in v),
         expects="FACTOR=LEVEL, such as tree=healthy",
     )
+    aliased: str = _setting(
+        "error",
+        "Coefficients that follow from others in the design, as of combinations of levels that no sample has: refuse "
+        "them, or leave the later ones empty, as R does.",
+        INPUT,
+        choices=("error", "drop"),
+    )
     transpose: bool | None = _setting(
         None,
         "Whether the table of counts has features in rows; without it, names, header and content tell.",

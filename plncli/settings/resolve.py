@@ -42,6 +42,7 @@ def resolve(model: str, flags: Mapping[str, Any], file: str | None, environment:
 
 def built(model: str, values: Mapping[str, Any]) -> FitConfig:
     """The configuration with these values of settings, whether the model adds them or all have them."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     own = {setting.name for setting in MODELS[model].settings}
     common = {name: value for name, value in values.items() if name not in own}
     return FitConfig(model, own={name: value for name, value in values.items() if name in own}, **common)

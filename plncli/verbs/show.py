@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plncli import console, layout
-from plncli.errors import UsageError, counted, short
+from plncli.errors import UsageError, counted, short, some
 from plncli.layout import Grid, Sheet
 from plncli.models import MODELS
 from plncli.models.spec import Spec
@@ -85,6 +85,7 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
         ("model", model_words(spec, found["covariance"])),
         ("formula", found["formula"]),
         ("data", f"{size}, {counted(found['n_covariates'], 'coefficient')} each"),
+        ("aliased", found["aliased"] and f"left empty: {some(found['aliased'])}"),
         ("fit", _ending(found)),
         (found["likelihood"], f"{_number(found[found['likelihood']], 4)} with {found['n_parameters']} parameters"),
         (

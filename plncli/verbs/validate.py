@@ -84,12 +84,10 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
     """What a fit does between reading and its first step; None where there are faults, or it finds one."""
     from plncli import runtime
     from plncli.evaluation import timing
-    from plncli.inputs.facts import check_design
     from plncli.models.base import Uncertain
     from plncli.models.findings import Finding
 
     if faults.found:
-        check_design(read, faults)
         return None
     faults.attempt(lambda: init_of(config, read, Console(quiet=True), None), None)
     try:

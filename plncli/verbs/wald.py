@@ -162,6 +162,23 @@ def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None
     for reason, number in Counter(filter(None, found.reasons)).items():
         names = [name for name, why in zip(run.responses, found.reasons, strict=True) if why == reason]
         say.note(f"note: {hypothesis.label}: {counted(number, noun)} without a test, for {reason}: {some(names)}.")
+    for sentence in partial_tests(run, found):
+        say.note(f"note: {hypothesis.label}: {sentence}")
+
+
+def partial_tests(run: Run, found: Wald) -> Iterator[str]:
+    """What joint tests left out, by coefficient and why, as sentences."""
+    import numpy as np
+
+    B, noun = run.estimates["B"], run.spec.noun
+    cells = [(k, j) for j, left_out in enumerate(found.left_out) for k in left_out]
+    lacks = {True: "without a standard error", False: "without a finite estimate"}
+    why = {(k, j): lacks[bool(np.isfinite(B[k, j]))] for k, j in cells}
+    for (k, reason), number in Counter((k, why[k, j]) for k, j in cells).items():
+        names = [run.responses[j] for at, j in cells if at == k and why[at, j] == reason]
+        yield f"tested without `{run.terms[k]}` in {counted(number, noun)}, where it is {reason}: {some(names)}."
+    if cells:
+        yield "`plncli compare` of this fit with one without the term tests the term as a whole."
 
 
 def _columns(run: Run, done: Sequence[tuple[Hypothesis, Wald]]) -> dict[str, Any]:
@@ -175,4 +192,6 @@ def _columns(run: Run, done: Sequence[tuple[Hypothesis, Wald]]) -> dict[str, Any
         "response": list(run.responses) * len(done),
         "kind": [found.kind for _, found in done for _ in range(p)],
     }
-    return columns | {name: np.concatenate([getattr(found, name).numpy() for _, found in done]) for name in numbers}
+    columns |= {name: np.concatenate([getattr(found, name).numpy() for _, found in done]) for name in numbers}
+    left_out = [found.left_out or ((),) * p for _, found in done]
+    return columns | {"left_out": [", ".join(run.terms[k] for k in one) for each in left_out for one in each]}

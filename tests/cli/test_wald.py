@@ -19,7 +19,7 @@ from scipy import stats
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
 Cli = Callable[..., Any]
 COLUMNS = ["estimate", "std_error", "statistic", "df", "df_residual", "p_value", "q_value", "conf_low", "conf_high"]
-HEADER = ["test", "response", "kind", *COLUMNS]
+HEADER = ["test", "response", "kind", *COLUMNS, "left_out"]
 
 
 def rows(text: str, delimiter: str = ",") -> list[dict[str, str]]:
@@ -34,16 +34,20 @@ def test_a_table_comes_out_with_a_row_for_each_test_and_response(cli: Cli, fits:
     assert len(found) == 2 * 114
     assert [row["kind"] for row in found[::114]] == ["chi2", "z"]
     assert found[114]["test"] == "r against s"
-    assert "tree: q < 0.05 in 74 of 105 features." in ran.err
-    assert "9 features without a test, for a coefficient without finite estimate: f_OTU_4, f_OTU_30" in ran.err
+    assert "tree: q < 0.05 in 76 of 109 features." in ran.err
+    assert "5 features without a test, for a coefficient without finite estimate: f_OTU_" in ran.err
+    assert "tested without `tree[T.susceptible]` in " in ran.err and "where it is without a finite estimate" in ran.err
+    assert "`plncli compare` of this fit" in ran.err
 
 
 def test_numbers_follow_from_the_files_of_the_fit(cli: Cli, fits: Path) -> None:
     """By hand from coefficients.csv and vcov.csv."""
     contrast, joint = (
-        pd.DataFrame(rows(cli("test", fits / "tree", *words).out)).set_index("response").drop(columns=["test", "kind"])
+        pd.DataFrame(rows(cli("test", fits / "tree", *words).out)).set_index("response")
         for words in (["--contrast", "treeresistant - 2 * treesusceptible = 1"], ["--terms", "tree"])
     )
+    left_out = joint.left_out
+    contrast, joint = (table.drop(columns=["test", "kind", "left_out"]) for table in (contrast, joint))
     contrast, joint = (table.apply(pd.to_numeric) for table in (contrast, joint))
     coefficients = pd.read_csv(fits / "tree" / "coefficients.csv").set_index(["response", "term"]).estimate
     vcov = pd.read_csv(fits / "tree" / "vcov.csv").set_index(["response", "term"])
@@ -64,16 +68,26 @@ def test_numbers_follow_from_the_files_of_the_fit(cli: Cli, fits: Path) -> None:
         stats.false_discovery_control(contrast.p_value.dropna())
     )
     infinite = coefficients[np.isinf(coefficients)].index.get_level_values(0).unique()
-    assert set(joint.index[joint.p_value.isna()]) == set(infinite)
-    assert joint.loc[infinite].isna().all(axis=None)
+    both = [name for name in infinite if not np.isfinite(coefficients[name].iloc[1:]).any()]
+    assert set(joint.index[joint.p_value.isna()]) == set(both)
+    assert joint.loc[both].isna().all(axis=None)
+    for name in sorted(set(infinite) - set(both)):  # what is left is tested: one level against the first
+        term = next(k for k, b in coefficients[name].iloc[1:].items() if np.isfinite(b))
+        assert left_out[name] == next(k for k in ("tree[T.resistant]", "tree[T.susceptible]") if k != term)
+        V = vcov.loc[name].loc[term, f"{name}:{term}"]
+        assert joint.loc[name].df == 1
+        assert joint.loc[name].statistic == pytest.approx(coefficients[name][term] ** 2 / V, rel=1e-8)
 
 
 def test_levels_are_equal_whatever_their_coding(cli: Cli, fits: Path) -> None:
-    """Treatment coding against a mean for each level: the same hypothesis, where all estimates are finite."""
+    """Treatment coding against a mean for each level: the same hypothesis, where the first level has an estimate."""
     a, b = (json.loads(cli("test", fits / run, "--equal", "tree", "--json").out) for run in ("tree", "means"))
     for left, right in zip(a, b, strict=True):
-        assert (left["df"], left["response"]) == (right["df"], right["response"])
-        assert left["statistic"] == (right["statistic"] and pytest.approx(right["statistic"], rel=1e-3))
+        assert left["response"] == right["response"]
+        if left["df"] is not None:
+            assert left["df"] == right["df"]
+            assert left["statistic"] == pytest.approx(right["statistic"], rel=1e-3)
+    assert sum(row["df"] == 1 for row in a) > 0  # a level without a count: the other two are compared
 
 
 def test_means_of_0_are_tested_with_a_hint(cli: Cli, fits: Path) -> None:
@@ -195,3 +209,19 @@ def test_tests_on_another_scale(cli: Cli, fits: Path) -> None:
         assert np.allclose(ratios[name][single], np.exp(ratios[log][single]), rtol=1e-14, equal_nan=True)
     refused = cli("test", fits / "soil", "--terms", "soil1", "--scale", "ratio")
     assert refused.code == 2 and "are units of the response" in refused.err
+
+
+def test_a_level_of_one_sample_does_not_take_the_test_of_its_factor(cli: Cli) -> None:
+    """The test is that of the other levels; the level that is left out is named, and the way to test all."""
+    field = Path(__file__).parents[1] / "field" / "factor-test-lost"
+    tables = (f"--counts={field / 'counts.csv'}", f"--covariates={field / 'cov.csv'}", "--covariance=diagonal", "-q")
+    assert cli("fit", "pln", *tables, "--formula=~ soil", "--out=r").code == 0
+    assert cli("fit", "pln", *tables, "--formula=~ soil", "--filter=soil != 'd'", "--out=without").code == 0
+    ran = cli("test", "r", "--terms=soil", "--equal=soil", "--json")
+    found = json.loads(ran.out)
+    assert {(row["df"], row["left_out"]) for row in found} == {(2, "soil[T.d]")}
+    assert "tested without `soil[T.d]` in 6 features, where it is without a standard error" in ran.err
+    assert "`plncli compare` of this fit with one without the term tests the term as a whole." in ran.err
+    others = json.loads(cli("test", "without", "--terms=soil", "--json").out)
+    for row, other in zip(found, others, strict=False):  # small-sample corrections count the sample
+        assert row["statistic"] == pytest.approx(other["statistic"], rel=0.05)

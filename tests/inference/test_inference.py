@@ -615,3 +615,42 @@ def test_standard_errors_are_the_spread_of_the_estimates() -> None:
     ratio = (claimed / spread)[:, [0, 2, 1, 3]].view(3, 2, 2).mean(2)  # rare, common
     # A spread from 300 data sets is 4 % off, the mean of two 3 %.
     assert bool(((ratio > 0.91) & (ratio < 1.12)).all()), ratio
+
+
+def test_what_is_testable_is_tested() -> None:
+    """Coefficients without estimate or standard error are left out: the test is that of the others alone."""
+    rng = torch.Generator().manual_seed(7)
+    A = torch.randn(3, 4, 4, generator=rng, dtype=torch.float64)
+    B, blocks = torch.randn(4, 3, generator=rng, dtype=torch.float64), A @ A.mT
+    zero, values = torch.eye(4, dtype=torch.float64)[1:], torch.zeros(3, dtype=torch.float64)
+    whole, part = joint_test(B, blocks, zero, values, math.inf), joint_test(B, blocks, zero[:2], values[:2], math.inf)
+    broken, holes = B.clone(), blocks.clone()
+    broken[3, 0] = -math.inf
+    for j in (0, 1):
+        holes[j, 3, :] = holes[j, :, 3] = math.nan
+    found = joint_test(broken, holes, zero, values, math.inf)
+    assert found.df.tolist() == [2, 2, 3] and found.reasons == ("", "", "")
+    assert found.left_out == ((3,), (3,), ()) and whole.left_out == ((), (), ())
+    torch.testing.assert_close(found.statistic, torch.stack([*part.statistic[:2], whole.statistic[2]]))
+    broken[1:, 2] = math.inf
+    none = joint_test(broken, holes, zero, values, math.inf)
+    assert none.reasons[2] and none.left_out[2] == () and math.isnan(none.p_value[2])
+
+
+def test_equal_levels_are_testable_whichever_is_left_out() -> None:
+    """Differences from the first mean: without it, those of the others are compared, however they are written."""
+    rng = torch.Generator().manual_seed(8)
+    A = torch.randn(1, 4, 4, generator=rng, dtype=torch.float64)
+    B, blocks = torch.randn(4, 1, generator=rng, dtype=torch.float64), A @ A.mT
+    differences = torch.eye(4, dtype=torch.float64)[1:] - torch.eye(4, dtype=torch.float64)[0]
+    values = torch.zeros(3, dtype=torch.float64)
+    for gone in range(4):
+        rest = [k for k in range(4) if k != gone]
+        broken, holes = B.clone(), blocks.clone()
+        broken[gone] = -math.inf
+        holes[:, gone, :] = holes[:, :, gone] = math.nan
+        found = joint_test(broken, holes, differences, values, 20.0)
+        own = torch.eye(3, dtype=torch.float64)[1:] - torch.eye(3, dtype=torch.float64)[0]
+        wanted = joint_test(B[rest], blocks[:, rest][:, :, rest], own, values[:2], 20.0)
+        torch.testing.assert_close(found.statistic, wanted.statistic)
+        assert found.df.tolist() == [2] and found.left_out == ((gone,),)

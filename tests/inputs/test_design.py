@@ -57,7 +57,7 @@ TERMS = {
     ),
     "~ poly(x, 2)": ("Intercept", "poly(x, 2)[1]", "poly(x, 2)[2]"),
     "~ 0 + bs(x, df=4)": tuple(f"bs(x, df=4)[{k}]" for k in range(1, 5)),
-    "~ cr(x, df=3)": ("Intercept", *(f"cr(x, df=3)[{k}]" for k in range(1, 4))),
+    "~ 0 + cr(x, df=3)": tuple(f"cr(x, df=3)[{k}]" for k in range(1, 4)),
     "~ x*tree": ("Intercept", "x", "tree[T.v]", "tree[T.w]", "x:tree[T.v]", "x:tree[T.w]"),
     "~ I(x > 3)": ("Intercept", "I(x > 3)"),
     "~ I((x > 3) ^ (z > 3))": ("Intercept", "I((x > 3) ^ (z > 3))"),

@@ -108,11 +108,11 @@ def test_coefficients_are_tidy(tmp_path: Path) -> None:
     made = outcome()
     write(tmp_path / "a", made)
     header, *rows = read(tmp_path / "a" / "coefficients.csv")
-    inference = ["std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high"]
+    inference = ["std_error", "statistic", "p_value", "q_value", "conf_low", "conf_high", "status"]
     assert header == ["response", "term", "estimate", *inference]
     assert [row[:2] for row in rows[:3]] == [["y1", "x1"], ["y1", "x2"], ["y2", "x1"]]
-    assert rows[0][2:] == ["-inf", "", "", "", "", "", ""]
-    assert rows[3][2] == ""  # nan is no number
+    assert rows[0][2:] == ["-inf", "", "", "", "", "", "", "infinite"]
+    assert (rows[3][2], rows[3][-1]) == ("", "not estimable")  # nan is no number
     assert float(rows[1][2]) == float(made.result.estimates["B"][1, 0])
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FIRST, DataError, Faults, FormulaError
-from plncli.inputs.designs.encoding import Encoding, revive
+from plncli.inputs.designs.dependence import check_independent, dependent
+from plncli.inputs.designs.encoding import Encoding
 from plncli.inputs.designs.faults import check_rank_of_rest, constant_terms, faulty_levels, infinite_terms
 from plncli.inputs.designs.kinds import Uses, levels_of, unfit_columns
 from plncli.inputs.factors.references import chosen, without_codings
@@ -86,12 +88,14 @@ def make_design(
     faults: Faults = FIRST,
     references: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
+    aliased: str = "error",
 ) -> tuple[Design, np.ndarray, np.ndarray | None]:
     """The design, its n×d matrix and the (n,) offset of the formula's offset terms (None without any).
 
     `frame` holds the columns that the formula uses of the n samples that are kept, without missing entries; None for
-    `~ 1`. references: FACTOR=LEVEL each; types: of columns, as the table declares them. DataError names columns that
-    are nearly numbers, texts where numbers are needed, a single level or value, and terms that are not finite.
+    `~ 1`. references: FACTOR=LEVEL each; types: of columns, as the table declares them; aliased: whether columns that
+    follow from others are an `error`, or left out (`drop`). DataError names columns that are nearly numbers, texts
+    where numbers are needed, a single level or value, and terms that are not finite.
     """
     import numpy as np
 
@@ -116,22 +120,33 @@ def make_design(
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
     levels: Mapping[str, Sequence[Any] | None] = {name: levels_of(used[name]) for name in used.columns}
     useless = faults.each(faulty_levels(levels, len(used), table))
-    rhs, coded = without_codings(formula.rhs, formula.text, [name for name, known in levels.items() if known])
-    encoding, matrix = Encoding.fit(rhs, used)
-    if references or coded:
-        order = chosen(references, coded, encoding.factors, formula.text, names)
-        encoding, matrix = encoding.with_levels(order, used)
-    levels = {key: revive(inner).get("categories") for key, (_, inner) in encoding.state["encoders"].items()}
-    useless |= faults.each(faulty_levels(levels, len(used), table))
+    encoding, matrix = _encoded(formula, used, [name for name, known in levels.items() if known], references)
+    useless |= faults.each(faulty_levels(encoding.factors, len(used), table))
     if not encoding.terms and not useless:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
     useless |= faults.each(infinite_terms(matrix, encoding.terms, samples))
-    if "Intercept" in encoding.terms:
+    if "Intercept" in encoding.terms and aliased == "error":
         useless |= faults.each(constant_terms(matrix, encoding.terms, table))
     if useless:
         check_rank_of_rest(encoding.terms, matrix, faults)
         raise faults.found[-1]
+    if aliased == "error":
+        faults.attempt(partial(check_independent, encoding, matrix, used), None)
+    elif places := [k for k, _ in dependent(matrix)]:
+        encoding, matrix = encoding.without(places, matrix)
     return Design(formula, encoding, offset_encoding), matrix, offset
+
+
+def _encoded(
+    formula: Formula, used: pd.DataFrame, labels: Sequence[str], references: Sequence[str]
+) -> tuple[Encoding, np.ndarray]:
+    """The encoding of the right side and its matrix, with the references that are chosen. labels: columns of such."""
+    rhs, coded = without_codings(formula.rhs, formula.text, labels)
+    encoding, matrix = Encoding.fit(rhs, used)
+    if not (references or coded):
+        return encoding, matrix
+    order = chosen(references, coded, encoding.factors, formula.text, list(used.columns))
+    return encoding.with_levels(order, used)
 
 
 def expression(text: str, formula: Formula, frame: pd.DataFrame, samples: Sequence[str], table: str) -> np.ndarray:

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plncli.errors import DataError, FormulaError, nearest, some
-from plncli.inputs.designs.kinds import levels_of
+from plncli.errors import DataError, FormulaError, counted, nearest, some
+from plncli.inputs.designs.aliasing import Aliased
+from plncli.inputs.designs.kinds import LABELLED, levels_of
 from plncli.inputs.formula import MATHS, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ class Encoding:
 
     `columns` maps a column to its sorted levels, or to None for numbers; `state` is what transforms and contrasts
     learnt from the data, and which columns of the matrix each term of the formula has, as JSON; `terms` are the names
-    of the matrix's columns.
+    of the matrix's columns; `aliased` are columns that were left out of it, for they follow from these.
     """
 
     formula: str
     columns: Mapping[str, tuple[str, ...] | None]
     state: Mapping[str, Any]
     terms: tuple[str, ...]
+    aliased: Aliased | None = None
 
     @classmethod
     def fit(cls, formula: str, frame: pd.DataFrame) -> tuple[Encoding, np.ndarray]:
@@ -60,14 +62,52 @@ class Encoding:
         matrix, terms, state = materialise(self.formula, frame, state)
         return Encoding(self.formula, self.columns, state, terms), matrix
 
+    def without(self, places: Sequence[int], matrix: np.ndarray) -> tuple[Encoding, np.ndarray]:
+        """The encoding without columns of its matrix that follow from the others, and that matrix without them."""
+        aliased = Aliased.of(matrix, self.terms, places)
+        kept = [k for k in range(len(self.terms)) if k not in places]
+        groups = self.state["columns"].items()
+        columns = {term: [kept.index(k) for k in at if k not in places] for term, at in groups}
+        terms = tuple(self.terms[k] for k in kept)
+        state = {**self.state, "columns": columns}
+        return Encoding(self.formula, self.columns, state, terms, aliased), aliased.without(matrix)[0]
+
+    def labels(self, factor: str, frame: pd.DataFrame) -> list[str]:
+        """The level of one of `factors` that each sample of `frame` has."""
+        if factor in frame.columns:
+            return list(map(str, frame[factor]))
+        known = {"encoders": {factor: self.state["encoders"][factor]}}
+        indicators, _, _ = materialise(f"0 + {factor}", frame, known)
+        levels = list(map(str, self.factors[factor]))
+        return [levels[k] for k in indicators.argmax(axis=1).tolist()]
+
     def build(self, frame: pd.DataFrame) -> np.ndarray:
         """n×d float64 matrix of new data; missing columns and levels that were not seen are refused by name."""
-        matrix, terms, _ = materialise(self.formula, self._conform(frame), self.state)
-        if terms != self.terms:
+        frame = self._conform(frame)
+        matrix, terms, _ = materialise(self.formula, frame, self.state)
+        before = self.aliased.among(self.terms) if self.aliased else self.terms
+        if terms != before:
             raise DataError(
-                f"The formula gives other terms here ({some(terms)}) than when it was fitted ({some(self.terms)})."
+                f"The formula gives other terms here ({some(terms)}) than when it was fitted ({some(before)})."
             )
+        if self.aliased is None:
+            return matrix
+        matrix, outside = self.aliased.without(matrix)
+        if outside.any():
+            raise DataError(self._not_estimable(frame[outside]))
         return matrix
+
+    def _not_estimable(self, frame: pd.DataFrame) -> str:
+        """Of samples that are like no combination of those of the fit."""
+        assert self.aliased is not None
+        factors = [name for name, levels in self.columns.items() if levels is not None]
+        cells = [", ".join(f"{name} {row[name]}" for name in factors) for row in frame.to_dict("records")]
+        like = f" ({'; '.join(list(dict.fromkeys(cells))[:3])})" if factors else ""
+        return (
+            f"The fit can say nothing of {counted(len(frame), 'sample')}{like}: {some(frame.index)}. It has no samples "
+            f"like that, and left {some(f'`{name}`' for name in self.aliased.names)} empty (--aliased drop). Leave "
+            f"{'it' if len(frame) == 1 else 'them'} out."
+        )
 
     def _conform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The needed columns, with the levels of the fit."""
@@ -101,7 +141,9 @@ class Encoding:
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values."""
         columns = {name: None if levels is None else list(levels) for name, levels in self.columns.items()}
-        return {"formula": self.formula, "columns": columns, "state": dict(self.state), "terms": list(self.terms)}
+        aliased = {"aliased": self.aliased.to_json()} if self.aliased else {}
+        state, terms = dict(self.state), list(self.terms)
+        return {"formula": self.formula, "columns": columns, "state": state, "terms": terms, **aliased}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Encoding:
@@ -109,22 +151,35 @@ class Encoding:
         names_in(content["formula"], content["formula"], tuple(content["columns"]))
         revive(list(content["state"].values()))  # fails now rather than later
         columns = {name: None if levels is None else tuple(levels) for name, levels in content["columns"].items()}
-        return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]))
+        aliased = Aliased.from_json(content["aliased"]) if content.get("aliased") else None
+        return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]), aliased)
+
+
+def interaction(*factors: pd.Series) -> pd.Series:
+    """One factor of the combinations of levels that occur, such as `a.x`, as R's `interaction` with `drop = TRUE`.
+
+    Combinations are ordered by the first factor, then by the second, and so on.
+    """
+    import pandas as pd
+
+    parts = [pd.Categorical(factor) for factor in factors]
+    codes = list(zip(*(part.codes.tolist() for part in parts), strict=True))
+    there = sorted(set(codes))
+    names = [".".join(str(part.categories[k]) for part, k in zip(parts, code, strict=True)) for code in there]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two combinations of levels would be called `{twice}`; take the points out of the levels")
+    places = {code: k for k, code in enumerate(there)}
+    made = pd.Categorical.from_codes([places[code] for code in codes], categories=names)
+    return pd.Series(made, index=factors[0].index)
 
 
 def level_sizes(encoding: Encoding, frame: pd.DataFrame) -> dict[str, dict[str, int]]:
     """How many samples of `frame`, the columns that were encoded, each level of each factor has."""
     sizes: dict[str, dict[str, int]] = {}
-    for factor, (role, inner) in encoding.state["encoders"].items():
-        levels = revive(inner).get("categories")
-        if role != "categorical" or levels is None:
-            continue
-        if factor in frame.columns:
-            words = Counter(map(str, frame[factor]))
-            sizes[factor] = {str(level): words[str(level)] for level in levels}
-        else:
-            indicators, _, _ = materialise(f"0 + {factor}", frame, {})
-            sizes[factor] = {str(level): int(n) for level, n in zip(levels, indicators.sum(axis=0), strict=True)}
+    for factor, levels in encoding.factors.items():
+        words = Counter(encoding.labels(factor, frame))
+        sizes[factor] = {str(level): words[str(level)] for level in levels}
     return sizes
 
 
@@ -139,7 +194,7 @@ def materialise(
     from formulaic.parser.types import Factor
 
     names_in(formula, formula, tuple(map(str, frame.columns)))
-    context = {name: getattr(np, name) for name in MATHS}
+    context = {name: getattr(np, name) for name in MATHS} | {"interaction": interaction}
     encoders = {key: (Factor.Kind(role), revive(inner)) for key, (role, inner) in state.get("encoders", {}).items()}
     try:
         terms = Terms(formula)
@@ -198,7 +253,7 @@ def _evaluation_error(formula: str, words: str) -> str:
 
 
 def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of whole numbers inside C(...) as integers, so that a level is called 2 and not 2.0."""
+    """Columns of whole numbers inside C(...) or interaction(...) as integers: a level is called 2, not 2.0."""
     import numpy as np
 
     levelled = set()
@@ -206,13 +261,10 @@ def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
         if kind(token) == "python":
             tree, aliases = syntax_tree(token.token, formula)
             for node in ast.walk(tree):
-                if (
-                    isinstance(node, ast.Call)
-                    and ast.unparse(node.func) == "C"
-                    and node.args
-                    and isinstance(node.args[0], ast.Name)
-                ):
-                    levelled.add(aliases.get(node.args[0].id, node.args[0].id))
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                if isinstance(node, ast.Call) and called in LABELLED:
+                    taken = node.args if called == "interaction" else node.args[:1]
+                    levelled |= {aliases.get(part.id, part.id) for part in taken if isinstance(part, ast.Name)}
     numeric = [name for name in levelled if levels_of(frame[name]) is None]
     whole = [
         name for name in numeric if np.all(np.isfinite(frame[name])) and np.all(frame[name] == np.floor(frame[name]))
