@@ -92,18 +92,24 @@ def read_metadata(
     rows: list[list[str]] = []
     directives: dict[str, Sequence[str]] = {}
     comments: list[str] = []
+    short: list[str] = []
     for line, row in _rows(body, separator, name, start):
         if is_directive(row[0]):
             key = row[0].casefold()
             _check_directive(key, directives, bool(rows), f"Line {line} of {name}")
             directives[key] = _fitted(row, header, f"The line `{key}` of {name}")
+            if len(row) < len(header):
+                few = f"{len(row) - 1} of {counted(len(header) - 1, 'column')}"
+                short.append(
+                    f"The line `{key}` of {name} ends after {few}; the entries of the others tell what they are."
+                )
         elif row[0].startswith("#"):
             comments.append(separator.join(row).strip())
         else:
             rows.append(_fitted(row, header, f"Line {line} of {name}"))
     types = _types(directives.get(TYPES_LINE, ()), header, name)
     notes = _of_missing(rows, directives.get(MISSING_LINE, ()), header, name)
-    notes += _of_absent(rows, types, absent, header, name)
+    notes += short + _of_absent(rows, types, absent, header, name)
     if comments:
         lines = f"{counted(len(comments), 'line')} below the header of {name}"
         notes.append(f"{lines} {'is a comment' if len(comments) == 1 else 'are comments'}: `{comments[0]}`.")

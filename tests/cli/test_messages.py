@@ -142,7 +142,7 @@ FAULTS = {
                             ("given twice: by --response counts.csv, ", "left of `~` in `ash ~ height`",
                              "Write `~ height`.")),
     "text in features in rows": bad("# Constructed from biom file\n#OTU ID\ts1\ts2\nash\t1\t2\nelm\t2\tx3\n",
-                                    "1 non-numeric entry: feature elm, sample s2 (`x3`)"),
+                                    "1 non-numeric entry: sample s2, feature elm (`x3`)"),
     "columns of text": bad("sample,ash,site,elm\ns1,1,gut,2\ns2,3,skin,4\ns3,5,gut,6\n",
                            "1 column of bad.csv holds text: `site` (`gut`)", "describes samples by --covariates"),
     "bad syntax": formula("~ height +", "`~ height +` cannot be read", "Operator `+` lacks a term beside it"),

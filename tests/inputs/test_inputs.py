@@ -144,7 +144,8 @@ BIOM = "# Constructed from biom file\n#OTU ID\ts00\ts01\ttaxonomy\n" + "".join(
 def test_features_in_rows(here: Path) -> None:
     Path("biom.tsv").write_text(BIOM)
     given = {"counts": "biom.tsv", "all_zero": "drop"}
-    refused(DataError, "1 column of biom.tsv holds text: `taxonomy` (`Bacteria; x`)", **given, transpose=False)
+    words = ("1 column of biom.tsv holds text: `taxonomy` (`Bacteria; x`)", "leave out --no-transpose")
+    refused(DataError, *words, **given, transpose=False)
     for choice in ({"transpose": True}, {}, {"covariates": "covariates.csv"}):
         turned = read(**given, **choice)
         assert (turned.data.samples, turned.data.responses) == (("s00", "s01"), ("o1", "o2", "o3"))

@@ -115,6 +115,13 @@ def test_columns_of_text_are_named() -> None:
     assert len(faults.found) == 1 and (values(table) == Y).all().all()
 
 
+def test_texts_among_counts_are_named_once(cli: Callable, tmp_path: Path) -> None:
+    Y.T.astype(str).replace(str(Y.iloc[2, 1]), "12x").rename_axis("gene_id").to_csv(tmp_path / "counts.csv")
+    ran = json.loads(cli("validate", "pln", "--counts", "counts.csv", "--json").out)
+    (fault,) = ran["faults"]
+    assert "non-numeric entr" in fault and "sample s2, feature f1 (`12x`)" in fault
+
+
 COUNTERS = {
     "htseq": ["__no_feature", "__ambiguous", "__too_low_aQual", "__not_aligned", "__alignment_not_unique"],
     "STAR": ["N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous"],

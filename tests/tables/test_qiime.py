@@ -85,6 +85,13 @@ def test_faults_are_named(text: str, tmp_path: Path) -> None:
         read(tmp_path, text)
 
 
+def test_a_short_line_of_types_is_told(tmp_path: Path) -> None:
+    table = read(tmp_path, "id\ta\tb\tc\n#q2:types\tcategorical\ns1\t1\t2\n")
+    assert kinds(table)[:2] == ["string", "int64"] and table.cells.column(2).null_count == 1
+    (note,) = table.notes
+    assert "`#q2:types` of" in note and "ends after 1 of 3 columns" in note
+
+
 def test_words_for_missing_entries(tmp_path: Path) -> None:
     """Only empty entries are missing to QIIME 2; words that are missing elsewhere, or declared so, are told."""
     table = read(tmp_path, "id\ta\tb\n#q2:types\tcategorical\tnumeric\ns1\tNA\t \ns2\tx\t2\n")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plncli.errors import FIRST, DataError, Faults, counted, some
-from plncli.inputs.layout.conventions import TOTALS, Convention, counters, descriptions, plain
+from plncli.inputs.layout.conventions import LINEAGES, RANKS, TOTALS, Convention, counters, descriptions, plain
 from plncli.tables.numbers import numbers
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Drop, Table
@@ -150,6 +150,8 @@ def _refuse_texts(table: Table, texts: Sequence[str]) -> None:
     if len(texts) > 3:
         shown.append(f"{len(texts) - 3} more")
     remedy = "Give what describes samples by --covariates, and take them out of here."
+    if any(plain(name) in {*LINEAGES, *RANKS} for name in texts):
+        remedy = "They describe features: if these are in rows, leave out --no-transpose; else take the columns out."
     if table.row == "feature":
         remedy = "A sample holds whole numbers: correct these columns, or take them out."
     hold = "holds" if len(texts) == 1 else "hold"

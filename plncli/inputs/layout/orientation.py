@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from plncli.errors import FIRST, Faults, counted, some
+from plncli.errors import FIRST, DataError, Faults, counted, some
 from plncli.inputs.layout.apart import descriptions_apart, texts_of, without_counters, wordy
 from plncli.inputs.layout.conventions import (
-    COUNTS_RULE,
     LINEAGES,
     PLACES,
     RANKS,
@@ -52,7 +51,7 @@ def counts_of(
 
     known: features that a fit has, which stay.
     """
-    made = samples_by_features(table, others, choice, COUNTS_RULE, named=named, known=known, faults=faults)
+    made = samples_by_features(table, others, choice, "", named=named, known=known, faults=faults)
     return without_counters(made, known)
 
 
@@ -68,8 +67,8 @@ def samples_by_features(
 ) -> Table:
     """A table with samples in rows: turned where it has features there, and without what describes them, its facts.
 
-    others: the tables that go with it, by option; choice: whether to turn it, None to find out; rule: ends what is said
-    of texts; named: its rows have names; known: features that a fit has. The table tells what was done to it.
+    others: the tables that go with it, by option; choice: whether to turn it, None to find out; rule: see `turned`;
+    named: its rows have names; known: features that a fit has. The table tells what was done to it.
     """
     said, told = len(table.notes), _told_of(table, others, choice, named=named, known=known)
     samples = {name for option in OF_SAMPLES if option in others for name in others[option].samples}
@@ -78,7 +77,7 @@ def samples_by_features(
     note = told.sentence.format(columns=counted(len(table.columns), "column"), rows=counted(len(table.samples), "row"))
     table = replace(table, notes=(*table.notes[:said], *filter(None, (note,)), *table.notes[said:]))
     if told.turn:
-        table = turned(table, rule, faults)
+        table = turned(table, rule)
     return table
 
 
@@ -131,7 +130,7 @@ def _clues(table: Table, others: Mapping[str, Table], known: Collection[str]) ->
         taxa = [name for name in told if plain(name) in {*LINEAGES, *RANKS, *PLACES}]
         if taxa:
             one = len(taxa) == 1
-            yield Clue(True, f"{'column' if one else 'columns'} {_quoted(taxa)} describe{'s' * one} features")
+            yield Clue(True, f"its {'column' if one else 'columns'} {_quoted(taxa)} describe{'s' * one} features")
     for turn, side, noun in ((True, table.samples, "row"), (False, table.columns, "column")):
         there = counters(side)
         sure = [name for these in there.values() for name in these if name.casefold() not in ("*", "unmapped")]
@@ -160,8 +159,8 @@ def _quoted(names: Collection[str]) -> str:
     return some((f"`{name}`" for name in names), 3)
 
 
-def turned(table: Table, rule: str, faults: Faults = FIRST) -> Table:
-    """Rows for columns. DataError, ended by `rule`, names cells of text; they are missing where faults are kept."""
+def turned(table: Table, rule: str) -> Table:
+    """Rows for columns. Cells of text are turned too or, with a rule, refused by a DataError that it ends."""
     import numpy as np
     import pyarrow as pa
 
@@ -170,12 +169,18 @@ def turned(table: Table, rule: str, faults: Faults = FIRST) -> Table:
     if isinstance(table.cells, Sparse):
         cells: pa.Table | Sparse = Sparse(csr(table.cells.values.T))
     else:
-        values, missing = numbers(table, rule, faults)
-        if missing is not None:
-            values = np.where(missing, np.nan, values)
-        whole = all(pa.types.is_int64(column.type) for column in table.cells.columns)
-        rows = values.astype(np.int64) if whole and missing is None else values
-        cells = pa.Table.from_arrays([number_column(row) for row in rows], [str(i) for i in range(len(rows))])
+        try:
+            values, missing = numbers(table, rule)
+        except DataError:
+            if rule:
+                raise
+            cells = _texts_turned(table.cells)
+        else:
+            if missing is not None:
+                values = np.where(missing, np.nan, values)
+            whole = all(pa.types.is_int64(column.type) for column in table.cells.columns)
+            rows = values.astype(np.int64) if whole and missing is None else values
+            cells = pa.Table.from_arrays([number_column(row) for row in rows], [str(i) for i in range(len(rows))])
     return replace(
         table,
         samples=table.columns,
@@ -186,3 +191,12 @@ def turned(table: Table, rule: str, faults: Faults = FIRST) -> Table:
         turned=True,
         row="sample",
     )
+
+
+def _texts_turned(cells: pa.Table) -> pa.Table:
+    """Rows for columns, all of them texts: what is none of a number is refused where it is known what it is."""
+    import pyarrow as pa
+
+    columns = [column.cast(pa.string()).to_pylist() for column in cells.columns]
+    rows = [pa.chunked_array([pa.array(row, pa.string())]) for row in zip(*columns, strict=True)]
+    return pa.Table.from_arrays(rows, [str(i) for i in range(len(rows))])
