@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+SNAKEMAKE_VENV ?= .venv-snakemake
+SNAKEMAKE := snakemake==9.27.1
 DEVICE ?= cpu
 BENCH ?=
 SECONDS ?= 7200
@@ -14,7 +16,7 @@ PIP := $(BIN)/python $(INSTALL)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench coverage soak docs docs-output format build clean
+.PHONY: help venv demo test test-all check bench coverage soak docs docs-output citation workflows format build clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,14 @@ docs: $(VENV)/.docs ## Draw the pictures of docs, and build its pages into docs/
 docs-output: $(VENV)/.docs ## Run the commands of the pages, and put into them what is printed now: read the difference.
 	$(BIN)/python tests/pages.py
 
+citation: $(VENV)/.program ## Write CITATION.cff anew, of plncli/verbs/citation.py.
+	$(BIN)/python -c 'from plncli.verbs import citation; print(citation.cff(), end="")' > CITATION.cff
+
+workflows: $(VENV)/.developer ## Run the examples of Snakemake, in an environment of its own, and of Nextflow where it is.
+	test -x $(SNAKEMAKE_VENV)/bin/snakemake || $(PYTHON) -m venv $(SNAKEMAKE_VENV)
+	$(SNAKEMAKE_VENV)/bin/python -m pip install -qq '$(SNAKEMAKE)'
+	PATH="$$PATH:$(CURDIR)/$(SNAKEMAKE_VENV)/bin" $(BIN)/python -m pytest -m "" tests/test_workflows.py
+
 format: $(VENV)/.developer ## Format the code, and mend what the linter can mend.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -75,7 +85,7 @@ build: $(VENV)/.developer ## Build the wheel and the source archive into dist.
 	$(BIN)/python -m build
 
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) $(BENCH_VENV) dist runs docs/_build docs/reference/generated docs/pictures docs/*/pictures .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(SNAKEMAKE_VENV) dist runs docs/_build docs/reference/generated docs/pictures docs/*/pictures .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # A target below is made again only when what it depends on has changed.
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SUPPLIERS = {"PIL": "pillow", "biom": "biom-format", "sklearn": "scikit-learn"}
+SUPPLIERS = {"PIL": "pillow", "yaml": "pyyaml", "biom": "biom-format", "sklearn": "scikit-learn"}
 """Import name -> distribution, where they differ by more than case and dashes."""
 OPTIONAL = {"tensorboardX": "tensorboard"}
 """What the program does without unless it is asked for, and its extra; `package(...)` of the formats names its own."""

@@ -62,10 +62,27 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_citation(wanted: bool) -> None:
+    if wanted:
+        from plncli.verbs import citation
+
+        console.out(citation.text())
+        raise typer.Exit
+
+
 def _root(
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version, and stop.", callback=_print_version, is_eager=True),
+    ] = False,
+    citation: Annotated[
+        bool,
+        typer.Option(
+            "--citation",
+            help="Print how to cite, as text and BibTeX, and stop.",
+            callback=_print_citation,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """Fit Poisson log-normal, logistic and linear models to tables."""
