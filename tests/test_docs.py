@@ -46,7 +46,7 @@ def test_the_reference_has_every_setting_and_every_option() -> None:
     told = set(re.findall(r"`(--[a-z][a-z-]*)", "\n".join(GENERATED.values())))
     negative = {"sample_names": "--no-sample-names", "latent": "--no-latent"}
     assert {negative.get(name, option(name)) for name in settings()} <= told
-    shells = {"--version", "--help", "--install-completion", "--show-completion"}
+    shells = {"--version", "--citation", "--help", "--install-completion", "--show-completion"}
     switches = {f"--no-{name[2:]}" for name in KNOWN}
     missing = KNOWN - told - shells - switches
     assert {name for name in missing if name.startswith("--") and f"--no-{name[2:]}" not in told} == set()
