@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from plncli.errors import DataError, one_line
 
 if TYPE_CHECKING:
-    from plncli.progress import Done, Step
+    from plncli.progress import Done, OnWait, Step
 
 REFRESH = 0.1  # seconds between two looks of the progress line
 SILENCE = 30.0  # seconds without a word, where there is no progress line
@@ -105,9 +106,9 @@ class Console:
         """Say something worth knowing."""
         self._say(text)
 
-    def next(self, *words: object) -> None:
-        """Name the command that is most useful now, as it is typed in a shell."""
-        self._say(f"Next: {shlex.join(map(str, words))}")
+    def next(self, *words: object, what: str = "Next") -> None:
+        """Name a command that is useful now, as it is typed in a shell: on one line, however long."""
+        self._say(f"{what}: {shlex.join(map(str, words))}", whole=True)
 
     def detail(self, text: str) -> None:
         """Say something that only --verbose and run.log ask for."""
@@ -142,6 +143,19 @@ class Console:
                 self.detail(line)
             elif self._due(REFRESH if self.progress else SILENCE):
                 self._draw(f"fitting: {line}") if self.progress else self.note(f"fitting: {line}")
+
+        return show
+
+    def waiting(self, what: str) -> OnWait:
+        """What shows how long a part of the work takes of which nobody knows the end: it may be told by any thread."""
+
+        def show(of: str, seconds: float) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                return
+            if self.progress and (not seconds or self._due(REFRESH)):
+                self._draw(f"{what} ({of}): {seconds:.0f} s")
+            elif not self.progress and self._due(SILENCE):
+                self.note(f"{what} ({of}): {seconds:.0f} s so far")
 
         return show
 
@@ -207,13 +221,14 @@ class Console:
         with suppress(BrokenPipeError):
             self._live.update(line, refresh=True)
 
-    def _say(self, text: str, label: str = "", shown: bool = True) -> None:
+    def _say(self, text: str, label: str = "", shown: bool = True, whole: bool = False) -> None:
         text, space = one_line(text), " " if label else ""
         self.log.append(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {label}{space}{text}")
         if shown and not self.quiet:
             self.clear()
             self._last = time.monotonic()
-            lines = _filled(f"{label}{space}{text}")
+            line = f"{label}{space}{text}"
+            lines = line if whole else _filled(line)
             _print(f"{_styled(label, '33;1')}{lines[len(label) :]}" if label else lines, sys.stderr)
 
 

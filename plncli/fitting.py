@@ -35,7 +35,7 @@ from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING, SE_CUT_SHORT
 from plncli.optim.base import Offer, Optimizer, Optimum, Problem, State, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
-from plncli.progress import OnStep, Step
+from plncli.progress import OnStep, OnWait, Step
 from plncli.results import FitResult
 
 NEAR = 0.01
@@ -133,7 +133,7 @@ def _inferred(
             found = resampled(task, _finite(B, data, result.findings), resampling, ended)
         else:
             assert isinstance(model, Uncertain)
-            found = model.uncertainty(params, prepared, method, optimum.gap, ended)
+            found = model.uncertainty(params, prepared, method, optimum.gap, _telling(rule.on_wait, method, ended))
     except Interrupted:
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
         found = Finding(SE_CUT_SHORT, f"{what} before the standard errors were done: there are none.")
@@ -145,6 +145,20 @@ def _inferred(
         return None, (found,)
     inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)
     return inferred, (*inferred.findings, *_few_clusters(data))
+
+
+def _telling(on_wait: OnWait | None, what: str, ended: Callable[[], bool]) -> Callable[[], bool]:
+    """`ended`, which is asked now and then, telling how long it has been each time that it is asked."""
+    if on_wait is None:
+        return ended
+    began, on_wait = time.perf_counter(), on_wait
+    on_wait(what, 0.0)
+
+    def asked() -> bool:
+        on_wait(what, time.perf_counter() - began)
+        return ended()
+
+    return asked
 
 
 def _estimate(model: Model[P], data: Dataset, init: Init, stop: StopRule) -> Estimated:

@@ -36,3 +36,5 @@ class Done(NamedTuple):
 
 OnStep = Callable[[Step], None]
 OnDone = Callable[[Done], None]
+OnWait = Callable[[str, float], None]
+"""Told what is waited for, and the seconds so far."""

@@ -5,12 +5,18 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 
 from plncli import console
 from plncli.console import Console
+from plncli.dataset import Dataset
+from plncli.fitting import fit as fit_model
+from plncli.inference.wald import InferenceRule
+from plncli.models import MODELS
 from plncli.progress import Done, Step
 
 STEP = Step(3, 1.25, 5, 10.5, 1.0, 0.01, 1.0)
@@ -180,3 +186,56 @@ def test_threads_are_as_many_as_a_machine_may_have(cli: Callable[..., Any]) -> N
 def test_values_of_the_wrong_kind_are_told_in_plain_words(words: str, message: str, cli: Callable[..., Any]) -> None:
     said = cli(*words.split())
     assert said.code == 2 and message in said.err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_standard_errors_are_waited_for_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "REFRESH", -1.0)
+    say = Console()
+    wait = say.waiting("standard errors")
+    wait("sandwich", 0.0)
+    wait("sandwich", 3.2)
+    elsewhere = Thread(target=wait, args=("sandwich", 9.0))
+    elsewhere.start()
+    elsewhere.join()
+    assert screen(capsys.readouterr().err) == ["standard errors (sandwich): 3 s"]
+    say.clear()
+    assert screen(capsys.readouterr().err) == []
+
+
+def test_standard_errors_are_told_of_now_and_then_elsewhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    wait = Console().waiting("standard errors")
+    for seconds in range(70):
+        wait("robust", float(seconds))
+        now += 1.0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"standard errors (robust): {n} s so far" for n in (31, 62)]
+
+
+def test_a_fit_tells_how_long_its_standard_errors_take() -> None:
+    """From their beginning, and whenever the model asks whether it is to go on."""
+    told: list[tuple[str, float]] = []
+    generator = torch.Generator().manual_seed(1)
+    X = torch.cat([torch.ones(30, 1), torch.randn(30, 1, generator=generator)], 1).double()
+    Y = torch.poisson(torch.full((30, 4), 5.0).double(), generator)
+    O, w, names = torch.zeros_like(X[:, :1]), torch.ones_like(X[:, 0]), tuple(map(str, range(30)))
+    data = Dataset(Y, X, O, w, samples=names, terms=("Intercept", "x"), responses=tuple("abcd"))
+    rule = InferenceRule("sandwich", on_wait=lambda of, seconds: told.append((of, seconds)))
+    assert fit_model(MODELS["pln"].load_model()(), data, inference=rule).inference is not None
+    assert told[0] == ("sandwich", 0.0) and len(told) > 1
+    assert [seconds for _, seconds in told] == sorted(seconds for _, seconds in told)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_command_to_type_stays_on_its_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    Console().next("plncli", "report", "a folder with a long name and blanks")
+    assert capsys.readouterr().err == "Next: plncli report 'a folder with a long name and blanks'\n"

@@ -15,6 +15,7 @@ from plncli.models.findings import Finding
 from plncli.models.uncertainty import Uncertainty, own_without
 from plncli.names import COLUMNS
 from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided, upper_tail
+from plncli.progress import OnWait
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class InferenceRule:
     """What is wanted of standard errors. method: `auto` (the model's default), `none`, or one that the model has.
 
     A Finding as method says why there shall be none.
-    level: of the confidence intervals; vcov: whether to keep the whole covariance of the coefficients.
+    level: of the confidence intervals; vcov: whether to keep the whole covariance of the coefficients. on_wait: told
+    the method and the seconds so far, when it begins and now and then.
     """
 
     method: str | Finding = "auto"
     level: float = 0.95
     vcov: bool = False
+    on_wait: OnWait | None = None
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class Keep:
         except (MemoryError, RuntimeError):
             say.clear()
             if self.keeper is not None and checkpoints.unfinished(self.out):
-                say.note(f"Go on with: plncli resume {shlex.quote(str(self.out))}")
+                say.next("plncli", "resume", self.out, what="Go on with")
             raise
 
     def end(self, outcome: Outcome, say: Console) -> None:
@@ -135,7 +135,7 @@ class Keep:
             self.keeper.discard()
         elif self.keeper.save():
             self.journal.save()
-            say.note(f"Go on with: plncli resume {shlex.quote(str(self.out))}")
+            say.next("plncli", "resume", self.out, what="Go on with")
         elif self.keeper.failure:
             say.warn(f"The state of the fit could not be kept: {self.keeper.failure}")
 
@@ -208,7 +208,7 @@ def _fitted(
             optimizer,
             stop,
             on_step,
-            InferenceRule(method, config.level, config.vcov),
+            InferenceRule(method, config.level, config.vcov, say.waiting("standard errors")),
             init=init,
             resampling=Resampling(
                 config.resamples, config.seed, workers, say.counting(config.se), keep.journal if keep else None
