@@ -75,6 +75,7 @@ def spoken(text: str) -> str:
     text = text.replace("as config.toml says", "as `dataset` says")
     text = re.sub(r"`plncli offsets --from .*? --out FILE`", "its `offsets(counts)`", text)
     text = re.sub(r"`plncli offsets --offset-method (\S+) .*? --out FILE`", r'`offsets(counts, method="\1")`', text)
+    text = text.replace(" more (summary.json)", " more (in its `summary`)")
     text = re.sub(rf"^{THIS}", THIS.capitalize(), text)
     return re.sub(r"`[^`]*`|--([a-z][a-z-]*)(?: ([\w.-]*\w))?", _argument, text)
 

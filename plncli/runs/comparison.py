@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Any
@@ -154,9 +154,11 @@ def _orthonormal(X: np.ndarray) -> np.ndarray:
     return np.linalg.qr(X / np.linalg.norm(X, axis=0)).Q
 
 
-def _disagreeing(runs: Sequence[Run], ratios: Sequence[Ratio]) -> Iterator[str]:
-    """Why a test and criteria may point to different models, for the first pair of which they do."""
-    summary = {str(run.place): run.summary for run in runs}
+def disagreeing(summary: Mapping[str, Mapping[str, Any]], ratios: Sequence[Ratio]) -> Iterator[str]:
+    """Why a test and criteria may point to different models, for the first pair of which they do.
+
+    summary: of each run, by its name.
+    """
     told = 0
     for ratio in ratios:
         large, small = summary[ratio.large], summary[ratio.small]
@@ -203,7 +205,7 @@ def _told(
     ]
     if at_zero:
         notes.append(f"Variances are 0 in {some(at_zero)}: tests at such a boundary are conservative.")
-    notes += _disagreeing(runs, ratios)
+    notes += disagreeing({str(run.place): run.summary for run in runs}, ratios)
     lost = [ratio for ratio in ratios if ratio.statistic < 0.0]
     warnings += [
         f"{ratio.large} has a lower {runs[0].likelihood[0]} than {ratio.small}, which is nested in it: {ratio.large} "

@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import stats
 
+from plncli.runs.comparison import Ratio, disagreeing
+
 SAMPLE_DATA = Path(__file__).parents[2] / "sample_data"
 PATIENTS = SAMPLE_DATA / "logistic" / "patients.csv"
 PLOTS = SAMPLE_DATA / "linear" / "plots.csv"
@@ -207,3 +209,12 @@ def test_a_failed_fit_is_shown_as_such_and_not_compared(cli: Cli, fits: Path, tm
     assert shown.code == 0, shown.err
     assert "loglik    not finite" in shown.out
     assert "diverged (newton-cg" in shown.out
+
+
+def test_criteria_and_tests_that_point_to_different_models_are_explained() -> None:
+    ratio = Ratio("small", "large", 14.0, 6, 0.03)
+    numbers = {"small": {"aic": 102.0, "bic": 110.0, "icl": None}, "large": {"aic": 100.0, "bic": 120.0, "icl": None}}
+    (told,) = disagreeing(numbers, [ratio])
+    assert told.startswith("BIC favours small and the test (p = 0.03) large: the test asks whether 6 parameters more")
+    assert not list(disagreeing(numbers | {"small": numbers["small"] | {"bic": 130.0}}, [ratio]))
+    assert list(disagreeing(numbers, [ratio, ratio, ratio]))[1] == "So it is for 2 other pairs of runs."
