@@ -89,6 +89,7 @@ def fit(
                 data.n,
                 model.r2(params, prepared),
                 entropy,
+                penalised=model.penalised,
             ),
             findings=model.findings(params, prepared, optimum.gap),
             state=model.state(params, prepared),
@@ -134,16 +135,16 @@ def _inferred(
         else:
             assert isinstance(model, Uncertain)
             found = model.uncertainty(params, prepared, method, optimum.gap, _telling(rule.on_wait, method, ended))
+        if isinstance(found, Finding):
+            return None, (found,)
+        inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)
     except Interrupted:
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
-        found = Finding(SE_CUT_SHORT, f"{what} before the standard errors were done: there are none.")
+        return None, (Finding(SE_CUT_SHORT, f"{what} before the standard errors were done: there are none."),)
     except (MemoryError, RuntimeError) as error:  # the fit is done, and must not be lost with them
         if not out_of_memory(error):
             raise
-        found = Finding("no-standard-errors", "Out of memory for the standard errors: there are none.")
-    if isinstance(found, Finding):
-        return None, (found,)
-    inferred = infer(B, found, rule.level, vcov=rule.vcov, began=began)
+        return None, (Finding("no-standard-errors", "Out of memory for the standard errors: there are none."),)
     return inferred, (*inferred.findings, *_few_clusters(data))
 
 

@@ -15,6 +15,8 @@ OPTIMIZER_NAMES = (
 )
 RESAMPLING = ("bootstrap", "jackknife")
 """Those that fit again and again."""
+PROFILE = "profile"
+"""Tests and intervals by likelihood ratios, beside model-based standard errors."""
 CLUSTERED = ("sandwich", "robust", *RESAMPLING)
 """Those that can take samples of one cluster as belonging together."""
 OFFSET_METHODS = ("total", "css", "rle", "rle-positive", "gmpr", "wrench", "tmm")
@@ -56,6 +58,8 @@ COLUMNS = ("std_error", "statistic", "p_value", "q_value", "conf_low", "conf_hig
 """What there is of a coefficient beside its estimate."""
 SE_CUT_SHORT = "standard-errors-cut-short"
 """Code of the finding that standard errors are not there because a limit or an interrupt came before."""
+BY_POSITION = "matched-by-position"
+"""Code of the finding that rows were matched by their position, on request."""
 INPUT, SELECTION, MODEL, OPTIMIZER = "Input", "Subset of samples and features", "Model", "Optimizer"
 INFERENCE, RUNTIME, OUTPUT = "Standard errors", "Where it runs", "Output"
 PANELS = (INPUT, SELECTION, MODEL, OPTIMIZER, INFERENCE, RUNTIME, OUTPUT)

@@ -28,7 +28,7 @@ from plncli.models.abilities import MeanResiduals
 from plncli.models.findings import FINE, IN_FULL, LOOK, NOTE, STATES, Check
 from plncli.models.fitted import Fitted
 from plncli.models.spec import COUNTS
-from plncli.names import SE_CUT_SHORT
+from plncli.names import BY_POSITION, SE_CUT_SHORT
 from plncli.numerics.rows import total
 from plncli.numerics.significance import rank_correlation
 from plncli.numerics.size_factors import spread
@@ -315,13 +315,19 @@ def _variance(subject: Subject) -> Iterator[Check]:
 
 def _others(subject: Subject) -> Iterator[Check]:
     """Findings of the fit that no check above tells."""
-    known = ERRORS | {"expected-counts", "separation", "no-extra-poisson-variance", "few-samples"}
+    known = ERRORS | {BY_POSITION, "expected-counts", "separation", "no-extra-poisson-variance", "few-samples"}
     for code in dict.fromkeys(one["code"] for one in subject.summary["findings"]):
         if code not in known:
             yield _of_finding(subject, code, code, "")
 
 
+def _matching(subject: Subject) -> Iterator[Check]:
+    if any(one["code"] == BY_POSITION for one in subject.summary["findings"]):
+        yield _of_finding(subject, BY_POSITION, BY_POSITION, "")
+
+
 LOOKS: tuple[Callable[[Subject], Iterator[Check]], ...] = (
+    _matching,
     _convergence,
     _expected_counts,
     _separation,

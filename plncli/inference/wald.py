@@ -66,7 +66,7 @@ def tensors_of(found: Inference) -> dict[str, Tensor]:
 def infer(
     B: Tensor, found: Uncertainty, level: float = 0.95, *, vcov: bool = False, began: float | None = None
 ) -> Inference:
-    """Wald tests of B = 0 and intervals B ± q·se, from B (d×p) and how well it is known.
+    """Tests of B = 0 and intervals, from B (d×p) and how well it is known: Wald's (B ± q·se), or by likelihood ratios.
 
     began: when `found` was begun, by time.perf_counter, for `seconds`.
     """
@@ -74,9 +74,11 @@ def infer(
     variance = blocks.diagonal(dim1=1, dim2=2).mT
     known = torch.isfinite(B) & torch.isfinite(variance) & (variance > 0)
     se = torch.where(known, variance.sqrt(), math.nan)
-    statistic = B / se
-    p_value = two_sided(statistic, found.df)
     reach = quantile(0.5 + 0.5 * level, found.df) * se
+    statistic, low, high = B / se, B - reach, B + reach
+    if found.ratios is not None:
+        statistic, low, high = map(_plain, (found.ratios.roots, *found.ratios.intervals(level)))
+    p_value = two_sided(statistic, found.df)
     covariance = _plain(found.covariance()) if vcov else None
     return Inference(
         found.method,
@@ -85,8 +87,8 @@ def infer(
         statistic,
         p_value,
         benjamini_hochberg(p_value),
-        B - reach,
-        B + reach,
+        low,
+        high,
         own_without(blocks, ~known),
         covariance,
         found.df,

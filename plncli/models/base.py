@@ -59,6 +59,11 @@ class Model(ABC, Generic[P]):
 
     spec: ClassVar[Spec]
 
+    @property
+    def penalised(self) -> bool:
+        """Whether a penalty is part of the objective: then it is no likelihood, and there are no criteria."""
+        return False
+
     @classmethod
     def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Self:
         """The model with the settings that it adds (`Spec.settings`), and the tables that some of them name."""

@@ -46,7 +46,8 @@ class Setting:
     is one of that name). responses: names of the kinds of responses that it is for, all where there are none; latent:
     whether it is only for models with a latent layer. matrix: it names a table, p×p, that the model is handed as a
     tensor. compared: cross-validation compares its values when several are given, and null is that of the null model.
-    within: the values whose models a value contains, for likelihood-ratio tests.
+    within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
+    penalty that depends on the design is part of the likelihood, so that it compares with no other.
     """
 
     help: str
@@ -64,6 +65,7 @@ class Setting:
     matrix: bool = False
     compared: bool = False
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    penalised: tuple[str, ...] = ()
     null: str = ""
     check: Callable[[Any], bool] | None = None
     expects: str = ""
@@ -202,9 +204,9 @@ class Spec:
     and of what a finished fit answers. symbols: what it estimates, B among them. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
-    UsageError for values of them that do not go together. path: the setting along which it fits a path of models, if
-    any. memory: numbers at the peak of a fit; smaller: changes that may make it fit, in words and as a size; work: the
-    least and the most that a fit takes.
+    UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. path: the
+    setting along which it fits a path of models, if any. memory: numbers at the peak of a fit; smaller: changes that
+    may make it fit, in words and as a size; work: the least and the most that a fit takes.
     """
 
     name: str
@@ -266,6 +268,11 @@ class Spec:
     def setting(self, name: str) -> Setting | None:
         """One of the settings that the model adds."""
         return next((setting for setting in self.settings if setting.name == name), None)
+
+    def penalised(self, chosen: Mapping[str, Any]) -> dict[str, str]:
+        """The settings by which the likelihood is penalised, with their values."""
+        values = [(setting, chosen.get(setting.name)) for setting in self.settings]
+        return {setting.name: value for setting, value in values if value in setting.penalised}
 
     def structure(self, own: Mapping[str, Any]) -> str | None:
         """The value of `covariance`, None for a model without that setting."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,16 @@ class Interrupted(Exception):
     """Someone asked to stop while standard errors were computed."""
 
 
+class LikelihoodRatios(NamedTuple):
+    """Tests and intervals of single coefficients by likelihood ratios, in place of Wald's; nan where there is none.
+
+    roots: d×p, signed roots of the ratios of B = 0, standard normal if it holds; intervals(level): low and high, d×p.
+    """
+
+    roots: Tensor
+    intervals: Callable[[float], tuple[Tensor, Tensor]]
+
+
 @dataclass(frozen=True)
 class Uncertainty:
     """How well coefficients are known.
@@ -42,6 +52,7 @@ class Uncertainty:
     blocks: p×d×d, the covariance of each response's own coefficients, nan in the rows and columns of those without
     one; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside and terms inside (entry j·d + k is
     term k of response j); df: degrees of freedom of the t statistics, inf for z; facts: for the summary, by name.
+    ratios: tests and intervals that are not Wald's, None where these are.
     """
 
     method: str
@@ -50,6 +61,7 @@ class Uncertainty:
     df: float = math.inf
     findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    ratios: LikelihoodRatios | None = field(default=None, repr=False)
 
     @property
     def variance(self) -> Tensor:

@@ -76,6 +76,11 @@ def _check(runs: Sequence[Run]) -> None:
                 f"{first.place} is a {first.model} model and {run.place} a {run.model} model: they explain different "
                 "kinds of tables, so their likelihoods do not compare."
             )
+        for name, value in run.spec.penalised(run.settings).items():
+            raise DataError(
+                f"{run.place} was fitted with --{name} {value}: the penalty depends on the design and its units, so "
+                "likelihoods with it do not compare. Compare predictions by `plncli cv`, test terms by `plncli test`."
+            )
         differing = [part for part in PARTS if run.fingerprint[part] != first.fingerprint[part]]
         if differing:
             raise DataError(_differing(first, run, differing))

@@ -233,6 +233,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "n_features": result.data.p,
         "n_covariates": result.data.d,
         "covariance": outcome.config.spec.structure(outcome.config.own),
+        **outcome.config.spec.penalised(outcome.config.own),
         result.model.spec.likelihood: criteria.loglik,
         "n_parameters": criteria.n_parameters,
         "aic": criteria.aic,

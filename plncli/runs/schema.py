@@ -45,6 +45,10 @@ def _complete(properties: dict[str, Any]) -> None:
         names = ", ".join(spec.name for spec in MODELS.values() if spec.likelihood == likelihood)
         properties[likelihood]["description"] = f"{names}: {told[0].lower()}{told[1:]}"
     for spec in MODELS.values():
+        for setting in spec.settings:
+            if setting.penalised:
+                told = "the penalty that is part of the likelihood; not there without one."
+                properties[setting.name] = {"description": f"{spec.name}: {told}", "enum": list(setting.penalised)}
         for symbol in spec.symbols:
             if symbol.reported:
                 properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}

@@ -58,7 +58,7 @@ def check(config: FitConfig) -> None:
         )
     if config.vcov and config.se == "none":
         raise UsageError("--vcov needs standard errors, but --se is none.")
-    spec.check(config.own)
+    spec.check({**config.own, "se": config.se, "cluster": config.cluster})
     if config.missing == "keep" and not spec.response.required:
         raise UsageError(f"--missing keep is for counts; a {config.model} fit takes error or drop.")
     standard_input = [option(name) for name in settings(config.model) if config.value(name) == "-"]

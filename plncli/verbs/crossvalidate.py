@@ -71,7 +71,7 @@ def _config(config: FitConfig, structures: Sequence[Mapping[str, str]]) -> FitCo
             bare = config.but(**one, **dict.fromkeys(matrix_settings(config)))
             bare.spec.check(bare.own)
     structure = with_matrices[0] if with_matrices else structures[0]
-    return config.but(**structure, se="auto", vcov=False, out=None, overwrite=False, init=None)
+    return config.but(**structure, se="none", vcov=False, out=None, overwrite=False, init=None)
 
 
 def _takes(config: FitConfig) -> bool:

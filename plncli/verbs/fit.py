@@ -273,6 +273,7 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
         say.note(f"note: {note}")
     spec, structure = config.spec, config.spec.structure(config.own)
     what = f"{spec.name} ({structure} covariance)" if structure else spec.name
+    what += "".join(f" ({name} {value})" for name, value in spec.penalised(config.own).items())
     say.note(
         f"Fitting {what}: {counted(data.n, 'sample')} × {counted(data.p, spec.noun)}, "
         f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "

@@ -47,10 +47,11 @@ def all_coefficients(run: Run, scale: str) -> dict[str, Any]:
     return with_scale(folder.coefficient_columns(run), scale_of(run.spec, scale))
 
 
-def model_words(spec: Spec, structure: str | None) -> str:
-    """The model, and the structure of its latent layer where that can be chosen."""
-    setting = spec.setting("covariance")
-    return spec.title if setting is None or structure is None else f"{spec.title}, {setting.titles[structure]}"
+def model_words(spec: Spec, chosen: Mapping[str, Any]) -> str:
+    """The model, the structure of its latent layer where that can be chosen, and its penalty if it has one."""
+    told = {"covariance": spec.structure(chosen), **spec.penalised(chosen)}
+    words = [setting.titles.get(told.get(setting.name) or "") for setting in spec.settings]
+    return ", ".join([spec.title, *filter(None, words)])
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -82,12 +83,16 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
     noun = spec.noun
     size = f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], noun)}"
     facts = [
-        ("model", model_words(spec, found["covariance"])),
+        ("model", model_words(spec, found)),
         ("formula", found["formula"]),
         ("data", f"{size}, {counted(found['n_covariates'], 'coefficient')} each"),
         ("aliased", found["aliased"] and f"left empty: {some(found['aliased'])}"),
         ("fit", _ending(found)),
-        (found["likelihood"], f"{_number(found[found['likelihood']], 4)} with {found['n_parameters']} parameters"),
+        (
+            found["likelihood"],
+            f"{_number(found[found['likelihood']], 4)} with {found['n_parameters']} parameters"
+            + ("; it is penalised, so there are no criteria" if spec.penalised(found) else ""),
+        ),
         (
             "criteria",
             ", ".join(f"{name} {found[name]:.2f}" for name in ("aic", "bic", "icl") if found[name] is not None),

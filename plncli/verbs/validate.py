@@ -145,7 +145,7 @@ def _faults(faults: Faults) -> Iterator[str]:
 def _lines(config: FitConfig, found: Facts | None, prospect: Prospect | None, notes: tuple[str, ...]) -> Iterator[str]:
     """The report but for its faults."""
     spec = config.spec
-    facts = [("model", model_words(spec, spec.structure(config.own))), ("formula", config.formula or "~ 1")]
+    facts = [("model", model_words(spec, config.own)), ("formula", config.formula or "~ 1")]
     if found is not None:
         noun = spec.noun
         size = f"{counted(found.n_samples, 'sample')} × {counted(found.n_features, noun)}"

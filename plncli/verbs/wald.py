@@ -13,7 +13,7 @@ from plncli import console
 from plncli.console import Console
 from plncli.errors import DataError, UsageError, counted, short, some
 from plncli.layout import aligned
-from plncli.names import SE_CUT_SHORT
+from plncli.names import PROFILE, SE_CUT_SHORT
 from plncli.runs.scales import Scale, scale_of, with_scale
 from plncli.verbs.tables import Destination
 
@@ -151,6 +151,8 @@ def _check(run: Run, say: Console) -> None:
     for finding in run.summary["findings"]:
         if finding["code"] in DOUBTFUL:
             say.warn(finding["message"])
+    if run.summary["se"] == PROFILE:
+        say.note("note: These tests are Wald's; those in the table of coefficients are by likelihood ratios.")
 
 
 def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:

@@ -7,16 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from plncli.errors import FIRST, DataError, Faults, counted, some
+from plncli.errors import FIRST, DataError, Faults, counted, short, some
 from plncli.inputs.alignment.spelling import near
 from plncli.inputs.matching import Positions, Tables
 from plncli.models.findings import Finding
+from plncli.names import BY_POSITION
 from plncli.tables.reading import read_table
 from plncli.tables.table import Table
 
 POSITION = "position"
 """The value of `match` that asks for it."""
-CODE = "matched-by-position"
+NAME = 30  # signs of a name that are shown
 
 
 def by_position(tables: Tables, faults: Faults = FIRST) -> Tables:
@@ -34,7 +35,8 @@ def by_position(tables: Tables, faults: Faults = FIRST) -> Tables:
         return tables
     named = {option: replace(table, samples=main.samples) for option, table in renamed.items()}
     files = {table.name: table for table in reversed(renamed.values())}  # a column of covariates is of their table
-    finding = Finding(CODE, _said(main, tuple(reversed(files.values()))))
+    said = _said(main, tuple(reversed(files.values())))
+    finding = Finding(BY_POSITION, said, remedy="Make sure that these are the same samples.")
     return replace(
         tables,
         by_option={**tables.by_option, **named},
@@ -85,7 +87,7 @@ def _said(main: Table, others: Sequence[Table]) -> str:
     """What was done, with the first rows; without paths, for the same fit may be told of from elsewhere."""
     shown = 2 if len(others) == 1 else 1
     rows = [
-        f"row {i + 1} of the {table.option} (`{table.samples[i]}`) is `{main.samples[i]}`"
+        f"row {i + 1} of the {table.option} (`{short(table.samples[i], NAME)}`) is `{short(main.samples[i], NAME)}`"
         for table in others
         for i in range(min(shown, len(main.samples)))
     ]

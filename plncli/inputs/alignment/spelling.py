@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from plncli.errors import some
+from plncli.errors import short, some
 from plncli.tables.table import Table
 
 ENOUGH = 10_000  # names that are looked at for a hint
@@ -92,7 +92,7 @@ class Near:
     @property
     def examples(self) -> str:
         """Two of the pairs."""
-        return some((f"`{name}` and `{other}`" for name, other in self.pairs[:2]), 2)
+        return some((f"`{short(name, 40)}` and `{short(other, 40)}`" for name, other in self.pairs[:2]), 2)
 
     def same_order(self, names: Sequence[str], others: Sequence[str]) -> bool:
         """Whether each pair stands in the same place of both lists."""
@@ -164,7 +164,7 @@ def alike(levels: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for level in sorted(levels):
         groups.setdefault(re.sub(r"[\s_-]+", " ", _seen(level).casefold()), []).append(level)
-    return some((" and ".join(f'"{level}"' for level in group) for group in groups.values() if len(group) > 1), 3)
+    return some((" and ".join(f'"{short(level, 30)}"' for level in group) for group in groups.values() if len(group) > 1), 3)
 
 
 def levels_alike(covariates: Table | None, columns: Iterable[str]) -> list[str]:

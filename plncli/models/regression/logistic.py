@@ -1,15 +1,13 @@
-"""Logistic regression: Bernoulli responses with log-odds O + XB, each response by itself."""
+"""Logistic regression: Bernoulli responses with log-odds O + XB, each by itself, with Firth's penalty or without."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
@@ -17,79 +15,22 @@ from plncli.errors import TERMS, DataError, counted, short, some
 from plncli.models.base import Init, Model
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.fused import Fused
+from plncli.models.regression.evaluation import Prepared
+from plncli.models.regression.profile import likelihood_ratios
+from plncli.models.regression.spec import FIRTH
 from plncli.models.regression.spec import LOGISTIC as SPEC
 from plncli.models.regression.standard_errors import logistic_uncertainty, separated_responses
 from plncli.models.spec import Spec
-from plncli.models.uncertainty import Uncertainty
+from plncli.models.uncertainty import Interrupted, Uncertainty, from_inverses
+from plncli.names import PROFILE
 from plncli.numerics.likelihoods import bernoulli_loglik
-from plncli.numerics.linalg import ImplicitBasis, implicit_basis, weighted_grams
-from plncli.numerics.rows import gram, over_rows, total, weighted_total
+from plncli.numerics.linalg import implicit_basis, inverses
+from plncli.numerics.rows import total, weighted_total
 from plncli.numerics.separation import Recession
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Data, and an orthonormal basis of the design. The latest evaluation is kept, since several methods ask for it."""
-
-    data: Dataset
-    basis: ImplicitBasis
-    last: dict[str, Evaluation] = field(default_factory=dict, repr=False, compare=False)
-
-    def at(self, gamma: Tensor) -> Evaluation:
-        """The evaluation at gamma (d×p)."""
-        known = self.last.get("gamma")
-        if known is None or not torch.equal(known.gamma, gamma):
-            self.last.clear()
-            known = self.last["gamma"] = Evaluation(gamma.detach().clone(), self)
-        return known
-
-
-class Evaluation:
-    """Value (scalar) and gradient (d×p) at gamma, from one pass over blocks of rows; the Hessian when asked for.
-
-    Only the margins (2Y − 1)·eta (n×p) stay; what else has a row for each sample lives as long as its block.
-    """
-
-    def __init__(self, gamma: Tensor, prepared: Prepared) -> None:
-        self.gamma, self.prepared = gamma, prepared
-        data, basis = prepared.data, prepared.basis
-        A, B = basis.A, basis.inner(gamma)
-        self.margin = torch.empty_like(data.Y)
-
-        def add(rows: slice) -> tuple[Tensor, Tensor]:
-            sign, w = 2.0 * data.Y[rows] - 1.0, data.w[rows]
-            margin = torch.mm(A[rows], B, out=self.margin[rows])
-            margin.add_(data.O[rows]).mul_(sign)
-            sign.mul_(torch.sigmoid(-margin)).mul_(w.unsqueeze(1))
-            return weighted_total(w, logsigmoid(margin)).sum(), gram(A[rows], sign)
-
-        loglik, slope = over_rows(add, A, max(data.d, data.p))
-        self.value, self._gradient = -loglik, torch.mm(basis.U.mT, slope.neg_())
-
-    def gradient(self) -> Tensor:
-        """Gradient in gamma, d×p."""
-        return self._gradient.clone()
-
-    @cached_property
-    def hessians(self) -> Tensor:
-        """Hessian Q' diag(w mu (1 − mu)) Q of each response, p×d×d."""
-        data, basis = self.prepared.data, self.prepared.basis
-
-        def add(rows: slice) -> tuple[Tensor]:
-            margin = self.margin[rows]
-            weights = torch.sigmoid(margin).mul_(torch.sigmoid(-margin)).mul_(data.w[rows].unsqueeze(1))
-            return (weighted_grams(basis.A[rows], weights),)
-
-        (G,) = over_rows(add, basis.A, max(data.d, data.p))
-        return torch.matmul(basis.U.mT, G) @ basis.U
-
-    def product(self, dgamma: Tensor) -> Tensor:
-        """Hessian times dgamma, d×p."""
-        return (self.hessians @ dgamma.mT.unsqueeze(2)).squeeze(2).mT
-
-
 class Loss(Fused):
-    """Minus the log-likelihood of gamma."""
+    """Minus the log-likelihood of gamma, penalised or not."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +39,10 @@ class Logistic(Model[Prepared]):
 
     The parameter gamma (d×p) holds the coefficients in an orthonormal basis of the design: neither the units of a
     covariate nor what is added to it change the fit. Separated classes have no maximum; `findings` says so exactly.
+    penalty: `firth` adds half the log-determinant of the information, and there always is one (`firth.py`).
     """
+
+    penalty: str = "none"
 
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = True
@@ -118,7 +62,7 @@ class Logistic(Model[Prepared]):
                 for j in single.nonzero()[:, 0].tolist()
             )
             raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
-        return Prepared(data, implicit_basis(data.X, data.w, data.terms))
+        return Prepared(data, implicit_basis(data.X, data.w, data.terms), self.penalised)
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """The constant log-odds of each response, as far as the design can express them.
@@ -134,7 +78,7 @@ class Logistic(Model[Prepared]):
         return {"gamma": gamma}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
-        """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij)."""
+        """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij); less the penalty, if there is one."""
         return Loss.apply(params["gamma"], prepared)
 
     def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
@@ -149,15 +93,23 @@ class Logistic(Model[Prepared]):
         """The objective in ordinary tensor operations: what the fast path is held against."""
         data, basis = prepared.data, prepared.basis
         eta = data.O + basis.A @ basis.inner(params["gamma"])
-        return -weighted_total(data.w, bernoulli_loglik(2.0 * data.Y - 1.0, eta)).sum()
+        loss = -weighted_total(data.w, bernoulli_loglik(2.0 * data.Y - 1.0, eta)).sum()
+        if not prepared.penalised:
+            return loss
+        spread = torch.sigmoid(eta) * torch.sigmoid(-eta) * data.w[:, None]
+        information = torch.einsum("ik,ij,il->jkl", data.X, spread, data.X)
+        return loss - 0.5 * torch.logdet(information).sum()
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
-        """Inverse of the Hessian Q' diag(w mu (1 − mu)) Q of each response, d×d.
+        """Inverse of the Hessian of each response, d×d; of the information where a penalised one is not convex.
 
         Under separation curvature vanishes along some directions. There the inverse is cut off at 1e12 times that of
         the stiffest direction, which bounds the search direction and leaves the objective, and its optimum, alone.
         """
-        values, V = torch.linalg.eigh(prepared.at(params["gamma"]).hessians)
+        at = prepared.at(params["gamma"])
+        convex = torch.linalg.eigvalsh(at.hessians)[:, :1, None] > 0 if prepared.penalised else None
+        H = at.hessians if convex is None else torch.where(convex, at.hessians, at.information)
+        values, V = torch.linalg.eigh(H)
         tiny = torch.finfo(values.dtype).tiny
         inverse = 1.0 / torch.maximum(values, (1e-12 * values[:, -1:]).clamp(min=tiny))
 
@@ -169,8 +121,8 @@ class Logistic(Model[Prepared]):
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the Hessian, d×p, kept off zero where separation has flattened it."""
-        hessians = prepared.at(params["gamma"]).hessians
-        return {"gamma": hessians.diagonal(dim1=1, dim2=2).mT.clamp_min(1e-6)}
+        information = prepared.at(params["gamma"]).information
+        return {"gamma": information.diagonal(dim1=1, dim2=2).mT.clamp_min(1e-6)}
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), log odds ratios per unit of X's own columns."""
@@ -182,27 +134,50 @@ class Logistic(Model[Prepared]):
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
-        return 1.0 - float(prepared.at(params["gamma"]).value) / float(_null_loss(prepared.data))
+        return 1.0 + float(prepared.at(params["gamma"]).loglik) / float(_null_loss(prepared.data))
 
     def default_se(self, prepared: Prepared) -> str:
-        """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters."""
+        """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters.
+
+        With the penalty, tests and intervals by likelihood ratios: near separation Wald's are far off.
+        """
+        if prepared.penalised:
+            return PROFILE
         return "fisher" if prepared.data.clusters is None else "robust"
 
     def uncertainty(
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty:
-        """Covariance of B."""
-        return logistic_uncertainty(
-            prepared.data,
-            prepared.basis,
-            prepared.basis.coefficients(params["gamma"]),
-            prepared.at(params["gamma"]).hessians,
-            method,
-            gap,
-        )
+        """Covariance of B; with `profile`, likelihood ratios beside it.
+
+        With the penalty it is the inverse of the information at the estimates, as Heinze & Schemper (2002) take it.
+        """
+        gamma, at = params["gamma"], prepared.at(params["gamma"])
+        B, basis = prepared.basis.coefficients(gamma), prepared.basis
+        if prepared.penalised:
+            found = from_inverses(method, basis, inverses(at.information), torch.zeros_like(B, dtype=torch.bool))
+        else:
+            kind = "fisher" if method == PROFILE else method
+            found = replace(logistic_uncertainty(prepared.data, basis, B, at.information, kind, gap), method=method)
+        if method != PROFILE:
+            return found
+
+        def stop() -> None:
+            if cancelled():
+                raise Interrupted
+
+        separated = torch.isnan(found.variance).any(0).expand_as(B)
+        return replace(found, ratios=likelihood_ratios(prepared, gamma, separated, found.variance, stop))
+
+    @property
+    def penalised(self) -> bool:
+        """Whether Firth's penalty is part of the objective."""
+        return self.penalty == FIRTH
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Separated responses, with every term that has no finite coefficient."""
+        if prepared.penalised:
+            return ()  # the estimates are finite
         data = prepared.data
         cells: list[tuple[str, str]] = []
         told = []
@@ -215,7 +190,7 @@ class Logistic(Model[Prepared]):
         names = tuple(dict.fromkeys(response for response, _ in cells))
         more = f", and of {counted(len(told) - 1, 'other response')} ({IN_FULL})" if len(told) > 1 else ""
         message = f"{told[0]}{more}: these coefficients are infinite, and have no standard errors."
-        remedy = "Leave out the term or merge its levels, or use a penalised (Firth) regression."
+        remedy = "Use --penalty firth, which keeps them finite, leave out the term, or merge its levels."
         return (Finding("separation", message, names, tuple(cells), remedy),)
 
 

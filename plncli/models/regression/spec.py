@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from plncli.models.spec import CLASSES, NUMBERS, B, Size, Spec, StoryFacts, Symbol, Words, Work
+from collections.abc import Mapping
+from typing import Any
 
+from plncli.errors import UsageError
+from plncli.models.spec import CLASSES, NUMBERS, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
+from plncli.names import MODEL, PROFILE, RESAMPLING
+
+FIRTH = "firth"
 ERRORS = ("fisher", "robust", "hc0", "hc1", "hc2", "hc3")
 BLOCKS = 1 << 23
 """Numbers in the temporaries of a few blocks of rows, which do not grow with the table."""
@@ -14,11 +20,12 @@ def _blocks(size: Size) -> int:
 
 
 def logistic_memory(size: Size) -> float:
-    """Numbers at the peak of a fit, measured: 7 n×p, and p×d×d for the standard errors.
+    """Numbers at the peak of a fit, measured: 7 n×p, and p×d×d for the standard errors; d×d×d with the penalty.
 
     Nothing grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
     """
-    return 7.0 * size.n * size.p + 6 * size.p * size.d**2 + _blocks(size)
+    bent = 4.0 * size.d**3 + _blocks(size) if size.own.get("penalty") == FIRTH else 0.0
+    return 7.0 * size.n * size.p + 6 * size.p * size.d**2 + _blocks(size) + bent
 
 
 def linear_memory(size: Size) -> float:
@@ -40,9 +47,11 @@ def linear_work(size: Size) -> tuple[Work, Work]:
 
 def logistic_story(facts: StoryFacts) -> list[str]:
     """The model in words."""
+    penalised = facts.own["penalty"] == FIRTH
     return [
         "The log odds of the second class of each response are a sum of the covariates times their coefficients: "
         "exp(coefficient) is the factor by which the odds change when the covariate rises by one.",
+        *(["The likelihood was penalised (Firth), which keeps coefficients finite and removes most bias."] * penalised),
         *(
             f"{name}: coefficients speak of the odds of {one} against {zero}."
             for name, (zero, one) in list(zip(facts.responses, facts.classes, strict=True))[:6]
@@ -59,6 +68,21 @@ def linear_story(facts: StoryFacts) -> list[str]:
     return told + ["Σ is the covariance of the errors of the responses."] * (len(facts.responses) > 1)
 
 
+def logistic_check(own: Mapping[str, Any]) -> None:
+    """UsageError for standard errors that are not for a likelihood that is penalised, or only for one that is."""
+    se, penalised = own.get("se", "auto"), own["penalty"] == FIRTH
+    if penalised and se in ERRORS[1:]:
+        raise UsageError(
+            f"--se {se} rests on the scores of a likelihood without penalty. With --penalty {FIRTH} use --se {PROFILE} "
+            "or fisher, bootstrap or jackknife."
+        )
+    if penalised and own.get("cluster") and se not in (*RESAMPLING, "none"):
+        raise UsageError(
+            f"With --penalty {FIRTH}, standard errors of samples in clusters (--cluster {own['cluster']}) are those of "
+            "--se bootstrap or jackknife."
+        )
+
+
 LOGISTIC = Spec(
     name="logistic",
     title="logistic regression",
@@ -68,7 +92,21 @@ LOGISTIC = Spec(
     response=CLASSES,
     model="plncli.models.regression.logistic:Logistic",
     fitted="plncli.models.regression.fitted:FittedLogistic",
-    standard_errors=ERRORS,
+    standard_errors=(*ERRORS, PROFILE),
+    settings=(
+        Setting(
+            "Penalty of the likelihood: firth keeps the coefficients of separated classes finite.",
+            MODEL,
+            name="penalty",
+            default="none",
+            choices=("none", FIRTH),
+            titles={"none": "no penalty", FIRTH: "Firth's penalty"},
+            compared=True,
+            penalised=(FIRTH,),
+            null="none",
+        ),
+    ),
+    check=logistic_check,
     memory=logistic_memory,
     work=logistic_work,
     words=Words(
