@@ -164,7 +164,9 @@ def alike(levels: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for level in sorted(levels):
         groups.setdefault(re.sub(r"[\s_-]+", " ", _seen(level).casefold()), []).append(level)
-    return some((" and ".join(f'"{short(level, 30)}"' for level in group) for group in groups.values() if len(group) > 1), 3)
+    return some(
+        (" and ".join(f'"{short(level, 30)}"' for level in group) for group in groups.values() if len(group) > 1), 3
+    )
 
 
 def levels_alike(covariates: Table | None, columns: Iterable[str]) -> list[str]:
