@@ -57,6 +57,11 @@ def _seen(name: str) -> str:
     return re.sub(r"\s+", " ", visible).strip()
 
 
+def _shown(name: str) -> str:
+    """A name as messages have it: not too long, and signs that take no room spelt out."""
+    return short("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name), 40)
+
+
 def _plain(name: str) -> str:
     """All of the rules at once."""
     word = _unpadded(re.sub(r"[\W_]", "", _sequenced(re.sub(r"\.0+$", "", _seen(name))).casefold()))
@@ -92,7 +97,7 @@ class Near:
     @property
     def examples(self) -> str:
         """Two of the pairs."""
-        return some((f"`{short(name, 40)}` and `{short(other, 40)}`" for name, other in self.pairs[:2]), 2)
+        return some((f"`{_shown(name)}` and `{_shown(other)}`" for name, other in self.pairs[:2]), 2)
 
     def same_order(self, names: Sequence[str], others: Sequence[str]) -> bool:
         """Whether each pair stands in the same place of both lists."""
@@ -135,11 +140,11 @@ def _by_affix(names: Sequence[str], others: Sequence[str]) -> Iterator[Near]:
     """Pairs that differ by a beginning or an end which all names of one list have; two at least, and no name left."""
     if min(len(names), len(others)) < 2:
         return
-    for long, short, turned in ((names, others, False), (others, names, True)):
-        for before, after in _affixes(long, short):
-            known = set(long)
-            pairs = [(f"{before}{name}{after}", name) for name in short if f"{before}{name}{after}" in known]
-            if len(pairs) == min(len(long), len(short)):
+    for whole, inner, turned in ((names, others, False), (others, names, True)):
+        for before, after in _affixes(whole, inner):
+            known = set(whole)
+            pairs = [(f"{before}{name}{after}", name) for name in inner if f"{before}{name}{after}" in known]
+            if len(pairs) == min(len(whole), len(inner)):
                 place = {name: i for i, name in enumerate(names)}
                 pairs = [(b, a) if turned else (a, b) for a, b in pairs]
                 pairs.sort(key=lambda pair: place[pair[0]])
@@ -164,9 +169,8 @@ def alike(levels: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for level in sorted(levels):
         groups.setdefault(re.sub(r"[\s_-]+", " ", _seen(level).casefold()), []).append(level)
-    return some(
-        (" and ".join(f'"{short(level, 30)}"' for level in group) for group in groups.values() if len(group) > 1), 3
-    )
+    several = [group for group in groups.values() if len(group) > 1]
+    return some((" and ".join(f'"{_shown(level)}"' for level in group) for group in several), 3)
 
 
 def levels_alike(covariates: Table | None, columns: Iterable[str]) -> list[str]:
