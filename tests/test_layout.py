@@ -19,7 +19,7 @@ def test_a_table_is_no_wider_than_it_may_be_and_keeps_its_numbers(most: int) -> 
     assert max(map(len, lines)) <= most
     text = " ".join(lines)
     assert all(cell in text for row in ROWS for cell in row[2:])
-    assert "vulgatus" in text
+    assert most < 60 or "vulgatus" in text
 
 
 def test_a_table_that_fits_is_left_as_it_is() -> None:
