@@ -68,8 +68,8 @@ docs: $(VENV)/.docs ## Draw the pictures of docs, and build its pages into docs/
 docs-output: $(VENV)/.docs ## Run the commands of the pages, and put into them what is printed now: read the difference.
 	$(BIN)/python tests/pages.py
 
-citation: $(VENV)/.program ## Write CITATION.cff anew, of plncli/verbs/citation.py.
-	$(BIN)/python -c 'from plncli.verbs import citation; print(citation.cff(), end="")' > CITATION.cff
+citation: $(VENV)/.program ## Write CITATION.cff anew, of plncli/citation.py.
+	$(BIN)/python -c 'from plncli import citation; print(citation.cff(), end="")' > CITATION.cff
 
 workflows: $(VENV)/.developer ## Run the examples of Snakemake, in an environment of its own, and of Nextflow where it is.
 	test -x $(SNAKEMAKE_VENV)/bin/snakemake || $(PYTHON) -m venv $(SNAKEMAKE_VENV)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plncli.verbs import citation
+from plncli import citation
 from plncli.version import __version__
 
 ROOT = Path(__file__).parents[1]

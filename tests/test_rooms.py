@@ -30,6 +30,7 @@ ROOMS = (
     "optim",
     "numerics",
     "dataset",
+    "cancellation",
     "console",
     "runtime",
     "progress",
@@ -37,6 +38,7 @@ ROOMS = (
     "arrays",
     "layout",
     "names",
+    "citation",
     "version",
     "errors",
 )

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from plncli import console
+from plncli.cancellation import Interrupted, cancellation
 from plncli.cli import (
     compare,
     convert,
@@ -44,7 +45,6 @@ from plncli.cli.help import HELP_FLAGS, Command, Verbs
 from plncli.cli.options import takers
 from plncli.errors import DataError, PlncliError, legible, nearest
 from plncli.models import MODELS
-from plncli.verbs.cancellation import Interrupted, cancellation
 from plncli.version import __version__
 
 EXIT_CODES = (
@@ -64,7 +64,7 @@ def _print_version(wanted: bool) -> None:
 
 def _print_citation(wanted: bool) -> None:
     if wanted:
-        from plncli.verbs import citation
+        from plncli import citation
 
         console.out(citation.text())
         raise typer.Exit

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plncli import settings as configuration
+from plncli.cancellation import Cancellation
 from plncli.frames.data import Dataset, Frame, configured, tables_of
 from plncli.frames.help import with_settings
 from plncli.frames.messages import THIS, Sayings, speaking, tell
@@ -16,7 +17,6 @@ from plncli.runs import folder as artifacts
 from plncli.runs.run import read_run
 from plncli.settings import FRAME
 from plncli.verbs import fit as fitting
-from plncli.verbs.cancellation import Cancellation
 
 
 @with_settings(configuration.settings())

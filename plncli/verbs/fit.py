@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from plncli import console
 from plncli import settings as configuration
+from plncli.cancellation import Cancellation, cancellation
 from plncli.console import Console
 from plncli.errors import counted, some
 from plncli.settings import FitConfig
-from plncli.verbs.cancellation import Cancellation, cancellation
 from plncli.verbs.planning import check_memory, init_of, memory_told, model_of, named_tables
 
 if TYPE_CHECKING:

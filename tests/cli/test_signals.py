@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plncli.verbs.cancellation import Interrupted, cancellation
+from plncli.cancellation import Interrupted, cancellation
 
 
 def test_the_first_signal_asks_and_the_second_leaves() -> None:
@@ -36,7 +36,7 @@ except BaseException:
 whole = True
 """
 IMPORTING = """
-import sys, time; sys.path.insert(0, {place!r}); from plncli.verbs.cancellation import Interrupted, cancellation
+import sys, time; sys.path.insert(0, {place!r}); from plncli.cancellation import Interrupted, cancellation
 try:
     with cancellation():
         import imported
@@ -85,7 +85,7 @@ def test_an_interrupt_while_the_program_starts_shows_no_traceback(name: str) -> 
 
 def test_a_signal_may_come_while_a_line_is_written() -> None:
     code = (
-        "import io, signal, sys; from plncli.verbs.cancellation import cancellation\n"
+        "import io, signal, sys; from plncli.cancellation import cancellation\n"
         "class Slow(io.FileIO):\n"
         "    def write(self, data):\n"
         "        if not state.signum: signal.raise_signal(signal.SIGINT)\n"

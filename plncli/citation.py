@@ -119,7 +119,7 @@ def _entry(kind: str, key: str, fields: dict[str, str]) -> Iterator[str]:
 def cff() -> str:
     """The content of CITATION.cff, in the Citation File Format 1.2.0."""
     lines = [
-        "# Made by `make citation` of plncli/verbs/citation.py.",
+        "# Made by `make citation` of plncli/citation.py.",
         "cff-version: 1.2.0",
         f"message: {_quoted(MESSAGE)}",
         "type: software",
