@@ -211,3 +211,19 @@ def test_nested_factors_can_be_fitted_with_their_group(cli: Cli, tmp_path: Path)
     assert refused.code == 2 and "Some levels of `patient` were left empty" in refused.err
     assert cli("test", "r", "--terms=patient").code == 0
     assert cli("report", "r", "--out=r.html", "-q").code == 0 and "p5" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"places": [8, 8]}, {"places": [0, 40]}, {"places": [9, 8]}, {"names": ["a"]}, {"shares": [[0.0, 1.0]]},
+        {"shares": [[0.0]] * 7}, {"shares": [[float("nan"), 0.0]] * 7},
+    ],
+)  # fmt: skip
+def test_a_damaged_design_is_refused(change: dict[str, Any]) -> None:
+    design, _ = made("~ a * b", frame_of(CELLS), "drop")
+    content = json.loads(json.dumps(design.to_json()))
+    assert len(content["x"]["aliased"]["shares"]) == 7
+    content["x"]["aliased"] |= change
+    with pytest.raises(DataError, match="damaged"):
+        Design.from_json(content)

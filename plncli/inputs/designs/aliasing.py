@@ -7,6 +7,7 @@ combination of levels that no sample has, is not estimable then (Searle 1971, Li
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,13 @@ class Aliased:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Aliased:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. ValueError where it is none of its answers."""
         shares = tuple(tuple(map(float, row)) for row in content["shares"])
-        return cls(tuple(map(int, content["places"])), tuple(map(str, content["names"])), shares)
+        made = cls(tuple(map(int, content["places"])), tuple(map(str, content["names"])), shares)
+        size = len(made.places)
+        sound = size == len(made.names) and all(len(row) == size for row in shares)
+        if not sound or not all(map(math.isfinite, (share for row in shares for share in row))):
+            raise ValueError("Aliased columns that do not fit each other.")
+        if list(made.places) != sorted({*made.places} & {*range(len(shares) + size)}):
+            raise ValueError("Aliased columns in places that there are not.")
+        return made

@@ -152,6 +152,8 @@ class Encoding:
         revive(list(content["state"].values()))  # fails now rather than later
         columns = {name: None if levels is None else tuple(levels) for name, levels in content["columns"].items()}
         aliased = Aliased.from_json(content["aliased"]) if content.get("aliased") else None
+        if aliased and len(aliased.shares) != len(content["terms"]):
+            raise ValueError("Aliased columns of other terms.")
         return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]), aliased)
 
 
