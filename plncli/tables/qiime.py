@@ -68,6 +68,25 @@ def first_cell(line: bytes) -> str:
     return found[1].decode("utf-8", errors="replace").strip() if found else ""
 
 
+def is_marked(line: bytes) -> bool:
+    """Whether a line begins with a number sign."""
+    return re.match(MARKED, line) is not None
+
+
+def is_tabbed(lines: Sequence[bytes]) -> bool:
+    """Whether the first line is a header of metadata, which tabs separate."""
+    cell, tab, _ = lines[0].partition(b"\t") if lines else (b"", b"", b"")
+    return bool(tab) and is_id(cell.decode("utf-8", errors="replace").strip().strip('"'))
+
+
+def is_jagged(header: Sequence[str], separator: str, lines: Sequence[bytes]) -> bool:
+    """Whether lines below a known header have cells too few, or empty ones too many, as spreadsheets leave them."""
+    if separator != "\t" or not is_id(header[0]):
+        return False
+    sizes = {line.count(b"\t") + 1 for line in lines if line.strip(b"\r\n")}
+    return not (sizes <= {len(header)} or sizes == {len(header) + 1})  # one more: R leaves out that of the names
+
+
 def is_metadata(header: Sequence[str], separator: str, body: bytes | memoryview) -> bool:
     """Whether rows are read by these rules: some directive says so, or there are comments below a known header."""
     if not re.search(MARKED, body):

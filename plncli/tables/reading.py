@@ -20,7 +20,7 @@ from plncli.errors import DataError, counted, some
 from plncli.tables import formats, mothur, qiime
 from plncli.tables.columnar import MAGIC, read_columnar
 from plncli.tables.content import File
-from plncli.tables.numbers import with_missing
+from plncli.tables.numbers import numeric, with_missing
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Drop, Table
 from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text, values_of
@@ -50,14 +50,14 @@ def read_table(
     sheet = formats.sheet_text(file, option)
     if sheet is not None:
         data, name = sheet[0], f"{name}::{sheet[1]}" if file.part else name
-    part = "" if sheet else file.part
+    part, loose = "" if sheet else file.part, False
     if bytes(data[:8]).startswith(MAGIC):
         if part:
             raise DataError(f"{name} has no parts, so there is no `{part}` in it.")
         header, cells, notes, types = read_columnar(data, name, sample_names)
     else:
         header, cells, notes, types = read_text(data, name, option, sample_names, part, na_values)
-        name = f"{name}::{part}" if part else name
+        name, loose = f"{name}::{part}" if part else name, True
     header = [unicodedata.normalize("NFC", label) for label in header]
     corner = header[0] if sample_names and header else ""
     declared = {header[j]: kind for j, kind in types.items()}
@@ -68,9 +68,21 @@ def read_table(
     samples, header, cells, more = _split_names(header, cells, name, sample_names, unnamed)
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
+    if loose:
+        cells = _numbers_within_blanks(cells, [name in declared for name in header])
     notes = [*notes, *(drop.reason for drop in dropped), *more]
     table = Table(name, option, samples, tuple(header), cells, file.sha256, tuple(notes), corner, dropped=dropped)
     return as_declared(with_missing(replace(table, types=declared), na_values))
+
+
+def _numbers_within_blanks(cells: pa.Table, declared: Sequence[bool]) -> pa.Table:
+    """Columns of texts as numbers where all are: arrow takes a number that blanks stand around for text."""
+    import pyarrow as pa
+
+    for j, (column, known) in enumerate(zip(cells.columns, declared, strict=True)):
+        if pa.types.is_string(column.type) and not known:
+            cells = cells.set_column(j, str(j), numeric(column))
+    return cells
 
 
 def as_declared(table: Table) -> Table:

@@ -38,7 +38,7 @@ def read_text(
     if _holds(data, b"\x00"):
         raise DataError(f"{name} is not a table that can be read: it is binary. {READABLE}")
     above, remarks = _above(lines)
-    separator = _sniff(_without_marked(lines[above:]))
+    separator = "\t" if qiime.is_tabbed(lines[above:]) else _sniff(_without_marked(lines[above:]))
     header, start = _header(lines, above, separator, name)
     qiime.check_above([*map(qiime.first_cell, lines[:above]), header[0]], name)
     below, body = lines[start:], data[sum(map(len, lines[:start])) :]
@@ -50,7 +50,9 @@ def read_text(
     if shared:
         header, body, told = mothur.one_label(header, body, part, name, option)
         below, notes = _head(body), [told]
-    elif _holds(body, b"#") and qiime.is_metadata(header, separator, body):
+    elif qiime.is_jagged(header, separator, below) or (
+        _holds(body, b"#") and qiime.is_metadata(header, separator, body)
+    ):
         header = _without_empty_end(header)
         found = qiime.read_metadata(header, _text(body, name, start), separator, name, start, MISSING)
         body, types, notes = memoryview(found.body), found.types, [*found.notes]
@@ -137,9 +139,9 @@ def _above(lines: Sequence[bytes]) -> tuple[int, list[str]]:
     if lines and re.fullmatch(rb'"?sep=."?\s*', lines[0]):  # what tells Excel the separator
         first, remarks = _above(lines[1:])
         return first + 1, remarks
-    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(b"#")), len(lines))
+    first = next((i for i, line in enumerate(lines) if line.strip() and not qiime.is_marked(line)), len(lines))
     cells = [qiime.first_cell(line) for line in lines[: first + 1]]
-    marked = [i for i in range(first) if lines[i].startswith(b"#") and not qiime.is_directive(cells[i])]
+    marked = [i for i in range(first) if qiime.is_marked(lines[i]) and not qiime.is_directive(cells[i])]
     known = [i for i, cell in enumerate(cells) if qiime.is_id(cell)]
     if known:
         first = known[0]
@@ -155,7 +157,7 @@ def _above(lines: Sequence[bytes]) -> tuple[int, list[str]]:
 
 def _without_marked(lines: Sequence[bytes]) -> list[bytes]:
     """The header, and the lines below it that do not begin with a number sign; all lines where no other is left."""
-    left = [line for line in lines[1:] if not re.match(rb'[ "]*#', line)]
+    left = [line for line in lines[1:] if not qiime.is_marked(line)]
     return [*lines[:1], *left] if left else [*lines]
 
 

@@ -62,6 +62,15 @@ def test_comments_without_directives(tmp_path: Path) -> None:
     assert read(tmp_path, "#SampleID\tx\n#a comment\ts1\ns1\t1\ns3\t2\n").samples == ("s1", "s3")
 
 
+def test_jagged_rows(tmp_path: Path) -> None:
+    """As spreadsheets leave them: without the empty cells that end a row, or with more of them."""
+    table = read(tmp_path, "sample-id\tx\ty\ns1\t1\ns2\t2\tb\t\t\ns3\n")
+    assert [column.to_pylist() for column in table.cells.columns] == [[1, 2, None], [None, "b", None]]
+    with pytest.raises(DataError, match="Line 3 .* has 4 cells, but the header only 3"):
+        read(tmp_path, "sample-id\tx\ty\ns1\t1\ns2\t2\tb\tc\n")
+    assert read(tmp_path, '"# by\tme"\nid\tx\ns1\t1\n').samples == ("s1",)
+
+
 FAULTS = {
     "sample-id\tday\n#q2:types\tnumber\ns1\t2\n": "declares column `day` as `number`, but a column is categorical or "
     "numeric. Did you mean `numeric`",
