@@ -13,9 +13,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from threading import Thread
 
-import examples
 import pytest
 import torch
+import tried
 from hypothesis import settings
 from parsed import parser
 
@@ -38,7 +38,7 @@ if os.environ.get("CI"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    examples.ALL = "not slow" not in config.option.markexpr
+    tried.ALL = "not slow" not in config.option.markexpr
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

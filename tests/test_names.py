@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from conftest import Ran
-from examples import examples
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from tried import examples
 
 from plncli.errors import DataError, one_line
 from plncli.tables import conversion

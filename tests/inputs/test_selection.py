@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tried import examples
 
 from plncli.errors import DataError, PlncliError, UsageError
 from plncli.inputs.loading import Inputs, load

@@ -3,9 +3,9 @@ import resource
 import numpy as np
 import pytest
 import torch
-from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tried import examples
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 import torch
-from examples import examples
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from tried import examples
 
 from plncli.numerics.linalg import dependent_columns, orthonormal_basis
 from plncli.numerics.separation import PredictorLimits, bernoulli_separation, poisson_separation

@@ -17,10 +17,10 @@ import openpyxl
 import pandas as pd
 import pytest
 import written
-from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from scipy import sparse
+from tried import examples
 
 from plncli.errors import DataError
 from plncli.inputs.selection import read_list

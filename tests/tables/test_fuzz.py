@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from examples import examples
 from fuzzing import found_in, seeds
 from hypothesis import given
 from hypothesis import strategies as st
+from tried import examples
 from written import WRITERS
 
 from plncli.errors import FormulaError

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tried import examples
 
 from plncli.errors import DataError
 from plncli.tables.numbers import numbers
