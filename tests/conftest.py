@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 import torch
-import tried
+import tries
 from hypothesis import settings
 from parsed import parser
 
@@ -38,7 +38,7 @@ if os.environ.get("CI"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    tried.ALL = "not slow" not in config.option.markexpr
+    tries.ALL = "not slow" not in config.option.markexpr
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from conftest import Ran
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from tried import examples
+from tries import examples
 
 from plncli.errors import DataError, one_line
 from plncli.tables import conversion

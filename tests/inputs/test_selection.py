@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tried import examples
+from tries import examples
 
 from plncli.errors import DataError, PlncliError, UsageError
 from plncli.inputs.loading import Inputs, load

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tried import examples
+from tries import examples
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError

@@ -10,7 +10,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
-from tried import examples
+from tries import examples
 
 from plncli.numerics.linalg import dependent_columns, orthonormal_basis
 from plncli.numerics.separation import PredictorLimits, bernoulli_separation, poisson_separation

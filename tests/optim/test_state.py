@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-import tried
+import tries
 from tables import dataset, oaks, pln_table
 
 from plncli.errors import DataError
@@ -96,7 +96,7 @@ def tried(*names: str) -> list[Any]:
 
 def places(many: int) -> set[int]:
     """Where to go on of so many states: early and in the middle, and with the slow tests also at either end."""
-    return {min(1, many - 1), many // 2} | ({0, many - 1} if tried.ALL else set())
+    return {min(1, many - 1), many // 2} | ({0, many - 1} if tries.ALL else set())
 
 
 @pytest.mark.parametrize(("name", "optimizer"), tried(*PROBLEMS))
@@ -122,7 +122,7 @@ def test_a_fit_may_be_cut_short_at_any_moment(name: str, optimizer: str) -> None
     most = 10**9
     whole = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled))
     chance, often = random.Random(name), asked
-    for moment in {0, often - 2, often + 1, *(chance.randrange(often) for _ in range(6 if tried.ALL else 1))}:
+    for moment in {0, often - 2, often + 1, *(chance.randrange(often) for _ in range(6 if tries.ALL else 1))}:
         asked, most, states = 0, moment, list[State]()
         cut = fit(model, data(), OPTIMIZERS[optimizer](), replace(stop, cancelled=cancelled), offer=states.append)
         if moment < often:

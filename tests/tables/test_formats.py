@@ -20,7 +20,7 @@ import written
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from scipy import sparse
-from tried import examples
+from tries import examples
 
 from plncli.errors import DataError
 from plncli.inputs.selection import read_list

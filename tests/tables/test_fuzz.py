@@ -11,7 +11,7 @@ import pytest
 from fuzzing import found_in, seeds
 from hypothesis import given
 from hypothesis import strategies as st
-from tried import examples
+from tries import examples
 from written import WRITERS
 
 from plncli.errors import FormulaError

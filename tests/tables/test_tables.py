@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tried import examples
+from tries import examples
 
 from plncli.errors import DataError
 from plncli.tables.numbers import numbers
