@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+NONE = "—"
+"""In the place of a number that there is none of."""
 
 
 LONG_WORD, LONG_MESSAGE = 300, 2500  # signs; a path of that length is rarely what there is to say
@@ -165,3 +168,14 @@ def nearest(name: str, known: Sequence[str]) -> str:
     folded = {candidate.casefold(): candidate for candidate in known}
     match = get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f" Did you mean `{folded[match[0]]}`?" if match else ""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits that matter; −∞ and ∞ by their signs, a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}".replace("-", "−")
+    return f"{value:.{digits}g}".replace("-", "−") if abs(value) < 10**digits else f"{value:.0f}".replace("-", "−")

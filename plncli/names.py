@@ -25,6 +25,10 @@ OFFSET_SCALES = ("counts", "proportions")
 PLOTS = (
     ("loss", "", ()),
     ("coefficients", "", ()),
+    ("volcano", "", ()),
+    ("ma", "counts", ()),
+    ("effects", "", ()),
+    ("feature", "", ()),
     ("sigma", "", ("Sigma",)),
     ("correlation", "", ("Sigma",)),
     ("pca", "", ("M",)),

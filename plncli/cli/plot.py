@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import MOVED, Quiet, with_moved
+from plncli.cli.options import MOVED, CoefficientScale, Quiet, with_moved
 from plncli.console import Console
-from plncli.names import LAST_SEED
+from plncli.names import LAST_SEED, SCALES
 from plncli.names import PLOT_FORMATS as FORMATS
 from plncli.verbs.plot import OFFERED
 
@@ -17,9 +17,9 @@ OFFERED_TEXT = "; ".join(f"{model}: {', '.join(names)}" for model, names in OFFE
 Words = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN... KIND",
+        metavar="RUN... KIND [NAME...]",
         help=f"Folder that `plncli fit` wrote (loss: one or several; cv: the file of `plncli cv --out`), and the kind "
-        f"of picture. {OFFERED_TEXT}; all: each of these; cv.",
+        f"of picture; after `feature`, names of features. {OFFERED_TEXT}; all: each of these; cv.",
     ),
 ]
 Out = Annotated[
@@ -35,13 +35,61 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file o
 Top = Annotated[
     int | None,
     typer.Option(
-        "--top", metavar="N", min=1, help="Coefficients (20), or arrows of the biplot (10).", show_default=False
+        "--top",
+        metavar="N",
+        min=1,
+        help="How many: coefficients of each term, features of effects (50), correlation and sigma (all), names of "
+        "volcano and ma (10), arrows of the biplot (10).",
+        show_default=False,
     ),
 ]
 Terms = Annotated[
     list[str] | None,
     typer.Option(
         "--term", metavar="NAME", help="Coefficients of this term alone; may be repeated.", show_default=False
+    ),
+]
+Contrasts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contrast",
+        metavar="TEXT",
+        help="A contrast, as `plncli test` reads it: `tree[a] - tree[b]`; may be repeated.",
+        show_default=False,
+    ),
+]
+MaxQ = Annotated[
+    float | None,
+    typer.Option(
+        "--max-q", metavar="Q", min=0.0, max=1.0, help="Volcano, ma: mark q below this (0.05).", show_default=False
+    ),
+]
+MinEffect = Annotated[
+    float | None,
+    typer.Option(
+        "--min-effect",
+        metavar="X",
+        min=0.0,
+        help="Volcano, ma: and estimates of this size at least, on the scale that is drawn.",
+        show_default=False,
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="Feature: the covariate along the axis. [default: the first factor of the formula, or number]",
+        show_default=False,
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="RANK",
+        help="Effects: features by taxon of this rank, such as phylum, rather than clustered.",
+        show_default=False,
     ),
 ]
 Only = Annotated[
@@ -95,7 +143,13 @@ def plot(
     overwrite: Overwrite = False,
     top: Top = None,
     term: Terms = None,
+    contrast: Contrasts = None,
+    scale: CoefficientScale = SCALES[0],
+    max_q: MaxQ = None,
+    min_effect: MinEffect = None,
     only: Only = None,
+    by: By = None,
+    group_by: GroupBy = None,
     color: Color = None,
     remove_covariates: Remove = False,
     seed: Seed = None,
@@ -117,6 +171,12 @@ def plot(
         "top": top,
         "terms": tuple(term or ()),
         "responses": tuple(only or ()),
+        "contrasts": tuple(contrast or ()),
+        "scale": None if scale == SCALES[0] else scale,
+        "max_q": max_q,
+        "min_effect": min_effect,
+        "by": by,
+        "group_by": group_by,
         "color": color,
         "remove_covariates": remove_covariates,
         "seed": seed,

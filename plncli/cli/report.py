@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import MOVED, Overwrite, Quiet, with_moved
+from plncli.cli.options import MOVED, CoefficientScale, Overwrite, Quiet, with_moved
 from plncli.console import Console
+from plncli.names import SCALES
 
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Folders that `plncli fit` wrote; several are compared.")
@@ -33,6 +34,7 @@ def report(
     overwrite: Overwrite = False,
     diagnose: Diagnose = True,
     multiqc: MultiQC = None,
+    scale: CoefficientScale = SCALES[0],
     *,
     moved: dict[str, str],
     quiet: Quiet = False,
@@ -45,4 +47,4 @@ def report(
     from plncli.reports import verb
 
     say = Console(quiet)
-    return verb.report(runs, moved, say, out=out, overwrite=overwrite, diagnose=diagnose, multiqc=multiqc)
+    return verb.report(runs, moved, say, out=out, overwrite=overwrite, diagnose=diagnose, multiqc=multiqc, scale=scale)

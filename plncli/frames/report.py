@@ -45,11 +45,11 @@ class Report(Shown):
         return str(Markup(frame).format(self.title, self.html, f"width: 100%; height: {HEIGHT}px; border: 0"))
 
 
-def reported(sources: Sequence[Source], say: Sayings, diagnose: bool) -> Report:
+def reported(sources: Sequence[Source], say: Sayings, diagnose: bool, scale: str) -> Report:
     """The page of fits."""
     from plncli.reports import verb
 
-    content, html = verb.page_of(sources, diagnose)
+    content, html = verb.page_of(sources, diagnose, scale)
     say.notes += verb.not_drawn(content)
     return Report(content["title"], html)
 

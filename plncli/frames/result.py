@@ -20,13 +20,13 @@ from plncli.frames.data import (
     frame,
     labelled,
     listed,
-    one_of,
     sources,
     whole,
 )
 from plncli.frames.display import Shown, html
 from plncli.frames.findings import Comparison, Diagnosis, Latent
 from plncli.frames.messages import Sayings, speaking, spoken, tell
+from plncli.frames.plots import figure
 from plncli.frames.report import Report, reported, told_apart
 from plncli.frames.simulation import Simulation, noted, simulation
 from plncli.inputs.abundances.rounding import rounded
@@ -302,6 +302,12 @@ class FitResult(Shown):
         top: int | None = None,
         term: str | Sequence[str] = (),
         only: str | Sequence[str] = (),
+        contrast: str | Sequence[str] = (),
+        scale: str = "log",
+        max_q: float = 0.05,
+        min_effect: float = 0.0,
+        by: str | None = None,
+        group_by: str | None = None,
         color: str | None = None,
         remove_covariates: bool = False,
         seed: int = 0,
@@ -309,22 +315,16 @@ class FitResult(Shown):
     ) -> Figure:
         """A picture of the fit, as a matplotlib figure: `plncli plot`; `savefig` writes it.
 
-        kind: such as "coefficients" or "pca"; width: in mm. data: what the fit was made to, if it was loaded and its
-        tables were data frames. UsageError for a kind that is not for the model.
+        kind: such as "coefficients" or "pca"; width: in mm. The other arguments are the options of `plncli plot`. data:
+        what the fit was made to, if it was loaded and its tables were data frames. UsageError for a kind that is not
+        for the model.
         """
-        from plncli.plots import draw, kinds
-        from plncli.plots.source import Wanted
-
-        offered = kinds(self.run.model)
-        one_of("kind", kind, tuple(offered))
-        say = Sayings()
-        wanted = Wanted(top, tuple(listed(term)), tuple(listed(only)), color, remove_covariates, whole("seed", seed))
-        chosen = offered[kind]
-        record = chosen.content(self._source(data), wanted)
-        record = record if chosen.together is None else chosen.together([record])
-        say.notes += record.notes
-        tell(say)
-        return draw(chosen, record, width)
+        options = {
+            "top": top, "term": term, "only": only, "contrast": contrast, "scale": scale, "max_q": max_q, "by": by,
+            "group_by": group_by, "min_effect": min_effect, "color": color, "remove_covariates": remove_covariates,
+            "seed": seed,
+        }  # fmt: skip
+        return figure(self._source(data), kind, width, options)
 
     @speaking
     def report(
@@ -334,12 +334,13 @@ class FitResult(Shown):
         others: Sequence[FitResult] = (),
         data: Dataset | None = None,
         diagnose: bool = True,
+        scale: str = "log",
         overwrite: bool = False,
     ) -> Report:
         """One page of HTML about this fit, and others compared with it: `plncli report`. A notebook shows the page.
 
         path: of a file to write it to, too. data: what this fit was made to, if it was loaded and its tables were data
-        frames. diagnose: check whether the model holds, which needs the data.
+        frames. diagnose: check whether the model holds, which needs the data. scale: of coefficients.
         """
         results = (self, *others)
         named = told_apart([result.run for result in results])
@@ -348,7 +349,7 @@ class FitResult(Shown):
             for result, run in zip(results, named, strict=True)
         ]
         say = Sayings()
-        made = reported(sources, say, diagnose)
+        made = reported(sources, say, diagnose, scale)
         if path is not None:
             made.save(path, overwrite=overwrite)
         tell(say)

@@ -1,7 +1,7 @@
 """Plots of fits: for each kind, `content` makes a frozen record of the numbers drawn, and `draw` a figure of that.
 
-What may enter: a record, a content and a drawing function in the file they belong to, and a line in KINDS.
-Never: numbers that cannot be asked of a fit, or the name of a model.
+What may enter: a record, a content, a drawing and a describing function in the file they belong to, and an entry in
+KINDS. Never: numbers that cannot be asked of a fit, or the name of a model.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from plncli.models import MODELS
 from plncli.names import WIDTHS
-from plncli.plots import classes, coefficients, counts, latent, loss, matrices, regression, style
+from plncli.plots import classes, counts, latent, loss, matrices, regression, style
 from plncli.plots import crossvalidation as validation
+from plncli.plots.effects import coefficients, feature, heatmap, volcano
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 
@@ -24,42 +25,226 @@ SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 class Kind:
     """A kind of picture.
 
-    content: (source, wanted) -> record; draw: (record, width in mm) -> figure.
-    width: in mm, unless another is asked for. takes: the fields of `Wanted` that matter. together: makes one record of
-    those of several fits.
+    content: (source, wanted) -> record; draw: (record, width in mm) -> figure; describe: record -> what is seen, in
+    numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
+    another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
+    nothing of a single response. together: makes one record of those of several fits.
     """
 
     content: Callable[..., Any]
     draw: Callable[[Any, float], Figure]
+    describe: Callable[[Any], str]
+    title: str
+    caption: str = ""
     width: float = SINGLE
     takes: tuple[str, ...] = ()
+    data: bool = True
+    several: bool = False
     together: Callable[[Sequence[Any]], Any] | None = None
 
 
-ROWS = ("top", "terms", "responses")
+EFFECTS = ("terms", "contrasts", "scale")
 COMPONENTS = ("top", "color", "remove_covariates")
 SOME = ("responses",)
+SELECTED = ("top", "responses")
+RESIDUALS = (
+    "How to read it: where the model holds, residuals scatter about 0 as a standard normal variable does, without a "
+    "trend; where their quantiles are drawn too, these lie on the diagonal."
+)
 
 KINDS = {
-    ("loss", ""): Kind(loss.content, loss.draw, DOUBLE, together=loss.together),
-    ("coefficients", ""): Kind(coefficients.content, coefficients.draw, takes=ROWS),
-    ("sigma", ""): Kind(matrices.covariance, matrices.draw, DOUBLE),
-    ("correlation", ""): Kind(matrices.correlation, matrices.draw, DOUBLE),
-    ("pca", ""): Kind(latent.content, latent.draw, takes=COMPONENTS[1:]),
-    ("biplot", ""): Kind(latent.content, latent.draw_biplot, takes=COMPONENTS),
-    ("fitted", "counts"): Kind(counts.fitted, counts.draw_fitted),
-    ("residuals", "counts"): Kind(counts.residuals, counts.draw_residuals, DOUBLE, ("seed",)),
-    ("depth", "counts"): Kind(counts.depth, counts.draw_depth, DOUBLE, ("seed",)),
-    ("zeros", "counts"): Kind(counts.zeros, counts.draw_zeros),
-    ("roc", "classes"): Kind(classes.roc, classes.draw_roc, takes=SOME),
-    ("calibration", "classes"): Kind(classes.calibration, classes.draw_calibration, takes=SOME),
-    ("confusion", "classes"): Kind(classes.confusion, classes.draw_confusion, takes=SOME),
-    ("residuals", "numbers"): Kind(regression.content, regression.draw_residuals, takes=SOME),
-    ("qq", "numbers"): Kind(regression.content, regression.draw_quantiles, takes=SOME),
-    ("leverage", "numbers"): Kind(regression.content, regression.draw_leverage, takes=SOME),
+    ("loss", ""): Kind(
+        loss.content,
+        loss.draw,
+        loss.describe,
+        "Course of the fit",
+        "How to read it: each point is a step of the optimizer. Both curves should fall to the end; the gap ends "
+        "below the tolerance where the fit converged.",
+        DOUBLE,
+        data=False,
+        together=loss.together,
+    ),
+    ("coefficients", ""): Kind(
+        coefficients.content,
+        coefficients.draw,
+        coefficients.describe,
+        "Coefficients with intervals",
+        "How to read it: a row is a coefficient; the point is its estimate, the line its interval. Filled blue ones "
+        "have q < 0.05; where the line crosses 0, the sign is uncertain. Red marks at the edge are coefficients "
+        "without a finite value.",
+        takes=("top", *EFFECTS, "responses"),
+        data=False,
+    ),
+    ("volcano", ""): Kind(
+        volcano.content,
+        volcano.draw,
+        volcano.describe,
+        "Estimates and p-values",
+        "How to read it: each point is a feature; to the right it is higher, to the left lower, and the higher up, the "
+        "clearer that is. Those above the dashed line have q < 0.05.",
+        DOUBLE,
+        takes=("top", *EFFECTS, "max_q", "min_effect"),
+        data=False,
+        several=True,
+    ),
+    ("ma", "counts"): Kind(
+        volcano.abundances,
+        volcano.draw_abundances,
+        volcano.describe,
+        "Estimates and abundance",
+        "How to read it: each point is a feature, to the right if it is counted often. Coloured ones have q < 0.05; "
+        "estimates of rare features scatter widely. Triangles at the edge are estimates of ±∞.",
+        DOUBLE,
+        takes=("top", *EFFECTS, "max_q", "min_effect"),
+        several=True,
+    ),
+    ("effects", ""): Kind(
+        heatmap.content,
+        heatmap.draw,
+        heatmap.describe,
+        "Effects of each term",
+        "How to read it: a row is a feature, a column a coefficient: red where it is higher, blue where it is lower, "
+        "with stars where that is clear. Each term has colours of its own, told by the bar below it. Features that "
+        "change alike stand together.",
+        takes=("top", *EFFECTS, "responses", "group_by"),
+        data=False,
+    ),
+    ("feature", ""): Kind(
+        feature.content,
+        feature.draw,
+        feature.describe,
+        "Values and fitted means",
+        takes=("responses", "by", "color"),
+        width=DOUBLE,
+    ),
+    ("sigma", ""): Kind(
+        matrices.covariance,
+        matrices.draw,
+        matrices.describe,
+        "Covariances",
+        width=DOUBLE,
+        takes=SELECTED,
+        data=False,
+        several=True,
+    ),
+    ("correlation", ""): Kind(
+        matrices.correlation,
+        matrices.draw,
+        matrices.describe,
+        "Correlations",
+        "How to read it: each cell is the correlation of two features in Σ, red where they go up together, blue where "
+        "one falls as the other rises. Rows and columns are in the order of the tree, so blocks are groups of "
+        "correlated features.",
+        DOUBLE,
+        SELECTED,
+        data=False,
+        several=True,
+    ),
+    ("pca", ""): Kind(
+        latent.content,
+        latent.draw,
+        latent.describe,
+        "Principal components of the latent means",
+        "How to read it: each point is a sample; samples close together have similar latent values. The percentages "
+        "are the shares of the variance that the axes explain.",
+        takes=COMPONENTS[1:],
+        data=False,
+        several=True,
+    ),
+    ("biplot", ""): Kind(
+        latent.content,
+        latent.draw_biplot,
+        latent.describe_arrows,
+        "Features and components",
+        "How to read it: an arrow is a feature; the closer it comes to the circle, the better the two axes explain it. "
+        "Features whose arrows point the same way are abundant in the same samples.",
+        takes=COMPONENTS,
+        data=False,
+        several=True,
+    ),
+    ("fitted", "counts"): Kind(
+        counts.fitted,
+        counts.draw_fitted,
+        counts.describe_fitted,
+        "Observed and fitted counts",
+        "How to read it: points on the diagonal are counts that the fit reproduces. The fit has used each count, so "
+        "this checks the fit, not how well it would predict.",
+    ),
+    ("residuals", "counts"): Kind(
+        counts.residuals,
+        counts.draw_residuals,
+        counts.describe_residuals,
+        "Residuals",
+        RESIDUALS,
+        DOUBLE,
+        ("seed",),
+    ),
+    ("depth", "counts"): Kind(
+        counts.depth,
+        counts.draw_depth,
+        counts.describe_depth,
+        "Depth",
+        "How to read it: neither the mean residual nor the first component should change with depth; a trend means "
+        "that the offset does not account for it.",
+        DOUBLE,
+        ("seed",),
+    ),
+    ("zeros", "counts"): Kind(
+        counts.zeros,
+        counts.draw_zeros,
+        counts.describe_zeros,
+        "Zeros",
+        "How to read it: each point is a feature. Those above the diagonal have more zeros than the model expects; "
+        "named ones by more than three standard deviations.",
+    ),
+    ("roc", "classes"): Kind(
+        classes.roc,
+        classes.draw_roc,
+        classes.describe_curves,
+        "Receiver operating characteristic",
+        "How to read it: the closer a curve comes to the upper left corner, the better the classes are discriminated; "
+        "the diagonal is chance. It is computed on the training samples, so it is optimistic.",
+        takes=SOME,
+    ),
+    ("calibration", "classes"): Kind(
+        classes.calibration,
+        classes.draw_calibration,
+        classes.describe_bins,
+        "Calibration",
+        "How to read it: where the model is calibrated, the shares lie on the diagonal within their intervals.",
+        takes=SOME,
+    ),
+    ("confusion", "classes"): Kind(
+        classes.confusion,
+        classes.draw_confusion,
+        classes.describe_tables,
+        "Observed and predicted classes",
+        "How to read it: the diagonal holds the samples classified correctly, at a threshold of 0.5.",
+        takes=SOME,
+    ),
+    ("residuals", "numbers"): Kind(
+        regression.content, regression.draw_residuals, regression.describe, "Residuals", RESIDUALS, takes=SOME
+    ),
+    ("qq", "numbers"): Kind(
+        regression.content,
+        regression.draw_quantiles,
+        regression.describe,
+        "Normal quantiles of the residuals",
+        "How to read it: where errors are normal, points lie within the band about the diagonal.",
+        takes=SOME,
+    ),
+    ("leverage", "numbers"): Kind(
+        regression.content,
+        regression.draw_leverage,
+        regression.describe,
+        "Leverage and influence",
+        "How to read it: samples of high leverage with large residuals influence the fit most; those beyond the "
+        "contours of Cook's distance deserve a look.",
+        takes=SOME,
+    ),
 }
 """Kinds of plots of a fit by name, and by the kind of response where one name stands for several (`names.PLOTS`)."""
-VALIDATION = Kind(validation.content, validation.draw, DOUBLE)
+VALIDATION = Kind(validation.content, validation.draw, validation.describe, "Cross-validation", width=DOUBLE)
 """The kind that is drawn from a table of `plncli cv`, whose path is the source of its content."""
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from plncli.errors import short
+from plncli.errors import counted, short, some
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted, chosen_responses
 
@@ -195,3 +195,27 @@ def draw_confusion(record: Confusions, width: float) -> Figure:
         axes.set_title(f"{short(one.response, 24)}: {100.0 * right:.1f} % right", loc="left")
     style.footnote(figure, record.notes)
     return figure
+
+
+# In words
+
+
+def describe_curves(record: Curves) -> str:
+    """The areas under the curves."""
+    return f"Areas under the curves: {some((f'{c.response} {c.area:.3f}' for c in record.curves), 6)}."
+
+
+def describe_bins(record: Calibrations) -> str:
+    """The range of each calibration."""
+    told = (
+        f"{b.response} in {counted(len(b.weight), 'bin')}, observed shares from {b.observed.min():.2f} to "
+        f"{b.observed.max():.2f} at mean probabilities from {b.expected.min():.2f} to {b.expected.max():.2f}"
+        for b in record.bins
+    )
+    return f"Calibration: {'; '.join(told)}."
+
+
+def describe_tables(record: Confusions) -> str:
+    """The share of right ones."""
+    told = (f"{t.response} {100 * np.trace(t.counts) / t.counts.sum():.1f} %" for t in record.tables)
+    return f"Share of the samples whose class is predicted correctly: {', '.join(told)}."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.figure import Figure
 
-from plncli.errors import counted
+from plncli.errors import counted, number
 from plncli.plots import style
 from plncli.plots.latent import components, latent_residuals
 from plncli.plots.regression import QUANTILES, quantile_pairs, quantile_plot
@@ -185,3 +185,43 @@ def draw_zeros(record: ZeroCounts, width: float) -> Figure:
         marks = np.column_stack([record.expected, record.counted])
         style.name_points(axes, record.expected[worst], record.counted[worst], names, marks)
     return figure
+
+
+# In words
+
+
+def describe_fitted(record: Fitted) -> str:
+    """How close fitted counts come."""
+    r = np.corrcoef(np.log1p(record.observed), np.log1p(record.fitted))[0, 1] if len(record.observed) > 1 else np.nan
+    return (
+        f"{counted(len(record.observed), 'count')} against fitted ones: the correlation of log(1 + count) is {r:.3f}; "
+        f"the largest count is {record.observed.max():g}, fitted as {number(record.fitted[record.observed.argmax()])}."
+    )
+
+
+def describe_residuals(record: CountResiduals) -> str:
+    """Mean, spread and tails."""
+    R = record.residuals
+    return (
+        f"{counted(len(R), 'residual')} against expected counts, and their normal quantiles: mean {R.mean():.3f}, "
+        f"standard deviation {R.std():.3f}, {100 * (np.abs(R) > 2).mean():.1f} % beyond ±2 (4.6 % expected)."
+    )
+
+
+def describe_depth(record: Depth) -> str:
+    """How residuals and components change with depth."""
+    mean, component = record.rank_correlations
+    return (
+        f"{counted(len(record.depth), 'sample')} against the {record.scale}: its rank correlation with the mean "
+        f"residual is {mean:.2f}, with the first latent component {component:.2f}."
+    )
+
+
+def describe_zeros(record: ZeroCounts) -> str:
+    """How many zeros there are and ought to be."""
+    far = np.abs(record.counted - record.expected) > FAR * record.sd
+    return (
+        f"Zeros of {counted(len(record.features), 'feature')}: {record.counted.sum():g} counted, "
+        f"{record.expected.sum():.1f} expected; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard "
+        "deviations."
+    )

@@ -12,7 +12,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plncli.errors import DataError, UsageError, short
+from plncli.errors import DataError, UsageError, counted, number, short
 from plncli.plots import style
 from plncli.tables.numbers import numbers
 from plncli.tables.reading import read_table
@@ -151,3 +151,12 @@ def _key(figure: Figure, record: Standings) -> None:
     marks.append(mark("|", style.PALE, "a fold"))
     marks.append(Line2D([], [], color=style.GREY, linewidth=0.6, linestyle="--", label="1 se of the best"))
     figure.legend(handles=marks, loc="outside upper left", ncols=2)
+
+
+def describe(record: Standings) -> str:
+    """The best candidate, and how far the others are."""
+    best, last = record.standings[0], record.standings[-1]
+    return (
+        f"Scores of {counted(len(record.standings), 'candidate')} over {counted(len(best.folds), 'fold')}: the best, "
+        f"{best.name}, has {number(best.score)} nats a fold; {last.name} is {number(last.behind)} behind."
+    )

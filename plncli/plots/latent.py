@@ -6,29 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from plncli.errors import DataError, PlncliError, counted, nearest, short, some
+from plncli.errors import DataError, counted, short, some
 from plncli.plots import style
+from plncli.plots.colouring import Colouring, colouring, of_the_formula
 from plncli.plots.source import Source, Wanted
-from plncli.tables.table import frame
 
 ARROWS = 10
+NAME = 5.5
+"""Size of the names of arrows, in points."""
 LEVELS = len(style.SERIES) - 1
-
-
-@dataclass(frozen=True)
-class Colouring:
-    """A covariate of the n samples: (n,) numbers, nan where missing; or, with levels, (n,) their codes, −1 missing."""
-
-    name: str
-    values: np.ndarray = field(repr=False)
-    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,10 +65,10 @@ def content(source: Source, wanted: Wanted) -> Components:
     if M.shape[1] < 2 or len(M) < 3:
         raise DataError(f"Principal components need 2 features and 3 samples, but there are {M.shape[1]} and {len(M)}.")
     scores, shares, correlations = components(M)
-    colouring = _of_the_formula(source) if wanted.color is None else _colouring(source, wanted.color)
+    colours = of_the_formula(source) if wanted.color is None else colouring(source, wanted.color)
     return Components(
         run.samples, names, scores, shares, correlations, wanted.remove_covariates,
-        ARROWS if wanted.top is None else wanted.top, colouring, tuple(notes),
+        ARROWS if wanted.top is None else wanted.top, colours, tuple(notes),
     )  # fmt: skip
 
 
@@ -103,37 +95,6 @@ def components(M: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return U[:, :2] * d[:2] * signs, d[:2] ** 2 / (total or 1.0), correlations * signs
 
 
-def _of_the_formula(source: Source) -> Colouring | None:
-    """The first factor of the formula, where its table can be read again."""
-    factors = [name for name in source.run.coefficients.levels if name.isidentifier()]
-    if not factors:
-        return None
-    try:
-        return _colouring(source, factors[0])
-    except PlncliError:  # a picture without colours is better than none
-        return None
-
-
-def _colouring(source: Source, name: str) -> Colouring:
-    """A column of the covariates, for the samples of the fit in their order."""
-    table = source.covariates
-    if name not in table.columns:
-        raise DataError(
-            f"{table.name} has no column `{name}` to colour by: it has {some(table.columns)}."
-            f"{nearest(name, table.columns)}"
-        )
-    row_of = {sample: row for row, sample in enumerate(table.samples)}
-    absent = [sample for sample in source.run.samples if sample not in row_of]
-    if absent:
-        raise DataError(f"{table.name} lacks {counted(len(absent), 'sample')} of {source.run.place}: {some(absent)}.")
-    rows = np.array([row_of[sample] for sample in source.run.samples])
-    column = frame(table.take(rows), [name])[name]
-    kind = table.cells.column(table.columns.index(name)).type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return Colouring(name, column.to_numpy(dtype=float))
-    return Colouring(name, column.cat.codes.to_numpy(), tuple(map(str, column.cat.categories)))
-
-
 # Drawing
 
 
@@ -152,36 +113,76 @@ def draw(record: Components, width: float) -> Figure:
 
 
 def draw_biplot(record: Components, width: float) -> Figure:
-    """The correlation circle: features as arrows, samples behind them, scaled to fit."""
+    """The correlation circle: features as arrows, their names beside it, and samples behind, scaled to fit."""
     strength = (record.correlations**2).sum(1)
     drawn = np.argsort(-strength, kind="stable")[: record.top]
     notes = record.notes
     if len(drawn) < len(record.features):
         notes += (f"Arrows: the {len(drawn)} of {len(record.features)} features that the two components explain best.",)
-    figure = style.blank(width, width + 6.0)
+    names = [short(record.features[j], 24 if width > style.NARROW else 16) for j in drawn]
+    room = width - 10.0  # of the axes, in mm
+    figure = style.blank(width, width)
+    half = 1.22 / (1.0 - 2.0 * style.longest(figure, names, NAME) / room)
+    unit = 0.5 * room / half
+    figure.set_figheight((2.24 * unit + (30.0 if record.colouring else 20.0) + 5.0 * len(notes)) * style.MM)
     axes = figure.subplots()
     reach = float(np.abs(record.scores).max()) or 1.0
     notes += _samples(axes, record, record.scores / reach, faint=True)
     axes.add_patch(Circle((0.0, 0.0), 1.0, fill=False, color=style.GREY, linewidth=0.5))
-    for line in (axes.axhline, axes.axvline):
-        line(0.0, color=style.PALE, linewidth=0.5, zorder=0)
+    for line, end in ((axes.hlines, (-1.0, 1.0)), (axes.vlines, (-1.0, 1.0))):
+        line(0.0, *end, color=style.PALE, linewidth=0.5, zorder=0)
     for x, y in record.correlations[drawn]:
         axes.annotate(
             "", (x, y), (0.0, 0.0), arrowprops={"arrowstyle": "-|>,head_length=0.3,head_width=0.15", "color": "black",
             "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
         )  # fmt: skip
-    axes.set(xlim=(-1.22, 1.22), ylim=(-1.22, 1.22), aspect="equal")
+    axes.set(xlim=(-half, half), ylim=(-1.12, 1.12), aspect="equal", xticks=[-1, 0, 1], yticks=[])
+    axes.spines["bottom"].set_bounds(-1.0, 1.0)
+    axes.spines["left"].set_visible(False)
     _labels(axes, record, "correlation with ")
-    tips = record.correlations[drawn]
-    style.footnote(figure, (*notes, _without_room(len(drawn))))  # keeps a line free until it is known
-    arrows = np.concatenate([tips * along for along in np.linspace(0.1, 1.0, 19)])
-    lost = style.name_points(axes, tips[:, 0], tips[:, 1], [record.features[j] for j in drawn], arrows)
-    style.footnote(figure, (*notes, _without_room(lost)) if lost else notes)
+    lost = _beside(axes, record.correlations[drawn], names, 2.4 / unit)
+    style.footnote(figure, (*notes, f"{counted(lost, 'name')} had no room.") if lost else notes)
     return figure
 
 
-def _without_room(names: int) -> str:
-    return f"{counted(names, 'name')} had no room."
+def _beside(axes: Axes, tips: np.ndarray, names: list[str], pitch: float) -> int:
+    """Names, `pitch` apart, in a column left or right of the circle, each with a line to its tip; how many had no room.
+
+    Both columns have the order of the tips, so that lines do not cross; the middle ones go where there is more room.
+    """
+    most = int(2.2 / pitch)
+    right = tips[:, 0] >= 0.0
+    for side in (True, False):
+        here = np.flatnonzero(right == side)
+        if len(here) > most:
+            right[here[np.argsort(np.abs(tips[here, 0]), kind="stable")][: len(here) - most]] = not side
+    lost = 0
+    for side, edge in ((True, 1.18), (False, -1.18)):
+        here = np.flatnonzero(right == side)[:most]  # the strongest
+        lost += int((right == side).sum()) - len(here)
+        here = here[np.argsort(tips[here, 1], kind="stable")]
+        heights = _spread(1.12 * tips[here, 1], pitch, 1.1)
+        for j, height in zip(here, heights, strict=True):
+            axes.plot([tips[j, 0], edge], [tips[j, 1], height], color=style.GREY, linewidth=0.35, zorder=1)
+            beside: dict[str, Any] = {"ha": "left" if side else "right", "va": "center", "fontsize": NAME}
+            axes.text(1.02 * edge, height, names[j], **beside)
+    return lost
+
+
+def _spread(heights: np.ndarray, pitch: float, end: float) -> np.ndarray:
+    """Rising heights (m,) at least `pitch` apart within ±end, as near to the given ones as a few passes bring them."""
+    out = heights.copy()
+    for _ in range(200):
+        gaps = np.diff(out)
+        push = np.maximum(pitch - gaps, 0.0) / 2.0
+        if not push.any():
+            break
+        out[:-1] -= push
+        out[1:] += push
+        out = np.clip(out, -end, end)
+    steps = pitch * np.arange(len(out))  # what a few passes leave together at an end
+    level = np.maximum.accumulate(np.maximum(out - steps, -end))
+    return np.minimum(level, end - pitch * (len(out) - 1)) + steps
 
 
 def _labels(axes: Axes, record: Components, before: str = "") -> None:
@@ -230,3 +231,28 @@ def _by_level(axes: Axes, colouring: Colouring, at: np.ndarray, look: dict[str, 
     place: dict[str, Any] = {"loc": "outside upper left", "ncols": 4, "handletextpad": 0.2, "columnspacing": 1.0}
     axes.figure.legend(handles=handles, title=title, title_fontsize=style.TEXT, **place)
     return (f"Colours: the {len(chosen)} most frequent of {len(colouring.levels)} levels.",) if others else ()
+
+
+# In words
+
+
+def describe(record: Components) -> str:
+    """What the components show."""
+    first, second = 100.0 * record.shares
+    strong = np.argsort(-(record.correlations**2).sum(1), kind="stable")[:3]
+    colours = ""
+    if record.colouring is not None:
+        colours = f", coloured by {record.colouring.name}"
+        colours += f" ({some(record.colouring.levels, 8)})" if record.colouring.levels else ""
+    return (
+        f"{counted(len(record.scores), 'sample')} on two principal components, which show {first:.1f} % and "
+        f"{second:.1f} % of the variance{colours}. The features that they explain best are "
+        f"{some(record.features[k] for k in strong)}."
+    )
+
+
+def describe_arrows(record: Components) -> str:
+    """The features that are explained best."""
+    strong = np.argsort(-(record.correlations**2).sum(1), kind="stable")[:5]
+    told = (f"{record.features[k]} ({record.correlations[k, 0]:.2f}, {record.correlations[k, 1]:.2f})" for k in strong)
+    return f"Correlations of features with the two components; the largest are those of {some(told)}."

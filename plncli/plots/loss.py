@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from plncli.errors import DataError, short
+from plncli.errors import DataError, counted, number, short
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
 from plncli.tables.numbers import numbers
@@ -96,10 +96,10 @@ def draw(record: Loss, width: float) -> Figure:
     """Four panels: what is left and the gap, on log scales, against steps and seconds."""
     figure = style.blank(width, max(90.0, min(0.72 * width, 120.0)))
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
-    for number, trace in enumerate(record.traces):
+    for place, trace in enumerate(record.traces):
         look: dict[str, Any] = {
-            "color": style.SERIES[number % len(style.SERIES)],
-            "linestyle": style.DASHES[number // len(style.SERIES) % len(style.DASHES)],
+            "color": style.SERIES[place % len(style.SERIES)],
+            "linestyle": style.DASHES[place // len(style.SERIES) % len(style.DASHES)],
             "marker": "o" if len(trace.steps) <= 60 else None,
             "markersize": 2.0,
         }
@@ -132,3 +132,18 @@ def draw(record: Loss, width: float) -> Figure:
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=columns)
     style.footnote(figure, record.notes)
     return figure
+
+
+# In words
+
+
+def describe(record: Loss) -> str:
+    """How far the fit came, in numbers."""
+    (trace,) = record.traces
+    known = trace.gap[~np.isnan(trace.gap)]
+    gaps = f"; the gap falls from {number(known[0])} to {number(known[-1])} nats" if len(known) > 1 else ""
+    objective = {"elbo": "ELBO", "loglik": "log-likelihood"}[trace.likelihood]
+    return (
+        f"Course of the fit over {counted(int(trace.steps[-1]), 'step')}: the {objective} rises from "
+        f"{number(trace.objective[0])} to {number(trace.objective[-1])}{gaps}."
+    )

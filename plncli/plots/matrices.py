@@ -1,4 +1,4 @@
-"""Sigma and its correlations as heatmaps, features that go together side by side."""
+"""Sigma and its correlations as heatmaps, features that go together side by side below their tree."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from plncli.errors import DataError, short
+from plncli.errors import DataError, counted, number, short
 from plncli.plots import style
-from plncli.plots.source import Source, Wanted
+from plncli.plots.clusters import cluster
+from plncli.plots.source import Source, Wanted, coefficient_scale, response_index
 from plncli.runs.run import Run
 
 WRITTEN = 12
 """Features up to which the numbers are written into the cells."""
-OPTIMAL = 500
-"""Features up to which the best order of the leaves of the tree is looked for."""
+CELL = 8.0
+"""Side of such a cell in mm."""
+TREE, BAR, BESIDE = 12.0, 3.0, 26.0
+"""Height of the dendrogram and of the colour bar, width of the panel of variances, in mm."""
 
 
 @dataclass(frozen=True)
 class Matrix:
     """A symmetric p×p matrix with the names of its rows, in the order in which they are drawn; nan for no value.
 
-    limit: size of the largest value that has a colour of its own.
+    limit: size of the largest value that has a colour of its own; tree: of the features, m×4×2 (see `clusters.Tree`).
+    variances: (p,), drawn beside it where there are any.
     """
 
     names: tuple[str, ...] = field(repr=False)
     values: np.ndarray = field(repr=False)
     label: str
     limit: float
+    tree: np.ndarray = field(repr=False, default_factory=lambda: np.empty((0, 4, 2)))
+    variances: np.ndarray | None = field(repr=False, default=None)
     notes: tuple[str, ...] = ()
 
 
-def covariance(source: Source, _: Wanted) -> Matrix:
-    """Sigma, features in the order of the clusters of their correlations.
+def covariance(source: Source, wanted: Wanted) -> Matrix:
+    """Sigma and its variances, features in the order of the clusters of their correlations.
 
-    The colours end at the largest covariance, where variances go beyond it.
+    The colours end at the largest covariance, for variances go far beyond it. DataError where there is none but 0.
     """
-    run = source.run
-    Sigma, order, notes = _ordered(run)
-    p = len(order)
-    largest = float(np.abs(Sigma - np.diag(np.diagonal(Sigma))).max()) if p > 1 else 0.0
-    limit = largest or float(np.abs(Sigma).max()) or 1.0
-    names = tuple(run.responses[j] for j in order)
-    return Matrix(names, Sigma[np.ix_(order, order)], f"{_layer(run)} covariance", limit, notes)
+    made, Sigma = _clustered(source.run, wanted)
+    limit = float(np.abs(Sigma - np.diag(np.diagonal(Sigma))).max()) or 1.0
+    label = f"{source.run.spec.words.covariance} covariance ({coefficient_scale(source.run)}, squared)"
+    return replace(made, values=Sigma, label=label, limit=limit, variances=np.diagonal(Sigma).copy())
 
 
 def correlation(source: Source, wanted: Wanted) -> Matrix:
     """Correlations of Sigma; nan in rows of features without variance. DataError where the fit has none."""
-    run = source.run
-    structure = run.summary.get("covariance")
-    if structure and not run.fitted.correlated and len(run.responses) > 1:
-        raise DataError(f"{run.place} was fitted with --covariance {structure}: all its correlations are 0.")
-    made = covariance(source, wanted)
-    return replace(made, values=correlations(made.values), label=f"{_layer(run)} correlation", limit=1.0)
+    return _clustered(source.run, wanted)[0]
 
 
 def correlations(Sigma: np.ndarray) -> np.ndarray:
@@ -66,66 +66,146 @@ def correlations(Sigma: np.ndarray) -> np.ndarray:
         return np.where(np.outer(sd, sd) > 0, Sigma / np.outer(sd, sd), np.nan)
 
 
-def _layer(run: Run) -> str:
-    return run.spec.words.covariance
-
-
-def _ordered(run: Run) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
-    """Sigma and the order of its features; that of the table, where they are not correlated."""
+def _clustered(run: Run, wanted: Wanted) -> tuple[Matrix, np.ndarray]:
+    """Correlations of the features that are wanted, in the order of their tree, and Sigma in the same order."""
     Sigma = run.estimates["Sigma"].astype(float)
+    if len(Sigma) == 1:
+        raise DataError(
+            f"{run.place} has one {run.spec.noun}, of variance {number(Sigma[0, 0])}: nothing to correlate."
+        )
+    if not run.fitted.correlated:
+        structure = run.summary.get("covariance")
+        how = f"was fitted with --covariance {structure}" if structure else "has a diagonal covariance"
+        raise DataError(f"{run.place} {how}: all its correlations are 0.")
+    chosen, notes = _chosen(run, correlations(Sigma), wanted)
+    Sigma = Sigma[np.ix_(chosen, chosen)]
     R = correlations(Sigma)
     none = int(np.isnan(np.diagonal(R)).sum())
-    notes = (f"Features without variance beyond Poisson: {none}, in grey.",) if none else ()
-    return Sigma, cluster_order(np.nan_to_num(R)), notes
+    if none:
+        notes += (f"{counted(none, 'feature')} without variance beyond Poisson in grey.",)
+    tree = cluster(1.0 - np.nan_to_num(R))
+    order = list(tree.order)
+    names = tuple(run.responses[chosen[j]] for j in order)
+    made = Matrix(
+        names, R[np.ix_(order, order)], f"{run.spec.words.covariance} correlation", 1.0, tree.lines, None, notes
+    )
+    return made, Sigma[np.ix_(order, order)]
 
 
-def cluster_order(R: np.ndarray) -> list[int]:
-    """Leaves of the tree that average linkage makes of the distances 1 − R (p×p), neighbours close to each other."""
+def _chosen(run: Run, R: np.ndarray, wanted: Wanted) -> tuple[list[int], tuple[str, ...]]:
+    """Indices of the features that are drawn: those named, the `top` most correlated ones, or all; and a note."""
+    if wanted.responses:
+        chosen = sorted({response_index(run, name) for name in wanted.responses})
+        if len(chosen) < 2:
+            raise DataError("A correlation is of two: name another by --only NAME.")
+        return chosen, ()
     p = len(R)
-    if p < 3 or not np.triu(R, 1).any():
-        return list(range(p))
-    from scipy.cluster.hierarchy import leaves_list, linkage
+    if wanted.top is None or wanted.top >= p:
+        return list(range(p)), ()
+    strongest = np.abs(np.nan_to_num(R) - np.eye(p)).max(0)
+    chosen = np.sort(np.argsort(-strongest, kind="stable")[: max(wanted.top, 2)]).tolist()
+    return chosen, (f"The {len(chosen)} of {p} features with the strongest correlations.",)
 
-    distances = np.clip(1.0 - R[np.triu_indices(p, 1)], 0.0, 2.0)
-    return leaves_list(linkage(distances, "average", optimal_ordering=p <= OPTIMAL)).tolist()
+
+# Drawing
 
 
 def draw(record: Matrix, width: float) -> Figure:
-    """A heatmap, white at 0, with the names of its rows at the left; columns have the same order."""
-    p = len(record.names)
-    names = [short(name, 20) for name in record.names]
-    margin = min(0.35 * width, 6.0 + 0.9 * max(map(len, names)))
-    side = min(width - margin - 20.0, 8.0 * p + 14.0 if p <= WRITTEN else width)
-    size, step = style.thinned(p, side)
+    """A heatmap, white at 0, below the tree of its features, with their names on one side or on both."""
+    p, beside = len(record.names), 0.0 if record.variances is None else BESIDE
+    names = [short(name, 24) for name in record.names]
+    figure = style.blank(width, width)
+    figure.set_layout_engine("none")
+    side, size, step, both = _sizes(figure, names, width - beside)
+    margin = style.longest(figure, names, size) + 2.5
     notes = record.notes
     if step > 1:
-        notes = (*notes, f"{-(-p // step)} of {p} names: one in {step}.")
-    figure = style.blank(margin + side + 20.0 if p <= WRITTEN else width, side + 8.0 + 4.0 * len(notes))
-    axes = figure.subplots()
+        notes = (*notes, f"{-(-p // step)} of {p} names: one in {step}. --top N draws the most correlated ones alone.")
+    top = 2.0 + (TREE if len(record.tree) else 0.0)
+    figure.set_figheight((top + side + 18.0 + 4.0 * len(notes)) * style.MM)
+    if p <= WRITTEN:
+        figure.set_figwidth(min(width, max(margin + side + beside + 4.0, 60.0)) * style.MM)
+    axes = style.place(figure, margin, top, side, side)
     colours = colormaps[style.DIVERGING].with_extremes(bad=to_rgba(style.PALE))
-    shown = axes.imshow(record.values, cmap=colours, vmin=-record.limit, vmax=record.limit)
-    axes.set_yticks(range(0, p, step))
-    axes.set_yticklabels(names[::step], fontsize=size)
-    axes.set_xticks([])
-    axes.tick_params(axis="y", length=1.5 if size > 5.0 else 0.8, width=0.3, pad=1.5)
+    shown = axes.imshow(record.values, cmap=colours, vmin=-record.limit, vmax=record.limit, aspect="auto")
     axes.spines[:].set_visible(False)
-    beyond = float(np.nanmax(record.values, initial=0.0)) > record.limit * (1.0 + 1e-9)
-    bar = figure.colorbar(
-        shown, ax=axes, label=record.label, extend="max" if beyond else "neither", fraction=0.04, pad=0.02, aspect=30
-    )
-    bar.outline.set_visible(False)
+    axes.set_xticks([])
+    _name(axes, names, size, step, both)
     if p <= WRITTEN:
         _write(axes, record, side / p)
-        axes.set_xlabel("columns in the order of the rows" if p > 1 else "")
-    else:
-        axes.set_xlabel("the same features in the same order")
+    if len(record.tree):
+        _tree(style.place(figure, margin, 2.0, side, TREE), record)
+    if record.variances is not None:
+        left = margin + side + (margin if both else 4.0)
+        _variances(style.place(figure, left, top, beside - 8.0, side), record.variances)
+    length = min(side, 60.0)
+    _bar(figure, shown, record, style.place(figure, margin + 0.5 * (side - length), top + side + 3.0, length, BAR))
     style.footnote(figure, notes)
     return figure
 
 
+def _sizes(figure: Figure, names: list[str], width: float) -> tuple[float, float, int, bool]:
+    """Side of the heatmap in mm, size of names in points, their step, and whether they stand on both sides.
+
+    That makes room for twice as many.
+    """
+    p, size, step = len(names), style.TEXT, 1
+    for both in (False, True):
+        margins = 2.0 if both else 1.0
+        side = width - margins * (style.longest(figure, names, style.TEXT) + 2.5) - (0.0 if both else 3.0)
+        side = min(side, CELL * p) if p <= WRITTEN else side
+        size, step = style.thinned(-(-p // 2) if both else p, side)
+        if size > 0.9 * style.TEXT:
+            break
+    return side, size, step, both
+
+
+def _name(axes: Axes, names: list[str], size: float, step: int, both: bool) -> None:
+    """Names of rows at the left, or by turns at the left and at the right."""
+    told = range(0, len(names), step)
+    left = told[::2] if both else told
+    axes.set_yticks(left, [names[j] for j in left], fontsize=size)
+    axes.tick_params(axis="y", length=1.5, width=0.3, pad=1.0)
+    if both:
+        right = axes.secondary_yaxis("right")
+        right.set_yticks(told[1::2], [names[j] for j in told[1::2]], fontsize=size)
+        right.tick_params(length=1.5, width=0.3, pad=1.0)
+        right.spines[:].set_visible(False)
+
+
+def _tree(axes: Axes, record: Matrix) -> None:
+    """The dendrogram above the columns."""
+    axes.add_collection(LineCollection(list(record.tree), colors=style.GREY, linewidths=0.5))
+    axes.set(xlim=(-0.5, len(record.names) - 0.5), ylim=(0.0, 1.02 * float(record.tree[..., 1].max())))
+    axes.set_axis_off()
+
+
+def _variances(axes: Axes, variances: np.ndarray) -> None:
+    """Variances of the rows, on a log scale."""
+    there = variances > 0
+    axes.plot(variances[there], np.flatnonzero(there), "o", ms=2.0, color=style.BLUE, markeredgewidth=0)
+    axes.set_ylim(len(variances) - 0.5, -0.5)
+    axes.set_yticks([])
+    axes.spines["left"].set_color(style.PALE)
+    axes.set_xlabel("variance")
+    low, high = variances[there].min(initial=1.0), variances[there].max(initial=1.0)
+    axes.set_xlim(0.7 * low, 1.4 * high)
+    style.log_axis(axes.xaxis)
+    axes.set_xticks([low, high] if high > 1.3 * low else [low], minor=False)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+
+
+def _bar(figure: Figure, shown: AxesImage, record: Matrix, axes: Axes) -> None:
+    beyond = float(np.nanmax(record.values, initial=0.0)) > record.limit * (1.0 + 1e-9)
+    bar = figure.colorbar(
+        shown, cax=axes, label=record.label, extend="max" if beyond else "neither", orientation="horizontal"
+    )
+    bar.outline.set_visible(False)
+
+
 def _write(axes: Axes, record: Matrix, room: float) -> None:
     """Each value into its cell, `room` mm wide, in black or white; nothing where it does not fit."""
-    words = [f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}" for value in record.values.flat]
+    words = [(f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}").replace("-", "−") for value in record.values.flat]
     size = min(5.5, room * style.POINTS / (0.68 * max(map(len, words))))
     if size < style.SMALLEST:
         return
@@ -134,3 +214,21 @@ def _write(axes: Axes, record: Matrix, room: float) -> None:
             colour = "white" if abs(value) > 0.65 * record.limit else "black"
             word = words[i * len(record.names) + j]
             axes.text(j, i, word, ha="center", va="center", fontsize=size, color=colour)
+
+
+def describe(record: Matrix) -> str:
+    """The largest and the smallest values."""
+    p = len(record.names)
+    i, j = np.triu_indices(p, 1)
+    values = record.values[i, j]
+    known = ~np.isnan(values)
+    told = f"Heatmap of the {record.label.partition(' (')[0]}s of {counted(p, 'feature')}"
+    if not known.any():
+        return f"{told}."
+    i, j, values = i[known], j[known], values[known]
+    top, low = int(values.argmax()), int(values.argmin())
+    return (
+        f"{told}: from {values[low]:.2f} ({record.names[i[low]]} and {record.names[j[low]]}) to {values[top]:.2f} "
+        f"({record.names[i[top]]} and {record.names[j[top]]}); half of them are smaller in size than "
+        f"{np.median(np.abs(values)):.2f}."
+    )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plncli.errors import DataError, counted, short
+from plncli.errors import DataError, counted, number, short
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted, chosen_responses
 
@@ -175,3 +175,16 @@ def _contours(axes: Axes, d: int, right: float, top: float) -> None:
 
 def _title(axes: Axes, name: str) -> None:
     axes.set_title(short(name, 32), loc="left")
+
+
+# In words
+
+
+def describe(record: Regressions) -> str:
+    """The extremes of residuals, and of influence."""
+    told = (
+        f"{r.response}: standardised residuals from {np.nanmin(r.residuals):.2f} to {np.nanmax(r.residuals):.2f}, "
+        f"largest Cook's distance {number(np.nanmax(r.cook))}"
+        for r in record.responses
+    )
+    return f"{counted(len(record.samples), 'sample')}; {'; '.join(told)}; largest leverage {record.leverage.max():.2f}."

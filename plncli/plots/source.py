@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plncli.errors import DataError, nearest, some
+from plncli.names import SCALES
+from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
 from plncli.tables.reading import read_table
 from plncli.tables.table import Table
@@ -29,13 +31,21 @@ PANELS = 6
 class Wanted:
     """What is drawn of a fit. top: None for what suits the kind; terms, responses: by name, all where there is none.
 
-    color: a column of the covariates; remove_covariates: latent means less XB; seed: of random numbers.
+    contrasts: of coefficients, as `plncli test` reads them. scale: of coefficients (`names.SCALES`); max_q, min_effect:
+    what a q-value is below, and the size of an estimate on that scale, where a response is marked. color, by: columns
+    of the covariates; group_by: a rank of taxa; remove_covariates: latent means less XB; seed: of random numbers.
     """
 
     top: int | None = None
     terms: tuple[str, ...] = ()
     responses: tuple[str, ...] = ()
+    contrasts: tuple[str, ...] = ()
+    scale: str = SCALES[0]
+    max_q: float = SIGNIFICANT
+    min_effect: float = 0.0
     color: str | None = None
+    by: str | None = None
+    group_by: str | None = None
     remove_covariates: bool = False
     seed: int = 0
 
@@ -119,6 +129,17 @@ class Source:
         if not isinstance(known, MeanResiduals):
             raise DataError(f"A {self.run.model} fit has no latent residuals.")
         return known.mean_residuals(self.data)
+
+    def normalised(self) -> tuple[np.ndarray, bool]:
+        """Counts over exp(offset), relative to the geometric mean of that by feature (n×p), nan where one is missing.
+
+        And whether there is an offset that varies.
+        """
+        data = self.data
+        offset = data.O.double().expand_as(data.Y)
+        values = (data.Y.double() / (offset - offset.mean(0)).exp()).numpy()
+        seen = np.ones(values.shape, bool) if data.K is None else data.K.numpy()
+        return np.where(seen, values, np.nan), bool((offset.max(0).values - offset.min(0).values).max() > 1e-9)
 
     def residuals(self, seed: int) -> np.ndarray:
         """Randomised quantile residuals of counts, n×p, nan where a cell does not count; drawn once."""

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -42,7 +43,7 @@ DENSITY = "cividis"
 NUMERIC = "viridis"
 DIVERGING = "RdBu_r"
 TEXT = 6.0
-SMALLEST = 3.0
+SMALLEST = 4.5
 """Sizes of names, in points: the usual one, and the one below which some are left out instead."""
 MANY = 4000
 """Points beyond which their density is drawn."""
@@ -123,7 +124,7 @@ def panels(number: int, width: float, height: float) -> tuple[Figure, list[Axes]
 def footnote(figure: Figure, notes: Sequence[str]) -> None:
     """What a reader of the picture must know, below it; in the place of what was there."""
     if notes or figure.get_supxlabel():
-        signs = int(figure.get_figwidth() / MM / 0.98)
+        signs = int(figure.get_figwidth() / MM / 1.04)
         text = "\n".join(line for note in notes for line in textwrap.wrap(note, signs))
         figure.supxlabel(text, x=0.01, ha="left", fontsize=5.5, color=GREY, linespacing=1.3)
 
@@ -136,6 +137,20 @@ def thinned(number: int, room: float) -> tuple[float, int]:
     pitch = room * POINTS / max(number, 1)
     size = min(TEXT, 0.88 * pitch)  # letters with their descenders are higher than the size
     return (size, 1) if size >= SMALLEST else (SMALLEST, math.ceil(SMALLEST / (0.88 * pitch)))
+
+
+def longest(figure: Figure, names: Sequence[str], size: float) -> float:
+    """Width in mm of the longest of some names, written in a size in points."""
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    renderer, font = figure.canvas.get_renderer(), FontProperties(size=size)
+    widths = [renderer.get_text_width_height_descent(name, font, ismath=False)[0] for name in names]
+    return float(max(widths, default=0.0) / figure.dpi / MM)
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place of a figure without a layout, in mm from its upper left corner."""
+    across, down = figure.get_figwidth() / MM, figure.get_figheight() / MM
+    return figure.add_axes((left / across, 1.0 - (top + height) / down, width / across, height / down))
 
 
 PLACES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

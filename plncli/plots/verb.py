@@ -35,7 +35,7 @@ def plot(asked: Asked, say: Console) -> int:
 # What is asked for
 
 
-FLAGS = {"terms": "--term", "responses": "--only"}
+FLAGS = {"terms": "--term", "responses": "--only", "contrasts": "--contrast"}
 """Options that are not called like their field of `Wanted`."""
 
 

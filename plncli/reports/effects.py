@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from plncli.errors import UsageError, counted, some
+from plncli.errors import UsageError, counted, number, some
 from plncli.inference.hypotheses import INTERCEPT, Hypothesis
 from plncli.models.spec import COUNTS
-from plncli.reports.sentences import number
 from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
 from plncli.verbs.wald import wald_tests

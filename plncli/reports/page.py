@@ -14,16 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Generator
 
-from plncli.errors import DataError, PlncliError, UsageError, counted, some
+from plncli.errors import DataError, PlncliError, UsageError, counted, number, some
 from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.findings import NOTE, Check
+from plncli.names import SCALES
 from plncli.plots.source import Source, coefficient_scale
-from plncli.reports import effects, figures, sentences
-from plncli.reports.sentences import number
+from plncli.reports import effects, features, figures, sentences
 from plncli.runs.comparison import CRITERIA, compare
-from plncli.runs.folder import STATUSES, coefficients
+from plncli.runs.folder import STATUSES, coefficient_columns
 from plncli.runs.overview import overview
 from plncli.runs.run import Run
+from plncli.runs.scales import Scale, scale_of, with_scale
 from plncli.verbs.diagnosis import diagnose, judged
 
 ROWS = 25
@@ -38,6 +39,11 @@ LABELS = {
     "q_value": "q",
     "conf_low": "from",
     "conf_high": "to",
+    "log2_ratio": "log2 ratio",
+    "log2_ratio_low": "from",
+    "log2_ratio_high": "to",
+    "ratio_low": "from",
+    "ratio_high": "to",
 }
 """Headings of columns that are not called like them."""
 
@@ -57,13 +63,18 @@ def run_names(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def facts(sources: Sequence[Source], names: Sequence[str], diagnosed: bool) -> dict[str, Any]:
-    """All that the page says of runs, called `names`. diagnosed: read the tables of the fits again, and check models.
+def facts(sources: Sequence[Source], names: Sequence[str], diagnosed: bool, scale: str = SCALES[0]) -> dict[str, Any]:
+    """All that the page says of runs, called `names`.
 
-    DataError for a run without a summary.
+    diagnosed: read the tables of the fits again, and check models; scale: of coefficients.
+
+    DataError for a run without a summary; UsageError for coefficients that have no such scale.
     """
     pairs = list(zip(sources, names, strict=True))
-    runs = [_run(source, name, f"run{k}", diagnosed) for k, (source, name) in enumerate(pairs, 1)]
+    runs = [
+        _run(source, name, f"run{k}", diagnosed, scale_of(source.run.spec, scale))
+        for k, (source, name) in enumerate(pairs, 1)
+    ]
     return {
         "title": f"Report of {some(names, 3)}",
         "runs": runs,
@@ -94,14 +105,15 @@ def embedded(content: Any) -> Markup:
 # A run
 
 
-def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]:
+def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> dict[str, Any]:
     """What is said of one run; `key` makes the ids of its parts unique."""
     run = source.run
     found, told = overview(run, TOP), source.manifest
     dropped = [one["reason"] for one in told.get("dropped", ())]
     differing, slopes = effects.differences(run), effects.slopes(run)
     diagnosis = _diagnosis(source, diagnosed)
-    drawn, not_drawn = figures.pictures(source, diagnosed and diagnosis["facts"] is not None)
+    with_data = diagnosed and diagnosis["facts"] is not None
+    drawn, not_drawn = figures.pictures(source, with_data, scale.name)
     return {
         "key": key,
         "name": name,
@@ -126,9 +138,10 @@ def _run(source: Source, name: str, key: str, diagnosed: bool) -> dict[str, Any]
             for k, one in enumerate(differing, 1)
         ],
         "slopes": slopes,
-        "coefficients": _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run)),
+        "coefficients": _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run, scale)),
         "not_finite": int((~np.isfinite(run.estimates["B"])).sum()),
         "scale": coefficient_scale(run),
+        "features": features.features(source) if with_data else None,
         "pictures": {picture["kind"]: picture for picture in drawn},
         "not_drawn": not_drawn,
         "correlations": [[row["first"], row["second"], f"{row['correlation']:.3f}"] for row in found["correlations"]],
@@ -178,13 +191,19 @@ def _worst(found: Mapping[str, Any], noun: str) -> list[dict[str, Any]]:
     ]
 
 
-def _coefficients(run: Run) -> dict[str, Any]:
-    """coefficients.csv by column; without standard errors, the estimates alone; the status where it says something."""
-    made = coefficients(run)
-    texts, plain = ("response", "term", "status"), set(made["status"].to_pylist()) == {STATUSES[0]}
-    known = made.column_names if run.inference else ("response", "term", "estimate", "status")
-    shown = [name for name in known if name != "status" or not plain]
-    return {name: made[name].to_pylist() if name in texts else made[name].to_numpy() for name in shown}
+def _coefficients(run: Run, scale: Scale) -> dict[str, Any]:
+    """coefficients.csv by column, and on the scale beside; without standard errors, the estimates alone.
+
+    The status where it says something.
+    """
+    made = with_scale(coefficient_columns(run), scale)
+    texts, plain = ("response", "term", "status"), set(made["status"]) == {STATUSES[0]}
+    known = made if run.inference else ("response", "term", "estimate", "status", *scale.columns[:1])
+    return {
+        name: list(values) if name in texts else np.asarray(values, dtype=float)
+        for name, values in made.items()
+        if name in known and not (name == "status" and plain)
+    }
 
 
 def _table(key: str, name: str, columns: Mapping[str, Any]) -> dict[str, Any]:

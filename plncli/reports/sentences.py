@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -14,7 +13,6 @@ from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
 from plncli.runs.run import Run
 
-NONE = "—"
 DETERMINED = 1e-3
 """Nats below which a gap changes no digit that anybody would report."""
 
@@ -193,14 +191,3 @@ def diagnosis(found: Mapping[str, Any]) -> list[str]:
     if found.get("poor_features"):
         told.append(f"Those that depart from the model: {some(found['poor_features'])}.")
     return told
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many digits that matter; −∞ and ∞ by their signs, a dash where there is none."""
-    if value is None or math.isnan(value):
-        return NONE
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value and not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}".replace("-", "−")
-    return f"{value:.{digits}g}".replace("-", "−") if abs(value) < 10**digits else f"{value:.0f}".replace("-", "−")

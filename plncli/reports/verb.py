@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plncli.console import Console
 from plncli.errors import UsageError
+from plncli.names import SCALES
 from plncli.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def report(
     overwrite: bool,
     diagnose: bool,
     multiqc: str | None,
+    scale: str = SCALES[0],
 ) -> int:
     """Read runs, and write the page of them; given: tables that are elsewhere now."""
     if given and not diagnose:
@@ -42,7 +44,7 @@ def report(
     if multiqc is not None:
         custom.check(Path(multiqc), overwrite, page.run_names(sources))
     with runtime.memory_guard():
-        content, html = page_of(sources, diagnose)
+        content, html = page_of(sources, diagnose, scale)
     whole_file(path, html.encode())
     for sentence in not_drawn(content):
         say.note(f"note: {sentence}")
@@ -53,11 +55,11 @@ def report(
     return 0
 
 
-def page_of(sources: Sequence[Source], diagnose: bool) -> tuple[dict[str, Any], str]:
-    """What there is to say of fits, and the page that says it."""
+def page_of(sources: Sequence[Source], diagnose: bool, scale: str = SCALES[0]) -> tuple[dict[str, Any], str]:
+    """What there is to say of fits, and the page that says it; scale: of coefficients."""
     from plncli.reports import page
 
-    content = page.facts(sources, page.run_names(sources), diagnose)
+    content = page.facts(sources, page.run_names(sources), diagnose, scale)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return content, page.render(content, __version__, made)
 

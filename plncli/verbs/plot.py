@@ -13,7 +13,8 @@ from plncli.models import MODELS
 from plncli.names import OF_VALIDATION, PLOTS, TABLE_FORMATS, WIDTHS
 from plncli.names import PLOT_FORMATS as FORMATS
 
-EVERY = "all"
+EVERY, OF_FEATURE = "all", "feature"
+"""All kinds, and the kind that names of features may follow."""
 OFFERED = {model: tuple(name for name, _ in spec.plots) for model, spec in MODELS.items()}
 """Kinds of plots by model."""
 NAMES = (*dict.fromkeys(name for name, _, _ in PLOTS), OF_VALIDATION, EVERY)
@@ -52,11 +53,12 @@ def asked(
     format: str | None,
 ) -> Asked:
     """What the words and options of the command line ask for; UsageError for what does not go together."""
-    places, name = _words(words)
+    places, name, features = _words(words)
+    wanted = {**wanted, "responses": (*features, *wanted.get("responses", ()))}
     return Asked(
         places,
         name,
-        {key: value for key, value in wanted.items() if value not in (None, (), False)},
+        {key: value for key, value in wanted.items() if value is not None and value is not False and value != ()},
         dict(moved),
         _width(width),
         dpi,
@@ -66,9 +68,10 @@ def asked(
     )
 
 
-def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The runs and the kind, which stands last. UsageError for what is no kind, or no run."""
-    *places, name = words
+def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """The runs, the kind, which stands last, and names after OF_FEATURE. UsageError for what is no kind, or no run."""
+    end = words.index(OF_FEATURE, 1) + 1 if OF_FEATURE in words[1:] else len(words)
+    *places, name = words[:end]
     if name not in NAMES:
         kind = next((word for word in words if word in NAMES), None)
         if kind:
@@ -84,7 +87,7 @@ def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str]:
     twice = [place for place in places if places.count(place) > 1]
     if twice:
         raise UsageError(f"{twice[0]} is given twice.")
-    return tuple(places), name
+    return tuple(places), name, tuple(words[end:])
 
 
 def _which(place: str) -> str:

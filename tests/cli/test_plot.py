@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,8 +17,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from plncli.errors import PlncliError
 from plncli.models import MODELS
 from plncli.names import PLOT_FORMATS, WIDTHS
+from plncli.plots import KINDS, draw
+from plncli.plots.effects import heatmap, volcano
+from plncli.plots.source import Source, Wanted
+from plncli.runs.run import read_run
 
 Cli = Callable[..., Any]
 MAGIC = {"png": b"\x89PNG\r\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -34,8 +42,8 @@ def words(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("run", "model", "format", "skipped"),
     [
-        pytest.param("markers", "logistic", "pdf", (), marks=pytest.mark.slow),
-        ("soil", "linear", "png", ("loss",)),
+        pytest.param("markers", "logistic", "pdf", ("volcano",), marks=pytest.mark.slow),
+        ("soil", "linear", "png", ("loss", "volcano", "sigma", "correlation")),
     ],
 )
 def test_all_draws_every_kind_of_a_model(
@@ -144,13 +152,78 @@ def test_terms_and_features_can_be_chosen(cli: Cli, fits: Path, tmp_path: Path) 
     assert any(text == "10 of 12 coefficients of ±∞ not drawn." for text in words(tmp_path / "two.svg"))
 
 
+def test_estimates_are_those_of_the_tests(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    """Of a contrast as of coefficients: places of the volcano, and how many are coloured."""
+    contrast = "tree[resistant] - tree[susceptible]"
+    tests = pd.read_csv(StringIO(cli("test", fits / "part-tree", "--contrast", contrast).out))
+    source = Source(read_run(fits / "part-tree"))
+    (one,) = volcano.content(source, Wanted(contrasts=(contrast,))).effects
+    for name, column in (("estimate", one.estimate), ("p_value", one.p_value), ("q_value", one.q_value)):
+        assert np.array_equal(tests[name], column, equal_nan=True)
+    both = volcano.abundances(source, Wanted(terms=("tree",), scale="ratio", min_effect=2.0))
+    table = pd.read_csv(fits / "part-tree" / "coefficients.csv")
+    assert [effect.name for effect in both.effects] == ["tree[T.resistant]", "tree[T.susceptible]"]
+    far = table[(table["q_value"] < 0.05) & (np.abs(table["estimate"]) >= np.log(2.0)) & (table["term"] != "Intercept")]
+    told = re.findall(r"(\d+) higher and (\d+) lower", volcano.describe(both))
+    assert sum(int(up) + int(down) for up, down in told) == len(far) > 3
+    counts, exposure = (pd.read_csv(fits / "part" / f"{name}.csv", index_col=0) for name in ("counts", "exposure"))
+    normalised = (counts / exposure * np.exp(np.log(exposure).mean())).mean()
+    assert both.abundance == pytest.approx(normalised.to_numpy())
+    assert (
+        cli("plot", fits / "part-tree", "volcano", "--contrast", contrast, "--scale", "log2", "--out", "v.svg").code
+        == 0
+    )
+    assert "log2 of the ratio of expected counts" in words(tmp_path / "v.svg")
+
+
+def test_features_are_drawn_by_name_against_a_covariate(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    drawn = cli("plot", fits / "part-tree", "feature", "f_OTU_1", "f_OTU_3", "--out", "two.svg")
+    assert drawn.code == 0, drawn.err
+    assert {"f_OTU_1", "f_OTU_3", "intermediate", "normalised count"} <= set(words(tmp_path / "two.svg"))
+    by = ("--by", "distTOground", "--color", "tree", "--out", "by.svg")
+    ran = cli("plot", fits / "part-tree", "feature", "f_OTU_1", *by)
+    assert (ran.code, "`distTOground` is not in the formula `~ tree`, so there are no fitted means." in ran.err) == (
+        0,
+        True,
+    )
+
+
+def test_effects_are_grouped_by_taxon_where_taxa_are_known(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    run = read_run(fits / "part-tree")
+    lineages = tuple(f"k__Fungi; p__{'AB'[j % 2]}" if j else None for j in range(len(run.responses)))
+    known = Source(replace(run, features={"taxonomy": lineages}))
+    record = heatmap.content(known, Wanted(group_by="phylum"))
+    assert record.groups == tuple(sorted(record.groups)) and set(record.groups) == {"A", "B", "unnamed"}
+    for name, group in zip(record.responses, record.groups, strict=True):
+        j = run.responses.index(name)
+        assert group == ("AB"[j % 2] if j else "unnamed")
+    k = run.terms.index("tree[T.resistant]")
+    rows = [run.responses.index(name) for name in record.responses]
+    assert np.array_equal(record.blocks[0].values[:, 0], run.estimates["B"][k, rows], equal_nan=True)
+    clustered = heatmap.content(known, Wanted())
+    assert len(clustered.tree) == len(run.responses) - 1 and not len(record.tree)
+    assert set(words_of(record)) >= {"A", "B", "unnamed"}
+    with pytest.raises(PlncliError, match="does not know the genus of its features: it has kingdom, phylum"):
+        heatmap.content(known, Wanted(group_by="genus"))
+    ran = cli("plot", fits / "part-tree", "effects", "--group-by", "phylum")
+    assert (ran.code, "its table of counts says nothing of taxa" in ran.err) == (3, True)
+
+
+def words_of(record: heatmap.Effects) -> list[str]:
+    figure = draw(KINDS["effects", ""], record)
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
 def test_one_feature(cli: Cli, tmp_path: Path) -> None:
     assert cli("simulate", "--p", "1", "--n", "60", "--out", "made").code == 0
     assert cli("fit", "pln", "--config", "made/config.toml", "--out", "fit").code == 0
     ran = cli("plot", "fit", "all", "--dpi", "50")
     assert ran.code == 0
     drawn = {path.stem for path in (tmp_path / "fit-pictures").iterdir()}
-    assert drawn == set(plots_of("pln")) - {"pca", "biplot"}
+    assert drawn == set(plots_of("pln")) - {
+        "volcano", "ma", "effects", "sigma", "correlation", "pca", "biplot"
+    }  # fmt: skip
+    assert "correlation is left out: fit has one feature, of variance" in ran.err
     assert "pca is left out: Principal components need 2 features" in ran.err
 
 
@@ -165,7 +238,7 @@ def test_what_needs_tables_that_are_gone_is_said_and_skipped(cli: Cli, oaks: Any
     assert {path.stem for path in (tmp_path / "fit-pictures").iterdir()} == {
         "loss",
         "coefficients",
-        "sigma",
+        "effects",
         "pca",
         "biplot",
     }
@@ -203,8 +276,8 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
     ("args", "code", "reason"),
     [
         (["{fits}/one", "sigmas"], 2, "There is no picture `sigmas`. Did you mean `sigma`?"),
-        (["{fits}/one", "tree"], 2, "There are: loss, coefficients, sigma,"),
-        (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss, coefficients, sigma"),
+        (["{fits}/one", "tree"], 2, "There are: loss, coefficients, volcano, ma,"),
+        (["{fits}/one"], 2, "Which picture? plncli plot {fits}/one KIND, KIND being one of loss,"),
         (["loss", "{fits}/one"], 2, "The kind stands last: plncli plot {fits}/one loss."),
         (["a", "loss", "b"], 2, "The kind stands last: plncli plot a b loss."),
         (["loss"], 2, "loss of what? plncli plot RUN loss."),
@@ -212,9 +285,17 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
         (["{fits}/one", "{fits}/tree", "pca"], 2, "pca is drawn of one run, not of 2; only loss is of several"),
         (["{fits}/one", "{fits}/one", "loss"], 2, "{fits}/one is given twice."),
         (["{fits}/one", "roc"], 2, "roc is not for a fit of the model pln, as {fits}/one is. There are: loss,"),
-        (["{fits}/soil", "zeros"], 2, "There are: loss, coefficients, sigma, correlation, residuals, qq, leverage."),
+        (["{fits}/soil", "zeros"], 2, "effects, feature, sigma, correlation, residuals, qq, leverage."),
         (["{fits}/one", "loss", "--top", "3"], 2, "--top does not go with loss."),
-        (["{fits}/one", "sigma", "--only", "x"], 2, "--only does not go with sigma."),
+        (["{fits}/one", "pca", "--only", "x"], 2, "--only does not go with pca."),
+        (["{fits}/one", "sigma", "--only", "f_OTU_4"], 3, "A correlation is of two: name another by --only NAME."),
+        (["{fits}/one", "pca", "--scale", "ratio"], 2, "--scale does not go with pca."),
+        (["{fits}/soil", "coefficients", "--scale", "ratio"], 2, "is for coefficients that are logarithms of ratios"),
+        (["{fits}/tree", "volcano", "--contrast", "tree[red]"], 2, "tree[red]"),
+        (["{fits}/soil", "volcano"], 3, "has one response, and this shows many at once. Draw coefficients instead."),
+        (["{fits}/stopped", "volcano"], 3, "has no standard errors, so there are no p-values."),
+        (["{fits}/tree", "feature", "f_OTU_44"], 3, "has no response `f_OTU_44`"),
+        (["{fits}/tree", "feature", "--color", "distTOground"], 3, "--color colours by levels, and"),
         (["{fits}/one", "zeros", "--remove-covariates"], 2, "--remove-covariates does not go with zeros."),
         (["{fits}/one", "loss", "--out", "a.jpg"], 2, "--out a.jpg must end in one of .png, .svg, .pdf"),
         (["{fits}/one", "loss", "--out", "no/a.png"], 2, "there is no folder no"),

@@ -20,8 +20,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from plncli.errors import number
 from plncli.reports.page import embedded
-from plncli.reports.sentences import convergence, number
+from plncli.reports.sentences import convergence
 
 Cli = Callable[..., Any]
 VOID = {"meta", "link", "img", "input", "br", "hr", "mspace"}
@@ -249,7 +250,7 @@ def test_pictures_are_small_and_whole(page_of: Callable[..., Path], run: str) ->
         with Image.open(io.BytesIO(base64.b64decode((attributes["src"] or "").partition(",")[2]))) as image:
             assert image.size == (int(attributes["width"] or 0), int(attributes["height"] or 0))
             assert image.mode == "P" and image.convert("RGB").getpixel((image.width - 1, 0)) == (255, 255, 255)
-    assert path.stat().st_size < 800_000
+    assert path.stat().st_size < 1_000_000
 
 
 def test_hovering_tells_the_values_of_the_run(page_of: Callable[..., Path], fits: Path) -> None:
@@ -259,6 +260,25 @@ def test_hovering_tells_the_values_of_the_run(page_of: Callable[..., Path], fits
     S = Sigma.loc[grid["names"], grid["names"]].to_numpy()
     R = S / np.sqrt(np.outer(np.diag(S), np.diag(S)))
     assert np.abs(values / 100 - R[np.tril_indices(len(R))]).max() <= 0.00501
+
+
+def test_the_page_carries_what_a_click_on_a_feature_draws(page_of: Callable[..., Path], fits: Path) -> None:
+    (found,) = (one for one in Tree(page_of("part-tree").read_text()).data() if "panels" in one)
+    counts, exposure = (pd.read_csv(fits / "part" / f"{name}.csv", index_col=0) for name in ("counts", "exposure"))
+    normalised = counts / exposure * np.exp(np.log(exposure).mean())
+    B = pd.read_csv(fits / "part-tree" / "coefficients.csv").pivot(index="term", columns="response", values="estimate")
+    Sigma = pd.read_csv(fits / "part-tree" / "sigma.csv", index_col=0)
+    assert found["levels"] == ["intermediate", "resistant", "susceptible"] and found["at"] == [0, 1, 2]
+    assert found["names"] == list(counts.columns)
+    for name, panel in zip(found["names"], found["panels"], strict=True):
+        values = np.frombuffer(base64.b64decode(panel["values"]), np.uint8) / 254 * (panel["top"] - panel["low"])
+        assert np.abs(values + panel["low"] - np.log1p(normalised[name])).max() < panel["top"] / 500
+        b = B[name]
+        level = np.array([0.0, b["tree[T.resistant]"], b["tree[T.susceptible]"]])
+        mean = np.exp(b["Intercept"] + level + 0.5 * Sigma.loc[name, name] + np.log(exposure[name]).mean())
+        if np.isfinite(b).all():
+            assert panel["means"][0] == pytest.approx(mean.tolist(), rel=1e-3)
+            assert all(low < m < high for m, low, high in zip(*panel["means"], strict=True))
 
 
 @pytest.mark.slow  # two pages; pictures are compared so ordinarily
@@ -414,10 +434,12 @@ def test_the_page_suits_dark_rooms_phones_and_paper(opened: browser.Page, tmp_pa
     assert opened.run(ground) == "rgb(255, 255, 255)"
     opened.look(width=390, height=800, dark=True, mobile=True)
     assert opened.run(ground) == "rgb(20, 23, 27)"
-    assert opened.run("getComputedStyle(document.querySelector('.picture')).backgroundColor") == "rgb(255, 255, 255)"
+    shade = "getComputedStyle(document.querySelector('.picture img')).filter"
+    assert opened.run(shade) == "invert(1) hue-rotate(180deg)"
     assert opened.run("document.documentElement.scrollWidth") == 390
     opened.call("Emulation.setEmulatedMedia", media="print")
     assert opened.run("getComputedStyle(document.querySelector('.controls')).display") == "none"
+    assert opened.run(shade) == "none"
     opened.call("Emulation.setEmulatedMedia", media="")
 
 
@@ -428,13 +450,39 @@ def test_pictures_enlarge_and_tell_their_values(opened: browser.Page) -> None:
     assert opened.run("document.querySelector('dialog').open")
     x, y, width, height = opened.run(
         "(({x, y, width, height}) => [x, y, width, height])"
-        "(document.querySelector('dialog img').getBoundingClientRect())"
+        "(document.querySelector('.enlarged img').getBoundingClientRect())"
     )
     opened.move(x + 0.5 * width, y + 0.2 * height)
     opened.move(x + 0.5 * width, y + 0.21 * height)
     assert re.search(r"OTU_\d+, tree\[T.resistant\]: ", opened.run("document.querySelector('.tip').textContent"))
     opened.key("Escape")
     assert not opened.run("document.querySelector('dialog').open")
+
+
+@pytest.mark.slow
+def test_a_click_on_a_feature_opens_its_picture_and_numbers(opened: browser.Page, fits: Path) -> None:
+    opened.run("[...document.querySelectorAll('.name')].find(one => one.textContent === 'f_OTU_5').click()")
+    assert opened.run("document.querySelector('dialog.feature').open")
+    assert opened.run("document.querySelector('#feature-name').textContent") == "f_OTU_5"
+    assert opened.run("document.querySelectorAll('.feature .dot').length") == 116
+    assert opened.run("document.querySelectorAll('.feature .mean.sign').length") == 3
+    rows = opened.run("[...document.querySelectorAll('.feature table')].map(one => one.tBodies[0].rows.length)")
+    assert rows == [1, 3]  # the test of the levels, and the coefficients
+    opened.key("Escape")
+    opened.run(
+        "[...document.querySelectorAll('.picture')]"
+        ".find(one => one.querySelector('img').alt.includes('Forest')).click()"
+    )
+    x, y, width, height = opened.run(
+        "(({x, y, width, height}) => [x, y, width, height])"
+        "(document.querySelector('.enlarged img').getBoundingClientRect())"
+    )
+    opened.run(
+        f"document.querySelector('dialog img').dispatchEvent(new MouseEvent('click', "
+        f"{{bubbles: true, clientX: {x + 0.5 * width}, clientY: {y + 0.2 * height}}}))"
+    )
+    assert "OTU" in opened.run("document.querySelector('#feature-name').textContent")
+    assert opened.problems == []
 
 
 @pytest.mark.slow

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from scipy.cluster import hierarchy
 from statsmodels.stats.proportion import proportion_confint
 
 from plncli.models import MODELS
 from plncli.models.regression.classification import area_under_curve
 from plncli.names import PLOTS
 from plncli.plots import KINDS, classes, counts, kinds, latent, matrices, regression, style
+from plncli.plots.clusters import cluster
 
 R = np.random.RandomState
 
@@ -55,10 +57,23 @@ def test_clusters_stand_together() -> None:
     """Two groups of correlated features, mixed up: each is in one piece afterwards."""
     group = np.array([0, 1, 0, 1, 1, 0, 0, 1])
     Z = R(3).normal(size=(200, 2))[:, group] + 0.3 * R(4).normal(size=(200, 8))
-    ordered = group[matrices.cluster_order(np.corrcoef(Z.T))]
+    ordered = group[list(cluster(1.0 - np.corrcoef(Z.T)).order)]
     assert (np.diff(ordered) != 0).sum() == 1
-    assert matrices.cluster_order(np.eye(5)) == [0, 1, 2, 3, 4]
-    assert sorted(matrices.cluster_order(np.corrcoef(R(5).normal(size=(30, 600)).T))) == list(range(600))
+    assert cluster(1.0 - np.eye(5)).order == (0, 1, 2, 3, 4)
+    assert sorted(cluster(1.0 - np.corrcoef(R(5).normal(size=(30, 600)).T)).order) == list(range(600))
+
+
+def test_the_tree_is_that_of_scipy() -> None:
+    """Its lines, of scipy's dendrogram of the same linkage: places of 10 units, the first leaf at 5."""
+    D = 1.0 - np.corrcoef(R(0).normal(size=(9, 12)).T)
+    made = cluster(D)
+    linkage = hierarchy.linkage(D[np.triu_indices(12, 1)], "average", optimal_ordering=True)
+    told = hierarchy.dendrogram(linkage, no_plot=True)
+    assert list(made.order) == told["leaves"]
+    theirs = np.stack([(np.array(told["icoord"]) - 5.0) / 10.0, told["dcoord"]], 2)
+    order = [np.lexsort((lines[:, 0, 0], lines[:, 1, 1])) for lines in (made.lines, theirs)]
+    ours = np.sort(made.lines[order[0]], 1)  # a joint may be told from either side
+    assert ours == pytest.approx(np.sort(theirs[order[1]], 1))
 
 
 def test_features_without_variance_have_no_correlation() -> None:

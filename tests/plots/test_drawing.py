@@ -13,12 +13,19 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from plncli import plots
-from plncli.plots import Kind, classes, coefficients, counts, draw, kinds, latent, loss, matrices, regression, style
+from plncli.models import MODELS
+from plncli.plots import Kind, classes, counts, draw, kinds, latent, loss, matrices, regression, style
 from plncli.plots import crossvalidation as validation
+from plncli.plots.clusters import cluster
+from plncli.plots.colouring import Colouring
+from plncli.plots.effects import coefficients, feature, heatmap, volcano
+from plncli.plots.effects.estimates import Effect
+from plncli.runs.scales import Scale, scale_of
 
 R = np.random.RandomState
 
@@ -75,35 +82,87 @@ def trace(name: str, steps: int, optimum: float = 0.0) -> loss.Trace:
     return loss.Trace(name, "elbo", k, 0.01 + 0.1 * k, -np.exp(-k / 3.0), gap, optimum, "oaks")
 
 
-def forest(p: int, infinite: int = 0) -> coefficients.Forest:
+LOG, RATIO = (scale_of(MODELS["pln"], name) for name in ("log", "ratio"))
+
+
+def forest(p: int, infinite: int = 0, scale: Scale = LOG) -> coefficients.Forest:
     r = R(p)
     rows = [
-        coefficients.Row(f"tree[T.{'ab'[j % 2]}]", name, e := float(r.normal()), e - 0.5, e + 0.5, 0.01 * (j + 1))
+        coefficients.Row(
+            "tree", f"tree[T.{'ab'[j % 2]}]", name, e := float(r.normal()), e - 0.5, e + 0.5, 0.01 * (j + 1)
+        )
         for j, name in enumerate(names("f", p))
     ]
     rows += [
-        coefficients.Row("tree[T.b]", f"rare{j}", (-1) ** j * math.inf, math.nan, math.nan, math.nan)
+        coefficients.Row("tree", "tree[T.b]", f"rare{j}", (-1) ** j * math.inf, math.nan, math.nan, math.nan)
         for j in range(infinite)
     ]
     rows.sort(key=lambda row: row.term)
-    return coefficients.Forest(tuple(rows), 0.95, "log counts", ("20 of 100 coefficients.",))
+    rows += [coefficients.Row("age", "age", name, 0.01, 0.005, 0.015, 0.001) for name in names("f", min(p, 3))]
+    return coefficients.Forest(tuple(rows), 0.95, scale, ("20 of 100 coefficients.",))
+
+
+def effect(p: int, name: str = "tree[T.a]", term: str = "tree", size: float = 1.0) -> Effect:
+    """Estimates whose p-values follow from them, one of them +∞ and one −∞, where there are several."""
+    estimate = size * R(len(name)).normal(size=p)
+    p_value = np.exp(-8.0 * np.abs(estimate / size))
+    if p > 3:
+        estimate[:2], p_value[:2] = (math.inf, -math.inf), math.nan
+    return Effect(name, term, estimate, estimate - size, estimate + size, p_value, np.minimum(2.0 * p_value, 1.0))
+
+
+def cloud(p: int, panels: int = 1, scale: Scale = LOG, least: float = 0.0, counted: bool = False) -> volcano.Cloud:
+    found = tuple(effect(p, f"tree[T.{'abcdef'[k] * (k + 1)}]") for k in range(panels))
+    abundance = R(1).lognormal(3.0, 2.0, size=p) if counted else None
+    return volcano.Cloud(names("f", p), found, scale, 0.05, least, 10, abundance=abundance)
+
+
+def heat(p: int, terms: int = 1, scale: Scale = LOG) -> heatmap.Effects:
+    made = [effect(p, f"level {k}", "tree") for k in range(2)] + [
+        effect(p, f"x{k}", f"x{k}", 0.01) for k in range(terms)
+    ]
+    every = list(range(p))
+    blocks = tuple(
+        heatmap._block(t, [e for e in made if e.term == t], every) for t in dict.fromkeys(e.term for e in made)
+    )
+    tree = cluster(np.abs(np.subtract.outer(made[1].p_value, made[1].p_value)) if p < 4 else 1.0 - np.eye(p) * 0.5)
+    return heatmap.Effects(names("b", p), blocks, scale, "feature", True, tree.lines)
+
+
+def by_level(levels: int, colours: int = 0) -> feature.Features:
+    n, color = 90, groups(90, colours) if colours else None
+    by = Colouring("site", R(0).randint(0, levels, size=n), tuple(f"site {k}" for k in range(levels)))
+    mean = R(1).lognormal(2.0, 1.0, size=(levels, max(colours, 1)))
+    panel = feature.Panel(
+        "b_OTU_1", R(2).poisson(5.0, size=n).astype(float), feature.Expected(mean, mean / 2, mean * 2)
+    )
+    return feature.Features((panel,), by, color, np.arange(levels), True, "normalised count", 0.95, ("At x = 1.",))
+
+
+def by_number(panels: int) -> feature.Features:
+    at, by = np.linspace(0.0, 9.0, 20), Colouring("age", np.r_[np.nan, R(0).uniform(0, 9, size=49)])
+    made = feature.Expected(*((at[:, None] * c) for c in (1.0, 0.8, 1.2)))
+    each = tuple(feature.Panel(name, R(3).normal(size=50), made) for name in names("y", panels))
+    return feature.Features(each, by, None, at, False, "value", 0.9)
 
 
 def matrix(p: int) -> matrices.Matrix:
-    X = R(0).normal(size=(50, p))
-    return matrices.Matrix(names("b", p), np.atleast_2d(np.cov(X.T)), "latent covariance", 0.5)
+    Sigma = np.atleast_2d(np.cov(R(0).normal(size=(50, p)).T))
+    tree = cluster(1.0 - matrices.correlations(Sigma))
+    Sigma = Sigma[np.ix_(tree.order, tree.order)]
+    return matrices.Matrix(names("b", p), Sigma, "latent covariance", 0.5, tree.lines, np.diagonal(Sigma))
 
 
-def pca(n: int, p: int, colouring: latent.Colouring | None = None) -> latent.Components:
+def pca(n: int, p: int, colouring: Colouring | None = None) -> latent.Components:
     scores, shares, correlations = latent.components(R(1).normal(size=(n, p)) * np.arange(1, p + 1))
     return latent.Components(
         names("s", n), names("f", p), scores, shares, correlations, False, colouring=colouring, notes=("A note.",)
     )
 
 
-def groups(n: int, levels: int) -> latent.Colouring:
+def groups(n: int, levels: int) -> Colouring:
     codes = R(2).randint(-1, levels, size=n)
-    return latent.Colouring("tree", codes, tuple(f"level {k}" for k in range(levels)))
+    return Colouring("tree", codes, tuple(f"level {k}" for k in range(levels)))
 
 
 def cells(m: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,19 +228,29 @@ CASES: dict[str, tuple[Kind, Any]] = {
     "coefficients of one feature": (PLN["coefficients"], forest(1)),
     "coefficients with infinite ones": (PLN["coefficients"], forest(20, 6)),
     "infinite coefficients alone": (PLN["coefficients"], forest(0, 3)),
-    "a matrix of 1": (PLN["sigma"], matrix(1)),
+    "coefficients as ratios": (PLN["coefficients"], forest(6, 2, RATIO)),
+    "volcano": (PLN["volcano"], cloud(300)),
+    "six volcanoes": (PLN["volcano"], cloud(40, 6, RATIO, 0.5)),
+    "abundances": (PLN["ma"], cloud(1000, 1, RATIO, counted=True)),
+    "effects of 2 features": (PLN["effects"], heat(2)),
+    "effects of 50 features": (PLN["effects"], heat(50, 3)),
+    "six hundred effects": (PLN["effects"], heat(600, 1, RATIO)),
+    "a feature by level": (PLN["feature"], by_level(3)),
+    "a feature by many levels in colours": (PLN["feature"], by_level(20, 3)),
+    "features by number": (PLN["feature"], by_number(4)),
+    "a matrix of 2": (PLN["sigma"], matrix(2)),
     "a matrix of 10": (PLN["sigma"], matrix(10)),
     "a matrix of 114": (PLN["sigma"], matrix(114)),
     "a matrix of 1000": (PLN["sigma"], matrix(1000)),
     "components": (PLN["pca"], pca(30, 2)),
     "components by level": (PLN["pca"], pca(116, 114, groups(116, 3))),
     "components of 10 000 samples by 30 levels": (PLN["pca"], pca(10_000, 5, groups(10_000, 30))),
-    "components by number": (PLN["pca"], pca(40, 5, latent.Colouring("depth", np.r_[np.nan, np.arange(39.0)]))),
+    "components by number": (PLN["pca"], pca(40, 5, Colouring("depth", np.r_[np.nan, np.arange(39.0)]))),
     "biplot of 2 features": (PLN["biplot"], pca(30, 2)),
     "biplot of 114 features by level": (PLN["biplot"], pca(116, 114, groups(116, 3))),
     "biplot of more names than have room": (
         PLN["biplot"],
-        replace(pca(50, 40), top=40, features=tuple(f"a long name of {j}" for j in range(40))),
+        replace(pca(50, 80), top=80, features=tuple(f"a long name of {j}" for j in range(80))),
     ),
     "fitted, few": (PLN["fitted"], counts.Fitted(*cells(100))),
     "fitted, many": (PLN["fitted"], counts.Fitted(*cells(20_000))),
@@ -209,7 +278,7 @@ CASES: dict[str, tuple[Kind, Any]] = {
 
 WIDTHS = [
     # in its own width, and slowly in the other; the larger ones take a second each
-    pytest.param(case, width, marks=() if width == kind.width and not case.startswith("six ") else pytest.mark.slow)
+    pytest.param(case, width, marks=() if width == kind.width and not case.startswith("six") else pytest.mark.slow)
     for case, (kind, _) in CASES.items()
     for width in (85.0, 178.0)
 ]
@@ -222,7 +291,9 @@ def test_nothing_overlaps_and_axes_have_names(case: str, width: float) -> None:
     assert figure.get_figwidth() * 25.4 <= width + 1e-6
     assert clashes(figure) == []
     for axes in figure.axes:
-        assert axes.get_xlabel() or axes.get_ylabel() or axes.get_shared_x_axes().get_siblings(axes)[1:] or axes.images
+        named = axes.get_xlabel() or axes.get_ylabel() or axes.get_shared_x_axes().get_siblings(axes)[1:]
+        named = named or (isinstance(record, coefficients.Forest) and figure.axes[-1].get_xlabel())  # that of all
+        assert named or axes.images or not axes.axison  # a dendrogram has none
 
 
 # What is drawn
@@ -250,43 +321,117 @@ def test_objectives_beyond_the_estimated_optimum_have_no_place_on_a_log_scale() 
 def test_infinite_coefficients_are_marked_and_the_others_have_their_intervals() -> None:
     record = forest(20, 5)
     figure = draw(PLN["coefficients"], record)
-    (axes,) = figure.axes
+    tree, age = figure.axes
     shown = drawn_texts(figure)
     assert (shown.count("−∞"), shown.count("∞")) == (2, 3)
-    assert {"tree[T.a]", "tree[T.b]", "f_OTU_7", "rare4", "20 of 100 coefficients.", "q < 0.05"} <= set(shown)
-    bars = {tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2}  # type: ignore[arg-type]
+    assert {"tree[T.a]", "tree[T.b]", "age", "f_OTU_7", "rare4", "20 of 100 coefficients.", "q < 0.05"} <= set(shown)
+    bars = {tuple(line.get_xdata()) for axes in figure.axes for line in axes.lines if len(line.get_xdata()) == 2}  # type: ignore[arg-type]
     assert {(row.low, row.high) for row in record.rows if not math.isinf(row.estimate)} <= bars
-    heights = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(heights) == 25 + 2
+    assert [len(axes.get_yticklabels()) for axes in (tree, age)] == [25 + 2, 3 + 1]
+    assert max(np.abs(age.get_xlim())) < 0.03 < 1.0 < max(np.abs(tree.get_xlim()))  # each on its own axis
 
 
-def test_of_one_response_the_rows_are_terms() -> None:
-    rows = tuple(coefficients.Row(f"x{k}", "harvest", 1.0, 0.5, 1.5, 0.2) for k in range(3))
-    (axes,) = draw(LINEAR["coefficients"], coefficients.Forest(rows, 0.9, "units of the response")).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["x0", "x1", "x2"]
-    assert axes.get_title("left") == "harvest"
-    assert axes.get_xlabel() == "coefficient (units of the response), 90 % intervals"
+def test_ratios_have_their_ticks_at_powers_of_2() -> None:
+    figure = draw(PLN["coefficients"], forest(20, 4, RATIO))
+    figure.draw_without_rendering()
+    tree = figure.axes[0]
+    ticks = {label.get_text(): label.get_position()[0] for label in tree.get_xticklabels()}
+    assert ticks["1"] == 0.0 and all(
+        place == pytest.approx(math.log2(float(text.partition("/")[0]) / float(text.partition("/")[2] or 1)))
+        for text, place in ticks.items()
+    )
+    row = next(row for row in forest(20, 4).rows if math.isfinite(row.estimate))
+    drawn = {tuple(line.get_xdata()) for line in tree.lines}  # type: ignore[arg-type]
+    assert any(
+        line == pytest.approx((row.low / math.log(2), row.high / math.log(2))) for line in drawn if len(line) == 2
+    )
+    assert "0" in [text.get_text() for text in tree.texts]  # the ratio that −∞ is
 
 
-@pytest.mark.parametrize(("p", "told"), [(10, 10), (114, 114), (1000, None)])
-def test_names_are_told_as_far_as_they_fit(p: int, told: int | None) -> None:
+def test_of_one_response_the_rows_are_terms_each_with_an_axis() -> None:
+    rows = tuple(
+        coefficients.Row(f"x{k}", f"x{k}", "harvest", 10.0**k, 0.5 * 10.0**k, 1.5 * 10.0**k, 0.2) for k in range(3)
+    )
+    record = coefficients.Forest(rows, 0.9, scale_of(MODELS["linear"], "log"))
+    grid = draw(LINEAR["coefficients"], record).axes
+    assert [[label.get_text() for label in axes.get_yticklabels()] for axes in grid] == [["x0"], ["x1"], ["x2"]]
+    assert grid[0].get_title("left") == "harvest"
+    assert grid[2].get_xlabel() == "coefficient (units of the response), 90 % intervals"
+    assert grid[2].get_xlim()[1] > 50.0 * grid[0].get_xlim()[1]
+
+
+def test_volcanoes_name_what_is_beyond_the_thresholds_and_nothing_else() -> None:
+    record = cloud(300, least=0.8)
+    figure = draw(PLN["volcano"], record)
+    (axes,) = figure.axes
+    (one,) = record.effects
+    beyond = {record.responses[j] for j in np.flatnonzero((one.q_value < 0.05) & (np.abs(one.estimate) >= 0.8))}
+    named = {text.get_text() for text in axes.texts if text.get_text()}
+    assert named <= beyond and 5 <= len(named) <= record.top
+    colours = np.asarray(axes.collections[0].get_facecolor())
+    assert (colours[:, :3] != to_rgb(style.PALE)).any(1).sum() == len(beyond)
+    (line,) = (line for line in axes.lines if line.get_linestyle() == "--")
+    passed = one.p_value[one.q_value < 0.05].max()
+    assert line.get_ydata()[0] == pytest.approx(-math.log10(passed))  # type: ignore[index]
+
+
+def test_estimates_of_infinity_are_at_the_edges_where_abundance_is_drawn() -> None:
+    record = cloud(300, counted=True)
+    (axes,) = draw(PLN["ma"], record).axes
+    up, down = (line for line in axes.lines if line.get_marker() in "^v")
+    assert record.abundance is not None
+    for line, j, end in ((up, 0, axes.get_ylim()[1]), (down, 1, axes.get_ylim()[0])):
+        assert line.get_xydata()[0] == pytest.approx([math.log10(record.abundance[j]), end])  # type: ignore[index]
+
+
+def test_stars_tell_q_values_and_each_term_has_its_colours() -> None:
+    record = heat(50, 2)
+    figure = draw(PLN["effects"], record)
+    maps = [axes for axes in figure.axes if axes.images]
+    assert [axes.images[0].get_clim()[1] for axes in maps] == pytest.approx([block.limit for block in record.blocks])
+    for axes, block in zip(maps, record.blocks, strict=True):
+        signs = [text.get_text() for text in axes.texts]
+        q = block.q_value
+        expected = [(q < 0.001).sum(), ((q >= 0.001) & (q < 0.01)).sum(), ((q >= 0.01) & (q < 0.05)).sum()]
+        assert [signs.count(stars) for stars in ("***", "**", "*")] == expected
+        assert (signs.count("▲"), signs.count("▼")) == (block.values.shape[1],) * 2
+    assert [label.get_text() for label in maps[-1].get_yticklabels()] == list(record.responses)
+
+
+def test_samples_stand_at_their_level_and_means_between_their_intervals() -> None:
+    record = by_level(3)
+    (axes,) = draw(PLN["feature"], record).axes
+    (panel,), by = record.panels, record.by
+    assert by is not None and panel.expected is not None
+    x, y = np.asarray(axes.collections[0].get_offsets()).T
+    assert np.array_equal(np.rint(x), by.values) and y == pytest.approx(np.log1p(panel.values))
+    means = next(line for line in axes.lines if line.get_marker() == "D")
+    assert np.asarray(means.get_ydata()) == pytest.approx(np.log1p(panel.expected.mean[:, 0]))
+
+
+@pytest.mark.parametrize(("p", "sides"), [(10, 1), (114, 2), (1000, 2)])
+def test_names_are_told_as_far_as_they_fit(p: int, sides: int) -> None:
+    """All of them, by turns at the left and at the right where there are many; and always large enough to be read."""
     record = matrix(p)
     figure = draw(PLN["sigma"], record)
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    image = figure.axes[0].images[0]
+    heatmap = figure.axes[0]
+    axes = [heatmap, *heatmap.child_axes]
+    assert len(axes) == sides
+    labels = [label for each in axes for label in each.get_yticklabels()]
+    assert min(label.get_fontsize() for label in labels) >= style.SMALLEST
+    image = heatmap.images[0]
     assert image.get_clim() == (-0.5, 0.5)
     assert np.array_equal(np.asarray(image.get_array()), record.values)
-    if told:
-        assert labels == list(record.names[:told])
-    else:
-        step = math.ceil(p / len(labels))
-        assert labels == list(record.names[::step])
-        assert f"{len(labels)} of {p} names: one in {step}." in drawn_texts(figure)
+    told = {label.get_text() for label in labels}
+    step = -(-p // len(told))
+    assert told == set(record.names[::step]) and (step == 1) == (p < 1000)
+    notes = [text for text in drawn_texts(figure) if "names: one in" in text]
+    assert notes == [] if step == 1 else notes[0].startswith(f"{len(told)} of {p} names: one in {step}.")
 
 
 def test_small_matrices_have_their_numbers_written_in() -> None:
     shown = drawn_texts(draw(PLN["sigma"], replace(matrix(2), values=np.array([[1.5, -0.25], [-0.25, 2.0]]))))
-    assert {"1.5", "2"} <= set(shown) and shown.count("-0.25") == 2
+    assert {"1.5", "2"} <= set(shown) and shown.count("−0.25") == 2
 
 
 def test_more_levels_than_colours_are_said() -> None:
@@ -304,10 +449,16 @@ def test_arrows_are_correlations_and_names_that_have_no_room_are_counted() -> No
     (axes,) = figure.axes
     tips = [text.xy for text in axes.texts if not text.get_text()]  # type: ignore[attr-defined]
     assert np.sort(np.array(tips), 0) == pytest.approx(np.sort(record.correlations[strongest], 0))
-    named = {text.get_text() for text in axes.texts if text.get_text()}
-    assert named <= {record.features[j] for j in strongest}
-    crowded = draw(PLN["biplot"], replace(record, top=30, features=tuple(f"a long name of {j}" for j in range(30))))
-    lost = 30 - sum(bool(text.get_text()) for text in crowded.axes[0].texts)
+    names_at = {text.get_text(): text.get_position() for text in axes.texts if text.get_text()}
+    assert set(names_at) == {record.features[j] for j in strongest}
+    leaders = [np.asarray(line.get_xydata()) for line in axes.lines]
+    for j in strongest:  # the line that ends at its arrow begins at its name
+        (ends,) = [line for line in leaders if line[0] == pytest.approx(record.correlations[j])]
+        assert names_at[record.features[j]] == pytest.approx((1.02 * ends[1, 0], ends[1, 1]))
+    crowded = draw(
+        PLN["biplot"], replace(pca(50, 80), top=80, features=tuple(f"a long name of {j}" for j in range(80)))
+    )
+    lost = 80 - sum(bool(text.get_text()) for text in crowded.axes[0].texts)
     assert lost > 0
     assert any(f"{lost} names had no room." in text for text in drawn_texts(crowded))
 
@@ -382,8 +533,8 @@ def test_a_figure_is_the_same_file_each_time(suffix: str, magic: bytes) -> None:
 
 def test_names_are_drawn_as_they_are() -> None:
     """Signs that matplotlib would take for mathematics, or has no letter for."""
-    rows = tuple(coefficients.Row("x", name, 1.0, 0.0, 2.0, 0.5) for name in ("$a_b$", "a\nb", "菌", "100 %_{x}"))
-    svg = style.save(draw(PLN["coefficients"], coefficients.Forest(rows, 0.95, "log counts")), "svg").decode()
+    rows = tuple(coefficients.Row("x", "x", name, 1.0, 0.0, 2.0, 0.5) for name in ("$a_b$", "a\nb", "菌", "100 %_{x}"))
+    svg = style.save(draw(PLN["coefficients"], coefficients.Forest(rows, 0.95, LOG)), "svg").decode()
     assert all(f">{name}<" in svg for name in ("$a_b$", "a b", "菌", "100 %_{x}"))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from plncli.names import PLOTS
 from plncli.plots import KINDS
-from plncli.reports.figures import CAPTIONS, TITLES
 
 PLOTS_PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "plots.md").read_text(encoding="utf-8")
 
@@ -16,9 +15,15 @@ def test_names_are_those_of_the_kinds() -> None:
     assert [(name, response) for name, response, _ in PLOTS] == [*KINDS]
 
 
-def test_pages_have_words_for_each_kind_but_those_they_leave_out() -> None:
-    names = {name for name, _ in KINDS}
-    assert {*CAPTIONS} == {*TITLES} == names - {"sigma"}  # correlations say more
+def test_kinds_are_told_apart_by_their_titles_and_explained() -> None:
+    for response in ("counts", "classes", "numbers"):
+        titles = [kind.title for (_, own), kind in KINDS.items() if own in ("", response)]
+        assert len(set(titles)) == len(titles)
+    assert [name for (name, _), kind in KINDS.items() if not kind.caption] == [
+        "feature",  # which a click on its name shows
+        "sigma",  # of which correlations say most
+    ]
+    assert all(kind.caption.startswith("How to read it: ") for kind in KINDS.values() if kind.caption)
 
 
 def test_each_kind_is_in_the_docs() -> None:

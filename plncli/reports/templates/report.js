@@ -32,6 +32,17 @@ function cell(value, numeric) {
   return made;
 }
 
+// The name in a cell becomes a button that opens the feature of a run.
+function opening(made, run) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "name";
+  button.textContent = made.textContent;
+  button.addEventListener("click", () => feature(run, button.textContent));
+  made.replaceChildren(button);
+  return made;
+}
+
 // A table whose rows are made page by page from the JSON beside it.
 function table(root) {
   const data = JSON.parse(root.querySelector("script").textContent);
@@ -72,6 +83,7 @@ function table(root) {
         const line = document.createElement("tr");
         if (q >= 0 && data.values[q][i] !== null && data.values[q][i] < SIGN) line.className = "clear";
         line.append(...data.values.map((values, k) => cell(values[i], numeric[k])));
+        opening(line.cells[0], root.dataset.run);
         return line;
       }),
     );
@@ -120,15 +132,17 @@ tip.hidden = true;
 tip.setAttribute("aria-hidden", "true");
 document.body.append(tip);
 
+// What is said of a place in a picture, and of which feature, if it has values.
 function reader(frame) {
   const source = frame.parentElement.querySelector("script");
   if (!source) return null;
   const { marks, grid } = JSON.parse(source.textContent);
   if (marks) {
-    const pitch = marks.length > 1 ? Math.abs(marks[1][0] - marks[0][0]) : 0.1;
+    const gaps = marks.slice(1).map((mark, k) => Math.abs(mark[0] - marks[k][0]));
+    const pitch = gaps.length ? Math.min(...gaps) : 0.1;
     return (x, y) => {
       const near = marks.reduce((a, b) => (Math.abs(b[0] - y) < Math.abs(a[0] - y) ? b : a));
-      return Math.abs(near[0] - y) < 0.6 * pitch ? near[1] : "";
+      return Math.abs(near[0] - y) < 0.6 * pitch ? [near[1], near[2]] : ["", ""];
     };
   }
   const values = Int8Array.from(atob(grid.values), (sign) => sign.charCodeAt(0));
@@ -137,16 +151,21 @@ function reader(frame) {
   return (x, y) => {
     const j = Math.floor(((x - left) / (right - left)) * p);
     const i = Math.floor(((y - top) / (bottom - top)) * p);
-    if (i < 0 || j < 0 || i >= p || j >= p) return "";
+    if (i < 0 || j < 0 || i >= p || j >= p) return ["", ""];
     const value = values[(Math.max(i, j) * (Math.max(i, j) + 1)) / 2 + Math.min(i, j)];
-    return `${grid.names[i]} and ${grid.names[j]}: ${value === -128 ? "none" : (value / 100).toFixed(2)}`;
+    const told = value === -128 ? "none" : (value / 100).toFixed(2);
+    return [`${grid.names[i]} and ${grid.names[j]}: ${told}`, grid.names[i]];
   };
+}
+
+function placed(image, event, read) {
+  const box = image.getBoundingClientRect();
+  return read((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
 }
 
 function hover(image, read) {
   image.addEventListener("pointermove", (event) => {
-    const box = image.getBoundingClientRect();
-    tip.textContent = read((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    tip.textContent = placed(image, event, read)[0];
     tip.hidden = !tip.textContent;
     tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8))}px`;
     tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
@@ -154,7 +173,7 @@ function hover(image, read) {
   image.addEventListener("pointerleave", () => (tip.hidden = true));
 }
 
-const dialog = document.querySelector("dialog");
+const dialog = document.querySelector("dialog.enlarged");
 document.querySelectorAll(".picture").forEach((frame) => {
   let read;
   const image = frame.querySelector("img");
@@ -168,7 +187,13 @@ document.querySelectorAll(".picture").forEach((frame) => {
     read = read === undefined ? reader(frame) : read;
     const large = image.cloneNode();
     large.loading = "eager";
-    if (read) hover(large, read);
+    if (read) {
+      hover(large, read);
+      large.addEventListener("click", (event) => {
+        const name = placed(large, event, read)[1];
+        if (name) feature(frame.dataset.run, name);
+      });
+    }
     dialog.querySelector(".frame").replaceChildren(large);
     dialog.append(tip); // what is outside an open dialog lies below it
     dialog.showModal();
@@ -182,4 +207,128 @@ dialog.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest("button")) dialog.close();
 });
 
+// A feature: its rows of all tables of the run, and a picture of its values.
+const leaf = document.querySelector("dialog.feature");
+const numbers = new Map(); // of tables, by run
+
+function rowsOf(run, name) {
+  if (!numbers.has(run)) {
+    const found = [...document.querySelectorAll(".table")].filter((root) => root.dataset.run === run);
+    numbers.set(run, found.map((root) => ({
+      caption: root.querySelector("caption").textContent.replace(/[;,:] .*/, ""),
+      heads: [...root.querySelectorAll("thead th")],
+      data: JSON.parse(root.querySelector("script").textContent),
+    })));
+  }
+  return numbers.get(run).map(({ caption, heads, data }) => {
+    const rows = data.order.filter((i) => data.values[0][i] === name);
+    if (!rows.length) return null;
+    const made = document.createElement("table");
+    made.createCaption().textContent = caption;
+    const head = made.createTHead().insertRow();
+    heads.slice(1).forEach((one) => {
+      const th = document.createElement("th");
+      th.scope = "col";
+      th.className = one.className;
+      th.textContent = one.textContent;
+      head.append(th);
+    });
+    const body = made.createTBody();
+    rows.forEach((i) => {
+      const line = body.insertRow();
+      data.values.slice(1).forEach((values, k) => line.append(cell(values[i], heads[k + 1].classList.contains("number"))));
+    });
+    const scroll = document.createElement("div");
+    scroll.className = "scroll";
+    scroll.append(made);
+    return scroll;
+  }).filter(Boolean);
+}
+
+function feature(run, name) {
+  const source = document.getElementById(`${run}-features`);
+  const data = source && JSON.parse(source.textContent);
+  const place = data ? data.names.indexOf(name) : -1;
+  leaf.querySelector("h2").textContent = name;
+  const parts = place < 0 ? [] : [strip(data, data.panels[place], name)];
+  const note = document.createElement("p");
+  note.className = "quiet";
+  const interval = data && data.level ? ` with ${100 * data.level} % intervals` : "";
+  note.textContent = place < 0
+    ? "Its values are not on this page: plncli plot RUN feature NAME draws them."
+    : [`Points are samples${data.panels[place].means ? `, ${data.levels.length ? "diamonds" : "the line"} fitted means${interval}` : ""}.`, ...data.notes].join(" ");
+  leaf.querySelector(".frame").replaceChildren(...parts, note, ...rowsOf(run, name));
+  leaf.showModal();
+}
+
+// Values of samples by level or against a number, drawn as SVG in the colours of the page.
+function strip(data, panel, name) {
+  const [width, height, left, top, right, bottom] = [640, 300, 56, 12, 12, 52];
+  const make = (tag, attributes, text) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${data.unit} of ${name}${data.by ? ` by ${data.by}` : ""}` });
+  const levels = data.levels.length;
+  const known = levels ? [] : data.x.filter((value) => value !== null);
+  const [from, to] = levels ? [-0.5, levels - 0.5] : [Math.min(...known), Math.max(...known)];
+  const scaled = (value) => (data.counts ? Math.log1p(value) : value);
+  const means = (panel.means || []).map((row) => row.map((value) => (value === null ? null : scaled(value))));
+  const heights = means.flat().filter((value) => value !== null);
+  const floor = Math.min(panel.low, ...heights);
+  const roof = Math.max(panel.top, Math.min(Math.max(...heights, floor), panel.top + 3), floor + 1e-9);
+  const X = (value) => left + ((value - from) / (to - from || 1)) * (width - left - right);
+  const Y = (value) => height - bottom - ((value - floor) / (roof - floor)) * (height - top - bottom);
+  const inside = (value) => Math.max(floor, Math.min(roof, value));
+  svg.append(make("path", { class: "axis", d: `M${left},${top}V${height - bottom}H${width - right}` }));
+  const steps = data.counts
+    ? [0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].filter((value) => scaled(value) <= roof && scaled(value) >= floor)
+    : [floor, (floor + roof) / 2, roof];
+  steps.forEach((value) => {
+    svg.append(make("text", { x: left - 6, y: Y(scaled(value)) + 4, "text-anchor": "end" }, shown(Number(value.toPrecision(3)))));
+    svg.append(make("path", { class: "axis", d: `M${left - 3},${Y(scaled(value))}h3` }));
+  });
+  const ends = levels ? data.levels.map((level, k) => [k, level]) : [from, (from + to) / 2, to].map((value) => [value, shown(Number(value.toPrecision(3)))]);
+  const room = (width - left - right) / ends.length / 7;
+  ends.forEach(([value, text]) => {
+    const short = text.length > room ? `${text.slice(0, Math.max(1, room - 1))}…` : text;
+    svg.append(make("text", { x: X(value), y: height - bottom + 17, "text-anchor": "middle" }, short));
+  });
+  svg.append(make("text", { x: (left + width - right) / 2, y: height - 10, "text-anchor": "middle" }, data.by));
+  svg.append(make("text", { x: -(top + height - bottom) / 2, y: 13, "text-anchor": "middle", transform: "rotate(-90)" }, data.unit));
+  const values = Uint8Array.from(atob(panel.values), (sign) => sign.charCodeAt(0));
+  data.x.forEach((x, i) => {
+    if (x === null || x === -1 || values[i] === 255) return;
+    const aside = levels ? (((i * 0.6180339887) % 1) - 0.5) * 0.5 : 0;
+    svg.append(make("circle", { class: "dot", r: 3, cx: X(x + aside), cy: Y(panel.low + (values[i] / 254) * (panel.top - panel.low)) }));
+  });
+  if (means.length) {
+    const [mean, low, high] = means;
+    const there = data.at.map((_, k) => k).filter((k) => mean[k] !== null);
+    if (levels) {
+      there.forEach((k) => {
+        const [x, y] = [X(data.at[k]), Y(inside(mean[k]))];
+        if (low[k] !== null) svg.append(make("path", { class: "mean", d: `M${x},${Y(inside(low[k]))}V${Y(inside(high[k]))}` }));
+        svg.append(make("path", { class: "mean sign", d: `M${x - 5},${y}l5,-5l5,5l-5,5z` }));
+      });
+    } else {
+      const line = (row, order) => order.map((k) => `${X(data.at[k])},${Y(inside(row[k]))}`).join("L");
+      const sure = there.filter((k) => low[k] !== null && high[k] !== null);
+      if (sure.length) svg.append(make("path", { class: "band", d: `M${line(high, sure)}L${line(low, [...sure].reverse())}z` }));
+      if (there.length) svg.append(make("path", { class: "mean", d: `M${line(mean, there)}` }));
+    }
+  }
+  return svg;
+}
+
+leaf.addEventListener("click", (event) => {
+  if (event.target === leaf || event.target.closest("button")) leaf.close();
+});
+
 document.querySelectorAll(".table").forEach(table);
+document.querySelectorAll("[data-columns]").forEach((root) => {
+  const columns = root.dataset.columns.split(" ").map(Number);
+  root.querySelectorAll("tbody tr").forEach((line) => columns.forEach((k) => opening(line.cells[k], root.dataset.run)));
+});
