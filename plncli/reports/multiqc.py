@@ -50,8 +50,11 @@ def check(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
 
 
 def _file(name: str, place: int, kind: str) -> str:
-    """The file of a picture, which MultiQC makes its heading from; the place of the run makes it unique."""
-    return f"plncli_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{PICTURES[kind]}_mqc.png"
+    """The file of a picture, which MultiQC makes its heading from; the place of the run makes it unique.
+
+    MultiQC shows sections in the order of these names, so that the table of fits stands first.
+    """
+    return f"plncli_picture_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{PICTURES[kind]}_mqc.png"
 
 
 def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:

@@ -353,10 +353,12 @@ def test_custom_content_is_what_multiqc_documents(cli: Cli, fits: Path, tmp_path
     assert course["data"]["part-tree"] == dict(zip(trace["step"].astype(str), trace["gap"], strict=True))
     pictures = sorted(path.name for path in (tmp_path / "mqc").glob("*.png"))
     assert pictures == [
-        f"plncli_{place}_{run}_{kind}_mqc.png"
+        f"plncli_picture_{place}_{run}_{kind}_mqc.png"
         for place, run in ((1, "part-one"), (2, "part-tree"))
         for kind in ("coefficients", "components", "correlations")
     ]
+    first = min(path.name for path in (tmp_path / "mqc").iterdir())  # MultiQC shows sections in this order
+    assert first == "plncli_fits_mqc.json"
     (tmp_path / "mqc" / "other_tool.json").write_text("{}")
     again = ("report", fits / "markers", "--no-diagnose", "--multiqc", "mqc", "--out", "again.html")
     assert "plncli_fits_mqc.json exists. Add --overwrite" in cli(*again).err
