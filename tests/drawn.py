@@ -102,14 +102,15 @@ NUMBERS = {
     "--zeros": ("0.3", "0.6"), "--correlation": ("-0.3", "0.9"), "--min-prevalence": ("0", "0.1"),
     "--entries": ("0.1",),
     "--min-total": ("1", "5"), "--min-depth": ("1", "20"), "--learning-rate": ("0.01", "0.5"),
-    "--width": ("single", "60"),
+    "--width": ("single", "60"), "--max-q": ("0.05", "0.5"), "--min-effect": ("0", "1"),
 }  # fmt: skip
 WORDS = {
     "--formula": ("~ x", "~ 1", "~ x + group", "~ 0 + group", "~ log(x**2 + 1)", "~ C(group):x"),
     "--filter": ("x < 1",),
     "--device": ("cpu", "auto"), "--wide": ("marginal", "mean"), "--terms": ("x", "all"), "--equal": ("group",),
     "--contrast": ("x", "x = 1", "group[b] - group[a]"), "--term": ("x", "Intercept"), "--only": ("f1", "y1"),
-    "--color": ("group", "x"), "--weights": ("weights.csv", "x"), "--cluster": ("clusters.csv", "group"),
+    "--color": ("group", "x"), "--by": ("group", "x"), "--group-by": ("phylum",),
+    "--weights": ("weights.csv", "x"), "--cluster": ("clusters.csv", "group"),
     "--methods": ("total", "total,tmm"), "--config": ("c.toml", "made/config.toml"), "--init": RUNS, "--from": RUNS,
     "--precision": ("run/omega.csv",), "--sigma": ("run/sigma.csv",), "--samples": ("names.txt",), "--run": RUNS,
     "--features": ("features.txt",), "--offset-blocks": ("blocks.csv",), "--offsets": ("made/exposure.csv", "0"),

@@ -226,8 +226,10 @@ def _bar(figure: Figure, axes: Axes, place: Axes, scale: Scale, block: Block) ->
     ends = np.array([-block.limit, 0.0, block.limit])
     labels = [number(value, 2) for value in scale.of(ends).tolist()]
     room = place.get_position().width * figure.get_figwidth() / style.MM / 1.3  # in signs
-    labels[1] *= sum(map(len, labels)) < room
-    labels[0] *= len(labels[0]) + len(labels[2]) < room
+    if sum(map(len, labels)) > room:
+        labels[1] = ""
+    if len(labels[0]) + len(labels[2]) > room:
+        labels[0] = ""
     bar.set_ticks(places(scale, ends).tolist(), labels=labels, fontsize=5.5)
     sides: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
     for label, side in zip(place.get_xticklabels(), sides, strict=True):
