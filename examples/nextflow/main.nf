@@ -97,19 +97,19 @@ process REPORT {
 
 workflow {
     if (params.counts) {
-        counts = Channel.value(file(params.counts, checkIfExists: true))
-        covariates = Channel.value(file(params.covariates, checkIfExists: true))
-        exposure = Channel.value(file(params.exposure, checkIfExists: true))
+        counts = channel.value(file(params.counts, checkIfExists: true))
+        covariates = channel.value(file(params.covariates, checkIfExists: true))
+        exposure = channel.value(file(params.exposure, checkIfExists: true))
     } else {
         made = SAMPLE_DATA(params.sample_data)
-        counts = made.counts.first()
-        covariates = made.covariates.first()
-        exposure = made.exposure.first()
+        counts = made.counts
+        covariates = made.covariates
+        exposure = made.exposure
     }
-    fits = FIT(Channel.fromList(params.fits.collect { name, formula -> tuple(name, formula) }), counts, covariates, exposure)
+    fits = FIT(channel.fromList(params.fits.collect { name, formula -> tuple(name, formula) }), counts, covariates, exposure)
     all = fits.collect()
     compared = COMPARE(all)
-    best = compared.json.map { file -> new groovy.json.JsonSlurper().parse(file.toFile()).rows.min { row -> row.bic }.run }
+    best = compared.json.map { json -> new groovy.json.JsonSlurper().parse(json.toFile()).rows.min { row -> row.bic }.run }
     DIAGNOSE(best, all, counts, covariates, exposure)
     REPORT(all, counts, covariates, exposure)
 }
