@@ -239,7 +239,7 @@ def _diagnosis(source: Source, wanted: bool) -> dict[str, Any]:
     """facts: those of `plncli diagnose`, None where there are none; note: what was not done, and why."""
     run = source.run
     if not wanted:
-        return {"facts": None, "note": "Whether the model holds was not checked (--no-diagnose)."}
+        return {"facts": None, "note": "Whether the model holds was not checked, as was asked."}
     summary = run.summary
     costly = summary["covariance"] in ("full", "fixed")
     costly = costly and summary["n_samples"] * summary["n_features"] ** 2 * DRAWS > LONG
