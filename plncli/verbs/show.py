@@ -66,7 +66,7 @@ def line(found: Mapping[str, Any]) -> str:
     likelihood = f"{found['likelihood']} {_number(found[found['likelihood']], 2)}"
     warnings = [counted(len(found["warnings"]), "warning")] if found["warnings"] else []
     parts = [
-        f"{model_words(spec, found['covariance'])}: {short(found['formula'], 40)}",
+        f"{model_words(spec, found)}: {short(found['formula'], 40)}",
         f"{counted(found['n_samples'], 'sample')} × {counted(found['n_features'], spec.noun)}",
         ending,
         likelihood,

@@ -34,7 +34,7 @@ def shown() -> dict[str, Any]:
     made = simulate("pln", n=40, p=3, levels=2, depth=3000, seed=3)
     assert made.counts is not None
     counts = made.counts.set_axis(list(ODD), axis=1)
-    odd = Dataset(counts=counts, covariates=made.covariates, formula=made.settings["formula"])
+    odd = Dataset(counts=counts, covariates=made.covariates, exposure=counts.sum(axis=1), formula="~ x + group")
     result = fit("pln", odd)
     other = fit("pln", odd, covariance="diagonal")
     return {
@@ -42,7 +42,7 @@ def shown() -> dict[str, Any]:
         "fit": result,
         "comparison": result.compare(other),
         "diagnosis": result.diagnose(draws=0),
-        "latent": result.transform(counts, made.covariates),
+        "latent": result.transform(counts, made.covariates, exposure=counts.sum(axis=1)),
         "simulation": result.simulate(n=5),
         "validation": cv("pln", odd, covariance=["full", "diagonal"], folds=2),
         "report": result.report(diagnose=False),
