@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plncli.errors import DataError, counted, nearest, some
@@ -79,11 +79,11 @@ def is_tabbed(lines: Sequence[bytes]) -> bool:
     return bool(tab) and is_id(cell.decode("utf-8", errors="replace").strip().strip('"'))
 
 
-def is_jagged(header: Sequence[str], separator: str, lines: Sequence[bytes]) -> bool:
-    """Whether lines below a known header have cells too few, or empty ones too many, as spreadsheets leave them."""
+def is_jagged(header: Sequence[str], separator: str, rows: Iterable[Sequence[str]]) -> bool:
+    """Whether rows below a known header have cells too few, or empty ones too many, as spreadsheets leave them."""
     if separator != "\t" or not is_id(header[0]):
         return False
-    sizes = {line.count(b"\t") + 1 for line in lines if line.strip(b"\r\n")}
+    sizes = {len(row) for row in rows if row}
     return not (sizes <= {len(header)} or sizes == {len(header) + 1})  # one more: R leaves out that of the names
 
 
@@ -133,7 +133,7 @@ def read_metadata(
         lines = f"{counted(len(comments), 'line')} below the header of {name}"
         notes.append(f"{lines} {'is a comment' if len(comments) == 1 else 'are comments'}: `{comments[0]}`.")
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(rows)
+    csv.writer(text, delimiter=separator).writerows(rows)  # what ends a line is quoted
     return Metadata(text.getvalue().encode(), types, tuple(notes))
 
 

@@ -50,7 +50,7 @@ def read_text(
     if shared:
         header, body, told = mothur.one_label(header, body, part, name, option)
         below, notes = _head(body), [told]
-    elif qiime.is_jagged(header, separator, below) or (
+    elif qiime.is_jagged(header, separator, _fields(_decoded(below), separator)) or (
         _holds(body, b"#") and qiime.is_metadata(header, separator, body)
     ):
         header = _without_empty_end(header)
