@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "counts of lines": (lambda: fit("linear", Dataset(counts=COUNTS)), "have `counts`, which is not for linear fits"),
     "errors": (
         lambda: fit("pln", Dataset(counts=COUNTS), se="hc3"),
-        r'`se="hc3"` is not for `fit\("pln", ...\)`; choose one of auto, sandwich',
+        r'`se="hc3"` is not for pln fits; choose one of auto, sandwich',
     ),
     "fixed": (
         lambda: fit("pln", Dataset(counts=COUNTS), covariance="fixed"),

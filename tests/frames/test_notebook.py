@@ -12,19 +12,21 @@ from nbclient import NotebookClient
 CELLS = """
 import pandas as pd
 from plncli import Dataset, fit
-counts, covariates = (pd.read_csv(f"{folder}/{name}.csv", index_col=0) for name in ("counts", "covariates"))
+names = ("counts", "covariates", "exposure")
+counts, covariates, exposure = (pd.read_csv(f"{folder}/{name}.csv", index_col=0) for name in names)
 kept = counts.sum().nlargest(5).index
-result = fit("pln", Dataset(counts=counts[kept], covariates=covariates.iloc[2:], formula="~ tree"))
+data = Dataset(counts=counts[kept], exposure=exposure[kept], covariates=covariates.iloc[2:], formula="~ tree")
+result = fit("pln", data)
 ---
 result
 ---
 result.plot("coefficients")
 ---
-result.compare(fit("pln", Dataset(counts=counts[kept], covariates=covariates.iloc[2:])))
+result.compare(fit("pln", Dataset(counts=counts[kept], exposure=exposure[kept], covariates=covariates.iloc[2:])))
 ---
 result.report(diagnose=False)
 ---
-fit("pln", Dataset(counts=counts[kept]), max_iter=1, se="none")
+fit("pln", Dataset(counts=counts[kept], exposure=exposure[kept]), max_iter=1, se="none")
 """
 
 
