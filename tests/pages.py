@@ -10,6 +10,7 @@ only draws their pictures (`--pictures`, for `make docs`).
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import re
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from shutil import copyfile, copytree
+from shutil import copyfile, copytree, rmtree
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -126,12 +127,12 @@ def prepared(script: str) -> Path:
     from shell import Shell
 
     folder = Path(tempfile.mkdtemp(prefix="pages-"))
-    (folder / "work").mkdir()
-    shell = Shell(folder / "work", folder / "bin")
+    atexit.register(rmtree, folder, ignore_errors=True)
+    shell = Shell(folder)
     code, printed = shell.run(script)
     shell.close()
     assert code == 0, printed
-    return folder / "work"
+    return folder
 
 
 def begin(page: Path, folder: Path) -> Any:
@@ -143,7 +144,7 @@ def begin(page: Path, folder: Path) -> Any:
         copytree(prepared(hidden), folder, dirs_exist_ok=True)
     else:
         folder.mkdir(exist_ok=True)
-    return Shell(folder, folder.parent / f"{folder.name}-bin")
+    return Shell(folder)
 
 
 def renew(page: Path, *, drawn: bool) -> None:

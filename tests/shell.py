@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from forked import RESET
@@ -36,10 +37,10 @@ PLAIN = {"NO_COLOR": "1", "COLUMNS": "90", "OMP_NUM_THREADS": "1"}
 class Shell:
     """Run scripts of bash in a folder; each `plncli` in them is a fork of this process."""
 
-    def __init__(self, folder: Path, place: Path) -> None:
-        """`place` is an empty folder for the program that stands for plncli, outside `folder`."""
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        place.mkdir(parents=True, exist_ok=True)
+        self._place = TemporaryDirectory(prefix="plncli-")  # of the program that stands for plncli, and a short path
+        place = Path(self._place.name)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(place / "s"))
         self._socket.listen()
@@ -98,6 +99,7 @@ class Shell:
     def close(self) -> None:
         """Answer no more."""
         self._socket.close()
+        self._place.cleanup()
 
 
 def _become(words: list[str], folder: str, environment: Mapping[str, str], streams: list[int]) -> NoReturn:

@@ -8,7 +8,8 @@ from pathlib import Path
 from plncli.names import PLOTS
 from plncli.plots import KINDS
 
-PLOTS_PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "plots.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PLOTS_PAGE = (DOCS / "reference" / "plots.md").read_text(encoding="utf-8")
 
 
 def test_names_are_those_of_the_kinds() -> None:
@@ -30,3 +31,8 @@ def test_each_kind_is_in_the_docs() -> None:
     rows = re.findall(r"(?m)^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", PLOTS_PAGE)
     told = {name for row in rows for name in re.findall(r"`([a-z]+)`", row)}
     assert {name for name, _ in KINDS} <= told
+
+
+def test_each_kind_is_in_the_gallery() -> None:
+    drawn = re.findall(r"(?m)^plncli plot [\w/.]+ (\w+) ", (DOCS / "gallery.md").read_text(encoding="utf-8"))
+    assert sorted(drawn) == sorted([*(name for name, _ in KINDS), "cv"])
