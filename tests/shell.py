@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import socket
@@ -13,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -39,6 +42,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        _load()
         self._place = TemporaryDirectory(prefix="plncli-")  # of the program that stands for plncli, and a short path
         place = Path(self._place.name)
         self._socket = socket.socket(socket.AF_UNIX)
@@ -100,6 +104,14 @@ class Shell:
         """Answer no more."""
         self._socket.close()
         self._place.cleanup()
+
+
+@cache
+def _load() -> None:
+    """Load all of the program, that a command need not."""
+    for module in pkgutil.walk_packages(plncli.__path__, "plncli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 def _become(words: list[str], folder: str, environment: Mapping[str, str], streams: list[int]) -> NoReturn:
