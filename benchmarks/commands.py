@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from plncli.cli import VERBS
+from plncli.cli.examples import VERBS
 from plncli.models import MODELS
 from plncli.models.pln.spec import COVARIANCES, PLN
 from plncli.names import OPTIMIZER_NAMES
@@ -133,10 +133,15 @@ for name, se, covariance, suffix in zip(
     kind = f"--optimizer {name} --se {se} --covariance {covariance} --format {suffix} --tol 1e-4 --resamples 9"
     COMMANDS.append(f"fit pln {OAKS} --top 4 {kind} --allow-unconverged --out pln-{name}")
 for model, tables_of in (("logistic", CASES), ("linear", YIELDS)):
-    for name, se in zip([name for name in OPTIMIZER_NAMES if name != "vem"], MODELS[model].se_methods, strict=True):
+    methods = [method for method in MODELS[model].se_methods if method != "profile"]  # goes with a penalty
+    for name, se in zip([name for name in OPTIMIZER_NAMES if name != "vem"], methods, strict=True):
         kind = f"--optimizer {name} --se {se} --resamples 9"
         COMMANDS.append(f"fit {model} {tables_of} {kind} --allow-unconverged --out {model}-{name}")
-COMMANDS += [f"{verb} --help" for verb in (*VERBS, *(f"fit {model}" for model in MODELS), "cv pln", "graph pln")]
+COMMANDS += ["help fit pln"]
+COMMANDS += [
+    f"{verb} --help"
+    for verb in (*sum(VERBS.values(), ()), *(f"fit {model}" for model in MODELS), "cv pln", "graph pln")
+]
 
 
 def chosen(only: str) -> list[tuple[str, int, list[str], str]]:

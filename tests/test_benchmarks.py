@@ -15,7 +15,7 @@ from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS
 from benchmarks.rivals.base import Settings
 from benchmarks.score import score
-from plncli.cli import VERBS
+from plncli.cli.examples import VERBS
 from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.models.pln.model import PLN
@@ -173,7 +173,7 @@ def test_the_error_of_a_coverage_is_that_of_independent_sets():
 
 def test_the_commands_that_show_changes_do_all_that_there_is():
     words = [words for _, code, words, _ in chosen("") if code == 0]
-    assert {*VERBS} <= {verb for verb, *rest in words if rest != ["--help"]}
+    assert {verb for verbs in VERBS.values() for verb in verbs} <= {verb for verb, *rest in words if rest != ["--help"]}
     assert [words[:2] for _, _, words, _ in chosen("resume")] == [
         ["fit", "pln"],
         ["resume", "cut"],

@@ -118,7 +118,6 @@ FAULTS = [
     fault("plot", "gone.csv", "cv"),
     fault("plot", "{fits}/tree"),
     fault("plot", "{fits}/tree", "roc"),
-    fault("plot", "{fits}/tree", "sigma", "--top", "3"),
     fault("predict", "{fits}/tree"),
     fault("predict", "{fits}/tree", "--covariates", TREES),
     fault("predict", "{fits}/soil", "--counts", COUNTS),

@@ -93,7 +93,7 @@ def test_verbs_take_its_runs(
     assert cli("rerun", "run", "--check").code == 0
     assert cli("plot", "run", "coefficients", "--out", "forest.svg").code == 0
     other = cli("plot", "run", "pca")
-    assert other.code == 2 and "There are: loss, coefficients." in other.err
+    assert other.code == 2 and "There are: loss, coefficients, " in other.err
     assert cli("report", "run", "--out", "page.html", "-q").code == 0
     assert "negative binomial regression" in (tmp_path / "page.html").read_text()
     refused = cli("predict", "run", "--covariates", "covariates.csv")

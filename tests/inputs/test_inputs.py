@@ -365,7 +365,7 @@ def test_responses_that_cannot_be_fitted(here: Path) -> None:
         formula="tree ~ x",
         **given,
     )
-    refused(DataError, "use `plncli fit linear`", model="logistic", formula="z ~ x", **given)
+    refused(DataError, "use the model linear", model="logistic", formula="z ~ x", **given)
     refused(DataError, "12 non-numeric entries", model="linear", formula="tree ~ x", **given)
     refused(DataError, "1 response with the same value", "fixed", model="linear", formula="fixed ~ x", **given)
     refused(UsageError, "has no response left of `~`", model="linear", formula="~ x", **given)

@@ -34,7 +34,7 @@ def read(file: File) -> Matrix:
         features = words(var.index)
         values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
         others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
-        hint = f"Other tables in it are {some(others)}." if others and not file.part else ""
+        hint = f"Other tables in it are {some(others, width=1000)}." if others and not file.part else ""
     return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint, _facts(var, features))
 
 
