@@ -85,7 +85,7 @@ def children(parent: int) -> set[int]:
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if f"serve({parent})" in path.read_text():
+            if f"serve({parent}," in path.read_text():
                 found.add(int(path.parent.name))
         except OSError:
             continue
