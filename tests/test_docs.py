@@ -16,6 +16,7 @@ from parsed import parser
 
 from docs import generate
 from plncli import cli as command_line
+from plncli.cli.help import HELP_FLAGS
 from plncli.models.pln.spec import COVARIANCES
 from plncli.names import OPTIMIZER_NAMES
 from plncli.runs import folder as artifacts
@@ -127,7 +128,7 @@ def test_every_command_is_one(command: str) -> None:
         if place.name == "simulate" or not hasattr(place, "commands"):
             break
     if not hasattr(place, "commands"):
-        place.make_context(place.name, words)
+        place.make_context(place.name, words, **HELP_FLAGS)  # Click keeps the help flags of the first
     else:
         assert words[0] in KNOWN
 
