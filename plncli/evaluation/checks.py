@@ -29,7 +29,8 @@ from plncli.models.findings import FINE, IN_FULL, LOOK, NOTE, STATES, Check
 from plncli.models.fitted import Fitted
 from plncli.models.spec import COUNTS
 from plncli.names import BY_POSITION, SE_CUT_SHORT
-from plncli.numerics.rows import total
+from plncli.numerics.linalg import implicit_basis
+from plncli.numerics.rows import over_rows, total
 from plncli.numerics.significance import rank_correlation
 from plncli.numerics.size_factors import spread
 from plncli.optim.base import Status
@@ -284,8 +285,14 @@ def _influence(subject: Subject) -> Iterator[Check]:
 
 def leverages(data: Dataset) -> Tensor:
     """w x'(X'WX)^-1 x of each sample, (n,): its share in its own fitted value, all cells counting alike."""
-    root = data.w.sqrt()[:, None]
-    return torch.linalg.qr(data.X * root).Q.square().sum(1)  # needs all rows
+    basis, out = implicit_basis(data.X, data.w, data.terms), torch.empty_like(data.w)
+
+    def add(rows: slice) -> tuple[Tensor]:
+        torch.sum((basis.A[rows] @ basis.U).square(), 1, out=out[rows])
+        return (out[:0],)
+
+    over_rows(add, data.X, data.d)
+    return out.mul_(data.w / total(data.w))
 
 
 def _weights(subject: Subject) -> Iterator[Check]:
@@ -322,7 +329,7 @@ def _others(subject: Subject) -> Iterator[Check]:
 
 
 def _matching(subject: Subject) -> Iterator[Check]:
-    if any(one["code"] == BY_POSITION for one in subject.summary["findings"]):
+    if subject.finding(BY_POSITION):
         yield _of_finding(subject, BY_POSITION, BY_POSITION, "")
 
 

@@ -98,23 +98,37 @@ def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
     """
     if X.numel() == 0:
         return explicit_basis(X, w, terms)
-    d, even = X.shape[1], bool((w == 1).all())
+    G, sums = _gram_and_total(X, w)
+    known = _correlations(G)
+    if known is None:
+        return explicit_basis(X, w, terms)
+    C, norms = known
+    R, scale = torch.linalg.cholesky(C, upper=True), total(w).sqrt()
+    inverse = torch.linalg.solve_triangular(R, torch.eye(len(C), dtype=X.dtype, device=X.device), upper=True)
+    return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), sums, formed=False)
+
+
+def _gram_and_total(X: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """X'WX (d×d) and X'w (d,), in one pass without a copy of X."""
+    even = bool((w == 1).all())
 
     def add(rows: slice) -> tuple[Tensor, Tensor]:
         x = X[rows]
         weighted = x if even else x * w[rows].unsqueeze(1)
         return gram(x, weighted), total(weighted)
 
-    G, sums = over_rows(add, X, d)
-    norms = G.diagonal().sqrt()
-    if bool(torch.isfinite(G).all()) and bool((norms > torch.finfo(X.dtype).tiny ** 0.4).all()):
-        C = G / norms / norms.unsqueeze(1)
-        values = torch.linalg.eigvalsh(C)
-        if float(values[0]) > torch.finfo(X.dtype).eps ** 0.5 * float(values[-1]):
-            R, scale = torch.linalg.cholesky(C, upper=True), total(w).sqrt()
-            inverse = torch.linalg.solve_triangular(R, torch.eye(d, dtype=X.dtype, device=X.device), upper=True)
-            return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), sums, formed=False)
-    return explicit_basis(X, w, terms)
+    G, sums = over_rows(add, X, X.shape[1])
+    return G, sums
+
+
+def _correlations(G: Tensor) -> tuple[Tensor, Tensor] | None:
+    """A Gram matrix (d×d) scaled to a unit diagonal, and the norms (d,); None unless it is clearly well-conditioned."""
+    norms, dtype = G.diagonal().sqrt(), torch.finfo(G.dtype)
+    if not (bool(torch.isfinite(G).all()) and bool((norms > dtype.tiny**0.4).all())):
+        return None
+    C = G / norms / norms.unsqueeze(1)
+    values = torch.linalg.eigvalsh(C)
+    return (C, norms) if float(values[0]) > dtype.eps**0.5 * float(values[-1]) else None
 
 
 def explicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitBasis:
@@ -128,8 +142,7 @@ def clearly_independent(X: Tensor) -> bool:
     """Whether no column of X (n×d) comes near to depending on others, by one pass; where False, they may or may not."""
     if X.shape[1] > X.shape[0] or X.numel() == 0:
         return False
-    A, _ = _unit_columns(X, None)
-    return bool(torch.linalg.eigvalsh(gram(A, A))[0] > torch.finfo(X.dtype).eps ** 0.5)
+    return _correlations(_gram_and_total(X, X.new_ones(len(X)))[0]) is not None
 
 
 def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tuple[int, ...]]]:
