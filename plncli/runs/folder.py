@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +68,20 @@ class Outcome:
     manifest: Mapping[str, Any] = field(repr=False)
     log: Sequence[str] = field(repr=False, default=())
     features: Mapping[str, Sequence[str | None]] = field(repr=False, default_factory=dict)
+    checks: tuple[Check, ...] = field(repr=False, default=())
 
-    @cached_property
-    def checks(self) -> tuple[Check, ...]:
-        """What the fit and its data alone tell of whether to trust it."""
-        result, design = self.result, self.design
-        return checks(
-            Subject(
-                _facts(self),
-                result.fitted,
-                terms_of(design, result.data.terms),
-                offset_of(applying(self.config), design),
-                result.data.to("cpu", torch.float64),
-            )
-        )
+
+def with_checks(outcome: Outcome) -> Outcome:
+    """With what the fit and its data alone tell of whether to trust it."""
+    result, design = outcome.result, outcome.design
+    subject = Subject(
+        _facts(outcome),
+        result.fitted,
+        terms_of(design, result.data.terms),
+        offset_of(applying(outcome.config), design),
+        result.data.to("cpu", torch.float64),
+    )
+    return replace(outcome, checks=checks(subject))
 
 
 def check_folder(out: Path, overwrite: bool) -> None:

@@ -238,7 +238,7 @@ def _outcome(
     code: int,
 ) -> Outcome:
     from plncli import runtime
-    from plncli.runs.folder import Outcome
+    from plncli.runs.folder import Outcome, with_checks
     from plncli.runs.run import SCHEMA_VERSION
 
     design = read.design.to_json()
@@ -260,7 +260,8 @@ def _outcome(
         "exit_code": code,
         "cut_short": result.cut_short or code in (130, 143),
     }
-    return Outcome(result, config, design, read.classes, where.device_name, seconds, manifest, features=read.features)
+    known = (result, config, design, read.classes, where.device_name, seconds, manifest)
+    return with_checks(Outcome(*known, features=read.features))
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int) -> None:

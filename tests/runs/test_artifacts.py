@@ -24,7 +24,7 @@ from plncli.optim.base import Optimum, Status
 from plncli.progress import Step
 from plncli.results import FitResult
 from plncli.runs import folder as artifacts
-from plncli.runs.folder import Outcome, check_folder, summary, write
+from plncli.runs.folder import Outcome, check_folder, summary, with_checks, write
 from plncli.runs.run import read_run
 from plncli.settings import FitConfig
 from plncli.tables.atomic import whole_folder
@@ -80,7 +80,7 @@ def outcome(n: int = 4, p: int = 3, d: int = 2, responses: tuple[str, ...] = (),
     )
     made = config.built("pln", {"counts": "y.csv"} | settings)
     manifest = {"versions": {"plncli": "0"}, "exit_code": 4}
-    return Outcome(result, made, design(data.terms), None, "cpu", 0.5, manifest, ["a line"])
+    return with_checks(Outcome(result, made, design(data.terms), None, "cpu", 0.5, manifest, ["a line"]))
 
 
 def files(folder: Path) -> set[str]:
