@@ -35,6 +35,14 @@ def estimates(params: Params, prepared: Prepared) -> dict[str, Tensor]:
     return {"B": with_limits(B, prepared.separated), "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
 
 
+def variances(params: Params, prepared: Prepared) -> Tensor:
+    """Diagonal of Sigma (p,), 0 on the boundary."""
+    variance = prepared.data.Y.new_zeros(prepared.data.p)
+    if len(prepared.latent):
+        variance[prepared.latent] = prepared.table.at(params["q"]).layer.covariance().diagonal()
+    return variance
+
+
 def finite_coefficients(params: Params, prepared: Prepared) -> Tensor:
     """B (d×p) of the cells that count: finite where it is estimable from them."""
     G = prepared.data.Y.new_zeros((prepared.data.d, prepared.data.p))

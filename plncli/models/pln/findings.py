@@ -17,12 +17,12 @@ LARGEST = 700.0
 """Logarithm of the largest number that float64 holds, nearly."""
 
 
-def findings(prepared: Prepared, B: Tensor, Sigma: Tensor | None) -> tuple[Finding, ...]:
+def findings(prepared: Prepared, B: Tensor, variance: Tensor | None) -> tuple[Finding, ...]:
     """Expected counts beyond sense, separation, coefficients not estimable, and features on the boundary.
 
-    B (d×p, finite) and Sigma (p×p): the estimates; Sigma is None where there are none yet.
+    B (d×p, finite) and variance, the diagonal of Sigma (p,): the estimates; None where there are none yet.
     """
-    beyond = None if Sigma is None else _beyond_sense(prepared, B, Sigma.diagonal())
+    beyond = None if variance is None else _beyond_sense(prepared, B, variance)
     found = (beyond, _separated(prepared), _open(prepared), _without_variance(prepared))
     return tuple(f for f in found if f is not None)
 

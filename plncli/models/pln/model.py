@@ -171,5 +171,5 @@ class PLN(Model[Prepared]):
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Expected counts beyond sense, coefficients without a finite estimate, and features without variance."""
-        Sigma = self.estimates(params, prepared)["Sigma"] if math.isfinite(gap) else None
-        return findings(prepared, estimates.finite_coefficients(params, prepared), Sigma)
+        variance = estimates.variances(params, prepared) if math.isfinite(gap) else None
+        return findings(prepared, estimates.finite_coefficients(params, prepared), variance)
