@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from plncli.errors import counted, number
+from plncli.numerics.significance import rank_correlation
 from plncli.plots import style
 from plncli.plots.latent import components, latent_residuals
 from plncli.plots.regression import QUANTILES, quantile_pairs, quantile_plot
@@ -88,20 +90,10 @@ def depth(source: Source, _: Wanted) -> Depth:
     mean = source.mean_residuals.nan_to_num(nan=0.0).numpy()
     left = latent_residuals(source)
     component = components(left)[0][:, 0] if left.shape[1] > 1 else left[:, 0]
-    related = (spearman(per_sample, mean), spearman(per_sample, component))
+    ranked = [torch.from_numpy(np.ascontiguousarray(values)) for values in (per_sample, mean, component)]
+    related = (rank_correlation(ranked[0], ranked[1]), rank_correlation(ranked[0], ranked[2]))
     scale = "exposure of the sample" if with_offset else "total count of the sample"
     return Depth(per_sample, mean, component, scale, related)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation of x and y (n,), equal values sharing their rank; nan where one of them is constant."""
-    ranks = []
-    for values in (x, y):
-        _, group, size = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(size) - 0.5 * size)[group])
-    a, b = (rank - rank.mean() for rank in ranks)
-    scale = math.sqrt(float((a**2).sum() * (b**2).sum()))
-    return float(a @ b) / scale if scale else math.nan
 
 
 def zeros(source: Source, _: Wanted) -> ZeroCounts:

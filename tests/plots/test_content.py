@@ -14,7 +14,8 @@ from statsmodels.stats.proportion import proportion_confint
 from plncli.models import MODELS
 from plncli.models.regression.classification import area_under_curve
 from plncli.names import PLOTS
-from plncli.plots import KINDS, classes, counts, kinds, latent, matrices, regression, style
+from plncli.numerics.significance import rank_correlation
+from plncli.plots import KINDS, classes, kinds, latent, matrices, regression, style
 from plncli.plots.clusters import cluster
 
 R = np.random.RandomState
@@ -83,8 +84,9 @@ def test_features_without_variance_have_no_correlation() -> None:
 
 def test_spearman_with_ties() -> None:
     x, y = R(6).randint(0, 5, size=40), R(7).randint(0, 5, size=40)
-    assert counts.spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
-    assert math.isnan(counts.spearman(x, np.ones(40)))
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
+    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    assert math.isnan(rank_correlation(a, torch.ones(40)))
 
 
 def test_wilson() -> None:
