@@ -309,6 +309,16 @@ def _check_call(node: ast.Call, code: str, formula: str, columns: Sequence[str])
         raise FormulaError(f"In the formula `{formula}`, `{code}` passes an argument that is not available.")
 
 
+def called(node: ast.AST) -> str:
+    """What a node of code calls, such as `C` or `contr.treatment`; nothing where it is no call."""
+    return ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+
+
+def written(name: str) -> str:
+    """A column as a formula has it: in backticks where its name is none of Python's."""
+    return name if name.isidentifier() else f"`{name}`"
+
+
 def _are_names(nodes: Sequence[ast.expr]) -> bool:
     return all(isinstance(node, ast.Name) for node in nodes)
 

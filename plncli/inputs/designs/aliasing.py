@@ -65,14 +65,16 @@ class Aliased:
         return {"places": list(self.places), "names": list(self.names), "shares": [list(row) for row in self.shares]}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Aliased:
-        """The inverse of `to_json`. ValueError where it is none of its answers."""
+    def from_json(cls, content: Mapping[str, Any], d: int) -> Aliased:
+        """The inverse of `to_json`, beside d kept columns. ValueError where it is none of its answers."""
         shares = tuple(tuple(map(float, row)) for row in content["shares"])
         made = cls(tuple(map(int, content["places"])), tuple(map(str, content["names"])), shares)
         size = len(made.places)
         sound = size == len(made.names) and all(len(row) == size for row in shares)
         if not sound or not all(map(math.isfinite, (share for row in shares for share in row))):
             raise ValueError("Aliased columns that do not fit each other.")
+        if len(shares) != d:
+            raise ValueError("Aliased columns of other terms.")
         if list(made.places) != sorted({*made.places} & {*range(len(shares) + size)}):
             raise ValueError("Aliased columns in places that there are not.")
         return made

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from plncli.errors import DataError, FormulaError, counted, nearest, some
 from plncli.inputs.designs.aliasing import Aliased
 from plncli.inputs.designs.kinds import LABELLED, levels_of
-from plncli.inputs.formula import MATHS, kind, names_in, syntax_error, syntax_tree, tokens
+from plncli.inputs.formula import MATHS, called, kind, names_in, syntax_error, syntax_tree, tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,9 +151,7 @@ class Encoding:
         names_in(content["formula"], content["formula"], tuple(content["columns"]))
         revive(list(content["state"].values()))  # fails now rather than later
         columns = {name: None if levels is None else tuple(levels) for name, levels in content["columns"].items()}
-        aliased = Aliased.from_json(content["aliased"]) if content.get("aliased") else None
-        if aliased and len(aliased.shares) != len(content["terms"]):
-            raise ValueError("Aliased columns of other terms.")
+        aliased = Aliased.from_json(content["aliased"], len(content["terms"])) if content.get("aliased") else None
         return cls(content["formula"], columns, dict(content["state"]), tuple(content["terms"]), aliased)
 
 
@@ -263,9 +261,8 @@ def _with_whole_levels(formula: str, frame: pd.DataFrame) -> pd.DataFrame:
         if kind(token) == "python":
             tree, aliases = syntax_tree(token.token, formula)
             for node in ast.walk(tree):
-                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-                if isinstance(node, ast.Call) and called in LABELLED:
-                    taken = node.args if called == "interaction" else node.args[:1]
+                if isinstance(node, ast.Call) and called(node) in LABELLED:
+                    taken = node.args if called(node) == "interaction" else node.args[:1]
                     levelled |= {aliases.get(part.id, part.id) for part in taken if isinstance(part, ast.Name)}
     numeric = [name for name in levelled if levels_of(frame[name]) is None]
     whole = [

@@ -15,7 +15,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, FormulaError, counted, some
-from plncli.inputs.formula import PATSY_CONTRASTS, kind, syntax_tree, tokens
+from plncli.inputs.formula import PATSY_CONTRASTS, called, kind, syntax_tree, tokens, written
 from plncli.tables.qiime import CATEGORICAL
 from plncli.tables.text import NUMBER
 
@@ -60,9 +60,9 @@ def _calculated(node: ast.AST) -> Iterator[str]:
         return
     inner: Sequence[ast.AST] = list(ast.iter_child_nodes(node))
     if isinstance(node, ast.Call):
-        called = ast.unparse(node.func)
-        taken = node.args[:1] if called == "C" else node.args
-        whole = called in (*LABELLED, "I")
+        function = called(node)
+        taken = node.args[:1] if function == "C" else node.args
+        whole = function in (*LABELLED, "I")
         inner = [argument for argument in taken if not (whole and isinstance(argument, ast.Name))]
     elif isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
@@ -112,7 +112,8 @@ def texts_among_numbers(levels: Sequence[str], entries: Mapping[Any, int]) -> li
 
 def as_factor(name: str) -> str:
     """How a formula has a column as a factor."""
-    return f"`C({name})`" if name.isidentifier() else f"C(`{name}`)"
+    code = f"C({written(name)})"
+    return code if "`" in code else f"`{code}`"
 
 
 def levels_of(column: pd.Series) -> tuple[str, ...] | None:

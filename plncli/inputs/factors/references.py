@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from plncli.errors import DataError, FormulaError, nearest, some
-from plncli.inputs.formula import kind, syntax_tree, tokens
+from plncli.inputs.formula import called, kind, syntax_tree, tokens, written
 
 TREATMENTS = {"Treatment": "reference", "contr.treatment": "base"}
 """Codings that compare levels with one of them, and what that argument is called."""
@@ -33,8 +33,7 @@ def without_codings(rhs: str, formula: str, labels: Container[str]) -> tuple[str
                 f"The formula `{formula}` compares the levels of `{column}` with `{level}` and with `{found[column]}`. "
                 "Choose one."
             )
-        quoted = column if column.isidentifier() else f"`{column}`"
-        short = quoted if column in labels else f"C({quoted})"
+        short = written(column) if column in labels else f"C({written(column)})"
         rhs = rhs[: token.source_start] + short + rhs[token.source_end + 1 :]
     return rhs, found
 
@@ -43,7 +42,7 @@ def _coded(code: str, formula: str) -> tuple[str, str | None] | None:
     """The column and the reference (None: the first level) of `C(column, Treatment(...))`; None for other code."""
     tree, aliases = syntax_tree(code, formula)
     call = tree.body
-    if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "C"):
+    if not isinstance(call, ast.Call) or called(call) != "C":
         return None
     arguments = [*call.args, *(word.value for word in call.keywords if word.arg == "contrasts")]
     if len(arguments) != len(call.args) + len(call.keywords) or len(arguments) != 2:
@@ -54,9 +53,9 @@ def _coded(code: str, formula: str) -> tuple[str, str | None] | None:
     name = aliases.get(column.id, column.id)
     if ast.unparse(coding) in TREATMENTS:
         return name, None
-    if not (isinstance(coding, ast.Call) and ast.unparse(coding.func) in TREATMENTS):
+    if not isinstance(coding, ast.Call) or called(coding) not in TREATMENTS:
         return None
-    word = TREATMENTS[ast.unparse(coding.func)]
+    word = TREATMENTS[called(coding)]
     given = [*coding.args, *(argument.value for argument in coding.keywords if argument.arg == word)]
     if len(given) != len(coding.args) + len(coding.keywords) or len(given) > 1:
         return None
@@ -119,12 +118,7 @@ def _column(factor: str) -> str | None:
     except FormulaError:
         return None
     call = tree.body
-    if (
-        isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "C"
-        and call.args
-        and isinstance(call.args[0], ast.Name)
-    ):
+    if isinstance(call, ast.Call) and called(call) == "C" and call.args and isinstance(call.args[0], ast.Name):
         return aliases.get(call.args[0].id, call.args[0].id)
     return None
 
