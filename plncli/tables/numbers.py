@@ -40,20 +40,6 @@ def numbers(table: Table, rule: str, faults: Faults = FIRST) -> tuple[np.ndarray
     return values, missing
 
 
-def texts_to_numbers(table: Table) -> pa.Table | Sparse:
-    """Cells whose columns of texts are columns of numbers where all of their texts are."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if isinstance(table.cells, Sparse):
-        return table.cells
-    columns = []
-    for column in table.cells.columns:
-        bad = _textual(column) if pa.types.is_string(column.type) else None
-        columns.append(column if bad is None or pc.any(bad).as_py() else column.cast(pa.float64()))
-    return pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
-
-
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
     """(n,) float64 of a column of numbers without missing ones."""
     import numpy as np
@@ -94,9 +80,8 @@ def with_missing(table: Table, words: Sequence[str]) -> Table:
         cells.data = np.where(np.isin(cells.data, values), np.nan, cells.data)
         return replace(table, cells=Sparse(cells))
     columns = [_without_words(column, words, values) for column in table.cells.columns]
-    free = [table.types.get(label) != CATEGORICAL for label in table.columns]
-    columns = [numeric(column) if guess else column for guess, column in zip(free, columns, strict=True)]
-    return replace(table, cells=pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))]))
+    labels = [table.types.get(label) == CATEGORICAL for label in table.columns]
+    return replace(table, cells=with_numbers(pa.table(columns, names=list(map(str, range(len(columns))))), labels))
 
 
 def _without_words(column: pa.ChunkedArray, words: Sequence[str], values: Sequence[float]) -> pa.ChunkedArray:
@@ -110,6 +95,14 @@ def _without_words(column: pa.ChunkedArray, words: Sequence[str], values: Sequen
     known = pa.array(words if text else values, pa.string() if text else pa.float64())
     gone = pc.is_in(column if text else column.cast(pa.float64(), safe=False), known)
     return pc.if_else(gone, pa.scalar(None, column.type), column) if pc.any(gone).as_py() else column
+
+
+def with_numbers(cells: pa.Table, texts: Sequence[bool] = ()) -> pa.Table:
+    """Cells whose columns of texts are numbers where all of their texts are, but for those that stay `texts`."""
+    for j, column in enumerate(cells.columns):
+        if not (texts and texts[j]) and (numbers := numeric(column)) is not column:
+            cells = cells.set_column(j, str(j), numbers)
+    return cells
 
 
 def numeric(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -20,7 +20,7 @@ from plncli.errors import DataError, counted, some
 from plncli.tables import formats, mothur, qiime
 from plncli.tables.columnar import MAGIC, read_columnar
 from plncli.tables.content import File
-from plncli.tables.numbers import numeric, with_missing
+from plncli.tables.numbers import with_missing, with_numbers
 from plncli.tables.sparse import Sparse
 from plncli.tables.table import Drop, Table
 from plncli.tables.text import MISSING, NUMBER, looks_like_id, read_text, values_of
@@ -69,20 +69,10 @@ def read_table(
     header, cells = _tidy(header, cells, name)
     _check_names(header, name, option)
     if loose:
-        cells = _numbers_within_blanks(cells, [name in declared for name in header])
+        cells = with_numbers(cells, [name in declared for name in header])  # arrow takes one within blanks for text
     notes = [*notes, *(drop.reason for drop in dropped), *more]
     table = Table(name, option, samples, tuple(header), cells, file.sha256, tuple(notes), corner, dropped=dropped)
     return as_declared(with_missing(replace(table, types=declared), na_values))
-
-
-def _numbers_within_blanks(cells: pa.Table, declared: Sequence[bool]) -> pa.Table:
-    """Columns of texts as numbers where all are: arrow takes a number that blanks stand around for text."""
-    import pyarrow as pa
-
-    for j, (column, known) in enumerate(zip(cells.columns, declared, strict=True)):
-        if pa.types.is_string(column.type) and not known:
-            cells = cells.set_column(j, str(j), numeric(column))
-    return cells
 
 
 def as_declared(table: Table) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plncli.errors import DataError, counted
-from plncli.tables.numbers import texts_to_numbers
+from plncli.tables.numbers import with_numbers
 from plncli.tables.sparse import CSR, Sparse
 from plncli.tables.table import Table
 
@@ -33,7 +33,8 @@ def rounded(table: Table) -> Table:
     import numpy as np
     import pyarrow as pa
 
-    table = replace(table, cells=texts_to_numbers(table))
+    if not isinstance(table.cells, Sparse):
+        table = replace(table, cells=with_numbers(table.cells))
     values = table.cells.values if isinstance(table.cells, Sparse) else _values(table)
     entries = values if isinstance(values, np.ndarray) else values.data
     with np.errstate(invalid="ignore"):
