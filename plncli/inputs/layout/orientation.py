@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,45 +74,47 @@ def samples_by_features(
     samples = {name for option in OF_SAMPLES if option in others for name in others[option].samples}
     features = known or (others["features"].samples if "features" in others else None)
     table = descriptions_apart(replace(table, row="feature") if told.turn else table, samples, features, faults)
-    note = told.sentence.format(columns=counted(len(table.columns), "column"), rows=counted(len(table.samples), "row"))
-    table = replace(table, notes=(*table.notes[:said], *filter(None, (note,)), *table.notes[said:]))
+    if told.sentence is not None:
+        note = told.sentence(counted(len(table.columns), "column"), counted(len(table.samples), "row"))
+        table = replace(table, notes=(*table.notes[:said], note, *table.notes[said:]))
     if told.turn:
         table = turned(table, rule)
     return table
 
 
 class Told(NamedTuple):
-    """Whether a table is turned, and what is said of it, with places for its {columns} and {rows}."""
+    """Whether a table is turned, and what is said of it, given its columns and rows in words."""
 
     turn: bool
-    sentence: str = ""
+    sentence: Callable[[str, str], str] | None = None
 
 
 def _told_of(
     table: Table, others: Mapping[str, Table], choice: bool | None, *, named: bool, known: Collection[str]
 ) -> Told:
     """Which way round a table is, and why, where that was found out."""
-    name = table.name.replace("{", "{{").replace("}", "}}")
+    name = table.name
     if choice:
-        return Told(True, f"{name} was turned: its {{columns}} are samples, its {{rows}} features.")
+        return Told(True, lambda columns, rows: f"{name} was turned: its {columns} are samples, its {rows} features.")
     found = list(_clues(table, others, known)) if choice is None and named else []
     if not found:
         return Told(False)
     turn, why = found[0]
-    why = why.replace("{", "{{").replace("}", "}}")
-    against = next((clue.why for clue in found if clue.turn != turn), "").replace("{", "{{").replace("}", "}}")
+    against = next((clue.why for clue in found if clue.turn != turn), "")
     if isinstance(table.cells, Sparse) and turn:  # its file says which are its samples
-        return Told(False, f"{name} may have features in rows, for {why}. If so, turn it with --transpose.")
+        return Told(False, lambda *_: f"{name} may have features in rows, for {why}. If so, turn it with --transpose.")
     if against:
         read = "columns are read as samples, its rows as features" if turn else "rows are read as samples"
         other = "--no-transpose" if turn else "--transpose"
-        return Told(turn, f"{name}: {why}, so its {read}, although {against}. {other} reads it otherwise.")
+        return Told(turn, lambda *_: f"{name}: {why}, so its {read}, although {against}. {other} reads it otherwise.")
     if not turn:
         return Told(False)
     return Told(
         True,
-        f"{name} has features in rows, for {why}: its {{columns}} are read as samples, its {{rows}} as features "
-        "(--no-transpose reads it otherwise).",
+        lambda columns, rows: (
+            f"{name} has features in rows, for {why}: its {columns} are read as samples, its {rows} as features "
+            "(--no-transpose reads it otherwise)."
+        ),
     )
 
 
