@@ -98,6 +98,17 @@ def predict(
     from plncli.verbs.tables import destination
 
     to = destination(out, overwrite, format, json)
-    absent, named = tuple(na_values or ()), not no_sample_names
-    sources = Sources(covariates, counts, given, exposure, offsets, missing, named, transpose, absent, match, round)
+    sources = Sources(
+        covariates,
+        counts,
+        given,
+        exposure,
+        offsets,
+        missing=missing,
+        sample_names=not no_sample_names,
+        transpose=transpose,
+        na_values=tuple(na_values or ()),
+        match=match,
+        round=round,
+    )
     return verb.predict(run, sources, to, Console(quiet), interval=interval or [], level=level, wide=wide)

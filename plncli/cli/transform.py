@@ -64,6 +64,17 @@ def transform(
     from plncli.verbs.tables import destination
 
     to, say = destination(out, overwrite, format, json=False), Console(quiet)
-    absent, named = tuple(na_values or ()), not no_sample_names
-    sources = Sources(covariates, counts, None, exposure, offsets, missing, named, transpose, absent, match, round)
+    sources = Sources(
+        covariates,
+        counts,
+        None,
+        exposure,
+        offsets,
+        missing=missing,
+        sample_names=not no_sample_names,
+        transpose=transpose,
+        na_values=tuple(na_values or ()),
+        match=match,
+        round=round,
+    )
     return verb.transform(run, sources, to, sd, say, overwrite=overwrite, remove_covariates=remove_covariates)
