@@ -134,6 +134,8 @@ NAMES, TERMS = 5, 3
 """How many names, or terms of a formula, a sentence lists."""
 LIST = 160
 """Signs of a list in a sentence."""
+UNCUT = 1 << 30
+"""Signs of a list whose names are to be typed, so that none may lose its middle."""
 
 
 def some(names: Iterable[object], limit: int = NAMES, where: str = "", width: int = LIST) -> str:

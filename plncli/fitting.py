@@ -152,11 +152,11 @@ def _telling(on_wait: OnWait | None, what: str, ended: Callable[[], bool]) -> Ca
     """`ended`, which is asked now and then, telling how long it has been each time that it is asked."""
     if on_wait is None:
         return ended
-    began, on_wait = time.perf_counter(), on_wait
-    on_wait(what, 0.0)
+    began, tell = time.perf_counter(), on_wait
+    tell(what, 0.0)
 
     def asked() -> bool:
-        on_wait(what, time.perf_counter() - began)
+        tell(what, time.perf_counter() - began)
         return ended()
 
     return asked

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from plncli.tables.mothur import NUMBER_OF
+
 COUNTS_RULE = "Counts must be whole numbers of 0 or more."
 ENOUGH = 10_000  # names that are looked at
 
@@ -75,7 +77,7 @@ COUNTERS = (
     (r"n_(unmapped|multimapping|nofeature|ambiguous)", 1, READS.format("STAR")),
     (r"assigned|unassigned_\w+", 2, READS.format("featureCounts")),
     (r"\*|unmapped", 1, READS.format("a mapper")),
-    (r"num(otus|asvs|phylos)", 1, "the number of features, as mothur writes it"),
+    (NUMBER_OF, 1, "the number of features, as mothur writes it"),
 )
 """Names of features that are none: a pattern of them without case, how many must match, and what they hold."""
 

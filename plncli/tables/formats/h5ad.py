@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from plncli.errors import DataError, nearest, some
+from plncli.errors import UNCUT, DataError, nearest, some
 from plncli.tables.content import File
 from plncli.tables.formats.base import OBS, Facts, Matrix, hdf5, held, package, reading, rows_of, words
 from plncli.tables.sparse import CSR
@@ -34,7 +34,7 @@ def read(file: File) -> Matrix:
         features = words(var.index)
         values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
         others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
-        hint = f"Other tables in it are {some(others, width=1000)}." if others and not file.part else ""
+        hint = f"Other tables in it are {some(others, width=UNCUT)}." if others and not file.part else ""
     return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint, _facts(var, features))
 
 
