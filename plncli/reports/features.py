@@ -56,9 +56,7 @@ def _shown(source: Source) -> tuple[str, ...]:
     most = max(1, CELLS // max(source.data.n, 1))
     if len(run.responses) <= most:
         return run.responses
-    p = run.inference["p_value"] if run.inference else -np.abs(run.estimates["B"])
-    order = np.argsort(np.where(np.isnan(p), np.inf, p).min(0), kind="stable")[:most]
-    return tuple(run.responses[j] for j in np.sort(order))
+    return tuple(run.responses[j] for j in sorted(feature.clearest(run, most)))
 
 
 def _panel(panel: feature.Panel, kept: np.ndarray, counts: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from plncli.errors import DataError, counted, number, short
+from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.abilities import Predicting
 from plncli.models.spec import CLASSES, COUNTS
 from plncli.plots import style
@@ -76,8 +77,7 @@ def content(source: Source, wanted: Wanted) -> Features:
     if color is not None and not color.levels:
         raise DataError(f"--color colours by levels, and `{color.name}` holds numbers: give it as --by.")
     at = np.zeros(1) if shown is None else _values(shown)
-    names = wanted.responses or _clearest(run)
-    chosen = [response_index(run, name) for name in names]
+    chosen = [response_index(run, name) for name in wanted.responses] or clearest(run, PANELS)
     values, notes = _observed(source)
     expected, more = _expected(source, shown, at, color) if {*kinds} >= {*([by] if by else [])} else (None, ())
     if expected is None:
@@ -102,12 +102,12 @@ def _kinds(run: Run) -> dict[str, bool]:
     return {name: name in factors | coded for name in levels}
 
 
-def _clearest(run: Run) -> tuple[str, ...]:
-    """The responses with the smallest q-values; without these, with the largest coefficients."""
-    rows = [k for k, term in enumerate(run.terms) if term != "Intercept"] or [0]
+def clearest(run: Run, most: int) -> list[int]:
+    """Indices of the responses with the smallest p-values, or else the largest coefficients; intercepts don't count."""
+    rows = [k for k, term in enumerate(run.terms) if term != INTERCEPT] or [0]
     table = run.inference["p_value"][rows] if run.inference else -np.abs(run.estimates["B"][rows])
     best = np.where(np.isfinite(table), table, np.inf).min(0)
-    return tuple(run.responses[j] for j in np.argsort(best, kind="stable")[:PANELS])
+    return np.argsort(best, kind="stable")[:most].tolist()
 
 
 def _values(by: Colouring) -> np.ndarray:
