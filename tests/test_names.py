@@ -166,6 +166,7 @@ NAMES = st.lists(
 @given(samples=NAMES, features=NAMES)
 @example(samples=["c\rd", "=1"], features=["_x000D_", "\x01"])
 @example(samples=['"', '""', '"a"'], features=['0"', '"b', '""c""'])
+@example(samples=["=1+1", "#", "# b"], features=["#c"])
 @pytest.mark.parametrize("kind", [*conversion.SUFFIXES, conversion.FOLDER])
 def test_names_come_back_from_every_format(
     tmp_path_factory: pytest.TempPathFactory, kind: str, samples: list[str], features: list[str]

@@ -65,10 +65,10 @@ def write(table: Table, out: Path, kind: str) -> tuple[str, ...]:
             excel.write(partial, [_corner(table), *table.columns], [list(table.samples), *columns])
         else:
             content = output.table_bytes(_arrow(table), kind.split(".")[1])
-            if kind.startswith(".tsv") and table.types:
+            if kind.startswith(".tsv") and table.types and not _marked(table):
                 content = _with_types(content, table)
             write_file(partial, gzip.compress(content, mtime=0) if kind.endswith(".gz") else content)
-    typed = kind.startswith((".tsv", ".parquet", ".feather"))
+    typed = kind.startswith((".tsv", ".parquet", ".feather")) and not (kind.startswith(".tsv") and _marked(table))
     return (*facts_lost(table, kind), *(() if typed else types_lost(table)))
 
 
@@ -118,8 +118,14 @@ def _arrow(table: Table) -> pa.Table:
 
 
 def _corner(table: Table) -> str:
-    """The header of the names, as it was where it was read."""
-    return table.corner or output.corner("sample", table.columns)
+    """The header of the names, as it was where it was read; not one below which QIIME 2 would see comments."""
+    comments = qiime.is_id(table.corner) and _marked(table)
+    return ("" if comments else table.corner) or output.corner("sample", table.columns)
+
+
+def _marked(table: Table) -> bool:
+    """Whether some name is like a comment of QIIME 2's metadata."""
+    return any(qiime.is_marked(name.encode()) for name in table.samples)
 
 
 def _columns(table: Table) -> Iterator[Any]:
