@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from shlex import quote
 from typing import Any
 
@@ -14,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Generator
 
-from plncli.errors import DataError, PlncliError, UsageError, counted, number, some
+from plncli.errors import UNCUT, DataError, PlncliError, UsageError, counted, number, some
 from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.findings import NOTE, Check
 from plncli.names import SCALES
@@ -92,7 +93,7 @@ def render(content: Mapping[str, Any], version: str, made: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "embedded": embedded, "data_uri": figures.data_uri}
-    environment.globals |= {"counted": counted, "some": some}
+    environment.globals |= {"counted": counted, "some": partial(some, width=UNCUT)}  # a page has room for names
     return environment.get_template("report.html.j2").render(**content, version=version, made=made)
 
 

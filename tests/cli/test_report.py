@@ -496,3 +496,10 @@ def test_odd_names_run_no_code(tab: browser.Page, cli: Cli, tmp_path: Path) -> N
     tab.open(tmp_path / "odd.html")
     assert tab.problems == []
     assert ODD[0] in tab.run("[...document.querySelectorAll('td')].map(cell => cell.textContent)")
+
+
+@pytest.mark.slow  # the page of the whole oaks, whose list is long enough to lose its middles in a sentence
+def test_names_are_whole_where_a_page_lists_many(page_of: Callable[..., Path]) -> None:
+    text = Tree(page_of("tree").read_text()).text()
+    (told,) = re.findall(r"gives no finite estimate to test: (.*?)\.", text)
+    assert all(re.fullmatch(r"\w+ \(none in .*\)", name) for name in re.split(r"(?<=\)), ", told)), told
