@@ -108,6 +108,7 @@ KINDS = {
         "change alike stand together.",
         takes=("top", *EFFECTS, "responses", "group_by"),
         data=False,
+        several=True,
     ),
     ("feature", ""): Kind(
         feature.content,

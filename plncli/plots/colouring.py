@@ -10,6 +10,7 @@ import numpy as np
 
 from plncli.errors import DataError, PlncliError, counted, nearest, some
 from plncli.plots.source import Source
+from plncli.runs.run import Run
 from plncli.tables.table import frame
 
 if TYPE_CHECKING:
@@ -25,13 +26,19 @@ class Colouring:
     levels: tuple[str, ...] = ()
 
 
+def covariates(run: Run) -> dict[str, bool]:
+    """Columns of the covariates that the formula names, in its order, and whether each is a factor."""
+    columns = (run.design.get("x") or {}).get("columns", {})
+    return {name: bool(levels) or name in run.coefficients.levels for name, levels in columns.items()}
+
+
 def of_the_formula(source: Source) -> Colouring | None:
     """The first factor of the formula, where its table can be read again."""
-    factors = [name for name in source.run.coefficients.levels if name.isidentifier()]
-    if not factors:
+    factor = next((name for name, has_levels in covariates(source.run).items() if has_levels), None)
+    if factor is None:
         return None
     try:
-        return colouring(source, factors[0])
+        return colouring(source, factor)
     except PlncliError:  # a picture without colours is better than none
         return None
 

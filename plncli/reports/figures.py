@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from plncli.errors import PlncliError
 from plncli.plots import Kind, draw, kinds, loss, style
 from plncli.plots.effects.coefficients import told
 from plncli.plots.source import Source, Wanted
-from plncli.runs.run import Run
 
 DPI = 200.0
 HOVERED = 1000
@@ -32,23 +30,16 @@ def pictures(source: Source, with_data: bool, scale: str) -> tuple[list[dict[str
     """
     drawn, left_out = [], []
     alone = len(source.run.responses) == 1
-    color = _factor(source.run) if with_data else None
     for name, kind in kinds(source.run.model).items():
         if not kind.caption or (kind.data and not with_data) or (kind.several and alone):
             continue
         try:
-            record = kind.content(source, Wanted(scale=scale, color=color if name == "pca" else None))
+            record = kind.content(source, Wanted(scale=scale))
         except PlncliError as error:
             left_out.append(f"{kind.title}: not drawn. {error}")
             continue
         drawn.append(_picture(name, kind, record))
     return drawn, left_out
-
-
-def _factor(run: Run) -> str | None:
-    """The covariate by whose levels samples are coloured: the first of the formula that has any."""
-    columns: Mapping[str, Any] = (run.design.get("x") or {}).get("columns", {})
-    return next((name for name, levels in columns.items() if levels), None)
 
 
 def _picture(name: str, kind: Kind, record: Any) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def words(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("run", "model", "format", "skipped"),
     [
-        pytest.param("markers", "logistic", "pdf", ("volcano",), marks=pytest.mark.slow),
-        ("soil", "linear", "png", ("loss", "volcano", "sigma", "correlation")),
+        pytest.param("markers", "logistic", "pdf", ("volcano", "effects"), marks=pytest.mark.slow),
+        ("soil", "linear", "png", ("loss", "volcano", "effects", "sigma", "correlation")),
     ],
 )
 def test_all_draws_every_kind_of_a_model(

@@ -41,7 +41,7 @@ def test_regressions_too(model: str) -> None:
     if model == "logistic":
         frame["y"] = np.where(frame["y"] + frame["x"] > 0, "yes", "no")
     fitted = fit(model, Dataset(covariates=frame, formula="y ~ x"))
-    not_drawn = {"loss", "volcano", "effects", "sigma", "correlation"}  # one step, one response and one coefficient
+    not_drawn = {"loss", "volcano", "effects", "sigma", "correlation"}  # one step and one response
     for kind in sorted(set(kinds(model)) - not_drawn):
         assert fitted.plot(kind, width=120.0).axes
 

@@ -15,7 +15,7 @@ from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.abilities import Predicting
 from plncli.models.spec import CLASSES, COUNTS
 from plncli.plots import style
-from plncli.plots.colouring import Colouring, colouring, columns
+from plncli.plots.colouring import Colouring, colouring, columns, covariates
 from plncli.plots.source import Source, Wanted, response_index
 from plncli.runs.run import Run
 
@@ -70,7 +70,7 @@ def content(source: Source, wanted: Wanted) -> Features:
     covariate that is not there, or colours that are no levels.
     """
     run = source.run
-    kinds = _kinds(run)
+    kinds = covariates(run)
     by = wanted.by or next((name for name, factor in kinds.items() if factor), next(iter(kinds), None))
     shown = colouring(source, by) if by else None
     color = colouring(source, wanted.color) if wanted.color and wanted.color != by else None
@@ -92,14 +92,6 @@ def content(source: Source, wanted: Wanted) -> Features:
     level = run.summary["level"] if run.inference and expected is not None else None
     unit = {COUNTS.name: "normalised count", CLASSES.name: "probability"}.get(run.spec.response.name, "value")
     return Features(panels, shown, color, at, run.spec.response is COUNTS, unit, level, (*notes, *more))
-
-
-def _kinds(run: Run) -> dict[str, bool]:
-    """Covariates of the formula, and whether they are factors."""
-    levels = (run.design.get("x") or {}).get("columns", {})
-    factors = {name for name, known in levels.items() if known}
-    coded = {factor for factor in run.coefficients.levels if factor in levels}
-    return {name: name in factors | coded for name in levels}
 
 
 def clearest(run: Run, most: int) -> list[int]:

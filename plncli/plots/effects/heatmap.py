@@ -67,14 +67,14 @@ class Effects:
 def content(source: Source, wanted: Wanted) -> Effects:
     """The responses with the smallest q-values (without these: the largest estimates), clustered by their estimates.
 
-    DataError where there would be a single cell.
+    DataError where there would be a single row: its cells, each term on a scale of its own, have nothing beside them.
     """
     run = source.run
     found, notes = first(effects(run, wanted), wanted, MOST)
     chosen, more = _chosen(run, found, wanted)
-    if len(chosen) * len(found) == 1:
-        value = number(float(found[0].estimate[chosen[0]]))
-        raise DataError(f"There is one coefficient, {found[0].name} of {run.responses[chosen[0]]}: {value}.")
+    if len(chosen) == 1:
+        only = f"{counted(1, run.spec.noun)}, and this compares the effects on several"
+        raise DataError(f"There is {only}. Draw coefficients instead.")
     blocks = [_block(term, list(each), chosen) for term, each in groupby(found, key=lambda effect: effect.term)]
     shares = np.hstack([np.nan_to_num(np.clip(b.values / b.limit, -1.0, 1.0)) for b in blocks])
     tree = cluster(np.sqrt(((shares[:, None] - shares[None]) ** 2).sum(2)))
