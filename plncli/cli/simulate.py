@@ -27,6 +27,7 @@ From = Annotated[
 ]
 Covariates = Annotated[str | None, _option("--covariates", "FILE", "New samples instead of those of the fit.", RUN)]
 Exposure = Annotated[str | None, _option("--exposure", "FILE|NUMBER", "Their exposure.", RUN)]
+Match = Annotated[str, _option("--match", "name|position", "How the rows of the two are matched [default: name].", RUN)]
 Samples = Annotated[
     int | None,
     _option("--n", "N", "Samples [default: 200]; with --from, drawn with replacement from those of the fit."),
@@ -76,6 +77,7 @@ def simulate(
     run: From = None,
     covariates: Covariates = None,
     exposure: Exposure = None,
+    match: Match = "name",
     n: Samples = None,
     p: Features = None,
     numeric: Numeric = None,
@@ -121,8 +123,8 @@ def simulate(
         run,
         n,
         given,
-        covariates,
-        exposure,
+        {"covariates": covariates, "exposure": exposure},
+        match,
         seed,
         Console(quiet),
         out=out,

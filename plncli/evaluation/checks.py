@@ -9,6 +9,9 @@ of 1/sqrt(n − 1) (Kendall & Gibbons 1990). A trend is told beyond CLEAR of the
 simulated fits with their true offset (5 to 40 features, 30 to 120 samples, depths with a standard deviation of 0.3 to
 1.2 on the log scale) in none, where the correlation had the standard deviation that it should have; without an offset
 in 88 %, with half of the true one in 57 % (of 120 samples whose depths differ by 0.7 or more, in all and in 98 %).
+What is compared with is the method that came closest to the true depths in 100 simulated tables, with and without many
+zeros, effects and a feature that blooms: median errors of wrench and gmpr 0.12 to 0.27 on the log scale, of total 0.20
+to 0.82.
 """
 
 from __future__ import annotations
@@ -149,18 +152,16 @@ def _trend(rises: bool, given: str, known: str, numbers: Mapping[str, Any]) -> C
         sentence = f"There is no offset, and residuals go with total counts ({known}): depth counts as abundance."
         return Check("offset", LOOK, sentence, "Give --exposure FILE, or --offset-method total.", numbers)
     method = given.removeprefix("offset_method:") if given.startswith("offset_method:") else ""
-    if rises:
-        sentence = f"Counts rise with depth by more than the offset says: residuals rise with it ({known})."
-        remedy = "Try --offset-method total." if method not in ("total", "") else "Check its scale and its samples."
-        return Check("offset", LOOK, sentence, remedy, numbers)
-    if method == "total":
+    other = f"--offset-method {'gmpr' if method == 'wrench' else 'wrench'}"
+    if method == "total" and not rises:
         sentence = (
             f"Residuals fall as totals rise ({known}): few features make the totals, and read against these the others "
-            "fall where they rise. Compare with --offset-method gmpr."
+            f"fall where they rise. Compare with {other}."
         )
         return Check("offset", NOTE, sentence, "", numbers)
-    sentence = f"Counts rise with depth by less than the offset says: residuals fall with it ({known})."
-    remedy = "Try --offset-method total." if method else "Check its scale and samples, or try --offset-method total."
+    more, rise = ("more", "rise") if rises else ("less", "fall")
+    sentence = f"Counts rise with depth by {more} than the offset says: residuals {rise} with it ({known})."
+    remedy = f"Compare with {other}." if method else f"Check its scale and samples, or compare with {other}."
     return Check("offset", LOOK, sentence, remedy, numbers)
 
 

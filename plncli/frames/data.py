@@ -170,14 +170,24 @@ def sources(
     given: Frame = None,
     exposure: Any = None,
     offsets: Any = None,
+    *,
+    na_values: Sequence[str] = (),
     **rules: Any,
 ) -> Sources:
-    """Where new samples are, tables and numbers as the command line takes them; rules: missing, match and round."""
+    """Where new samples are, tables and numbers as the command line takes them.
+
+    na_values: entries that are missing, those of the fit among them; rules: missing, match and round.
+    """
     frames = {"covariates": covariates, "counts": counts, "given": given, "exposure": exposure, "offsets": offsets}
     known: dict[str, Any] = {
         name: repr(float(value))
         if isinstance(value, Real)
-        else table_of(value, name, unnamed=rules.get("match") == POSITION and name not in ("counts", "given"))
+        else table_of(
+            value,
+            name,
+            na_values=[str(word) for word in na_values],
+            unnamed=rules.get("match") == POSITION and name not in ("counts", "given"),
+        )
         for name, value in frames.items()
         if value is not None
     }

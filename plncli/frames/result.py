@@ -167,6 +167,7 @@ class FitResult(Shown):
         level: float | None = None,
         wide: str | None = None,
         missing: str = "error",
+        na_values: str | Sequence[str] = (),
         match: str = "name",
         round: bool = False,
     ) -> pd.DataFrame:
@@ -174,9 +175,14 @@ class FitResult(Shown):
 
         counts: of all features, for fitted counts; given: of some, for conditional counts of the others. interval:
         "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
-        column as samples × responses. missing, match, round: as of a Dataset.
+        column as samples × responses. missing, na_values (beside those of the fit), match, round: as of a Dataset.
         """
-        rules = {"missing": missing, "match": match, "round": round}
+        rules: dict[str, Any] = {
+            "missing": missing,
+            "na_values": self._absent(na_values),
+            "match": match,
+            "round": round,
+        }
         say, new = Sayings(), sources(covariates, counts, given, exposure, offsets, **rules)
         columns = predicting.predicted(self.run, new, say, listed(interval), level, wide)
         tell(say)
@@ -192,11 +198,17 @@ class FitResult(Shown):
         offsets: Frame | float = None,
         remove_covariates: bool = False,
         missing: str = "error",
+        na_values: str | Sequence[str] = (),
         match: str = "name",
         round: bool = False,
     ) -> Latent:
         """Latent values of new samples, from their counts: `plncli transform`."""
-        rules = {"missing": missing, "match": match, "round": round}
+        rules: dict[str, Any] = {
+            "missing": missing,
+            "na_values": self._absent(na_values),
+            "match": match,
+            "round": round,
+        }
         say, new = Sayings(), sources(covariates, counts, None, exposure, offsets, **rules)
         tables = transforming.transformed(self.run, new, say, remove_covariates)
         tell(say)
@@ -254,14 +266,23 @@ class FitResult(Shown):
 
     @speaking
     def simulate(
-        self, n: int | None = None, covariates: Frame = None, exposure: Frame | float = None, *, seed: int = 0
+        self,
+        n: int | None = None,
+        covariates: Frame = None,
+        exposure: Frame | float = None,
+        *,
+        na_values: str | Sequence[str] = (),
+        match: str = "name",
+        seed: int = 0,
     ) -> Simulation:
         """Draw tables with the parameters of the fit: `plncli simulate --from`.
 
-        For its own samples, n of them drawn with replacement, or new ones, of which covariates and exposure are given.
+        For its own samples, n of them drawn with replacement, or new ones, of which covariates and exposure are given;
+        na_values (beside those of the fit) and match: as of a Dataset.
         """
         given = covariates is not None or exposure is not None
-        new = sources(covariates, exposure=exposure) if given else None
+        rules: dict[str, Any] = {"na_values": self._absent(na_values), "match": match}
+        new = sources(covariates, exposure=exposure, **rules) if given else None
         size = None if n is None else whole("n", n)
 
         def own(_: Run) -> Origin:
@@ -281,6 +302,10 @@ class FitResult(Shown):
         found = estimating.against(self.run, rounded(table) if round else table, say)
         tell(say)
         return by_sample(estimating.columns(found, log))
+
+    def _absent(self, na_values: str | Sequence[str]) -> tuple[str, ...]:
+        """Entries of new tables that are missing: those of the fit, and others."""
+        return (*self.run.settings.get("na_values", ()), *listed(na_values))
 
     def _origin(self, advice: str) -> Origin:
         """What the fit was made to: as it was kept, or read again from files."""

@@ -29,8 +29,8 @@ def simulate(
     run: str | None,
     n: int | None,
     given: Mapping[str, Any],
-    covariates: str | None,
-    exposure: str | None,
+    tables: Mapping[str, Any],
+    match: str,
     seed: int,
     say: Console,
     *,
@@ -42,10 +42,11 @@ def simulate(
 ) -> int:
     """Draw tables of a design (given), or with the parameters of a run, and write their folder.
 
-    given: settings of a recipe, None for those that are not given; covariates, exposure: of new samples.
+    given: settings of a recipe, tables: the covariates and the exposure of new samples; None for those that are not
+    given.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    _check(model, run, given, format, covariates=covariates, exposure=exposure)
+    given, of_new = ({name: value for name, value in each.items() if value is not None} for each in (given, tables))
+    _check(model, run, given, format, of_new | ({} if match == "name" else {"match": match}))
 
     from plncli.runs.new_data import Sources
     from plncli.runs.training_data import read_again
@@ -60,7 +61,7 @@ def simulate(
         if source is None:
             made = invented(model or next(iter(MODELS)), n, given, seed)
         else:
-            new = Sources(covariates=covariates, exposure=exposure) if covariates or exposure else None
+            new = Sources(of_new.get("covariates"), exposure=of_new.get("exposure"), match=match) if of_new else None
             made = resampled(source, n, new, seed, read_again)
         folder.write(Path(out), made, format, latent=latent, overwrite=overwrite)
     for sentence in () if source is None else beyond_sense(source):
@@ -112,7 +113,7 @@ def _drawn(truth: Callable[[Generator], Truth], seed: int) -> Outcome:
     return draw(truth(generator), generator, {"seed": seed, "versions": runtime.versions()})
 
 
-def _check(model: str | None, run: str | None, given: dict[str, Any], format: str, **of_run: str | None) -> None:
+def _check(model: str | None, run: str | None, given: dict[str, Any], format: str, of_run: Mapping[str, Any]) -> None:
     """Refuse what does not go together, and names that are none."""
     named = (("MODEL", model, tuple(MODELS)), ("--format", format, TABLE_FORMATS))
     for flag, value, known in (*named, ("--covariance", given.get("covariance"), DRAWN_COVARIANCES)):
@@ -122,9 +123,8 @@ def _check(model: str | None, run: str | None, given: dict[str, Any], format: st
         flag = "--" + next(iter(given)).replace("_", "-")
         raise UsageError(f"{flag} is for a design of your choice; with --from RUN, the run gives the parameters.")
     if run is None:
-        for name, value in of_run.items():
-            if value is not None:
-                raise UsageError(f"--{name} needs --from RUN: a design of your choice comes with its own.")
+        for name in of_run:
+            raise UsageError(f"--{name} needs --from RUN: a design of your choice comes with its own.")
 
 
 def _read(place: str, model: str | None) -> Run:

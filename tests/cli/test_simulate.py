@@ -125,6 +125,18 @@ def test_new_covariates_are_encoded_as_in_the_fit(cli: Cli, fits: Path, tmp_path
     np.testing.assert_allclose(mean, expected, rtol=1e-12)
 
 
+def test_tables_of_new_samples_are_matched_by_name_or_position(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    trees = pd.read_csv(OAKS / "covariates.csv", index_col=0).head(3)
+    trees.to_csv(tmp_path / "trees.csv")
+    pd.DataFrame({"depth": [10.0, 1e6, 10.0]}, index=["x", "y", "z"]).to_csv(tmp_path / "depth.csv")
+    ask = ["simulate", "--from", fits / "one", "--covariates", "trees.csv", "--exposure", "depth.csv", "--out", "made"]
+    refused = cli(*ask)
+    assert refused.code == 3 and "use --match position" in refused.err
+    assert cli(*ask, "--match", "position").code == 0
+    made = pd.read_csv(tmp_path / "made" / "exposure.csv", index_col=0)
+    assert list(made["exposure"].round(6)) == [10.0, 1e6, 10.0] and list(made.index) == list(trees.index)
+
+
 def test_new_samples_where_a_fit_expects_nothing_have_no_counts(cli: Cli, fits: Path, tmp_path: Path) -> None:
     new = [f"--covariates={OAKS / 'covariates.csv'}", "--exposure=1000"]
     assert cli("simulate", "--from", fits / "tree", *new, "--out", "made").code == 0
@@ -176,6 +188,7 @@ def test_a_covariance_of_ones_own(cli: Cli, fits: Path, tmp_path: Path) -> None:
         (["linear", "--zeros", "0.5"], 2, "--zeros is not for linear tables."),
         (["--covariance", "diagonal", "--correlation", "0.1"], 2, "--correlation goes with --covariance full"),
         (["--covariates", "x.csv"], 2, "--covariates needs --from RUN"),
+        (["--match", "position"], 2, "--match needs --from RUN"),
         (["--sigma", "{fits}/one/sigma.csv", "--p", "3"], 2, "--p does not go with --sigma"),
         (["--sigma", "{fits}/one/latent_mean.csv"], 3, "must have the same names in its rows and columns"),
         (["--sigma", "bad.csv"], 3, "bad.csv: Sigma is no covariance matrix: its correlations have a negative"),

@@ -68,7 +68,7 @@ def test_an_offset_that_says_too_little_or_too_much_is_told(share: float, word: 
     Y, depth = counts(5, n=100)
     found = judge(dataset(Y, share * depth), "offset_method:gmpr")["offset"]
     assert found.state == LOOK and f"by {word} than the offset says" in found.sentence
-    assert found.remedy == "Try --offset-method total."
+    assert found.remedy == "Compare with --offset-method wrench."
     assert abs(found.numbers["rank_correlation"]) > max(TREND, CLEAR / math.sqrt(99))
 
 

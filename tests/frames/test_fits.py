@@ -421,3 +421,18 @@ def test_the_code_of_the_docs_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest
     names: dict[str, Any] = {}
     exec(code, names)
     assert names["result"].converged and (tmp_path / "runs" / "python" / "coefficients.csv").is_file()
+
+
+def test_entries_that_are_missing_in_new_tables_are_those_of_the_fit_and_others() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=40).round(3)
+    frame = pd.DataFrame(
+        {"x": [*map(str, x[:-1]), "unknown"], "y": rng.normal(size=40)}, index=[f"s{i}" for i in range(40)]
+    )
+    fitted = fit("linear", Dataset(covariates=frame, formula="y ~ x", missing="drop", na_values="unknown"), se="none")
+    new = pd.DataFrame({"x": ["0.5", "unknown", "?"]}, index=["a", "b", "c"])
+    with pytest.raises(PlncliError, match=r"\?"):
+        fitted.predict(new, missing="drop")
+    assert list(fitted.predict(new, missing="drop", na_values="?").iloc[:, 0]) == ["a"]
+    made = fitted.simulate(covariates=new[:1], match="position").response
+    assert made is not None and list(made.index) == ["a"]

@@ -104,7 +104,7 @@ def _without_variance(prepared: Prepared) -> Finding | None:
     names = tuple(prepared.data.responses[j] for j in prepared.poisson.tolist())
     vary = "varies" if len(names) == 1 else "vary"
     message = (
-        f"{_count(len(names), 'feature')} {vary} no more than Poisson given the covariates, so with a variance of 0 in "
-        f"Sigma and without correlations: {_list(names)}."
+        f"{_count(len(names), 'feature')} {vary} no more than Poisson given the covariates: variance 0 in Sigma, no "
+        f"correlations: {_list(names)}."
     )
     return Finding("no-extra-poisson-variance", message, names, note=True)
