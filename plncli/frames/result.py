@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from plncli.plots.source import Source
+    from plncli.runs.new_data import Sources
 
 SHOWN = 10
 """Coefficients and correlations of a fit that are shown at a glance."""
@@ -177,13 +178,8 @@ class FitResult(Shown):
         "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
         column as samples × responses. missing, na_values (beside those of the fit), match, round: as of a Dataset.
         """
-        rules: dict[str, Any] = {
-            "missing": missing,
-            "na_values": self._absent(na_values),
-            "match": match,
-            "round": round,
-        }
-        say, new = Sayings(), sources(covariates, counts, given, exposure, offsets, **rules)
+        rules = {"missing": missing, "match": match, "round": round}
+        say, new = Sayings(), self._sources(na_values, covariates, counts, given, exposure, offsets, **rules)
         columns = predicting.predicted(self.run, new, say, listed(interval), level, wide)
         tell(say)
         return by_sample(columns) if wide else frame(columns)
@@ -203,13 +199,8 @@ class FitResult(Shown):
         round: bool = False,
     ) -> Latent:
         """Latent values of new samples, from their counts: `plncli transform`."""
-        rules: dict[str, Any] = {
-            "missing": missing,
-            "na_values": self._absent(na_values),
-            "match": match,
-            "round": round,
-        }
-        say, new = Sayings(), sources(covariates, counts, None, exposure, offsets, **rules)
+        rules = {"missing": missing, "match": match, "round": round}
+        say, new = Sayings(), self._sources(na_values, covariates, counts, None, exposure, offsets, **rules)
         tables = transforming.transformed(self.run, new, say, remove_covariates)
         tell(say)
         return Latent(*map(by_sample, tables))
@@ -281,8 +272,7 @@ class FitResult(Shown):
         na_values (beside those of the fit) and match: as of a Dataset.
         """
         given = covariates is not None or exposure is not None
-        rules: dict[str, Any] = {"na_values": self._absent(na_values), "match": match}
-        new = sources(covariates, exposure=exposure, **rules) if given else None
+        new = self._sources(na_values, covariates, exposure=exposure, match=match) if given else None
         size = None if n is None else whole("n", n)
 
         def own(_: Run) -> Origin:
@@ -303,9 +293,9 @@ class FitResult(Shown):
         tell(say)
         return by_sample(estimating.columns(found, log))
 
-    def _absent(self, na_values: str | Sequence[str]) -> tuple[str, ...]:
-        """Entries of new tables that are missing: those of the fit, and others."""
-        return (*self.run.settings.get("na_values", ()), *listed(na_values))
+    def _sources(self, na_values: str | Sequence[str], *frames: Any, **rules: Any) -> Sources:
+        """New tables, in which the missing entries of the fit are missing, and others."""
+        return sources(*frames, na_values=(*self.run.settings.get("na_values", ()), *listed(na_values)), **rules)
 
     def _origin(self, advice: str) -> Origin:
         """What the fit was made to: as it was kept, or read again from files."""
