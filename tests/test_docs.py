@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pages
+import pandas as pd
 import pytest
 import typer
 from parsed import parser
@@ -157,6 +159,15 @@ RUN = [
 ]
 
 
+@pytest.fixture
+def options() -> Iterator[None]:
+    """Pages run in this process, and may set options of pandas: later tests find them as they are by default."""
+    yield
+    with warnings.catch_warnings(action="ignore"):  # some are deprecated
+        pd.reset_option("all")
+
+
+@pytest.mark.usefixtures("options")
 @pytest.mark.parametrize("page", RUN)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     if re.search(r"\bjq\b", TEXTS[page]) and not shutil.which("jq"):
