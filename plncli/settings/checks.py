@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from plncli.errors import UsageError
@@ -14,13 +13,6 @@ from plncli.settings.paths import NOWHERE, output_folder, split_part
 
 def check(config: FitConfig) -> None:
     """Refuse settings that exclude each other, and a fit without a table to explain."""
-    for name in settings(config.model):
-        if re.search(r"[\ud800-\udfff]", str(config.value(name))):  # how Python passes bytes that are no text
-            raise UsageError(
-                f"{option(name)} holds bytes that are not UTF-8, which no file can record. Rename the file."
-            )
-        if "\0" in str(config.value(name)):
-            raise UsageError(f"{option(name)} holds a character NUL, which no name of a file can. Take it out.")
     spec = config.spec
     if spec.response.required and not config.counts:
         raise UsageError(

@@ -16,8 +16,8 @@ from plncli.settings.common import FitConfig
 from plncli.settings.listing import choices, option, settings
 
 COUNTING = ("threads", "workers")  # texts, but a number in a file will do
-NO_NAME = r"[\0\ud800-\udfff]"
-"""Characters that neither the name of a file nor a text has: NUL, and how Python passes bytes that are no text."""
+SURROGATE = r"[\ud800-\udfff]"
+"""How Python passes bytes that are no text."""
 
 
 class _Given(NamedTuple):
@@ -67,18 +67,13 @@ def recorded(model: Any, values: Mapping[str, Any], where: Any) -> FitConfig:
 
     ConfigError for a value of the wrong kind.
     """
-    if model not in MODELS:
+    if not isinstance(model, str) or model not in MODELS:
         raise ConfigError(f"{where} is of no model that there is.")
     given = {}
     for name, setting in settings(model).items():
         value = values.get(name)
-        if value is None:
-            continue
-        if any(
-            re.search(NO_NAME, text) for text in (value if isinstance(value, list) else [value]) if type(text) is str
-        ):
-            raise ConfigError(f"`{name}` in {where} holds characters that no name of a file can.")
-        given[name] = _checked(setting, _Given(value, f"`{name}` in {where}", ConfigError), model)
+        if value is not None:
+            given[name] = _checked(setting, _Given(value, f"`{name}` in {where}", ConfigError), model)
     return built(model, given)
 
 
@@ -142,6 +137,7 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
     wanted = setting.kind
     if given.value == "" and setting.default is None:
         return None
+    _check_text(setting, given)
     value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, setting.name)
     if value is None:
         kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number", tuple: "a list of texts"}
@@ -155,6 +151,17 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
     if setting.check and not setting.check(value):
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects}.")
     return value
+
+
+def _check_text(setting: Setting, given: _Given) -> None:
+    """An error for text with characters that nothing can record: whatever it is for, it ends in files of results."""
+    value = [*given.value, *given.value.values()] if isinstance(given.value, Mapping) else given.value
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and re.search(SURROGATE, text):
+            remedy = "Rename the file" if setting.path else "Write it in UTF-8"
+            raise given.error(f"{given.where} holds bytes that are not UTF-8, which no file can record. {remedy}.")
+        if isinstance(text, str) and "\0" in text:
+            raise given.error(f"{given.where} holds a character NUL. Take it out.")
 
 
 def _parsed(text: str, wanted: type) -> Any:

@@ -165,6 +165,11 @@ FAULTS = {
     "alternating steps": Fault("linear --covariates covariates.csv --formula 'height ~ light' --optimizer vem",
                                ("--optimizer vem alternates with a latent layer", "Use newton-cg"), 2),
     "name of other bytes": Fault("pln --counts caf\udce9.csv", ("--counts holds bytes that are not UTF-8",), 2),
+    "missing entries of other bytes": Fault("pln --counts counts.csv --na-values caf\udce9",
+                                            ("--na-values holds bytes that are not UTF-8", "Write it in UTF-8."), 2),
+    "a NUL in a file": Fault("pln --counts counts.csv --config fit.toml",
+                             ("Key `na_values` in `fit.toml` holds a character NUL",),
+                             files={"fit.toml": 'na-values = ["a\\u0000"]\n'}),
     "learning rate without use": Fault("pln --counts counts.csv --learning-rate 0.1",
                                        ("newton-cg", "leave out --learning-rate"), 2),
     "fixed covariance without precision": Fault("pln --counts counts.csv --covariance fixed",
@@ -208,6 +213,13 @@ def test_refusals(cli: Cli, here: Path, name: str) -> None:
     for path, content in fault.files.items():
         (here / path).write_bytes(content.encode() if isinstance(content, str) else content)
     refused(cli, here, fault.command, fault.code, *fault.words)
+
+
+@pytest.mark.parametrize("variable", ["PLNCLI_NA_VALUES", "PLNCLI_FORMULA", "PLNCLI_COUNTS"])
+def test_an_environment_of_other_bytes(cli: Cli, here: Path, variable: str) -> None:
+    words = f"The environment variable {variable} holds bytes that are not UTF-8"
+    given = "" if variable == "PLNCLI_COUNTS" else " --counts counts.csv"
+    refused(cli, here, f"pln{given}", 3, words, env={variable: "a\udcff"})
 
 
 def test_a_file_that_cannot_be_written_is_told_after_the_fit(cli: Cli, here: Path) -> None:
