@@ -316,6 +316,34 @@ def test_forged_manifests_and_summaries(cli: Cli, made: Path, file: str, each: i
     assert not wrong, f"{len(wrong)} of {len(texts)}: {wrong[:3]}"
 
 
+def test_forgeries_of_one_value(cli: Cli, made: Path) -> None:
+    """Those that a check of types alone lets through: a gap that is not known, a model that is a list, a huge count."""
+    assert cli(*FIT, "--out", "run").code == 0
+    arrays, facts = apart((made / "run/model.safetensors").read_bytes())
+    (made / "run/model.safetensors").write_bytes(model(arrays, altered(facts, ("summary", "gap"), None)))
+    assert cli("report", "run", "--out", "r.html", "--no-diagnose").code == 0
+    assert "how far it is from the optimum is not known" in (made / "r.html").read_text()
+
+    manifest = json.loads((made / "run/manifest.json").read_text())
+    manifest["configuration"]["model"] = [[]]
+    (made / "run/manifest.json").write_text(json.dumps(manifest))
+    ran = cli(*FIT, "--out", "run", "--resume")
+    assert refused_or_done(ran, (0,)), ran.err  # as if there were none
+
+    for optimizer in ("lbfgs", "adam"):
+        assert cli(*FIT, *STATES[optimizer], "--out", optimizer).code == 4
+        path = made / f"{optimizer}.checkpoint/a.safetensors"
+        arrays, facts = apart(path.read_bytes())
+        if optimizer == "lbfgs":
+            assert isinstance(facts["facts"]["state"]["optimizer"]["t"], float)
+            path.write_bytes(checkpoint(arrays, altered(facts, ("facts", "state", "optimizer", "t"), 10**30)))
+            ran = cli("resume", optimizer)
+            assert refused_or_done(ran, (3,)) and "its optimizer remembers another t" in ran.err, ran.err
+        path.write_bytes(checkpoint(arrays, altered(facts, ("about", "configuration", "model"), [[]])))
+        ran = cli("resume", optimizer)
+        assert refused_or_done(ran, (3,)) and "is of no model that there is" in ran.err, ran.err
+
+
 # Links
 
 

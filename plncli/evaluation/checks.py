@@ -99,8 +99,9 @@ def _convergence(subject: Subject) -> Iterator[Check]:
     gap, status = summary["gap"], summary["status"]
     numbers = {"gap": None if gap is None or math.isnan(gap) else gap, "status": status}
     if summary["converged"]:
-        far = "to machine precision" if not gap or abs(gap) < 1e-12 else f"up to about {gap:.2g} nats"
-        yield Check("convergence", FINE, f"The fit converged: it is at the optimum {far}.", numbers=numbers)
+        far = f"up to about {gap:.2g} nats" if gap and abs(gap) >= 1e-12 else "to machine precision"
+        sentence = "" if gap is None else f": it is at the optimum {far}"
+        yield Check("convergence", FINE, f"The fit converged{sentence}.", numbers=numbers)
         return
     name = status.upper()
     sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {status}, before converging."

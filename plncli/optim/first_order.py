@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
+from plncli.optim.base import MANY, Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.progress import OnStep
 
@@ -259,7 +259,7 @@ def _alike(value: Any, example: Any, u: Tensor) -> bool:
         entry = next((one for one in example if one is not None), None)
         empty = None in example
         return isinstance(value, list) and all((empty and one is None) or _alike(one, entry, u) for one in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, float) or (type(value) is int and abs(value) <= MANY)
     return number if isinstance(example, int | float) else value is None and example is None
 
 

@@ -74,7 +74,9 @@ def convergence(summary: Mapping[str, Any]) -> str:
     """How the fit ended."""
     gap = summary["gap"]
     if summary["converged"]:
-        if gap is not None and abs(gap) < 1e-12:
+        if gap is None:
+            return "The fit converged, but how far it is from the optimum is not known."
+        if abs(gap) < 1e-12:
             return "The fit converged: it is at the optimum to machine precision."
         told = f"The fit converged: the optimum is at most about {gap:.2g} log-likelihood units (nats) away"
         return told + (", which changes no digit that anybody would report." if gap < DETERMINED else ".")
