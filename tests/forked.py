@@ -14,9 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import plncli.cli
+from plncli.runs.checkpoints import FILES
 
 RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -101,3 +103,12 @@ def _become(words: tuple[str, ...], cwd: Path, env: Mapping[str, str], errors: i
         plncli.cli.program()
     finally:
         os._exit(70)
+
+
+def kept_since(folder: Path, moment: float) -> bool:
+    """Whether a checkpoint in a folder is newer than that; it may go at any time."""
+    for name in FILES:
+        with suppress(FileNotFoundError):
+            if (folder / name).stat().st_mtime > moment:
+                return True
+    return False

@@ -121,7 +121,7 @@ def killed_at_random(folder: Path, name: str, kills: int, start: Callable[..., A
         assert process.returncode == 0, err
         told["jobs"] += 1
         told["different"] += results(folder / place) != whole
-        beside = left_beside(folder, "whole", "whole.csv", place)
+        beside = left_beside(folder, "whole", "whole.csv", ".whole.csv.done", place, f".{place}.done")
         told["leftovers"] += bool(beside)
         assert not beside, beside
         bare = False

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Oaks
+from forked import kept_since
 
 from plncli.runs.reproduction import compared
 
@@ -64,8 +65,7 @@ class Queue:
 
     def kept_after(self, moment: float) -> bool:
         """Whether the fit has kept its state since that time."""
-        kept = self.folder.glob("runs/pln.checkpoint/*.safetensors")
-        return any(path.stat().st_mtime > moment for path in kept)
+        return kept_since(self.folder / "runs/pln.checkpoint", moment)
 
     @property
     def requeued(self) -> bool:

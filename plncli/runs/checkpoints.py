@@ -27,7 +27,6 @@ from plncli.optim.base import State, Status
 from plncli.progress import Step
 from plncli.runs import schema as schemas
 from plncli.settings import FRAME, FitConfig, absolute, applying, option, recorded, settings, split_part
-from plncli.settings.paths import NOWHERE
 from plncli.tables.atomic import tidy, whole_file
 from plncli.tables.formats import digest, lies_at
 
@@ -323,47 +322,6 @@ def taken_up(out: Path, about: Mapping[str, Any]) -> tuple[State | None, tuple[s
         )
     steps = sum(part["steps"] for part in (*state.facts["parts"], state.facts["state"]))
     return state, (*notes, f"Going on after {counted(steps, 'step')}, from {folder_of(out)}.")
-
-
-def finished(out: Path, config: FitConfig) -> dict[str, Any] | None:
-    """The manifest of a fit in `out` that has no more to gain; None where there is none, or it can go on.
-
-    UsageError where it is that of another fit.
-    """
-    try:
-        manifest = schemas.read(out / "manifest.json", "manifest")
-        before = _configured(manifest, out / "manifest.json")
-    except DataError:
-        return None
-    if unfinished(out):
-        return None
-    known = {"settings": about_fit(before, ())["settings"], "inputs": manifest["inputs"]}
-    now = about_fit(config, ())
-    sources = []
-    for source in manifest["inputs"]:
-        path = Path(split_part(str(_named(config, source["role"]) or source["path"]))[0])
-        sources.append({**source, "sha256": digest(path) if lies_at(path) else source["sha256"]})
-    different = differences(known, {**now, "inputs": sources})
-    if different:
-        raise UsageError(
-            f"{out} holds another fit: {'; '.join(different)}. Choose another --out, or replace it with --overwrite "
-            "instead of --resume."
-        )
-    return None if manifest.get("cut_short", manifest["exit_code"] in (130, 143)) else manifest
-
-
-def _named(config: FitConfig, role: str) -> Any:
-    """The value of the setting of that name, None where there is none."""
-    return config.value(role) if role in settings(config.model) else None
-
-
-def _configured(manifest: Mapping[str, Any], where: Path) -> FitConfig:
-    """The configuration of a finished fit, its paths as they were meant then; ConfigError where it is none."""
-    config, folder = recorded(manifest["configuration"]["model"], manifest["configuration"], where), manifest["folder"]
-    named = [name for name, setting in settings(config.model).items() if setting.path in ("file", "folder")]
-    paths = {name: config.value(name) for name in named}
-    meant: dict[str, Any] = {name: str(Path(folder) / path) for name, path in paths.items() if path not in NOWHERE}
-    return config.but(**meant)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from plncli.inputs.sources import matrix_settings
 from plncli.settings import FitConfig
 from plncli.verbs.planning import model_of, named_tables, planned
 from plncli.verbs.scores import Asked, Compared, columns, content, lines, meaning, report
-from plncli.verbs.tables import check, write
+from plncli.verbs.tables import check
 
 if TYPE_CHECKING:
     from plncli.evaluation.folds import Candidate
@@ -90,30 +90,43 @@ def cv(
     say = Console(quiet, progress=not no_progress)
     if resume and out is None:
         raise UsageError("--resume goes with --out FILE: beside it is kept what is done.")
-    suffix = check(out, overwrite)
+    place = Place(Path(out), resume, overwrite) if out else None
+    suffix = check(out, overwrite or resume)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
     from plncli.runs.checkpoints import locked
     from plncli.tables.writing import to_json
 
-    place = Place(Path(out), resume) if out else None
     with nullcontext() if place is None else locked(place.out):
+        if place is not None and (done := place.done(asked)) is not None:
+            say.note(f"The comparison in {place.out} is done already.")
+            return done
         compared = validated(asked, say, place=place)
+        code = 4 if compared.unconverged and not asked.config.allow_unconverged else 0
         if place is not None:
-            write(columns(compared), str(place.out), suffix)
-            place.discard()
+            place.write(columns(compared), suffix, code)
     console.out(to_json(content(compared)) if json else "\n".join(lines(compared)))
     say.note(f"note: {meaning(asked)}")
     report(say, compared, "--json")
-    return 4 if compared.unconverged and not asked.config.allow_unconverged else 0
+    return code
 
 
 class Place:
     """Where the scores go, and, while not all are there, those that are."""
 
-    def __init__(self, out: Path, resume: bool) -> None:
-        self.out, self.resume = out, resume
+    def __init__(self, out: Path, resume: bool, overwrite: bool) -> None:
+        self.out, self.resume, self.overwrite = out, resume, overwrite
         self.journal: Journal | None = None
+
+    def done(self, asked: Asked) -> int | None:
+        """The exit code of the comparison where it is done; UsageError where the file is none that a kill left so."""
+        from plncli.runs.checkpoints import unfinished
+        from plncli.runs.finished import done
+
+        code = done(self.out, _chosen(asked), asked.config) if self.resume else None
+        if code is None:
+            check(str(self.out), self.overwrite or (self.resume and unfinished(self.out)))
+        return code
 
     def begin(self, asked: Asked, read: Sequence[Inputs], say: Console) -> Journal:
         """What keeps each score."""
@@ -121,12 +134,8 @@ class Place:
         from plncli.runs import checkpoints
         from plncli.runs.journal import Journal
 
-        fits = [checkpoints.about_fit(config, one.sources) for config, one in zip(asked.configs, read, strict=True)]
-        chosen: dict[str, Any] = {"folds": asked.folds, "entries": asked.share}
-        chosen |= {name: [one[name] for one in asked.structures] for name in asked.structures[0]}
-        settings = fits[0]["settings"] | {"formula": [fit["settings"]["formula"] for fit in fits]} | chosen
         every = asked.config.checkpoint_every or math.inf
-        about = {"settings": settings, "inputs": fits[0]["inputs"]}
+        about = {"settings": _chosen(asked), "inputs": checkpoints.about_fit(asked.config, read[0].sources)["inputs"]}
         path, p = checkpoints.folder_of(self.out) / checkpoints.JOURNAL, read[0].data.p
         self.journal = Journal(path, about, every, Scored, lambda score: score.sound(p), self.resume)
         if self.journal.found:
@@ -135,10 +144,30 @@ class Place:
             say.note(f"note: {self.journal.note}")
         return self.journal
 
-    def discard(self) -> None:
-        """All is done."""
-        if self.journal is not None:
-            self.journal.discard()
+    def write(self, scores: Mapping[str, Any], suffix: str, code: int) -> None:
+        """All is done. A receipt is left for a job that may be started again, before the scores that it is of."""
+        from plncli.runs.finished import forget, write_receipt
+        from plncli.tables.atomic import whole_file
+        from plncli.tables.writing import table, table_bytes
+
+        assert self.journal is not None
+        content = table_bytes(table(scores), suffix)
+        if self.resume:
+            write_receipt(self.out, content, self.journal.about, code)
+        else:
+            forget(self.out)
+        whole_file(self.out, content)
+        self.journal.discard()
+
+
+def _chosen(asked: Asked) -> dict[str, Any]:
+    """The settings of a comparison, to be held against those of another time."""
+    from plncli.runs.checkpoints import about_fit
+
+    settings = [about_fit(config, (), ("cluster", "max_iter"))["settings"] for config in asked.configs]
+    chosen: dict[str, Any] = {"folds": asked.folds, "entries": asked.share}
+    chosen |= {name: [one[name] for one in asked.structures] for name in asked.structures[0]}
+    return settings[0] | {"formula": [one["formula"] for one in settings]} | chosen
 
 
 @contextmanager

@@ -49,11 +49,12 @@ def fit(
         from plncli import runtime
         from plncli.runs import checkpoints
         from plncli.runs import folder as artifacts
+        from plncli.runs.finished import finished
         from plncli.tables import writing as output
 
         if not dry_run:
             stack.enter_context(checkpoints.locked(out))
-        if resume and (done := checkpoints.finished(out, config)) is not None:
+        if resume and (done := finished(out, config)) is not None:
             say.note(f"The fit in {out} is done already.")
             return int(done["exit_code"])
         checkpoints.check_unfinished(out, resume, config.overwrite)

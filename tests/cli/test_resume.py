@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Oaks, Ran
-from forked import Forked
+from forked import Forked, kept_since
 
 Cli = Callable[..., Ran]
 BITS = ("coefficients.csv", "sigma.csv", "omega.csv", "latent_mean.csv", "latent_sd.csv")
@@ -141,7 +141,7 @@ def test_two_cross_validations_do_not_go_into_one_file(cli: Cli, oaks: Oaks, tmp
         ran = cli(*cv, "--resume")
         assert ran.code == 2 and "Another plncli is fitting into scores.csv. Wait for it" in ran.err
     assert cli(*cv, "--resume").code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.csv", ".scores.csv.done"}
 
 
 # Signals and kills, from outside
@@ -163,7 +163,7 @@ def started(words: tuple[str, ...], where: Path) -> subprocess.Popen[str]:
 def until_kept(process: subprocess.Popen[str] | Forked, folder: Path, before: float) -> None:
     """Wait until a checkpoint is newer than that, or the process has ended."""
     while process.poll() is None:
-        if any(path.stat().st_mtime > before for path in folder.glob("*.safetensors")):
+        if kept_since(folder, before):
             return
         time.sleep(0.02)
 
@@ -283,14 +283,52 @@ def test_the_fits_of_a_cross_validation_are_not_done_twice(
         assert ran.code == 0 and "2 fits are done already" in ran.err and second == [2, 3, 4, 5]
     assert (tmp_path / "run.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not (tmp_path / "run.csv.checkpoint").exists()
-    ran = cli(*cv, "--out", "run.csv", "--resume")  # whatever it is of
-    assert ran.code == 2 and "run.csv exists" in ran.err
+    ran = cli(*cv, "--out", "whole.csv", "--resume")  # whatever it is of
+    assert ran.code == 2 and "whole.csv exists" in ran.err
     with monkeypatch.context() as patch:
         interrupted_at(patch, Task, 3)
         assert cli(*cv, "--out", "other.csv").code == 143
     ran = cli(*cv, "--seed", "3", "--out", "other.csv", "--resume")
     assert ran.code == 0 and "is of other work, and is not used: --seed was `0`, and is `3` now" in ran.err
     assert cli(*cv, "--resume").code == 2
+
+
+def test_a_comparison_that_is_done_is_not_done_again(
+    cli: Cli, oaks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is known to be this one: of these settings and tables, and as it was written."""
+    (tmp_path / "counts.csv").write_bytes(Path(oaks.counts).read_bytes())
+    tables = ("--counts", "counts.csv", "--covariates", oaks.covariates, "--top", "3")
+    cv = ("cv", "pln", *tables, "--folds", "2", "--workers", "1", "--out", "scores.csv", "--resume")
+    assert cli(*cv).code == 0
+    written = (tmp_path / "scores.csv").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("plncli.evaluation.crossvalidation.validate", None)
+        for more in ((), ("--overwrite",), ("--json",)):
+            ran = cli(*cv, *more)
+            assert (ran.code, ran.out) == (0, "") and ran.err == "The comparison in scores.csv is done already.\n"
+        for more in (("--seed", "1"), ("--folds", "3"), ("--formula", "~ tree"), ("--cluster", "tree"), ("--top", "4")):
+            ran = cli(*cv, *more)
+            assert ran.code == 2 and f"scores.csv holds another comparison: {more[0]} was" in ran.err, ran.err
+        whole = (tmp_path / "counts.csv").read_bytes()
+        (tmp_path / "counts.csv").write_bytes(whole + b"\n")
+        assert "holds another comparison: counts.csv has changed" in cli(*cv).err
+        (tmp_path / "counts.csv").write_bytes(whole)
+        (tmp_path / "scores.csv").write_bytes(written + b"x")  # somebody's own
+        assert "scores.csv exists" in cli(*cv).err
+    assert cli(*cv, "--overwrite").code == 0 and (tmp_path / "scores.csv").read_bytes() == written
+    (tmp_path / "scores.csv").unlink()  # as a kill leaves it that comes before the scores
+    assert cli(*cv).code == 0 and (tmp_path / "scores.csv").read_bytes() == written
+    assert cli(*cv[:-1], "--overwrite").code == 0  # leaves no receipt, for it is no job that is started again
+    assert {path.name for path in tmp_path.iterdir()} == {"counts.csv", "scores.csv"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"sha256": 1}', "\0"])
+def test_a_receipt_that_is_none_lets_nothing_be_replaced(cli: Cli, oaks: Any, tmp_path: Path, text: str) -> None:
+    (tmp_path / "scores.csv").write_text("mine")
+    (tmp_path / ".scores.csv.done").write_text(text)
+    ran = cli("cv", "pln", "--counts", oaks.counts, "--out", "scores.csv", "--resume")
+    assert ran.code == 2 and "scores.csv exists" in ran.err and (tmp_path / "scores.csv").read_text() == "mine"
 
 
 def test_a_time_limit_is_that_of_each_time_that_a_fit_is_taken_up(
