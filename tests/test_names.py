@@ -127,13 +127,14 @@ def test_every_command_reads_them_back(cli: Cli, run: Path) -> None:
 @pytest.mark.slow  # every picture, and a page
 def test_pictures_and_pages_show_them(cli: Cli, run: Path) -> None:
     folder = run.parent
-    done = cli("plot", "run", "all", "--out", "pictures", "--format", "svg", "-q")
+    done = cli("plot", "run", "all", "--out", "pictures", "--format", "svg")
     assert done.code == 0, done.err
+    assert "sigma is left out: run was fitted with --covariance diagonal" in done.err
     pictures = list((folder / "pictures").iterdir())
     for path in pictures:
         drawn = ElementTree.parse(path)
         assert not {"script", "b", "foreignObject"} & {element.tag.rpartition("}")[2] for element in drawn.iter()}
-    shown = "".join(ElementTree.parse(folder / "pictures/sigma.svg").getroot().itertext())
+    shown = "".join(ElementTree.parse(folder / "pictures/effects.svg").getroot().itertext())
     assert all(name in shown for name in ("<b>&amp;</b>", "$a_1$", "{{ 7*7 }}", "=1+1", "名前"))
     odd = "<img src=x onerror=alert(1)>&amp;"
     run.rename(folder / odd)
