@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,13 @@ def memory_guard() -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Versions of this program, of Python and of the packages that results depend on."""
-    found = {"plncli": __version__, "python": platform.python_version()}
+    return {"plncli": __version__, "python": platform.python_version(), **_installed()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Versions of the packages, for which a file of each is read."""
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)

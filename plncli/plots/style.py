@@ -71,7 +71,7 @@ RC: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 OF_THE_SESSION = ("backend", "interactive", "toolbar", "webagg", "tk.", "macosx", "date.epoch", "savefig.directory")
-UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
@@ -85,12 +85,18 @@ def settings() -> Iterator[None]:
 
 
 def save(figure: Figure, suffix: str, dpi: float = 300.0) -> bytes:
-    """A figure as png, svg or pdf: the same bytes each time. Text of the last two stays text."""
+    """A figure as png, svg or pdf: the same bytes each time. Text of the last two stays text. Also as `raw` pixels."""
     sink = io.BytesIO()
     with settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box in its place
-        figure.savefig(sink, format=suffix, dpi=dpi, metadata=UNDATED[suffix])
+        figure.savefig(sink, format=suffix, dpi=dpi, metadata=UNDATED.get(suffix))
     return sink.getvalue()
+
+
+def pixels(figure: Figure, dpi: float) -> tuple[bytes, int, int]:
+    """A figure as pixels: red, green, blue and opacity of each, row by row; width and height."""
+    width, height = (int(inches * dpi) for inches in figure.get_size_inches())
+    return save(figure, "raw", dpi), width, height
 
 
 class Picture(Figure):

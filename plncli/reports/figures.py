@@ -44,7 +44,7 @@ def pictures(source: Source, with_data: bool, scale: str) -> tuple[list[dict[str
 
 def _picture(name: str, kind: Kind, record: Any) -> dict[str, Any]:
     figure = draw(kind, record)
-    png, width, height = _indexed(style.save(figure, "png", DPI))
+    png, width, height = _indexed(*style.pixels(figure, DPI))
     return {
         "kind": name,
         "title": kind.title,
@@ -59,15 +59,15 @@ def _picture(name: str, kind: Kind, record: Any) -> dict[str, Any]:
     }
 
 
-def _indexed(png: bytes) -> tuple[bytes, int, int]:
-    """The same picture in COLOURS colours, a third as large, and no different to the eye; its width and height."""
+def _indexed(pixels: bytes, width: int, height: int) -> tuple[bytes, int, int]:
+    """A picture as PNG of COLOURS colours, a third as large, and no different to the eye; its width and height."""
     sink = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        ground = Image.new("RGBA", image.size, "white")  # the last pixels of an edge may be transparent
-        flat = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    image = Image.frombytes("RGBA", (width, height), pixels)
+    ground = Image.new("RGBA", image.size, "white")  # the last pixels of an edge may be transparent
+    flat = Image.alpha_composite(ground, image).convert("RGB")
     made = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     made.save(sink, "png", optimize=True)
-    return sink.getvalue(), *flat.size
+    return sink.getvalue(), width, height
 
 
 def data_uri(png: bytes) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from shlex import quote
 from typing import Any
 
@@ -85,6 +85,12 @@ def facts(sources: Sequence[Source], names: Sequence[str], diagnosed: bool, scal
 
 def render(content: Mapping[str, Any], version: str, made: str) -> str:
     """The page as HTML. version: of plncli; made: when, as text."""
+    return _environment().get_template("report.html.j2").render(**content, version=version, made=made)
+
+
+@cache
+def _environment() -> Environment:
+    """Where the templates are, and what they may call: made once, for compiling them takes longer than filling them."""
     environment = Environment(
         loader=PackageLoader("plncli.reports"),
         autoescape=True,
@@ -94,7 +100,7 @@ def render(content: Mapping[str, Any], version: str, made: str) -> str:
     )
     environment.filters |= {"number": number, "embedded": embedded, "data_uri": figures.data_uri}
     environment.globals |= {"counted": counted, "some": partial(some, width=UNCUT)}  # a page has room for names
-    return environment.get_template("report.html.j2").render(**content, version=version, made=made)
+    return environment
 
 
 def embedded(content: Any) -> Markup:

@@ -26,7 +26,13 @@ def _common() -> tuple[Setting, ...]:
 
 def settings(model: str | None = None) -> dict[str, Setting]:
     """The settings by name, in the order of the help; those of `model` alone when it is given."""
-    specs = MODELS.values() if model is None else (MODELS[model],)
+    return dict(_settings(tuple(MODELS) if model is None else (model,)))
+
+
+@cache
+def _settings(models: tuple[str, ...]) -> dict[str, Setting]:
+    """The settings of some models; asked for dozens of times in each command."""
+    specs = [MODELS[model] for model in models]
     own = {setting.name: setting for spec in specs for setting in spec.settings}
     known = [setting for setting in _common() if any(setting.of(spec) for spec in specs)]
     known = [setting for panel in PANELS for setting in (*known, *own.values()) if setting.panel == panel]

@@ -100,7 +100,7 @@ def test_a_figure_shows_itself(result: FitResult) -> None:
 
 def test_drawing_chooses_no_backend() -> None:
     code = (
-        "import sys, matplotlib\nfrom plncli.plots import style\nfigure, _ = style.panels(2, 100, 40)\n"
+        "import sys, matplotlib, plncli.plots\nfrom plncli.plots import style\nfigure, _ = style.panels(2, 100, 40)\n"
         "figure._repr_png_()\nassert 'matplotlib.pyplot' not in sys.modules\n"
         "assert matplotlib.rcParams._get('backend') is matplotlib.rcsetup._auto_backend_sentinel"
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -66,13 +67,24 @@ LATENT_ONLY = {"vem"}
 
 
 SURE = ("newton-cg", "lbfgs", "rprop")
-STEPS = [300, pytest.param(4000, marks=pytest.mark.slow)]
+STEPS = (300, 4000)
 """Of those that may take more; that many take seconds for each."""
 
 
-@pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("name", OPTIMIZER_NAMES)
-@pytest.mark.parametrize("problem", PROBLEMS)
+def runs() -> list[Any]:
+    """Optimizers, problems and steps: quickly each optimizer, and each problem by those that must converge on it."""
+    slow = {("rprop", "valley")}  # thousands of steps
+    quick = [
+        (name, problem, STEPS[0])
+        for name in OPTIMIZER_NAMES
+        for problem in PROBLEMS
+        if (name in (*SURE, "adam") or problem in ("quadratic", "counts")) and (name, problem) not in slow
+    ]
+    every = [(name, problem, steps) for name in OPTIMIZER_NAMES for problem in PROBLEMS for steps in STEPS]
+    return [pytest.param(*one, marks=() if one in quick else pytest.mark.slow) for one in every]
+
+
+@pytest.mark.parametrize(("name", "problem", "steps"), runs())
 def test_converged_means_near_the_optimum(name: str, problem: str, steps: int) -> None:
     if name in LATENT_ONLY and problem != "counts":
         pytest.skip("needs a variational step")
@@ -189,6 +201,7 @@ def test_a_saddle_is_not_certified() -> None:
     assert math.isnan(certify(saddle, point, space, Run(StopRule(), None)).gap)
 
 
+@pytest.mark.slow  # four fits of a whole table; the same is asked of small problems above
 def test_gap_on_oaks_bounds_what_is_left() -> None:
     """At points along the way the certificate is within a factor of three of the nats that were really left."""
     model = PLN()

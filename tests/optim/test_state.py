@@ -79,11 +79,12 @@ def a_limit(name: str, optimizer: str) -> StopRule:
 
 OFTEN = ("newton-cg", "lbfgs", "nadam", "vem")  # one of each kind of state
 
-SLOW = {("vem", "pln-boundary"), ("vem", "pln-diagonal")}
+SLOW = {("vem", "pln-boundary"), ("vem", "pln-diagonal"), ("lbfgs", "pln-boundary"), ("lbfgs", "pln-diagonal")}
+SLOW |= {("nadam", "pln-boundary"), ("nadam", "pln-diagonal"), ("nadam", "logistic")}
 
 
 def tried(*names: str) -> list[Any]:
-    """Problems and optimizers; the rest is slow: other optimizers, and vem where features end on the boundary."""
+    """Problems and optimizers; the rest is slow: other optimizers, and those that take long."""
     return [
         pytest.param(
             name, optimizer, marks=() if optimizer in OFTEN and (optimizer, name) not in SLOW else pytest.mark.slow
