@@ -14,6 +14,7 @@ OAKS := sample_data/oaks
 INSTALL := -m pip install -qq -c constraints.txt
 PIP := $(BIN)/python $(INSTALL)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport PYTHONDONTWRITEBYTECODE  # else each process of the tests compiles program and tests anew: 20 s
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-all check bench coverage soak docs docs-output citation workflows format build clean
