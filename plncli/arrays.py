@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,6 +21,15 @@ class Evaluated(Protocol):
 
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, a new tensor of the point's shape."""
+        ...
+
+
+@runtime_checkable
+class Curved(Protocol):
+    """An evaluated objective with valleys that bend, and known how."""
+
+    def curve(self, v: Tensor) -> Tensor | None:
+        """Second-order term c of a path x + t v + t² c along such a valley, of the point's shape; None: straight."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Curved, Evaluated, Params
 from plncli.errors import unfit
 from plncli.progress import OnStep, Step
 
@@ -239,6 +239,17 @@ class Point:
                     return torch.full_like(self.x, math.nan)
                 (self._gradient,) = torch.autograd.grad(self._graph, self.x, create_graph=again)
         return self._gradient
+
+    def curve(self, v: Tensor) -> Tensor | None:
+        """Second-order term c (m,) of a path x + t v + t² c, where a part of the objective knows one."""
+        if self._parts is None:
+            return None
+        split = self.space.split(v)
+        known = {name: part.curve(split[name]) for name, part in self._parts.items() if isinstance(part, Curved)}
+        if all(bent is None for bent in known.values()):
+            return None
+        bent = {name: known.get(name) for name in split}
+        return self.space.join({name: torch.zeros_like(split[name]) if c is None else c for name, c in bent.items()})
 
     def release(self) -> None:
         """Give the memory of the derivatives back; x and the loss stay."""

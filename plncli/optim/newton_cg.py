@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
-from plncli.optim.certificate import newton_solve, preconditioner_at
+from plncli.optim.certificate import LinearMap, newton_solve, preconditioner_at
 from plncli.progress import OnStep
 
 ARMIJO = 1e-4
@@ -18,6 +18,10 @@ ARMIJO = 1e-4
 HALVINGS = 40
 FAR = 50.0
 """Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
+AGAIN = 0.2
+"""Share of what a step promised that stiff directions must promise after it to be worth a correction."""
+LOOSE, CORRECTION = 0.3, 12
+"""Residual at which a correction ends, and its products at most."""
 POLISH = 3
 """Further steps after the tolerance is met where a Newton step is direct, and so costs one product: to rounding."""
 
@@ -29,11 +33,16 @@ class NewtonCG:
     There is none until a step has shown that the quadratic model goes too far: a whole step fails or keeps little of
     what was promised, or the curvature is negative (Steihaug 1983; Conn, Gould & Toint 2000, section 7.5.1).
     `products` caps the Hessian products of a step; `certify_products` those of the step that ends the run.
+
+    Steps follow the problem's curves where it knows them (`Point.curve`). Where a step still leaves the floor of a
+    valley, so that stiff directions promise again a good part of what it has gained, a few products with the same
+    preconditioner take it back there: as the correction of second order does in constrained problems (Nocedal & Wright
+    2006, section 15.6).
     """
 
     name: ClassVar[str] = "newton-cg"
     max_iter: int = 500
-    products: int = 100
+    products: int = 300
     certify_products: int = 1000
 
     def minimise(
@@ -95,22 +104,47 @@ class NewtonCG:
             if status is not None:
                 break
             direction, slope, promised = solve.direction, float(space.dot(g, solve.direction)), solve.decrement
-            length, cut = solve.length, solve.cut
-            del g, precondition, solve  # and the point's graph: the search makes graphs of its own
+            length, cut, curve = solve.length, solve.cut, point.curve(solve.direction)
+            del g, solve  # and the point's graph: the search makes graphs of its own
             point.release()
-            trial, size = self._search(problem, space, point, direction, slope, run)
-            del direction
-            if trial is not None:
-                radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
+            trial, size = self._search(problem, space, point, direction, curve, slope, run)
+            del direction, curve
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
-            point = trial
+            radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
+            point = self._corrected(problem, space, trial, precondition, max(AGAIN * size * promised, goal), radius, run)
+            del precondition
         return run.end(point.params, point.loss, gap, grad_norm, status)
+
+    def _corrected(
+        self,
+        problem: Problem,
+        space: Space,
+        point: Point,
+        precondition: LinearMap,
+        worth: float,
+        radius: float,
+        run: Run,
+    ) -> Point:
+        """The point after a step, or one below it, where the preconditioner of before promises `worth` nats or more."""
+        g = point.gradient().detach()
+        if not 0.5 * float(space.dot(g, precondition(g))) >= worth or run.out_of_time():  # nan: no
+            return point
+        solve = newton_solve(point, precondition, LOOSE, 0.0, CORRECTION, run, radius)
+        slope = float(space.dot(g, solve.direction))
+        below, _ = self._search(problem, space, point, solve.direction, point.curve(solve.direction), slope, run)
+        return point if below is None else below
 
     @staticmethod
     def _search(
-        problem: Problem, space: Space, point: Point, direction: Tensor, slope: float, run: Run
+        problem: Problem,
+        space: Space,
+        point: Point,
+        direction: Tensor,
+        curve: Tensor | None,
+        slope: float,
+        run: Run,
     ) -> tuple[Point | None, float]:
         """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial."""
         if not slope < 0.0:
@@ -118,7 +152,8 @@ class NewtonCG:
         rounding = 4.0 * torch.finfo(point.x.dtype).eps * abs(point.loss)
         size = 1.0
         for _ in range(HALVINGS):
-            trial = Point(problem, space, torch.add(point.x.detach(), direction, alpha=size))
+            x = torch.add(point.x.detach(), direction, alpha=size)
+            trial = Point(problem, space, x if curve is None else x.add_(curve, alpha=size * size))
             run.evaluations += 1
             if math.isfinite(trial.loss) and trial.loss <= point.loss + ARMIJO * size * slope + rounding:
                 # Below rounding a step is only taken whole, and only once (it polishes); else it would go on for ever.

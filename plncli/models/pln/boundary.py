@@ -23,6 +23,9 @@ from plncli.models.pln.prepared import Prepared, split
 from plncli.models.pln.start import start
 from plncli.numerics.rows import mean, total, weigh
 
+INVISIBLE = 0.01
+"""Extra-Poisson variance A² Sigma_jj of a count, as a share of its Poisson variance A, that counts hardly tell from none;
+a feature below it in all its cells may be on its way to 0 while the others still explain what is left of its variance."""
 POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
 RETRY = 0.1
@@ -32,7 +35,7 @@ MAX_RETURNS = 2
 
 
 def suspects(params: Params, prepared: Prepared) -> Tensor:
-    """(q,) booleans: latent features whose variance is almost all S²; with a shared variance, all of them or none.
+    """(q,) booleans: latent features whose variance is almost all S², or hardly seen; all or none if it is shared.
 
     Those that were tried and kept are looked at again once their variance has fallen by RETRY.
     """
@@ -40,9 +43,12 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     at = table.at(params["q"])
     own = total(weigh(table.w, at.S2)) / table.wbar
     variance = own + total(weigh(table.w, at.R.square())) / table.wbar
+    A = at.cells.second if table.w is None else at.cells.second / table.w[:, None]
+    extra = variance * A.amax(0)
     if prepared.structure.shared:
-        own, variance = own.mean().expand_as(own), variance.mean().expand_as(variance)
-    return (own > POISSON_SHARE * variance) & (variance < RETRY * prepared.tried[prepared.latent])
+        own, variance, extra = own.mean().expand_as(own), variance.mean().expand_as(variance), extra.max().expand_as(own)
+    near = (own > POISSON_SHARE * variance) | (extra < INVISIBLE)
+    return near & (variance < RETRY * prepared.tried[prepared.latent])
 
 
 def degenerate(params: Params, prepared: Prepared) -> bool:

@@ -117,6 +117,12 @@ class Evaluation:
         return H
 
 
+    def curve(self, dq: Tensor) -> Tensor | None:
+        """Second-order term of a path along dq (2×n×p), in M alone; None where the structure knows of none."""
+        bent = self.layer.curve(self.table.mean.project(dq[0]))
+        return None if bent is None else torch.stack([bent, torch.zeros_like(bent)])
+
+
 class ProfiledElbo(Fused):
     """Minus the ELBO of q."""
 

@@ -121,7 +121,7 @@ def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tu
     table = at.table
     if not at.R.numel():
         return None
-    W = features(torch.stack([weigh(table.w, at.R), weigh(table.w, 0.5 * at.S2)]))
+    W = features(torch.stack([weigh(table.w, at.layer.pull / at.layer.precision), weigh(table.w, 0.5 * at.S2)]))
     W_M, W_psi = W
     coupled = at.layer.couple(table.mean.project(W_M), total(weigh(table.w, at.S2 * W_psi)) / table.wbar)
     if coupled is None:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from plncli.errors import DataError
 from plncli.models.pln.spec import COVARIANCES
+from plncli.models.pln.wide import Wide
 from plncli.numerics.linalg import Factor, cholesky_scaled
 from plncli.numerics.rows import gram, grand_total, total, weigh
 
@@ -49,6 +50,17 @@ class Layer(Protocol):
         """Directions of the samples along which Sigma^ follows: W^½F (n×m), F orthonormal, and leverages (m,) > floor.
 
         They are the eigenvectors of W^½ R Omega R' W^½ / wbar; None where there are none.
+        """
+        ...
+
+    def curve(self, dR: Tensor) -> Tensor | None:
+        """Second-order term (n×p) of a path R + t dR + t² curve along which the rank of the residuals stays.
+
+        Sigma^ bends down steeply where residuals leave the few directions that they have: a straight step along a
+        valley of given rank climbs its wall. C^-1 dR R+ dR D^½PD^-½, with R+ = R'(RR' + ...)^-1 the regularised
+        inverse, C^-1 and P the parts of the samples and features that the residuals leave free: the normal
+        component of a move on matrices of fixed rank (Absil, Mahony & Sepulchre 2008, section 3.6). None where
+        features are not correlated.
         """
         ...
 
@@ -84,7 +96,8 @@ class Full:
     def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> None:
         self._R, self._w, self._wbar = R, w, wbar
         self._Sigma = gram(R, weigh(w, R)).div_(wbar)
-        self._Sigma.diagonal().add_(total(weigh(w, S2)), alpha=1.0 / wbar)
+        self._own = total(weigh(w, S2)).div_(wbar)
+        self._Sigma.diagonal().add_(self._own)
         self._factor = cholesky_scaled(self._Sigma)
         self.value = _undefined(R) if self._factor is None else 0.5 * wbar * self._factor.logdet
         self._Omega: Tensor | None = None
@@ -118,6 +131,11 @@ class Full:
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
         return dpull, dprecision
 
+    def curve(self, dR: Tensor) -> Tensor | None:
+        Omega, dR_w = self.inverse(), weigh(self._w, dR)
+        Q = dR @ (Omega @ gram(self._R, dR_w)) @ (Omega * self._own)
+        return Q.div_(self._wbar).addmm_(self.pull, gram(weigh(self._w, self._R), Q), alpha=-1.0 / self._wbar)
+
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         Omega = self.inverse()
         held = gram(dR, weigh(self._w, dR)) * Omega
@@ -138,6 +156,12 @@ class Full:
             return None
         F = V[:, keep] if n < p else (half @ V[:, keep]) / leverage[keep].sqrt()
         return weigh(root, F), leverage[keep]
+
+
+def full(R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> Layer:
+    """Sigma^ of correlated features, in the form that costs less: their Hessian products take 3np² or 5n²p."""
+    n, p = R.shape
+    return Wide(R, S2, w, wbar) if 5 * n < 3 * p else Full(R, S2, w, wbar)
 
 
 class Diagonal:
@@ -161,6 +185,9 @@ class Diagonal:
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         dprecision = -self.precision.square() * self._pool(2.0 * self._R * dR + dS2)
         return dR * self.precision + self._R * dprecision, dprecision
+
+    def curve(self, dR: Tensor) -> Tensor | None:
+        return None
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         held = total(weigh(self._w, dR.square())) * self.precision
@@ -199,6 +226,9 @@ class Fixed:
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         return dR @ self._Omega, torch.zeros_like(self.precision)
+
+    def curve(self, dR: Tensor) -> Tensor | None:
+        return None
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
@@ -252,7 +282,7 @@ class Structure:
     def layer(self, features: Tensor) -> LayerAt:
         """The structure of some features (indices). DataError where the precision is not positive definite."""
         if self.precision is None:
-            return partial(Diagonal, shared=self.shared) if not self.correlated else Full
+            return partial(Diagonal, shared=self.shared) if not self.correlated else full
         Omega = self.precision.to(device=features.device)[features][:, features]
         factor = cholesky_scaled(Omega)
         if factor is None:

@@ -1,0 +1,142 @@
+"""The full covariance of more features than samples, in matrices of samples × samples: nothing p×p is formed.
+
+Sigma^ = D + V'V with D = diag(sum_i w_i s_i²)/wbar and V = W^½R/wbar^½ (n×p). With T = V D^-½ and C = I + TT' (n×n),
+the matrix inversion lemma (Woodbury 1950) gives
+
+    log|Sigma^| = log|D| + log|C|,    Omega = D^-1 − D^-½ T'C^-1T D^-½,    V Omega = U D^-½,    U = C^-1T
+
+and what follows costs n²p where the p×p form (`structures.Full`) costs n p².
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from plncli.numerics.linalg import Factor, cholesky_scaled
+from plncli.numerics.rows import gram, total, weigh
+
+
+class Wide:
+    """Sigma^ = (R'WR + diag(sum_i w_i s_i²)) / wbar, as `structures.Full` has it; needs all rows at once."""
+
+    def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> None:
+        self._wbar = wbar
+        self._root = None if w is None else w.sqrt()
+        self._D = total(weigh(w, S2)).div_(wbar)
+        self._sd = self._D.sqrt()
+        self._T = weigh(self._root, R) / (self._sd * wbar**0.5)
+        self._C = self._T @ self._T.mT
+        self._C.diagonal().add_(1.0)
+        self._factor = cholesky_scaled(self._C) if bool((self._D > 0).all()) else None
+        self.value = R.new_full((), float("inf"))
+        if self._factor is not None:
+            self.value = 0.5 * wbar * (self._D.log().sum() + self._factor.logdet)
+        self._kept: dict[str, Tensor] = {}
+
+    @property
+    def _solid(self) -> Factor:
+        assert self._factor is not None
+        return self._factor
+
+    @property
+    def _inverse(self) -> Tensor:
+        """C^-1 (n×n)."""
+        if "C^-1" not in self._kept:
+            self._kept["C^-1"] = self._solid.inverse()
+        return self._kept["C^-1"]
+
+    @property
+    def _U(self) -> Tensor:
+        if "U" not in self._kept:
+            self._kept["U"] = self._inverse @ self._T
+        return self._kept["U"]
+
+    @property
+    def _leverage(self) -> Tensor:
+        """h_j = t_j'C^-1t_j (p,): the share of a feature's variance that the others' residuals explain."""
+        if "h" not in self._kept:
+            self._kept["h"] = total(self._T * self._U)
+        return self._kept["h"]
+
+    @property
+    def precision(self) -> Tensor:
+        """Diagonal of Omega (p,)."""
+        return (1.0 - self._leverage) / self._D
+
+    def _unscaled(self, A: Tensor) -> Tensor:
+        """W^-½ A D^-½ wbar^½ (n×p): from the units of T to those of R Omega; A may be overwritten."""
+        A.mul_(self._wbar**0.5 / self._sd)
+        return A if self._root is None else A.div_(self._root[:, None])
+
+    @property
+    def pull(self) -> Tensor:
+        """R Omega (n×p)."""
+        if "pull" not in self._kept:
+            self._kept["pull"] = self._unscaled(self._U.clone())
+        return self._kept["pull"]
+
+    def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivative of (R Omega, diag Omega) along (dR, dS2), in five products of size n×n×p; dR may be overwritten."""
+        w = None if self._root is None else self._root.square()
+        T, U = self._T, self._U
+        inverse, n = self._inverse, len(T)
+        dT = dR.div_(self._sd * self._wbar**0.5)
+        if self._root is not None:
+            dT = dT.mul_(self._root[:, None])
+        share = total(weigh(w, dS2)) / (self._wbar * self._D)
+        E = dT @ T.mT
+        grown = (T * share) @ T.mT
+        across = torch.empty_like(E.expand(2, n, n))
+        torch.mm(inverse, E + E.mT - grown, out=across[0])
+        torch.sub(grown, E, alpha=2.0, out=across[1])
+        turned, quadratic = (across.view(2 * n, n) @ U).view(2, n, -1)
+        dprecision = total(U * (2.0 * dT + quadratic)) + share * (1.0 - 2.0 * self._leverage)
+        dpull = (inverse @ dT).sub_(turned).addcmul_(U, share, value=-1.0)
+        return self._unscaled(dpull), -dprecision / self._D
+
+    def curve(self, dR: Tensor) -> Tensor:
+        """As `structures.Full.curve`, in six products of size n×n×p."""
+        E = weigh(self._root, dR) / (self._sd * self._wbar**0.5)
+        inverse = self._inverse
+        Q = (inverse @ (E @ self._U.mT)) @ E
+        Q -= (Q @ self._U.mT) @ self._T
+        Q.mul_(self._sd * self._wbar**0.5)
+        return Q if self._root is None else Q.div_(self._root[:, None])
+
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        """As `structures.Full.couple`; p×p."""
+        w = None if self._root is None else self._root.square()
+        Omega = self.inverse()
+        held = gram(dR, weigh(w, dR)) * Omega
+        V = self._T * self._sd
+        dV = weigh(self._root, dR) / self._wbar**0.5
+        B = gram(V, dV)
+        B.diagonal().add_(dS2, alpha=0.5)
+        # Omega B, with Omega's rank-n part apart
+        C = B / self._D[:, None] - gram(self._T / self._sd, (self._U / self._sd) @ B)
+        return held, self._wbar * (C * C.mT + torch.mm(B.mT, C) * Omega)
+
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        """Eigenvectors and eigenvalues of W^½ R Omega R'W^½/wbar = I − C^-1, those above the floor."""
+        values, vectors = torch.linalg.eigh(self._C)
+        leverage = 1.0 - 1.0 / values
+        keep = leverage > floor
+        if not bool(keep.any()):
+            return None
+        return weigh(self._root, vectors[:, keep]), leverage[keep]
+
+    def covariance(self) -> Tensor:
+        """Sigma (p×p)."""
+        V = self._T * self._sd
+        Sigma = gram(V, V)
+        Sigma.diagonal().add_(self._D)
+        return Sigma
+
+    def inverse(self) -> Tensor:
+        """Omega (p×p)."""
+        if "Omega" not in self._kept:
+            Omega = gram(self._T / self._sd, self._U / self._sd).neg_()
+            Omega.diagonal().add_(1.0 / self._D)
+            self._kept["Omega"] = Omega
+        return self._kept["Omega"]
