@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -43,6 +43,7 @@ NEAR = 0.01
 sqrt(2 · 0.01) = 0.14 of them."""
 FEW_CLUSTERS = 10
 """Clusters below which a covariance over clusters is not to be trusted (Cameron & Miller 2015)."""
+STUCK = (Status.PRECISION, Status.STALLED)
 MAX_REVISIONS = 1000
 """Bound on how often a problem is changed on its way; each change moves a feature, and few move more than once."""
 
@@ -262,15 +263,28 @@ def _minimise(
             )
         parts.append(optimum)
         params = optimum.params
-        interrupted = optimum.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.MAX_ITER, Status.DIVERGED)
-        if interrupted or not isinstance(model, Revisable):
+        if optimum.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.MAX_ITER, Status.DIVERGED):
             break
-        with torch.no_grad():
-            revised = model.revise(params, prepared, settled=optimum.status is not Status.DEGENERATE)
-        if revised is None:
+        revised = None
+        if isinstance(model, Revisable):
+            with torch.no_grad():
+                revised = model.revise(params, prepared, settled=optimum.status is not Status.DEGENERATE)
+        if revised is not None:
+            params, prepared = revised
+        elif not _worth_another(parts, stop.tol * problem.scale):
             break
-        params, prepared = revised
     return params, prepared, _joined(parts)
+
+
+def _worth_another(parts: Sequence[Optimum], goal: float) -> bool:
+    """Whether to start anew where the optimizer got stuck: unless that has just gained less than `goal` nats.
+
+    A new start forgets the trust radius, the curvature of past steps and what else a run has gathered.
+    """
+    *before, last = parts
+    if last.status not in STUCK:
+        return False
+    return not before or before[-1].status not in STUCK or before[-1].value - last.value > goal
 
 
 # A fit that goes on where it stood: the optimizer's state, and how its problem had been changed until then

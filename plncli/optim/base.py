@@ -31,8 +31,8 @@ class Status(Enum):
         "The optimizer newton-cg is the most robust; else try another --learning-rate, or a looser --tol."
     )
     PRECISION = (
-        "Stopped where rounding hides any further decrease, before the tolerance was met. "
-        "Use --dtype float64, or a looser --tol."
+        "Stopped where rounding hides any further decrease, before the tolerance was met, also after a new start. "
+        "Use --dtype float64 if the fit was in float32; else a looser --tol."
     )
     DIVERGED = (
         "Diverged: the objective became infinite or nan and did not recover. "

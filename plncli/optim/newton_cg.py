@@ -113,7 +113,9 @@ class NewtonCG:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
             radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
-            point = self._corrected(problem, space, trial, precondition, max(AGAIN * size * promised, goal), radius, run)
+            point = self._corrected(
+                problem, space, trial, precondition, max(AGAIN * size * promised, goal), radius, run
+            )
             del precondition
         return run.end(point.params, point.loss, gap, grad_norm, status)
 

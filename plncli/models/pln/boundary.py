@@ -46,7 +46,11 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     A = at.cells.second if table.w is None else at.cells.second / table.w[:, None]
     extra = variance * A.amax(0)
     if prepared.structure.shared:
-        own, variance, extra = own.mean().expand_as(own), variance.mean().expand_as(variance), extra.max().expand_as(own)
+        own, variance, extra = (
+            own.mean().expand_as(own),
+            variance.mean().expand_as(variance),
+            extra.max().expand_as(own),
+        )
     near = (own > POISSON_SHARE * variance) | (extra < INVISIBLE)
     return near & (variance < RETRY * prepared.tried[prepared.latent])
 

@@ -116,7 +116,6 @@ class Evaluation:
         H[1].addcmul_(dsecond, self.S2).mul_(0.5)
         return H
 
-
     def curve(self, dq: Tensor) -> Tensor | None:
         """Second-order term of a path along dq (2×n×p), in M alone; None where the structure knows of none."""
         bent = self.layer.curve(self.table.mean.project(dq[0]))

@@ -105,17 +105,13 @@ class Wide:
         return Q if self._root is None else Q.div_(self._root[:, None])
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        """As `structures.Full.couple`; p×p."""
-        w = None if self._root is None else self._root.square()
-        Omega = self.inverse()
-        held = gram(dR, weigh(w, dR)) * Omega
-        V = self._T * self._sd
-        dV = weigh(self._root, dR) / self._wbar**0.5
-        B = gram(V, dV)
-        B.diagonal().add_(dS2, alpha=0.5)
-        # Omega B, with Omega's rank-n part apart
-        C = B / self._D[:, None] - gram(self._T / self._sd, (self._U / self._sd) @ B)
-        return held, self._wbar * (C * C.mT + torch.mm(B.mT, C) * Omega)
+        """The diagonals (p,) of what `structures.Full.couple` answers: among many features, pairs hardly matter."""
+        E = weigh(self._root, dR) / (self._sd * self._wbar**0.5)
+        along = total(self._U * E)
+        quadratic = self._D * (total(E.square()) - total(E * (self._inverse @ E)))
+        quadratic = quadratic + dS2 * (along + 0.25 * dS2 * self.precision)
+        held = self._wbar * self._D * total(E.square()) * self.precision
+        return held, self._wbar * ((along + 0.5 * dS2 * self.precision).square() + quadratic * self.precision)
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         """Eigenvectors and eigenvalues of W^½ R Omega R'W^½/wbar = I − C^-1, those above the floor."""
