@@ -24,8 +24,8 @@ from plncli.models.pln.start import start
 from plncli.numerics.rows import mean, total, weigh
 
 INVISIBLE = 0.01
-"""Extra-Poisson variance A² Sigma_jj of a count, as a share of its Poisson variance A, that counts hardly tell from none;
-a feature below it in all its cells may be on its way to 0 while the others still explain what is left of its variance."""
+"""Extra-Poisson variance A² Sigma_jj of a count, as a share of its Poisson variance A, that is hardly told from none; a
+feature below it in all cells may be on its way to 0 while the others still explain what is left of its variance."""
 POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
 RETRY = 0.1
@@ -46,11 +46,7 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     A = at.cells.second if table.w is None else at.cells.second / table.w[:, None]
     extra = variance * A.amax(0)
     if prepared.structure.shared:
-        own, variance, extra = (
-            own.mean().expand_as(own),
-            variance.mean().expand_as(variance),
-            extra.max().expand_as(own),
-        )
+        own, variance, extra = (one.expand_as(own) for one in (own.mean(), variance.mean(), extra.max()))
     near = (own > POISSON_SHARE * variance) | (extra < INVISIBLE)
     return near & (variance < RETRY * prepared.tried[prepared.latent])
 

@@ -77,7 +77,7 @@ class Wide:
         return self._kept["pull"]
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivative of (R Omega, diag Omega) along (dR, dS2), in five products of size n×n×p; dR may be overwritten."""
+        """Derivative of (R Omega, diag Omega) along (dR, dS2), in five products of n×n×p; dR may be overwritten."""
         w = None if self._root is None else self._root.square()
         T, U = self._T, self._U
         inverse, n = self._inverse, len(T)
