@@ -75,22 +75,27 @@ def revise(params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params
     """Move features to the boundary Sigma_jj = 0, or, once `settled`, back; None when nothing changes.
 
     A feature goes to the boundary when a Poisson regression is at least as good as what it has now and the score of
-    its variance at 0 is not positive; it comes back when that score is positive at the optimum of the rest.
+    its variance at 0 is not positive; it comes back when that score is positive at the optimum of the rest. One beside
+    the boundary with a positive score is lifted: on the scale of its logarithm so small a variance hardly has a slope.
     """
     if not prepared.structure.estimated:
         return None
-    enter, tried = _enter(params, prepared)
+    enter, lifted, tried = _enter(params, prepared)
     leave = _leave(params, prepared) if settled else torch.zeros_like(prepared.poisson, dtype=torch.bool)
+    if lifted is not None:
+        params, prepared = {**params, "q": lifted[0]}, replace(prepared, returns=lifted[1])
     if not bool(enter.any() or leave.any()):
-        return None if settled or tried is prepared.tried else (params, replace(prepared, tried=tried))
+        if lifted is None and (settled or tried is prepared.tried):
+            return None
+        return params, replace(prepared, tried=tried)
     return _move(params, prepared, enter, leave, tried)
 
 
-def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, Tensor]:
-    """(q,) features to move to the boundary, and the record of what was tried."""
+def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Tensor] | None, Tensor]:
+    """(q,) features to move to the boundary; q and `returns` with others lifted off it; and what was tried."""
     suspected = suspects(params, prepared)
     if not bool(suspected.any()):
-        return suspected, prepared.tried
+        return suspected, None, prepared.tried
     table, structure = prepared.table, prepared.structure
     M, psi = params["q"].detach()
     at = table.at(params["q"])
@@ -109,7 +114,28 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, Tensor]:
     enter[chosen] = ((poisson_loss <= now + rounding) & (score <= 0.0)).expand(len(chosen))
     tried = prepared.tried.clone()
     tried[prepared.latent[chosen]] = at.layer.precision.reciprocal()[chosen]
-    return enter, tried
+    if structure.shared:
+        return enter, None, tried
+    M, psi = _small_variance(candidate, gamma)
+    rises = (score > 0.0) & (at.layer.precision[chosen] * psi.exp() > 1.0)
+    rises &= prepared.returns[prepared.latent[chosen]] < MAX_RETURNS
+    lifted = params["q"].detach().clone()
+    lifted[0][:, chosen[rises]], lifted[1][:, chosen[rises]] = M[:, rises], psi[rises]
+    if not bool(rises.any()) or not float(table.at(lifted).value) < float(at.value):
+        return enter, None, tried
+    returns, risen = prepared.returns.clone(), prepared.latent[chosen[rises]]
+    returns[risen] += 1
+    tried[risen] = math.inf
+    return enter, (lifted, returns), tried
+
+
+def _small_variance(table: PoissonTable, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    """M (n×v) and psi (v,) of features that leave 0: with a small variance, their means moved by that times residuals.
+
+    gamma: d×v, their coefficients without one.
+    """
+    variance = 0.1 / (1.0 + mean(table.means(gamma)))
+    return table.Q @ gamma + variance * table.residuals(gamma), variance.log()
 
 
 def _leave(params: Params, prepared: Prepared) -> Tensor:
@@ -124,11 +150,7 @@ def _leave(params: Params, prepared: Prepared) -> Tensor:
 
 
 def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, tried: Tensor) -> tuple[Params, Prepared]:
-    """Start and data of the problem with features moved: enter (q,) to the boundary, leave (p − q,) from it.
-
-    One that comes back starts with a small variance and its mean moved by that times the residuals.
-    """
-    data, table = prepared.data, prepared.table
+    """Start and data of the problem with features moved: enter (q,) to the boundary, leave (p − q,) from it."""
     q = data.Y.new_zeros((2, data.n, data.p))
     q[:, :, prepared.latent] = params["q"].detach()
     M, psi = q
@@ -137,10 +159,8 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
     back = prepared.poisson[leave]
     if len(prepared.poisson):
         gamma[:, prepared.poisson] = params["gamma"].detach()
-        residual = prepared.boundary.residuals(params["gamma"].detach())[:, leave]
-        variance = 0.1 / (1.0 + mean(prepared.boundary.means(params["gamma"].detach()))[leave])
-        M[:, back] = prepared.basis.Q @ gamma[:, back] + variance * residual
-        psi[:, back] = variance.log()
+        small = _small_variance(prepared.boundary, params["gamma"].detach())
+        M[:, back], psi[:, back] = small[0][:, leave], small[1][leave]
     latent = torch.cat([prepared.latent[~enter], back]).sort().values
     poisson = torch.cat([prepared.poisson[~leave], prepared.latent[enter]]).sort().values
     returns = prepared.returns.clone()
