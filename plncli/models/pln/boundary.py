@@ -151,6 +151,7 @@ def _leave(params: Params, prepared: Prepared) -> Tensor:
 
 def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, tried: Tensor) -> tuple[Params, Prepared]:
     """Start and data of the problem with features moved: enter (q,) to the boundary, leave (p − q,) from it."""
+    data, table = prepared.data, prepared.table
     q = data.Y.new_zeros((2, data.n, data.p))
     q[:, :, prepared.latent] = params["q"].detach()
     M, psi = q
