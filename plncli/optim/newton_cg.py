@@ -112,11 +112,11 @@ class NewtonCG:
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
+            worth = max(AGAIN * size * promised, goal)
+            trial = self._corrected(problem, space, trial, precondition, worth, radius, run)
             radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
-            point = self._corrected(
-                problem, space, trial, precondition, max(AGAIN * size * promised, goal), radius, run
-            )
-            del precondition
+            point = trial
+            del precondition, trial
         return run.end(point.params, point.loss, gap, grad_norm, status)
 
     def _corrected(
