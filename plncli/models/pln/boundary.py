@@ -40,6 +40,8 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     Those that were tried and kept are looked at again once their variance has fallen by RETRY.
     """
     table = prepared.table
+    if not len(prepared.latent):
+        return torch.zeros_like(prepared.latent, dtype=torch.bool)
     at = table.at(params["q"])
     own = total(weigh(table.w, at.S2)) / table.wbar
     variance = own + total(weigh(table.w, at.R.square())) / table.wbar
