@@ -1,4 +1,4 @@
-"""Fits of wide and awkward tables: more features than samples, steep covariates, variances that fall to 0 among others."""
+"""Wide and awkward tables: more features than samples, steep covariates, variances that fall to 0 among others."""
 
 from __future__ import annotations
 
