@@ -126,8 +126,8 @@ class Size:
 class Work:
     """What a fit by newton-cg is made of: points (objective, gradient, preconditioner) and Hessian products."""
 
-    points: int
-    products: int
+    points: float
+    products: float
 
 
 def general_memory(size: Size) -> float:
