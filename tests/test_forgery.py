@@ -237,6 +237,10 @@ def test_a_checkpoint_of_a_descent_that_says_it_is_done_is_not_believed(cli: Cli
         path.write_bytes(checkpoint(arrays, {**facts, "facts": {**facts["facts"], "state": state}}))
         ran = cli("resume", "run")
         found = json.loads((made / "run/summary.json").read_text())
+        if ended == "STALLED" and found["converged"]:  # what is stuck is begun anew, and then it is found out
+            whole = json.loads((made / "whole/summary.json").read_text())
+            assert ran.code == 0 and found["elbo"] == pytest.approx(whole["elbo"], abs=1e-3)
+            continue
         assert not found["converged"] and ran.code in (3, 4), (ended, ran.err)
         assert found["gap"] is None or found["gap"] > 1e-3, ended
         assert found["elbo"] < 0.0 and found["se"] == "none"
