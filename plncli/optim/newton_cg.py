@@ -18,7 +18,7 @@ ARMIJO = 1e-4
 HALVINGS = 40
 FAR = 50.0
 """Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
-AGAIN = 0.2
+AGAIN = 0.1
 """Share of what a step promised that stiff directions must promise after it to be worth a correction."""
 LOOSE, CORRECTION = 0.3, 12
 """Residual at which a correction ends, and its products at most."""

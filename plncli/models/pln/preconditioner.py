@@ -13,10 +13,14 @@ from torch import Tensor
 
 from plncli.models.pln.elbo import Evaluation, LatentTable
 from plncli.numerics.linalg import weighted_grams
-from plncli.numerics.rows import gram, total, weigh
+from plncli.numerics.rows import gram, grand_total, total, weigh
 
 BENT = 0.95
 """Leverage above which a principal direction of the residuals is worth its place in the preconditioner."""
+LOADED = 0.9
+"""The same of a direction of the features, in the blocks of samples."""
+NEAR = 1.0
+"""Nats a sample, by the features' blocks, below which the samples' blocks are worth their making."""
 FLAT = 0.1
 """Curvature, as a share of what the features' blocks have, around which a direction of variances counts as flat."""
 FLATTEST = 1e-3
@@ -49,15 +53,21 @@ def feature_preconditioner(q: Tensor, table: LatentTable[Any]) -> Callable[[Tens
     """
     at = table.at(q)
     blocks = _FeatureBlocks(at)
+    loaded = at.layer.loadings(LOADED)
+    samples = None
+    if loaded is not None:
+        g = at.gradient()
+        if 0.5 * float(grand_total(g * blocks(g))) < NEAR * table.wbar:
+            samples = _SampleBlocks(at, *loaded)
     flat = _flat_directions(at, blocks)
-    if flat is None:
-        return blocks
-    W, inner = flat
 
     def apply(v: Tensor) -> Tensor:
         z = blocks(v)
-        c = total((W * v).flatten(0, 1))
-        return z.addcmul_(W, inner * c if inner.ndim == 1 else inner @ c)
+        if flat is not None:
+            W, inner = flat
+            c = total((W * v).flatten(0, 1))
+            z.addcmul_(W, inner * c if inner.ndim == 1 else inner @ c)
+        return z if samples is None else samples.add(v, z)
 
     return apply
 
@@ -105,6 +115,40 @@ class _FeatureBlocks:
             c[:d] = torch.einsum("pij,jp->ip", self._together, c[:d])
         c[d:].mul_(self._gain)
         return c
+
+
+class _SampleBlocks:
+    """What the blocks of samples know beyond the diagonal, on 2×n×p: with more features than samples that is much.
+
+    The block of sample i in its row of M is diag(a) + w_i Omega less what psi takes, and Omega = diag(c) − G'diag(l)G
+    is all but gone along the loadings G of large variances; the features' blocks take it for its diagonal. Where a
+    direction is flat for both, or steep for both, blocks of features + blocks of samples − diagonal is the inverse, or
+    twice that; where for one, it is that one's. It is positive definite, for the features' blocks are below the
+    diagonal.
+    """
+
+    def __init__(self, at: Evaluation, c: Tensor, G: Tensor, leverage: Tensor) -> None:
+        w = at.table.w
+        MM, Mpsi, psipsi = block_curvature(at)
+        self._ratio, self._G = Mpsi / psipsi, G
+        cell = torch.addcmul(MM, self._ratio, Mpsi, value=-1.0)
+        excess = (c - at.layer.precision).expand_as(cell)
+        self._inverse = (cell + weigh(w, excess)).reciprocal_()
+        self._less = self._inverse - cell.reciprocal_()
+        inner = torch.stack([(G * row) @ G.mT for row in self._inverse]).neg_()
+        held = leverage.reciprocal().expand(len(cell), -1)
+        inner.diagonal(dim1=1, dim2=2).add_(held if w is None else held / w[:, None])
+        self._inner = torch.cholesky_inverse(torch.linalg.cholesky_ex(inner).L)
+
+    def add(self, v: Tensor, z: Tensor) -> Tensor:
+        """z + (the samples' inverse − the diagonal's) times v, in place."""
+        first = torch.addcmul(v[0], self._ratio, v[1], value=-1.0)
+        c = ((first * self._inverse) @ self._G.mT).unsqueeze(2)
+        across = torch.bmm(self._inner, c).squeeze(2) @ self._G
+        first.mul_(self._less).addcmul_(self._inverse, across)
+        z[0].add_(first)
+        z[1].addcmul_(self._ratio, first, value=-1.0)
+        return z
 
 
 def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor] | None:

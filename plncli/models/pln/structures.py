@@ -46,6 +46,14 @@ class Layer(Protocol):
         """Derivative of (R Omega, diag Omega) along (dR, dS2); dR may be overwritten."""
         ...
 
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
+        """c (p,), G (m×p) and leverages l (m,) > floor, by which Omega is nearly diag(c) − G'diag(l)G.
+
+        Directions of the features along which Sigma is large, and so hardly holds anything: None where there are none,
+        or as many as features.
+        """
+        ...
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         """Directions of the samples along which Sigma^ follows: W^½F (n×m), F orthonormal, and leverages (m,) > floor.
 
@@ -145,6 +153,9 @@ class Full:
         C = Omega @ B
         return held, self._wbar * (C * C.mT + torch.mm(B.mT, C) * Omega)
 
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
+        return None
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         root = None if self._w is None else self._w.sqrt()
         factor = torch.linalg.cholesky_ex(self.inverse()).L
@@ -194,6 +205,9 @@ class Diagonal:
         change = (2.0 * total(weigh(self._w, self._R * dR)) / self._wbar + dS2) * self.precision
         return held, (0.5 * self._wbar / (len(change) if self._shared else 1)) * change.square()
 
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
+        return None
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None
 
@@ -231,6 +245,9 @@ class Fixed:
         return None
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None
+
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
         return None
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:

@@ -113,14 +113,26 @@ class Wide:
         held = self._wbar * self._D * total(E.square()) * self.precision
         return held, self._wbar * ((along + 0.5 * dS2 * self.precision).square() + quadratic * self.precision)
 
+    def _principal(self, floor: float) -> tuple[Tensor, Tensor]:
+        """Eigenvectors (n×m) and eigenvalues (m,) of W^½ R Omega R'W^½/wbar = I − C^-1, those above the floor."""
+        if "vectors" not in self._kept:
+            values, self._kept["vectors"] = torch.linalg.eigh(self._C)
+            self._kept["leverages"] = 1.0 - 1.0 / values
+        keep = self._kept["leverages"] > floor
+        return self._kept["vectors"][:, keep], self._kept["leverages"][keep]
+
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
-        """Eigenvectors and eigenvalues of W^½ R Omega R'W^½/wbar = I − C^-1, those above the floor."""
-        values, vectors = torch.linalg.eigh(self._C)
-        leverage = 1.0 - 1.0 / values
-        keep = leverage > floor
-        if not bool(keep.any()):
+        """As `structures.Full.bent`."""
+        vectors, leverage = self._principal(floor)
+        return (weigh(self._root, vectors), leverage) if len(leverage) else None
+
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
+        """1/D, and the right singular vectors of T over the roots of D: T'C^-1T has their leverages."""
+        vectors, leverage = self._principal(floor)
+        if not len(leverage):
             return None
-        return weigh(self._root, vectors[:, keep]), leverage[keep]
+        size = (leverage / (1.0 - leverage)).sqrt()  # singular values of T
+        return 1.0 / self._D, (vectors.mT @ self._T) / size[:, None] / self._sd, leverage
 
     def covariance(self) -> Tensor:
         """Sigma (p×p)."""
