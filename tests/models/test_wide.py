@@ -10,7 +10,7 @@ import torch
 from plncli.models.pln.elbo import LatentTable, plain_objective
 from plncli.models.pln.emissions import Poisson
 from plncli.models.pln.means import Linear
-from plncli.models.pln.preconditioner import feature_preconditioner
+from plncli.models.pln.preconditioner import _SampleBlocks, block_curvature, feature_preconditioner
 from plncli.models.pln.structures import Full, full
 from plncli.models.pln.wide import Wide
 from plncli.numerics.linalg import orthonormal_basis
@@ -95,3 +95,60 @@ def test_derivatives_are_those_of_the_plain_objective(weighted: bool) -> None:
     apply, u = feature_preconditioner(q, tables[0]), torch.randn(2, n, p, generator=g, dtype=torch.float64)
     close((u * apply(v)).sum(), (v * apply(u)).sum())
     assert float((v * apply(v)).sum()) > 0.0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loadings_make_omega_of_its_diagonal_part(weighted: bool) -> None:
+    R, S2, _, _, w = drawn(8, 40)
+    wide = Wide(R, S2, w if weighted else None, float(w.sum()) if weighted else 8.0)
+    known = wide.loadings(1e-12)
+    assert known is not None
+    c, G, leverage = known
+    torch.testing.assert_close(torch.diag(c) - (G.mT * leverage) @ G, wide.inverse(), rtol=1e-8, atol=1e-8)
+    assert wide.loadings(1.0) is None
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_of_samples_are_inverted(weighted: bool) -> None:
+    n, p = 5, 20
+    R, S2, _, _, w = drawn(n, p)
+    q = torch.stack([R, S2.log()])
+    weights, wbar = (w, float(w.sum())) if weighted else (None, float(n))
+    emission = Poisson(
+        torch.ones(n, p, dtype=torch.float64), torch.zeros(n, 1, dtype=torch.float64), None, weights, 0.0
+    )
+    ones = torch.ones(n, dtype=torch.float64) if weights is None else weights
+    basis = orthonormal_basis(torch.ones(n, 1, dtype=torch.float64), ones).Q
+    at = LatentTable(emission, Linear(basis, weights, wbar), Wide, weights, wbar).at(q)
+    assert isinstance(at.layer, Wide)
+    known = at.layer.loadings(1e-12)
+    assert known is not None
+    blocks = _SampleBlocks(at, *known)
+    v = torch.zeros(2, n, p, dtype=torch.float64)
+    v[0] = torch.randn(n, p, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    MM, Mpsi, psipsi = block_curvature(at)
+    cell = MM - Mpsi.square() / psipsi
+    found = blocks.add(v, torch.stack([v[0] / cell, torch.zeros_like(cell)]))[0]
+    Omega = at.layer.inverse()
+    for i in range(n):
+        weight = 1.0 if weights is None else float(weights[i])
+        H = torch.diag(cell[i] - weight * Omega.diagonal()) + weight * Omega
+        torch.testing.assert_close(H @ found[i], v[0, i], rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", [Full, Wide])
+def test_a_curve_keeps_the_rank_that_a_straight_step_loses(form: type[Full] | type[Wide]) -> None:
+    n, p, rank = 12, 30, 3
+    g = torch.Generator().manual_seed(2)
+    left, right = torch.randn(n, rank, generator=g).double(), 10.0 * torch.randn(rank, p, generator=g).double()
+    turned = torch.randn(n, rank, generator=g).double(), torch.randn(rank, p, generator=g).double()
+    R, dR = left @ right, turned[0] @ right + left @ turned[1]
+    layer = form(R, torch.full_like(R, 0.1), None, float(n))
+    bent = layer.curve(dR)
+    assert bent is not None
+    t = 0.05
+
+    def beyond(X: torch.Tensor) -> float:
+        return float(torch.linalg.svdvals(X)[rank])
+
+    assert beyond(R + t * dR + t * t * bent) < 0.1 * beyond(R + t * dR)
