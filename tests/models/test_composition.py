@@ -151,6 +151,12 @@ class Ridge:
     def bent(self, floor):
         return None
 
+    def loadings(self, floor):
+        return None
+
+    def curve(self, dR):
+        return None
+
     def couple(self, dR, dS2):
         return None
 
