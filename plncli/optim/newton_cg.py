@@ -20,6 +20,8 @@ FAR = 50.0
 """Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
 AGAIN = 0.1
 """Share of what a step promised that stiff directions must promise after it to be worth a correction."""
+FAITHFUL = 0.95
+"""Share of what was promised that a step must keep to need none."""
 LOOSE, CORRECTION = 0.3, 12
 """Residual at which a correction ends, and its products at most."""
 POLISH = 3
@@ -112,9 +114,12 @@ class NewtonCG:
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
-            worth = max(AGAIN * size * promised, goal)
-            trial = self._corrected(problem, space, trial, precondition, worth, radius, run)
-            radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
+            kept = (point.loss - trial.loss) / promised
+            if cut or kept < FAITHFUL:
+                worth = max(AGAIN * size * promised, goal)
+                trial = self._corrected(problem, space, trial, precondition, worth, radius, run)
+                kept = (point.loss - trial.loss) / promised
+            radius = _next_radius(radius, size, length, cut, kept)
             point = trial
             del precondition, trial
         return run.end(point.params, point.loss, gap, grad_norm, status)

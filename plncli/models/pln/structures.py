@@ -68,7 +68,7 @@ class Layer(Protocol):
         valley of given rank climbs its wall. C^-1 dR R+ dR D^½PD^-½, with R+ = R'(RR' + ...)^-1 the regularised
         inverse, C^-1 and P the parts of the samples and features that the residuals leave free: the normal
         component of a move on matrices of fixed rank (Absil, Mahony & Sepulchre 2008, section 3.6). None where
-        features are not correlated.
+        features are not correlated, or samples are as many.
         """
         ...
 
@@ -140,6 +140,8 @@ class Full:
         return dpull, dprecision
 
     def curve(self, dR: Tensor) -> Tensor | None:
+        if len(dR) >= dR.shape[1]:  # residuals of full rank
+            return None
         Omega, dR_w = self.inverse(), weigh(self._w, dR)
         Q = dR @ (Omega @ gram(self._R, dR_w)) @ (Omega * self._own)
         return Q.div_(self._wbar).addmm_(self.pull, gram(weigh(self._w, self._R), Q), alpha=-1.0 / self._wbar)
