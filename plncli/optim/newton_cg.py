@@ -114,12 +114,9 @@ class NewtonCG:
             if trial is None:
                 status = Status.CONVERGED if certified else Status.PRECISION
                 break
-            kept = (point.loss - trial.loss) / promised
-            if cut or kept < FAITHFUL:
-                worth = max(AGAIN * size * promised, goal)
-                trial = self._corrected(problem, space, trial, precondition, worth, radius, run)
-                kept = (point.loss - trial.loss) / promised
-            radius = _next_radius(radius, size, length, cut, kept)
+            if cut or point.loss - trial.loss < FAITHFUL * promised:
+                trial = self._corrected(problem, space, trial, precondition, size * promised, goal, radius, run)
+            radius = _next_radius(radius, size, length, cut, (point.loss - trial.loss) / promised)
             point = trial
             del precondition, trial
         return run.end(point.params, point.loss, gap, grad_norm, status)
@@ -130,13 +127,15 @@ class NewtonCG:
         space: Space,
         point: Point,
         precondition: LinearMap,
-        worth: float,
+        promised: float,
+        goal: float,
         radius: float,
         run: Run,
     ) -> Point:
-        """The point after a step, or one below it, where the preconditioner of before promises `worth` nats or more."""
+        """The point after a step, or one below it, where stiff directions promise much of what the step `promised`."""
         g = point.gradient().detach()
-        if not 0.5 * float(space.dot(g, precondition(g))) >= worth or run.out_of_time():  # nan: no
+        again = 0.5 * float(space.dot(g, precondition(g)))
+        if not again >= max(AGAIN * promised, goal) or run.out_of_time():  # nan: no
             return point
         solve = newton_solve(point, precondition, LOOSE, 0.0, CORRECTION, run, radius)
         slope = float(space.dot(g, solve.direction))

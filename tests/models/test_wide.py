@@ -49,8 +49,9 @@ def test_both_forms_answer_alike(n: int, p: int, weighted: bool) -> None:
     for a, b in zip(narrow.couple(dR, dS2.mean(0)) or (), wide.couple(dR, dS2.mean(0)) or (), strict=True):
         close(a.diagonal(), b)
     bent = narrow.curve(dR)
-    assert bent is not None
-    close(bent, wide.curve(dR))
+    assert (bent is None) == (n >= p)  # where residuals have full rank
+    if bent is not None:
+        close(bent, wide.curve(dR))
     first, second = narrow.bent(0.3), wide.bent(0.3)
     assert (first is None) == (second is None)
     if first is not None and second is not None:
