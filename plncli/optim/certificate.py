@@ -61,6 +61,8 @@ def newton_solve(
     d = torch.zeros_like(r)
     z = precondition(r)
     rz = float(dot(r, z))
+    if not rz >= 0.0:  # rounding has made the preconditioner indefinite, or nan: it would promise anything
+        precondition, z, rz = torch.clone, r.clone(), float(dot(r, r))
     if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
         return NewtonSolve(-z, math.sqrt(max(rz, 0.0)), 0.5 * rz, solved=True, cut=False, curved=False)
     s = -z
@@ -93,6 +95,8 @@ def newton_solve(
         gains = [*gains[1:], gain]
         z = precondition(r)
         previous, rz = rz, float(dot(r, z))
+        if not rz >= 0.0:  # an indefinite preconditioner: nothing is solved
+            break
         residual = math.sqrt(max(rz, 0.0) / first)
         tight = residual <= TIGHT and (sum(gains) <= TIGHT * decrement or residual <= TIGHT**3)
         enough = max(forcing, 0.3 * math.sqrt(goal / decrement)) if decrement > goal else 1.0

@@ -14,7 +14,8 @@ from plncli import Dataset, fit
 from plncli.dataset import Dataset as Tensors
 from plncli.fitting import fit as fit_model
 from plncli.models.pln.model import PLN
-from plncli.optim.base import Status
+from plncli.optim.base import Point, Problem, Run, Space, Status, StopRule
+from plncli.optim.certificate import newton_solve
 from plncli.results import FitResult
 from plncli.verbs.simulate import invented
 
@@ -89,3 +90,16 @@ def test_a_feature_whose_variance_falls_to_0_among_others_ends_on_the_boundary()
     others = fit("pln", Dataset(**{**tables, "counts": tables["counts"].drop(columns="K00")}, formula="~ ."), se="none")
     assert found.summary["elbo"] == pytest.approx(others.summary["elbo"] + alone.llf, abs=1e-3)
     assert found.summary["elbo"] == pytest.approx(-2525.0065, abs=1e-3)
+
+
+def test_an_indefinite_preconditioner_certifies_nothing() -> None:
+    A = torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64))
+    problem = Problem(
+        lambda params: 0.5 * params["x"] @ A @ params["x"], {"x": torch.ones(2, dtype=torch.float64)}, 1.0
+    )
+    space = Space(problem.start)
+    point = Point(problem, space, space.join(problem.start))
+    for scale in (-1.0, -1e-9, float("nan")):
+        solve = newton_solve(point, lambda v, scale=scale: scale * v, 0.1, 1e-9, 50, Run(StopRule(), None))
+        assert solve.decrement > 0.0
+        assert not solve.solved or solve.decrement == pytest.approx(2.5, rel=0.1)

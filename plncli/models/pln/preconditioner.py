@@ -59,6 +59,7 @@ def feature_preconditioner(q: Tensor, table: LatentTable[Any]) -> Callable[[Tens
         g = at.gradient()
         if 0.5 * float(grand_total(g * blocks(g))) < NEAR * table.wbar:
             samples = _SampleBlocks(at, *loaded)
+            samples = samples if samples.positive else None
     flat = _flat_directions(at, blocks)
 
     def apply(v: Tensor) -> Tensor:
@@ -138,7 +139,9 @@ class _SampleBlocks:
         inner = torch.stack([(G * row) @ G.mT for row in self._inverse]).neg_()
         held = leverage.reciprocal().expand(len(cell), -1)
         inner.diagonal(dim1=1, dim2=2).add_(held if w is None else held / w[:, None])
-        self._inner = torch.cholesky_inverse(torch.linalg.cholesky_ex(inner).L)
+        factor, info = torch.linalg.cholesky_ex(inner)
+        self.positive = bool((info == 0).all())  # not where a variance is all but 0, and rounding decides
+        self._inner = torch.cholesky_inverse(factor)
 
     def add(self, v: Tensor, z: Tensor) -> Tensor:
         """z + (the samples' inverse − the diagonal's) times v, in place."""
