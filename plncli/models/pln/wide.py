@@ -25,7 +25,7 @@ class Wide:
         self._root = None if w is None else w.sqrt()
         self._D = total(weigh(w, S2)).div_(wbar)
         self._sd = self._D.sqrt()
-        self._T = weigh(self._root, R) / (self._sd * wbar**0.5)
+        self._T = self._scaled(R)
         self._C = self._T @ self._T.mT
         self._C.diagonal().add_(1.0)
         self._factor = cholesky_scaled(self._C) if bool((self._D > 0).all()) else None
@@ -64,6 +64,10 @@ class Wide:
         """Diagonal of Omega (p,)."""
         return (1.0 - self._leverage) / self._D
 
+    def _scaled(self, A: Tensor) -> Tensor:
+        """W^½ A D^-½ / wbar^½ (n×p): from the units of R to those of T."""
+        return weigh(self._root, A) / (self._sd * self._wbar**0.5)
+
     def _unscaled(self, A: Tensor) -> Tensor:
         """W^-½ A D^-½ wbar^½ (n×p): from the units of T to those of R Omega; A may be overwritten."""
         A.mul_(self._wbar**0.5 / self._sd)
@@ -81,9 +85,7 @@ class Wide:
         w = None if self._root is None else self._root.square()
         T, U = self._T, self._U
         inverse, n = self._inverse, len(T)
-        dT = dR.div_(self._sd * self._wbar**0.5)
-        if self._root is not None:
-            dT = dT.mul_(self._root[:, None])
+        dT = self._scaled(dR)
         share = total(weigh(w, dS2)) / (self._wbar * self._D)
         E = dT @ T.mT
         grown = (T * share) @ T.mT
@@ -97,7 +99,7 @@ class Wide:
 
     def curve(self, dR: Tensor) -> Tensor:
         """As `structures.Full.curve`, in six products of size n×n×p."""
-        E = weigh(self._root, dR) / (self._sd * self._wbar**0.5)
+        E = self._scaled(dR)
         inverse = self._inverse
         Q = (inverse @ (E @ self._U.mT)) @ E
         Q -= (Q @ self._U.mT) @ self._T
@@ -106,7 +108,7 @@ class Wide:
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         """The diagonals (p,) of what `structures.Full.couple` answers: among many features, pairs hardly matter."""
-        E = weigh(self._root, dR) / (self._sd * self._wbar**0.5)
+        E = self._scaled(dR)
         along = total(self._U * E)
         quadratic = self._D * (total(E.square()) - total(E * (self._inverse @ E)))
         quadratic = quadratic + dS2 * (along + 0.25 * dS2 * self.precision)
