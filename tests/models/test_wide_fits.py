@@ -57,7 +57,12 @@ def converged(found: FitResult) -> None:
     assert found.optimum.gap <= 1e-6 * found.data.n
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 500))])
+QUICK = (0, 1, 2, 191)  # the last one: a feature beside the boundary that only its correlations lift off it
+
+
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=() if seed in QUICK else pytest.mark.slow) for seed in range(500)]
+)
 def test_sparse_tables_with_steep_covariates_converge(seed: int) -> None:
     converged(fit_model(PLN(), sparse(seed)))
 

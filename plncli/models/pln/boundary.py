@@ -108,7 +108,8 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     cells = weigh(table.w, table.emission.losses(M, at.S2) - 0.5 * psi)
     now = total(cells)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
     others = ~suspected
-    score = candidate.variance_scores(gamma, at.R[:, others], at.S2[:, others], structure.correlated)
+    rest = (at.R[:, others], at.S2[:, others], structure.correlated)
+    score = candidate.variance_scores(gamma, *rest)
     if structure.shared:  # sums over features
         poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
     rounding = 1e-12 * (1.0 + now.abs())
@@ -118,7 +119,7 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     tried[prepared.latent[chosen]] = at.layer.precision.reciprocal()[chosen]
     if structure.shared:
         return enter, None, tried
-    M, psi = _small_variance(candidate, gamma)
+    M, psi = candidate.small_variance(gamma, *rest)
     rises = (score > 0.0) & (at.layer.precision[chosen] * psi.exp() > 1.0)
     rises &= prepared.returns[prepared.latent[chosen]] < MAX_RETURNS
     lifted = params["q"].detach().clone()
@@ -129,15 +130,6 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     returns[risen] += 1
     tried[risen] = math.inf
     return enter, (lifted, returns), tried
-
-
-def _small_variance(table: PoissonTable, gamma: Tensor) -> tuple[Tensor, Tensor]:
-    """M (n×v) and psi (v,) of features that leave 0: with a small variance, their means moved by that times residuals.
-
-    gamma: d×v, their coefficients without one.
-    """
-    variance = 0.1 / (1.0 + mean(table.means(gamma)))
-    return table.Q @ gamma + variance * table.residuals(gamma), variance.log()
 
 
 def _leave(params: Params, prepared: Prepared) -> Tensor:
@@ -162,7 +154,9 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
     back = prepared.poisson[leave]
     if len(prepared.poisson):
         gamma[:, prepared.poisson] = params["gamma"].detach()
-        small = _small_variance(prepared.boundary, params["gamma"].detach())
+        at = table.at(params["q"])
+        rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.correlated)
+        small = prepared.boundary.small_variance(params["gamma"].detach(), *rest)
         M[:, back], psi[:, back] = small[0][:, leave], small[1][leave]
     latent = torch.cat([prepared.latent[~enter], back]).sort().values
     poisson = torch.cat([prepared.poisson[~leave], prepared.latent[enter]]).sort().values

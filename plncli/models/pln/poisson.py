@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plncli.models.pln.emissions import Poisson
 from plncli.numerics.linalg import weighted_grams
-from plncli.numerics.rows import gram, total, weighted_total
+from plncli.numerics.rows import gram, mean, total, weighted_total
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,29 @@ class PoissonTable:
         e = self.residuals(gamma)
         score = total(self.w[:, None] * (e.square() - self.means(gamma)))
         if correlated and R.shape[1]:
-            follow = gram(R, self.w[:, None] * e)
-            score = score + (follow.square() / weighted_total(self.w, S2)[:, None]).sum(dim=0)  # over other features
+            follow, own = self._follow(e, R, S2)
+            score = score + (follow.square() / own[:, None]).sum(dim=0)  # over other features
         return score
+
+    def _follow(self, e: Tensor, R: Tensor, S2: Tensor) -> tuple[Tensor, Tensor]:
+        """The two sums inside, q×v and (q,)."""
+        return gram(R, self.w[:, None] * e), weighted_total(self.w, S2)
+
+    def small_variance(self, gamma: Tensor, R: Tensor, S2: Tensor, correlated: bool) -> tuple[Tensor, Tensor]:
+        """Latent means (n×v) and the log of a small variance (v,) at which features of positive score leave 0.
+
+        The means move by t (e + R beta), along which the ELBO has that slope; t is where the counts' own curvature
+        would end the rise, and small beside the moves that double a count.
+        """
+        mu, e = self.means(gamma), self.residuals(gamma)
+        move = e
+        if correlated and R.shape[1]:
+            follow, own = self._follow(e, R, S2)
+            move = e + R @ (follow / own[:, None])
+        score = self.variance_scores(gamma, R, S2, correlated)
+        bend = 2.0 * total(self.w[:, None] * mu * move.square())
+        variance = torch.minimum(score / bend, 0.1 / torch.maximum(1.0 + mean(mu), move.abs().amax(0)))
+        return self.Q @ gamma + variance * move, variance.log()
 
 
 class Evaluation:
