@@ -21,7 +21,7 @@ from plncli.models.base import Init
 from plncli.models.pln.poisson import PoissonTable
 from plncli.models.pln.prepared import Prepared, split
 from plncli.models.pln.start import start
-from plncli.numerics.rows import mean, total, weigh
+from plncli.numerics.rows import total, weigh
 
 INVISIBLE = 0.01
 """Extra-Poisson variance A² Sigma_jj of a count, as a share of its Poisson variance A, that is hardly told from none; a
@@ -30,7 +30,7 @@ POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
 RETRY = 0.1
 """A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
-MAX_RETURNS = 2
+MAX_RETURNS = 10
 """How often a feature may come back from the boundary."""
 
 
