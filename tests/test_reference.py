@@ -35,7 +35,7 @@ def test_every_verb_takes_the_run_of_an_earlier_version(cli: Cli, here: Path, ru
     assert ran.code == 0, ran.err
     (here / "found.csv").write_text(ran.out)
     found, expected = (pd.read_csv(here / path) for path in ("found.csv", f"{run.name}-expected.csv"))
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+    pd.testing.assert_frame_equal(found[expected.columns], expected, rtol=1e-9)  # a later version may tell more
     verbs = [("show",), ("diagnose",), ("simulate", "--out", "made")]
     verbs += [] if estimated else [("test", "--terms", "all")]
     verbs += [("transform", "--counts", "oaks.csv", *new)] if pln else []

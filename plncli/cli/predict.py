@@ -91,7 +91,8 @@ def predict(
     """Predict the responses of new samples.
 
     A row for each sample and response: probabilities and classes (logistic), means (linear), or expected counts (pln),
-    which are *marginal* from the covariates alone, *fitted* with --counts, and *conditional* with --given.
+    which are *marginal* from the covariates alone, *fitted* with --counts, and *conditional* with --given. Beside
+    marginal and conditional ones is the `median` of the rate, exp(`link`): half of such samples have a rate above it.
     """
     from plncli.runs.new_data import Sources
     from plncli.verbs import predict as verb

@@ -38,7 +38,8 @@ BEYOND = 10.0
 class Scored(NamedTuple):
     """A candidate in a fold: mean log-likelihood (or bound) of a held-out sample, or cell, and sums of deviances (p,).
 
-    status, gap: how the fit ended; converged: whether that is at its optimum.
+    of_means: those against expected values, where they are others (`Score`). status, gap: how the fit ended; converged:
+    whether that is at its optimum.
     """
 
     loglik: float
@@ -46,10 +47,12 @@ class Scored(NamedTuple):
     status: str
     gap: float
     converged: bool
+    of_means: Tensor | None
 
     def sound(self, p: int) -> bool:
         """Whether all is of its kind, for p responses: a score that is read back may be anybody's."""
-        whole = self.deviance.shape == (p,) and self.deviance.dtype == torch.float64
+        sums = [self.deviance] if self.of_means is None else [self.deviance, self.of_means]
+        whole = all(one.shape == (p,) and one.dtype == torch.float64 and not one.isnan().any() for one in sums)
         numbers = isinstance(self.loglik, float) and isinstance(self.gap, float) and isinstance(self.converged, bool)
         ended = self.status in [status.name.lower() for status in Status]
         known = whole and numbers and ended and (self.status == "converged" or not self.converged)
@@ -61,9 +64,10 @@ class Ranked:
     """A candidate over all folds: means over them, each with its standard error over them.
 
     score: of log-likelihoods (or bounds); behind: by how much the best's is higher; deviance; r2: share of the null's
-    deviance that it explains. best: of the highest score; simplest: of the fewest parameters among those whose score is
-    within one standard error of the best's (Breiman et al. 1984). unconverged: in how many folds. impossible: held-out
-    counts of probability 0: with them its score would be −inf.
+    deviance that it explains; of_means: deviance against expected values, None where it is no other. best: of the
+    highest score; simplest: of the fewest parameters among those whose score is within one standard error of the best's
+    (Breiman et al. 1984). unconverged: in how many folds. impossible: held-out counts of probability 0: with them its
+    score would be −inf.
     """
 
     candidate: Candidate
@@ -75,6 +79,8 @@ class Ranked:
     deviance: float
     deviance_se: float
     r2: float
+    of_means: float | None
+    of_means_se: float | None
     impossible: int
     unconverged: int
     best: bool
@@ -190,12 +196,16 @@ def _scored(candidate: Candidate, fold: Fold, optimizer: Optimizer, stop: StopRu
     else:
         score = _of_cells(found, whole.Y, scored)
     w = data.w.cpu().double()[fold.rows]
-    deviance = torch.zeros(data.p, dtype=torch.float64)
-    deviance[fold.features] = weighted_total(w, score.deviance)
+
+    def sums(cells: Tensor) -> Tensor:
+        return torch.zeros(data.p, dtype=torch.float64).index_copy(0, fold.features, weighted_total(w, cells))
+
     by_sample = score.loglik if fold.whole else score.loglik.sum(1)
     loglik = float(weighted_total(w, by_sample)) / weight_scored(data, fold)
     converged = found.converged and score.converged
-    return Scored(loglik, deviance, found.optimum.status.name.lower(), found.optimum.gap, converged)
+    of_means = None if score.of_means is None else sums(score.of_means)
+    status = found.optimum.status.name.lower()
+    return Scored(loglik, sums(score.deviance), status, found.optimum.gap, converged, of_means)
 
 
 def _of_samples(fitted: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
@@ -224,11 +234,12 @@ def _standings(
 ) -> tuple[Ranked, ...]:
     loglik = torch.tensor([[part.loglik for part in row] for row in scores], dtype=torch.float64)
     sums = torch.stack([torch.stack([part.deviance for part in row]) for row in scores])
-    deviance = sums.sum(2) / torch.tensor(weights, dtype=torch.float64)[:, None]
     score, score_se = _mean(loglik)
     best = int(score.argmax())
     behind, behind_se = _mean(loglik[:, [best]] - loglik)
-    mean_deviance, deviance_se = _mean(deviance)
+    deviance, deviance_se = _per_weight(sums, weights)
+    means = [part.of_means for row in scores for part in row if part.of_means is not None]
+    of_means = _per_weight(torch.stack(means).reshape(sums.shape), weights) if len(means) == loglik.numel() else None
     near = [c for c in range(len(candidates)) if float(behind[c]) <= float(score_se[best])]
     simplest = min(near, key=lambda c: (numbers[c], float(behind[c])), default=best)
     whole = sums.sum(dim=0)  # over folds
@@ -240,9 +251,11 @@ def _standings(
             float(score_se[c]),
             float(behind[c]),
             float(behind_se[c]),
-            float(mean_deviance[c]),
+            float(deviance[c]),
             float(deviance_se[c]),
             _explained(candidate.model, whole[c], whole[null]),
+            None if of_means is None else float(of_means[0][c]),
+            None if of_means is None else float(of_means[1][c]),
             impossible[c],
             sum(not row[c].converged for row in scores),
             c == best,
@@ -255,21 +268,29 @@ def _standings(
 def beyond_sense(candidate: Candidate, folds: Sequence[Fold], scores: Sequence[Scored]) -> tuple[str, ...]:
     """Features of counts that a rate without any model would have predicted far better, the worst first.
 
-    Those whose deviance is more than BEYOND times that of one rate for all samples (times their exposure), known from
-    what was held out. scores: of the candidate, by fold.
+    Those whose deviance against expected counts is more than BEYOND times that of one rate for all samples (times their
+    exposure), which all counts tell, held out or not. scores: of the candidate, by fold.
     """
     data = candidate.data
     if candidate.model.spec.response is not COUNTS:
         return ()
-    weight = torch.zeros(data.Y.shape, dtype=torch.float64)
+    Y, w = data.Y.cpu().double(), data.w.cpu().double()[:, None]
+    exposure = data.O.cpu().double().exp().expand_as(Y)
+    seen = w.expand_as(Y) if data.K is None else w * data.K.cpu()
+    weight = torch.zeros_like(Y)
     for fold in folds:
-        weight[fold.rows] += fold.scored * data.w.cpu().double()[fold.rows, None]
-    Y, exposure = data.Y.cpu().double(), data.O.cpu().double().exp().expand_as(data.Y)
-    rate = total(weight * Y) / total(weight * exposure)
+        weight[fold.rows] += fold.scored * w[fold.rows]
+    rate = total(seen * Y) / total(seen * exposure)
     flat = total(weight * poisson_deviance(Y, rate * exposure))
-    times = torch.stack([score.deviance for score in scores]).sum(dim=0) / flat  # over folds
+    of_means = [score.deviance if score.of_means is None else score.of_means for score in scores]
+    times = torch.stack(of_means).sum(dim=0) / flat  # over folds
     order = times.nan_to_num(nan=0.0).argsort(descending=True, stable=True)
     return tuple(data.responses[j] for j in order.tolist() if flat[j] > 0 and times[j] > BEYOND)
+
+
+def _per_weight(sums: Tensor, weights: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Means over the folds of sums (folds × candidates × responses) by weight scored, and their standard errors."""
+    return _mean(sums.sum(2) / torch.tensor(weights, dtype=torch.float64)[:, None])
 
 
 def _mean(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -175,8 +175,8 @@ class FitResult(Shown):
         """Predictions for new samples: `plncli predict`.
 
         counts: of all features, for fitted counts; given: of some, for conditional counts of the others. interval:
-        "confidence", "prediction" or both. A row for each sample and response; with `wide`, the name of a column, that
-        column as samples × responses. missing, na_values (beside those of the fit), match, round: as of a Dataset.
+        "confidence", "prediction" or both. A row for each sample and response (pln: `median` of the rate beside its
+        mean); with `wide`, a column as samples × responses. missing, na_values, match, round: as of a Dataset.
         """
         rules = {"missing": missing, "match": match, "round": round}
         say, new = Sayings(), self._sources(na_values, covariates, counts, given, exposure, offsets, **rules)

@@ -47,12 +47,15 @@ class Simulated(NamedTuple):
 class Score(NamedTuple):
     """Log-likelihood in nats: of samples, or a bound of it, (n,); or of cells, n×p. Deviance: n×p. 0 if not scored.
 
-    converged: whether q of every sample is where the bound is highest; elsewhere it is a bound too, but a lower one.
+    deviance: against means, of counts against the medians of their rates; of_means: the same against their expected
+    values, None where that is no other. converged: whether q of every sample is where the bound is highest; elsewhere
+    it is a bound too, but a lower one.
     """
 
     loglik: Tensor
     deviance: Tensor
     converged: bool = True
+    of_means: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Scoring(Protocol):
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """The score of samples; scored: n×p booleans, cells that count.
 
-        Deviances are of means for which nothing but covariates and offset is known.
+        Deviances are of predictions for which nothing but covariates and offset is known.
         """
         ...
 

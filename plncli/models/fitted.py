@@ -214,19 +214,23 @@ def expected_values(
     *,
     column: str,
     expected: Callable[[Tensor], Tensor],
+    median: Callable[[Tensor], Tensor] | None = None,
     observation: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] | None = None,
     identity: bool = False,
 ) -> Prediction:
     """`link` (not where the link is the identity) and the expected value in `column`; conf_low, ..., pred_high.
 
     The confidence interval is of the expected value: of eta = O + XB, by the coefficients' covariance, and transformed
-    by `expected`; it takes other parameters as known. observation: ends of the interval of a new observation, from eta,
-    its variance by the coefficients (0 without standard errors) and the quantile of their distribution.
+    by `expected`; it takes other parameters as known. median: of what `expected` is the mean of, a column beside it.
+    observation: ends of the interval of a new observation, from eta, its variance by the coefficients (0 without
+    standard errors) and the quantile of their distribution.
     """
     limits = fitted.limits(X)
     eta = at_limits(limits, O + X @ fitted.B)
     reasons = {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0}
     columns = ({} if identity else {"link": eta}) | {column: expected(eta)}
+    if median is not None:
+        columns["median"] = median(eta)
     if not intervals:
         return Prediction(fitted.responses, columns, reasons)
     variance = torch.zeros_like(eta)  # without standard errors

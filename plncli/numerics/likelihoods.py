@@ -20,8 +20,12 @@ def poisson_loglik(Y: Tensor, eta: Tensor) -> Tensor:
 
 
 def poisson_deviance(Y: Tensor, mu: Tensor) -> Tensor:
-    """Twice the log-likelihood ratio of the saturated model against means mu, elementwise; mu may be 0 where Y is."""
-    return 2.0 * (torch.special.xlogy(Y, Y) - torch.special.xlogy(Y, mu) - Y + mu)
+    """Twice the log-likelihood ratio of the saturated model against means mu, elementwise.
+
+    mu may be 0 where Y is, and inf, where the deviance is too.
+    """
+    finite = 2.0 * (torch.special.xlogy(Y, Y) - torch.special.xlogy(Y, mu) - Y + mu)
+    return torch.where(mu.isposinf(), math.inf, finite)
 
 
 def expected_poisson_loglik(Y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

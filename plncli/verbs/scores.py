@@ -12,7 +12,7 @@ from plncli.layout import Grid, aligned, table_width
 from plncli.settings import FitConfig
 
 if TYPE_CHECKING:
-    from plncli.evaluation.crossvalidation import Validated
+    from plncli.evaluation.crossvalidation import Ranked, Validated
 
 MOST_TOLD = 10
 WIDTH = 100
@@ -78,7 +78,8 @@ def grid(compared: Compared) -> Grid:
     asked, standings, labels = compared.asked, compared.validated.standings, _labels(compared)
     header = [*labels[0], "parameters", asked.likelihood, "± se", "behind", "± se", "deviance", "± se", "r2"]
     some_impossible = any(standing.impossible for standing in standings)
-    rows = [[*header, *["impossible"] * some_impossible, ""]]
+    header += ["of means"] * (standings[0].of_means is not None) + ["impossible"] * some_impossible
+    rows = [[*header, ""]]
     for number, (label, standing) in enumerate(zip(labels, standings, strict=True)):
         marks = [word for word, yes in (("best", standing.best), ("1-se", standing.simplest)) if yes]
         behind = ["", ""] if standing.best else [f"{standing.behind:.2f}", f"{standing.behind_se:.2f}"]
@@ -93,6 +94,7 @@ def grid(compared: Compared) -> Grid:
                 _size(standing.deviance, 2),
                 _size(standing.deviance_se, 2),
                 _size(standing.r2, 3),
+                *([] if standing.of_means is None else [_size(standing.of_means, 2)]),
                 *[str(standing.impossible)] * some_impossible,
                 ", ".join(marks) + (" (not converged)" if standing.unconverged else ""),
             ]
@@ -117,12 +119,20 @@ def candidates(compared: Compared) -> list[dict[str, Any]]:
             "deviance": standing.deviance,
             "deviance_se": standing.deviance_se,
             "r2": standing.r2,
+            **_of_means(standing),
             "impossible": standing.impossible,
             "unconverged": standing.unconverged,
         }
         marks = {"null": number == compared.null, "best": standing.best, "one_se": standing.simplest}
         rows.append(label | numbers | marks)
     return rows
+
+
+def _of_means(standing: Ranked) -> dict[str, float]:
+    """The deviance against expected values, where it is another."""
+    if standing.of_means is None or standing.of_means_se is None:
+        return {}
+    return {"deviance_of_means": standing.of_means, "deviance_of_means_se": standing.of_means_se}
 
 
 def content(compared: Compared) -> dict[str, Any]:
@@ -151,6 +161,8 @@ def columns(compared: Compared) -> dict[str, Any]:
     labels = _labels(compared)
     scores = [found.scores[f][c] for c, f in cells]
     weights = [found.weights[f] for _, f in cells]
+    means = [(s.of_means, w) for s, w in zip(scores, weights, strict=True) if s.of_means is not None]
+    of_means = {"deviance_of_means": np.array([float(sums.sum()) / w for sums, w in means])} if means else {}
     scored = [found.folds[f].scored for _, f in cells]
     return {
         **{key: [labels[c][key] for c, _ in cells] for key in labels[0]},
@@ -160,6 +172,7 @@ def columns(compared: Compared) -> dict[str, Any]:
         "n_entries": np.array([int(cell.sum()) for cell in scored]),
         asked.likelihood: np.array([score.loglik for score in scores]),
         "deviance": np.array([float(s.deviance.sum()) / w for s, w in zip(scores, weights, strict=True)]),
+        **of_means,
         "status": [score.status for score in scores],
         "gap": np.array([score.gap for score in scores]),
     }
@@ -190,16 +203,19 @@ def report(say: Console, compared: Compared, everything: str) -> None:
 
 
 def _tell_beyond_sense(say: Console, found: Validated) -> None:
-    """Features for which the best candidate's expected counts, and so deviance and r2, mean nothing."""
+    """Features for which expected counts of candidates, and so their deviance of means, mean nothing."""
     from plncli.evaluation.crossvalidation import beyond_sense
 
-    best = next(c for c, standing in enumerate(found.standings) if standing.best)
-    names = beyond_sense(found.standings[best].candidate, found.folds, [scores[best] for scores in found.scores])
-    if names:
-        say.warn(
-            f"Expected counts of the best are beyond sense for {counted(len(names), 'feature')}, so its deviance and "
-            f"r2 mean nothing (the score does): {some(names, width=WIDTH)}. Leave out features that are on in some "
-            "samples and off in others, or judge by the score alone."
+    names = [
+        beyond_sense(standing.candidate, found.folds, [scores[c] for scores in found.scores])
+        for c, standing in enumerate(found.standings)
+    ]
+    features = list(dict.fromkeys(name for of_candidate in names for name in of_candidate))
+    if features:
+        say.note(
+            f"note: Expected counts are beyond sense for {counted(len(features), 'feature')}, in "
+            f"{counted(sum(map(bool, names)), 'candidate')}, whose deviance of means says nothing (all else does): "
+            f"{some(features, width=WIDTH)}."
         )
 
 
@@ -208,6 +224,7 @@ def meaning(asked: Asked) -> str:
     if asked.share is not None:
         return (
             f"In each of {asked.folds} folds {100 * asked.share:g} % of the counts were hidden. loglik: of a hidden "
-            "count, in nats, given the others of its sample; deviance: against its expected value."
+            "count, in nats, given the others of its sample; deviance, r2: against the median of its rate; of "
+            "means: against the mean."
         )
     return f"Means over {asked.folds} folds. {asked.config.spec.words.score}."

@@ -63,7 +63,7 @@ def test_json_and_the_table_by_fold_agree(cli: Cli, few: list[Any], tmp_path: Pa
         mine = table[(table.formula == candidate["formula"]) & (table.covariance == candidate["covariance"])]
         assert mine.n_samples.sum() == 116
         assert (mine.n_entries == 12 * mine.n_samples).all()
-        for score in ("elbo", "deviance"):
+        for score in ("elbo", "deviance", "deviance_of_means"):
             assert candidate[score] == pytest.approx(mine[score].mean())
             assert candidate[f"{score}_se"] == pytest.approx(mine[score].std() / 2)
     best = max(found["candidates"], key=lambda candidate: candidate["elbo"])
@@ -98,6 +98,7 @@ def test_linear_scores_equal_a_loop_over_least_squares(cli: Cli) -> None:
         errors.append(e**2)
     ours, null = found["candidates"]
     assert len(y) == 100
+    assert "deviance_of_means" not in ours and "deviance_of_means" not in found["by_fold"][0]
     assert (ours["loglik"], ours["deviance"]) == pytest.approx((np.mean(scores), np.mean(errors)))
     assert ours["loglik_se"] == pytest.approx(np.std(scores, ddof=1) / 10)
     assert (null["null"], null["formula"], null["n_parameters"]) == (True, "~ 1", 2)

@@ -47,7 +47,8 @@ def by_hand(run: Path) -> tuple[pd.DataFrame, np.ndarray]:
 def test_marginal_counts_follow_from_the_files_of_the_fit(cli: Cli, fits: Path) -> None:
     ran = cli("predict", fits / "means", COVARIATES, EXPOSURE)
     found = frame(ran)
-    assert list(found.columns) == ["sample", "response", "link", "marginal"]
+    assert list(found.columns) == ["sample", "response", "link", "marginal", "median"]
+    np.testing.assert_allclose(found["median"], np.exp(found.link), rtol=1e-12)
     tree, expected = by_hand(fits / "means")
     np.testing.assert_allclose(found.marginal.to_numpy().reshape(expected.shape), expected, rtol=1e-9)
     assert (found["sample"].iloc[::114] == list(tree.index)).all()
@@ -59,7 +60,7 @@ def test_intervals_hold_the_expected_count(cli: Cli, fits: Path) -> None:
     ran = cli("predict", fits / "means", COVARIATES, EXPOSURE, "--interval=confidence", "--interval=prediction")
     found = frame(ran)
     ends = ["conf_low", "conf_high", "pred_low", "pred_high"]
-    assert list(found.columns)[4:] == ends
+    assert list(found.columns)[5:] == ends
     zero = found.marginal == 0
     assert found[zero][ends].isna().all(axis=None) and not found[~zero][ends].isna().any(axis=None)
     rest = found[~zero]
@@ -127,7 +128,10 @@ def test_conditional_counts_are_nearer_to_the_truth_than_marginal_ones(cli: Cli,
     Y.iloc[:, :100].to_csv(tmp_path / "part.csv")
     ran = cli("predict", fits / "one", EXPOSURE, "--given", "part.csv", "--interval", "prediction", "--level", "0.9")
     found = frame(ran)
-    assert list(found.columns)[2:] == ["latent_mean", "latent_sd", "conditional", "pred_low", "pred_high"]
+    assert list(found.columns)[2:] == ["latent_mean", "latent_sd", "conditional", "median", "pred_low", "pred_high"]
+    exposure = matrix(OAKS / "exposure.csv").iloc[:, 100:].to_numpy().ravel()
+    np.testing.assert_allclose(found["median"], exposure * np.exp(found.latent_mean), rtol=1e-9)
+    np.testing.assert_allclose(found.conditional, found["median"] * np.exp(found.latent_sd**2 / 2), rtol=1e-9)
     assert list(found.response.unique()) == list(Y.columns[100:])
     marginal = frame(cli("predict", fits / "one", EXPOSURE, "--wide", "marginal")).set_index("sample")[Y.columns[100:]]
     truth = Y.iloc[:, 100:].to_numpy()
@@ -274,7 +278,7 @@ REFUSED = [
     (["one", EXPOSURE, "--offsets=0"], 2, "--exposure and --offsets say the same"),
     (["one", EXPOSURE, "--interval=tolerance"], 2, "--interval must be confidence or prediction, not tolerance"),
     (["one", EXPOSURE, "--level=95"], 2, "--level must be between 0 and 1"),
-    (["one", EXPOSURE, "--wide=fitted"], 2, "no column `fitted` to put --wide; there are link, marginal"),
+    (["one", EXPOSURE, "--wide=fitted"], 2, "no column `fitted` to put --wide; there are link, marginal, median"),
     (["one", EXPOSURE, "--missing=fill"], 2, "--missing must be error, drop or keep"),
     (["one", EXPOSURE, COUNTS, "--given=x.csv"], 2, "--counts holds all features of new samples and --given some"),
     (["one", EXPOSURE, f"--given={OAKS / 'counts.csv'}"], 3, "holds all 114 features of the fit, so none is left"),
@@ -356,7 +360,7 @@ def test_an_exposure_for_each_feature_is_matched_by_name(cli: Cli, tmp_path: Pat
         for name in ("E", "turned")
     }
     bare = cli("predict", "run", "--given=part-bare.csv", "--exposure=E-bare.csv", "--no-sample-names", "--wide=link")
-    assert bare.code == 2 and "there are latent_mean, latent_sd, conditional" in bare.err
+    assert bare.code == 2 and "there are latent_mean, latent_sd, conditional, median" in bare.err
     bare = cli("transform", "run", "--counts=Y-bare.csv", "--exposure=E-bare.csv", "--no-sample-names", "-q")
     named = cli("transform", "run", "--counts=Y.csv", "--exposure=turned.csv", "-q")
     assert len(outs) == 1
@@ -390,7 +394,7 @@ def test_a_file_takes_the_table_in_the_format_of_its_suffix(cli: Cli, fits: Path
     ran = cli("predict", fits / "one", EXPOSURE, "--out", f"t.{suffix}", "-q")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     read = {"csv": pd.read_csv, "tsv": pd.read_table, "parquet": pd.read_parquet, "feather": pd.read_feather}[suffix]
-    assert list(read(tmp_path / f"t.{suffix}").columns) == ["sample", "response", "link", "marginal"]
+    assert list(read(tmp_path / f"t.{suffix}").columns) == ["sample", "response", "link", "marginal", "median"]
     refused = cli("predict", fits / "one", EXPOSURE, "--out", f"t.{suffix}")
     assert refused.code == 2 and "exists. Add --overwrite" in refused.err
 

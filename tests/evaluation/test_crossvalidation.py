@@ -15,7 +15,7 @@ from tables import dataset, pln_table
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.evaluation.crossvalidation import Validated, validate
+from plncli.evaluation.crossvalidation import Validated, beyond_sense, validate
 from plncli.evaluation.folds import Candidate, Fold, folds_of_cells, folds_of_samples
 from plncli.fitting import fit
 from plncli.inference import workers
@@ -145,6 +145,25 @@ def test_hidden_counts_are_predicted_from_those_they_go_with() -> None:
     assert full.score > diagonal.score + 0.5
     assert full.r2 > 0.7
     assert (diagonal.score, diagonal.r2) == pytest.approx((null.score, 0.0), abs=1e-9)
+
+
+@pytest.mark.parametrize("p", [8, 110])
+def test_a_feature_of_a_single_count_drowns_the_deviance_of_means_alone(p: int) -> None:
+    """`~ x` is true of all features but the last, whose one count, at a large x, makes it expect 10^7 at a larger x."""
+    data, *_ = pln_table(100, p)
+    rare = torch.zeros(100, 1, dtype=F)
+    rare[data.X[:, 1].argsort()[90]] = 1000.0
+    data = replace(data, Y=torch.cat([data.Y, rare], 1), responses=())
+    candidates = candidates_of(data, PLN("diagonal"))
+    variance = fit(candidates[0].model, data).estimates["Sigma"].diagonal()
+    assert float(variance[-1]) > 10 * float(variance[:-1].max())
+    found = validated(candidates, folds_of_samples(data, 5, 0))
+    true, null = found.standings
+    assert true.of_means > 10 * null.of_means  # its mean expected counts, by one feature in a thousand of its cells
+    assert true.best and true.score - null.score > 2 * null.behind_se
+    assert true.deviance < 0.9 * null.deviance and true.r2 > 0.1
+    names = beyond_sense(candidates[0], found.folds, [row[0] for row in found.scores])
+    assert names == (data.responses[-1],)
 
 
 def test_the_simplest_within_a_standard_error_is_marked() -> None:

@@ -16,6 +16,7 @@ from plncli.models.pln.model import PLN
 from plncli.models.regression.linear import Linear
 from plncli.models.regression.logistic import Logistic
 from plncli.numerics.distributions import poisson_lognormal_logpmf
+from plncli.numerics.likelihoods import poisson_deviance
 from plncli.optim.base import StopRule
 
 SHARP = StopRule(tol=1e-12)
@@ -54,9 +55,12 @@ def test_the_score_of_a_new_sample_is_a_bound() -> None:
     exact = poisson_lognormal_logpmf(Y, O + X @ found.estimates["B"], found.estimates["Sigma"][0])[:, 0]
     assert bool((score.loglik <= exact + 1e-5).all())
     assert float((exact - score.loglik).max()) < 0.1
-    mu = (O + X @ found.estimates["B"] + 0.5 * found.estimates["Sigma"][0]).exp()
-    expected = 2 * (torch.special.xlogy(Y, Y / mu) - Y + mu)
-    assert torch.allclose(score.deviance, expected)
+    median = (O + X @ found.estimates["B"]).exp()
+    for mu, deviance in (
+        (median, score.deviance),
+        (median * (0.5 * found.estimates["Sigma"][0]).exp(), score.of_means),
+    ):
+        assert torch.allclose(deviance, 2 * (torch.special.xlogy(Y, Y / mu) - Y + mu))
 
 
 def test_cells_that_are_not_scored_count_for_nothing() -> None:
@@ -69,7 +73,7 @@ def test_cells_that_are_not_scored_count_for_nothing() -> None:
     a, b = (found.fitted.score_samples(data.X, data.O, Y, scored) for Y in (data.Y, other))
     assert torch.equal(a.loglik, b.loglik)
     assert float(a.loglik[1]) == 0.0
-    assert float(a.deviance[~scored].abs().max()) == 0.0
+    assert float(a.deviance[~scored].abs().max()) == float(a.of_means[~scored].abs().max()) == 0.0
 
 
 def test_a_hidden_count_has_the_conditional_distribution_of_the_fit() -> None:
@@ -87,6 +91,8 @@ def test_a_hidden_count_has_the_conditional_distribution_of_the_fit() -> None:
         variance = (Sigma[u][:, u] - G @ Sigma[o][:, u]).diagonal() + G.square() @ S[i, o].square()
         expected = poisson_lognormal_logpmf(data.Y[i, u], mean, variance)
         assert torch.allclose(score.loglik[i, u], expected, atol=1e-5)
+        for log_rate, deviance in ((mean, score.deviance), (mean + 0.5 * variance, score.of_means)):
+            assert torch.allclose(deviance[i, u], poisson_deviance(data.Y[i, u], log_rate.exp()), rtol=1e-4)
     assert float(score.loglik[K].abs().max()) == 0.0
 
 

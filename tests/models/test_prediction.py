@@ -32,6 +32,7 @@ from plncli.models.fitted import (
 )
 from plncli.models.pln import variational_step as pln_step
 from plncli.models.pln.variational_step import variational_step
+from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
 
@@ -91,7 +92,25 @@ def test_the_samples_of_the_fit_come_out_as_in_the_fit(table: str, covariance: s
     eta = data.O + data.X @ result.state["B_finite"]
     marginal = (eta + 0.5 * result.estimates["Sigma"].diagonal()).exp()
     same(columns["marginal"][finite], marginal[finite], 1e-12)
-    assert bool((columns["marginal"][~finite] == 0).all()) and not bool(columns["marginal"].isnan().any())
+    same(columns["median"][finite], eta.exp()[finite], 1e-12)
+    for name in ("marginal", "median"):
+        assert bool((columns[name][~finite] == 0).all()) and not bool(columns[name].isnan().any())
+
+
+def test_half_of_the_samples_of_a_fit_have_a_rate_above_the_median() -> None:
+    """By draws of the latent layer, of samples with the same covariates, and of the features that are not given."""
+    data, B, Sigma = pln_table(5, 3)
+    known = pln_of(("a", "b"), tuple("xyz"), B, Sigma, torch.linalg.inv(Sigma))
+    one, many = data.X[:1], data.X[:1].expand(20_000, -1)
+    drawn = known.simulate(many, torch.ones(20_000, 1).double(), torch.Generator().manual_seed(0))
+    above = ((1.0 + drawn.latent).exp() > predict(known, one, torch.ones(1, 1)).columns["median"]).double().mean(0)
+    same(above, torch.full((3,), 0.5).double(), 0.014)  # 4 standard errors
+    given = predict(known, one, Y=data.Y[:1, :2], observed=torch.tensor([0, 1]), intervals=["prediction"])
+    mean, median = (given.columns[name] for name in ("latent_mean", "median"))
+    same(median, mean.exp(), 1e-12)
+    assert bool((median < given.columns["conditional"]).all())
+    half = poisson_lognormal_quantile(0.5, mean, given.columns["latent_sd"].square())
+    assert bool((half - median).abs().max() < 1.0)  # the median of the count, a whole number, lies beside it
 
 
 def test_a_fixed_precision_predicts_too() -> None:
@@ -187,10 +206,10 @@ def test_an_expected_count_of_0_is_exactly_0(reference: bool) -> None:
     data = two_groups(reference)
     result = fitted_to(data, se="sandwich")
     found = predict(result.fitted, data.X, intervals=["confidence", "prediction"])
-    for name in ("marginal", "link", "conf_low", "pred_high"):
+    for name in ("marginal", "median", "link", "conf_low", "pred_high"):
         finite = torch.isfinite(found.columns[name])
         assert bool(finite[:20].all()) and bool(finite[:, 1:].all())
-        expected = {"marginal": 0.0, "link": -math.inf}.get(name, math.nan)
+        expected = {"marginal": 0.0, "median": 0.0, "link": -math.inf}.get(name, math.nan)
         np.testing.assert_array_equal(found.columns[name][20:, 0], np.full(20, expected))
     assert torch.equal(found.reasons[NO_SPREAD], ~torch.isfinite(found.columns["link"]))
 
@@ -212,7 +231,7 @@ def test_other_directions_are_infinite_or_open() -> None:
     result = fitted_to(data)
     X = torch.tensor([[1.0, 0.0], [1.0, 2.0], [1.0, -1.0]]).double()
     found = predict(result.fitted, X)
-    assert found.columns["marginal"][1:, 0].tolist() == [0.0, math.inf]
+    assert found.columns["marginal"][1:, 0].tolist() == found.columns["median"][1:, 0].tolist() == [0.0, math.inf]
     assert found.reasons[INFINITE].nonzero().tolist() == [[2, 0]]
     three = torch.cat([data.X, torch.zeros(40, 1)], 1).double()
     three[30:, 1], three[30:, 2] = 0.0, 1.0  # the feature is not seen in either of two groups

@@ -62,6 +62,8 @@ def test_poisson_against_scipy():
     assert float(saturated[0]) == 0.0
     assert torch.allclose(poisson_deviance(Y, mu), 2 * (saturated - poisson_loglik(Y, mu.log())), atol=1e-8)
     assert torch.equal(poisson_deviance(Y, Y), torch.zeros(5, dtype=F))
+    beyond = torch.full((5,), math.inf, dtype=F)
+    assert torch.equal(poisson_deviance(Y, beyond), beyond)
 
 
 def test_log_factorial_is_exact():

@@ -48,7 +48,7 @@ def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | 
         f"Marginal expected counts of {_count(len(names), 'feature')} are beyond sense (averages up to "
         f"{float(average[beyond].max()):.0e}, above all counts seen): {_list(names)}."
     )
-    remedy = "Use fitted or conditional counts, model presence (`fit logistic`), or drop rare features."
+    remedy = "Use medians or fitted counts, model presence (`fit logistic`), or drop rare features."
     return Finding("expected-counts", message, names, remedy=remedy)
 
 

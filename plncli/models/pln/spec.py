@@ -112,7 +112,8 @@ WORDS = Words(
     covariance_title="Latent structure",
     score=(
         "elbo: bound of the log-likelihood of a held-out sample, in nats, with the parameters of the others; "
-        "deviance: of its counts against those expected from its covariates alone"
+        "deviance, r2: of its counts against the medians of their rates, given its covariates alone; of means: against "
+        "expected counts"
     ),
     no_offset="There is no offset: differences in sequencing depth, or effort, count as differences in abundance.",
     meanings={

@@ -10,6 +10,9 @@ For the last, q of the known features o comes from their own (marginal) model, a
 Gaussian law, with G = Sigma_co Sigma_oo^-1:
 
     mu = B_c'x + G (m_o − B_o'x),    v = diag(Sigma_cc − G Sigma_oc) + diag(G diag(s_o²) G')
+
+Beside a marginal or conditional count stands the median of the same log-normal rate, exp(eta) or exp(o + mu): half of
+such samples have a rate above it. No variance raises it.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class FittedPLN(Fitted):
     # -- expected counts -------------------------------------------------------------------------------------------
 
     def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
-        """`link` and `marginal`; the prediction interval is between quantiles of the Poisson log-normal distribution.
+        """`link`, `marginal`, `median`; pred_low, pred_high: quantiles of the Poisson log-normal distribution.
 
         Its mean is eta, its variance Sigma_jj + that of eta by the coefficients.
         """
@@ -77,6 +80,7 @@ class FittedPLN(Fitted):
             level,
             column="marginal",
             expected=lambda eta: (eta + 0.5 * variance).exp(),
+            median=torch.exp,
             observation=observation,
         )
 
@@ -116,7 +120,7 @@ class FittedPLN(Fitted):
         intervals: Sequence[str] = (),
         level: float = 0.95,
     ) -> Prediction:
-        """`latent_mean` mu and `latent_sd` sqrt(v) of the features that are not observed, and `conditional`.
+        """`latent_mean` mu, `latent_sd` sqrt(v), `conditional` and `median` of the features that are not observed.
 
         pred_low, pred_high: quantiles of the Poisson log-normal distribution with mean o + mu and variance v.
         """
@@ -128,7 +132,8 @@ class FittedPLN(Fitted):
         mean, variance, lost = self._given(X @ self.B, O, Y, observed, K & (limits[:, observed] == 0), others)
         mean = at_limits(limits[:, others], mean).masked_fill(lost[:, None], math.nan)
         eta = O[:, others] + mean
-        columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), "conditional": (eta + 0.5 * variance).exp()}
+        expected = {"conditional": (eta + 0.5 * variance).exp(), "median": eta.exp()}
+        columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), **expected}
         if "prediction" in intervals:
             columns |= dict(zip(("pred_low", "pred_high"), _count_interval(eta, variance, level), strict=True))
         impossible = torch.zeros_like(others).expand_as(limits).clone()
@@ -190,7 +195,7 @@ class FittedPLN(Fitted):
         return Simulated(*by_blocks(X, self.B, draw))
 
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
-        """The bound of each sample; deviances are of counts against exp(o + x'B + Sigma_jj/2)."""
+        """The bound of each sample; deviances of counts against exp(o + x'B), and against exp(o + x'B + Sigma_jj/2)."""
         return scoring.of_samples(self, X, O, Y, scored)
 
     def score_cells(self, data: Dataset, Y: Tensor, scored: Tensor) -> Score:

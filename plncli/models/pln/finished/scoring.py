@@ -8,6 +8,10 @@ knows mean m and standard deviation s,
     Z_u ~ Normal(B'x + G (m_o − B_o'x), Omega_uu^-1 + G diag(s_o²) G'),   G = −Omega_uu^-1 Omega_uo,
 
 whose mean is that of q; the variance of q, 1/omega_jj, would take the other cells as known.
+
+Deviances are of counts against the median exp(eta) of their rate, eta being the mean of its logarithm and v the
+variance. Its mean exp(eta + v/2), of which there are deviances too, exceeds any count where v is large, and the
+deviance grows as it does: a single feature can drown all others. Against a median too low it grows as its logarithm.
 """
 
 from __future__ import annotations
@@ -53,13 +57,13 @@ def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -
     eta = torch.where(limits < 0, -math.inf, O + C)
     flat = scored & (variance == 0)
     bound = bound + torch.where(flat, poisson_loglik(Y, eta), 0.0).sum(1)
-    return Score(bound, _deviance(Y, eta + 0.5 * variance, scored), bool(step.converged.all()))
+    return _score(bound, Y, eta, variance, scored, bool(step.converged.all()))
 
 
 def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     """The score of cells (n×p booleans) of the fit's own samples that the mask of `data` hid; Y holds their counts.
 
-    The deviance is that against exp(o + mean + variance/2) of the distribution above.
+    The deviances are those against median and mean of the distribution above, times exp(o).
     """
     assert data.K is not None
     X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
@@ -73,7 +77,7 @@ def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     at = (scored & (limits == 0)).nonzero(as_tuple=True)
     loglik = torch.zeros_like(M)
     loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
-    return Score(loglik, _deviance(Y, mean + 0.5 * variance, scored))
+    return _score(loglik, Y, mean, variance, scored)
 
 
 def _unseen_variance(Omega: Tensor, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
@@ -87,6 +91,10 @@ def _unseen_variance(Omega: Tensor, counted: Tensor, S2: Tensor, wanted: Tensor)
     return out
 
 
-def _deviance(Y: Tensor, log_mean: Tensor, scored: Tensor) -> Tensor:
-    """Poisson deviance of counts against their expected values, n×p, 0 where not scored."""
-    return torch.where(scored, poisson_deviance(torch.where(scored, Y, 0.0), log_mean.exp()), 0.0)
+def _score(loglik: Tensor, Y: Tensor, eta: Tensor, variance: Tensor, scored: Tensor, converged: bool = True) -> Score:
+    """The score with Poisson deviances of counts against medians and means of their rates, n×p, 0 where not scored."""
+    counts = torch.where(scored, Y, 0.0)
+    of_medians, of_means = (
+        torch.where(scored, poisson_deviance(counts, log_rate.exp()), 0.0) for log_rate in (eta, eta + 0.5 * variance)
+    )
+    return Score(loglik, of_medians, converged, of_means)
