@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-import torch
 import tries
 from hypothesis import settings
 from parsed import parser
@@ -28,8 +27,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job of a shell 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 for variable in [name for name in os.environ if name.startswith("PLNCLI_")]:
     del os.environ[variable]  # settings of whoever runs the tests must not change them
-os.environ |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "80"}
-torch.set_num_threads(1)
+# Before torch is loaded, which reads them. Threads that wait sleep, as those of the command do: others want the cores.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "NO_COLOR": "1", "COLUMNS": "80"}
 
 # Where a change is judged, the examples are the same each time; where it is made, new ones are tried.
 settings.register_profile("judge", derandomize=True)
@@ -42,10 +41,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch  # which the process that hands out the tests does without
+
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def power_stays() -> Iterator[None]:
+    """Nothing waits for the disk, which costs milliseconds a file: a kill loses no written file, a power cut might."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @contextmanager
@@ -117,6 +126,8 @@ def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ran]]:
     """The same within this process, where torch is loaded already: for all that needs no process of its own."""
+    import torch
+
     threads = torch.get_num_threads()
 
     def run(*args: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None) -> Ran:
@@ -135,3 +146,9 @@ def cli(
 
     yield run
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of pages are composed and told in words, but of one pixel: most of the time of a page goes there."""
+    monkeypatch.setattr("plncli.plots.style.pixels", lambda figure, dpi: (bytes(4), 1, 1))

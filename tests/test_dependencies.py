@@ -48,8 +48,13 @@ def of_extra(extra: str) -> list[str]:
     return PROJECT["optional-dependencies"][extra]
 
 
-def imported(path: Path) -> Iterator[tuple[str, str]]:
+@cache
+def imported(path: Path) -> tuple[tuple[str, str], ...]:
     """Top-level names that a file imports, wherever in it, and the extra that `package(...)` says it comes with."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[tuple[str, str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     texts = {
         node.targets[0].id: node.value.value
@@ -64,7 +69,8 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             yield (node.module or "").partition(".")[0], ""
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            name, called = str(node.args[0].value).partition(".")[0], ast.unparse(node.func)
+            name = str(node.args[0].value).partition(".")[0]
+            called = ast.unparse(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else ""
             if called == "package":
                 extra = node.args[1]
                 yield name, texts[extra.id] if isinstance(extra, ast.Name) else ast.literal_eval(extra)

@@ -30,6 +30,9 @@ ODD: tuple[Any, ...] = (
 GONE = object()
 
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
+
 @pytest.fixture
 def made(cli: Cli, tmp_path: Path) -> Path:
     """A folder with simulated tables in `made`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,16 @@ def tree(path: Path) -> ast.Module:
     return ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Each module that a file imports, and whether it does so lazily, inside a function."""
-    parsed = tree(path)
+    return tuple(_imports(path, tree(path)))
+
+
+def _imports(path: Path, parsed: ast.Module) -> Iterator[tuple[str, bool]]:
     functions = [node for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef)]
-    lazy = {inner for function in functions for inner in ast.walk(function)}
+    inner = (node for function in functions for node in ast.walk(function))
+    lazy = {node for node in inner if isinstance(node, (ast.Import, ast.ImportFrom))}
     for node in ast.walk(parsed):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in lazy) for alias in node.names)

@@ -64,13 +64,6 @@ def test_help_of_what_is_no_verb(cli: Cli) -> None:
     assert "`plncli info` has no commands" in cli("help", "info", "x").err
 
 
-def test_help_loads_nothing_that_takes_long() -> None:
-    code = "import sys; from plncli.cli import main\ntry: main()\nexcept SystemExit: pass\n"
-    code += "print([name for name in ('torch', 'pandas', 'numpy', 'scipy', 'pyarrow') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code, "help", "fit", "pln"], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
-
-
 # Examples
 
 

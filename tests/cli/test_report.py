@@ -226,6 +226,7 @@ def test_numbers_in_words() -> None:
     assert told == ["—", "—", "∞", "−∞", "0", "−1.25", "1.000e−07", "123456", "−3.000e+09"]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_names_of_the_data_are_text_and_nothing_else(cli: Cli, tmp_path: Path) -> None:
     odd_run(cli, tmp_path)
     assert cli("report", "odd", "--out", "odd.html").code == 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,18 +91,6 @@ def test_no_run_no_show(cli: Cli, fits: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((fits / "soil" / "model.safetensors").read_bytes()[:-9])
     ran = cli("show", tmp_path)
     assert (ran.code, "is damaged" in ran.err) == (3, True)
-
-
-@pytest.mark.parametrize("verb", ["show", "compare"])
-def test_reading_runs_loads_neither_torch_nor_pandas(fits: Path, verb: str) -> None:
-    code = (
-        "import sys\nfrom plncli.cli import main\n"
-        f"sys.argv = ['plncli', {verb!r}, 'tree', *(['one'] if {verb!r} == 'compare' else [])]\n"
-        "try: main()\nexcept SystemExit as exited: assert not exited.code\n"
-        "sys.exit(str(sorted({'torch', 'pandas', 'formulaic'} & set(sys.modules)) or ''))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=fits, capture_output=True, text=True, timeout=60)
-    assert [line for line in done.stderr.splitlines() if line and not line.startswith("note: ")] == []
 
 
 def test_the_clearest_coefficients_on_another_scale(cli: Cli, fits: Path) -> None:

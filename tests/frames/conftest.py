@@ -22,21 +22,26 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def frames(oaks: Any) -> dict[str, pd.DataFrame]:
+    """The oaks with eight features; the rows of the covariates in another order."""
+    read = {name: pd.read_csv(getattr(oaks, name), index_col=0) for name in ("counts", "covariates", "exposure")}
+    kept = read["counts"].sum().nlargest(8).index
+    read |= {name: read[name][kept] for name in ("counts", "exposure")}
+    return read | {"covariates": read["covariates"].iloc[::-1]}
+
+
 @pytest.fixture
-def tables(tmp_path: Path, oaks: Any) -> dict[str, pd.DataFrame]:
-    """The oaks with eight features, as frames and as files of the same content, rows in different orders."""
-    frames = {name: pd.read_csv(getattr(oaks, name), index_col=0) for name in ("counts", "covariates", "exposure")}
-    kept = frames["counts"].sum().nlargest(8).index
-    frames |= {name: frames[name][kept] for name in ("counts", "exposure")}
-    frames["covariates"] = frames["covariates"].iloc[::-1]
+def tables(tmp_path: Path, frames: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Copies of them, and files of the same content."""
     for name, frame in frames.items():
         frame.to_csv(tmp_path / f"{name}.csv")
-    return frames
+    return {name: frame.copy() for name, frame in frames.items()}
 
 
-@pytest.fixture
-def result(tables: dict[str, pd.DataFrame]) -> FitResult:
-    return fit("pln", Dataset(**tables, formula="~ tree"))
+@pytest.fixture(scope="session")
+def result(frames: dict[str, pd.DataFrame]) -> FitResult:
+    return fit("pln", Dataset(**frames, formula="~ tree"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_pln_is_compared_as_by_the_command(
 ) -> None:
     flags = [part for name in tables for part in (f"--{name}", f"{name}.csv")]
     flags += ["--formula", "~ 1", "--formula", "~ tree", "--covariance", "full", "--covariance", "diagonal"]
-    flags += ["--folds", "3", "--seed", "7", "--workers", "1"]
+    flags += ["--folds", "2", "--seed", "7", "--workers", "1"]
     flags += [part for name, value in how.items() for part in (f"--{name}", str(value))]
     printed, ran = cli("cv", "pln", *flags), cli("cv", "pln", *flags, "--json")
     assert ran.code == 0, ran.err
@@ -33,7 +33,7 @@ def test_pln_is_compared_as_by_the_command(
         Dataset(**tables),
         formula=["~ 1", "~ tree"],
         covariance=["full", "diagonal"],
-        folds=3,
+        folds=2,
         seed=7,
         workers=1,
         **how,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import html
 import io
 import logging
-import os
 import pydoc
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -98,17 +96,6 @@ def test_a_figure_shows_itself(result: FitResult) -> None:
         assert image.format == "PNG" and image.size == (2 * size["width"], 2 * size["height"])
 
 
-def test_drawing_chooses_no_backend() -> None:
-    code = (
-        "import sys, matplotlib, plncli.plots\nfrom plncli.plots import style\nfigure, _ = style.panels(2, 100, 40)\n"
-        "figure._repr_png_()\nassert 'matplotlib.pyplot' not in sys.modules\n"
-        "assert matplotlib.rcParams._get('backend') is matplotlib.rcsetup._auto_backend_sentinel"
-    )
-    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
-    assert done.returncode == 0, done.stderr
-
-
 def test_help_tells_every_setting_with_its_default() -> None:
     for verb, panels in ((fit, None), (cv, ("Optimizer",))):
         told = pydoc.render_doc(verb, renderer=pydoc.plaintext)
@@ -172,6 +159,7 @@ class Frame(HTMLParser):
             self.inner = dict(attrs)["srcdoc"] or ""
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_report_is_that_of_the_saved_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")  # of whoever works here, not of the fit
@@ -193,6 +181,7 @@ def test_a_report_is_that_of_the_saved_fit(tmp_path: Path, monkeypatch: pytest.M
     assert 'result.save("FOLDER")' in html.unescape(page.html).replace("&#34;", '"') and "--config" not in page.html
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_report_compares() -> None:
     made = simulate("linear", n=30, p=1, levels=2, seed=2)
     result, other = fit("linear", made.dataset), fit("linear", Dataset(response=made.response))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +80,6 @@ def test_bare_counts(here: Path) -> None:
     assert got.name == "counts"
     digest = hashlib.sha256(Path("counts.csv").read_bytes()).hexdigest()
     assert [(s.role, s.path, s.sha256, s.shape) for s in got.sources] == [("counts", "counts.csv", digest, (N, 4))]
-
-
-def test_a_fit_of_counts_imports_nothing_large(here: Path) -> None:
-    """Pandas, formulaic and scipy take longer to import than the fit of a small table: only covariates need them."""
-    code = (
-        "import sys\nfrom plncli.cli import main\n"
-        "sys.argv = 'plncli fit pln --counts counts.csv --exposure exposure.csv -q'.split()\n"
-        "try: main()\nexcept SystemExit as exited: assert not exited.code\n"
-        "sys.exit(str(sorted({'pandas', 'formulaic', 'scipy'} & set(sys.modules)) or ''))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stderr.strip() == ""
-    assert Path("counts-pln", "coefficients.csv").exists()
 
 
 def test_order_of_rows_does_not_matter(here: Path) -> None:
