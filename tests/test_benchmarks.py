@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import coverage, problems, report, run, unchanged, worker
+from benchmarks import coverage, foretold, problems, report, run, unchanged, worker
 from benchmarks.commands import chosen
 from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS
@@ -199,3 +199,13 @@ def test_a_number_that_changed_is_told_from_a_time_and_from_words(tmp_path):
         (a, said), (b, said_now) = contents
         assert len(list(unchanged.values_apart(a, b))) == values, name
         assert [wrong for wrong, _ in unchanged.words_apart(said, said_now)] == words, name
+
+
+def test_what_is_foretold_is_tabulated_beside_what_came():
+    table = foretold.drawn(2)
+    assert 40 <= table.n <= 200 and bool((table.Y.sum(0) > 0).all() and (table.Y.sum(1) > 0).all())
+    row = foretold.measured(data(tiny()))
+    assert (row.n, row.p) == (49, 17) and 0 < row.low < row.high and row.points > 0 and row.products > 0
+    text = foretold.table([row._replace(p=80), row._replace(took=9 * row.high)])
+    assert [line.split(" | ")[1] for line in text.splitlines()[2:4]] == ["17", "80"]
+    assert "p ≤ n: 0 of 1 within a factor of 3, 0 between both ends." in text

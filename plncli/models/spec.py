@@ -110,7 +110,8 @@ B = Symbol("B", ("term", "response"), free=True, meaning="coefficients")
 class Size:
     """What memory and time of a fit depend on. own: the settings that the model adds; se: the standard errors.
 
-    n samples, p responses, d terms; zeros: share of zeros of the response; resamples: fits of a bootstrap.
+    n samples, p responses, d terms; zeros: share of zeros of the response; on_off: how far they lie from its other
+    values, the share of zeros times log(1 + mean of the others), which a tenth of the responses exceed.
     """
 
     n: int
@@ -120,6 +121,7 @@ class Size:
     own: Mapping[str, Any] = field(default_factory=dict)
     se: str = "none"
     zeros: float = 0.0
+    on_off: float = 0.0
 
 
 @dataclass(frozen=True)

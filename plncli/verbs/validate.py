@@ -108,7 +108,7 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
         planned.needs(),
         runtime.free_memory(where.device),
         where.device_name,
-        timing.expected(model, prepared) if config.optimizer == "newton-cg" else None,
+        timing.expected(model, prepared, config.own) if config.optimizer == "newton-cg" else None,
     )
 
 
