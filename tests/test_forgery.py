@@ -158,7 +158,7 @@ def cleared(folder: Path) -> None:
         ("pln", 2000),
         *(
             pytest.param(name, each, marks=pytest.mark.slow)
-            for name, each in (("pln", 3), ("logistic", 6), ("linear", 6))
+            for name, each in (("pln", 8), ("logistic", 12), ("linear", 12))
         ),
     ],
 )
@@ -299,7 +299,7 @@ def test_a_run_leads_to_no_other_files(cli: Cli, made: Path) -> None:
             assert refused_or_done(ran) and "hunter2" not in ran.err + page
 
 
-@pytest.mark.parametrize("each", [900, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("each", [900, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("file", ["manifest", "summary"])
 def test_forged_manifests_and_summaries(cli: Cli, made: Path, file: str, each: int) -> None:
     assert cli(*FIT, "--out", "run").code == 0

