@@ -1,4 +1,4 @@
-"""`plncli test RUN`: Wald tests of terms, of equal levels, and of contrasts."""
+"""`plncli test RUN`: tests of terms, of equal levels, and of contrasts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import CoefficientScale, Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
+from plncli.cli.options import (
+    MOVED,
+    CoefficientScale,
+    Overwrite,
+    Quiet,
+    RunFolder,
+    TableFile,
+    TableJson,
+    TextFormat,
+    with_moved,
+)
 from plncli.console import Console
 
 TermNames = Annotated[
@@ -35,13 +45,23 @@ Level = Annotated[
     float | None, typer.Option(metavar="X", help="Of confidence intervals [default: the fit's].", show_default=False)
 ]
 Top = Annotated[int, typer.Option("--top", metavar="N", help="Rows shown on a terminal, by p-value.")]
+LikelihoodRatio = Annotated[
+    bool,
+    typer.Option(
+        "--lr", help="logistic: by (penalised) likelihood ratios, not Wald's; the tables of the fit are read again."
+    ),
+]
 
 
+@with_moved(*MOVED)
 def wald(
     run: RunFolder,
+    *,
+    moved: dict[str, str],
     terms: TermNames = None,
     equal: EqualLevels = None,
     contrast: Contrasts = None,
+    lr: LikelihoodRatio = False,
     level: Level = None,
     scale: CoefficientScale = "log",
     top: Top = 10,
@@ -51,9 +71,10 @@ def wald(
     json: TableJson = False,
     quiet: Quiet = False,
 ) -> int:
-    """Test coefficients of a finished fit (Wald).
+    """Test coefficients of a finished fit.
 
-    Each response is tested by itself; --terms, --equal and --contrast may be given several times.
+    By Wald's tests, or by likelihood ratios. Each response is tested by itself; --terms, --equal and --contrast may be
+    given several times.
     """
     from plncli.verbs.tables import destination
     from plncli.verbs.wald import test
@@ -69,4 +90,6 @@ def wald(
         level=level,
         scale=scale,
         top=top,
+        lr=lr,
+        moved=moved,
     )

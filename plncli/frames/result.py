@@ -12,17 +12,7 @@ import torch
 
 from plncli import settings as configuration
 from plncli.errors import UsageError
-from plncli.frames.data import (
-    Dataset,
-    Frame,
-    by_sample,
-    check_data,
-    frame,
-    labelled,
-    listed,
-    sources,
-    whole,
-)
+from plncli.frames.data import Dataset, Frame, by_sample, check_data, frame, labelled, listed, sources, whole
 from plncli.frames.display import Shown, html
 from plncli.frames.findings import Comparison, Diagnosis, Latent
 from plncli.frames.messages import Sayings, speaking, spoken, tell
@@ -208,16 +198,22 @@ class FitResult(Shown):
     @speaking
     def test(
         self,
+        data: Dataset | None = None,
         *,
         terms: str | Sequence[str] = (),
         equal: str | Sequence[str] = (),
         contrast: str | Sequence[str] = (),
+        lr: bool = False,
         level: float | None = None,
         scale: str = "log",
     ) -> pd.DataFrame:
-        """Wald tests, a row for each test and response: `plncli test`. scale: see `coefficients_on`."""
-        say = Sayings()
-        columns = testing.tested(self.run, say, listed(terms), listed(equal), listed(contrast), level, scale)
+        """Tests, a row for each test and response: `plncli test`. scale: see `coefficients_on`.
+
+        lr: by likelihood ratios, with the data of the fit; `data`: see `diagnose`.
+        """
+        say, wanted = Sayings(), (listed(terms), listed(equal), listed(contrast))
+        again = (lambda: self._data_of(data).data) if lr else None
+        columns = testing.tested(self.run, say, *wanted, level, scale, again)
         tell(say)
         return frame(columns)
 

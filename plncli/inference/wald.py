@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from plncli.models.findings import Finding
-from plncli.models.uncertainty import Uncertainty, own_without
+from plncli.models.uncertainty import Ratios, Uncertainty, own_without
 from plncli.names import COLUMNS
 from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided, upper_tail
 from plncli.progress import OnWait
@@ -106,9 +106,10 @@ def _plain(A: Tensor) -> Tensor:
 class Wald:
     """A test of each response, (p,) each; nan where there is none, which `reasons` (p) explains, "" where there is.
 
-    kind: z or t for a contrast, chi2 or F for several at once, `df` of them; df_residual: of t and F. estimate,
-    std_error, conf_low and conf_high are those of a contrast, nan otherwise; an estimate of ±inf stays. left_out (p):
-    the coefficients, by index, that a joint test could do nothing with.
+    kind: z or t for a contrast, chi2 or F for several at once, `df` of them; lr: a likelihood ratio (`by_ratio`), chi2
+    with `df`; df_residual: of t and F. estimate, std_error, conf_low and conf_high are those of a contrast, nan
+    otherwise; an estimate of ±inf stays. left_out (p): the coefficients, by index, that a joint test could do nothing
+    with.
     """
 
     kind: str
@@ -189,6 +190,31 @@ def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: floa
     intervals = (nothing, nothing)
     return Wald(
         kind, nothing, nothing, statistic, rank, residual, p_value, q_value, *intervals, tuple(reasons), tuple(left_out)
+    )
+
+
+RATIO = "lr"
+"""The kind of a test by likelihood ratios."""
+
+
+def by_ratio(wald: Wald, found: Ratios, rank: int) -> Wald:
+    """The same hypothesis by likelihood ratios, of `rank` degrees of freedom, where a response is tested as a whole."""
+    there = torch.isfinite(found.statistic)
+    df = torch.where(there, float(rank), math.nan).double()
+    p_value = upper_tail(found.statistic, df, math.inf)
+    left_out = wald.left_out or ((),) * len(wald.reasons)
+    return replace(
+        wald,
+        kind=RATIO,
+        statistic=found.statistic,
+        df=df,
+        df_residual=torch.full_like(df, math.nan),
+        p_value=p_value,
+        q_value=benjamini_hochberg(p_value[None])[0],
+        conf_low=found.low,
+        conf_high=found.high,
+        reasons=tuple(why or (NO_ERROR if out else "") for why, out in zip(wald.reasons, left_out, strict=True)),
+        left_out=(),
     )
 
 

@@ -20,7 +20,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.models.findings import Finding
 from plncli.models.spec import Spec
-from plncli.models.uncertainty import Uncertainty
+from plncli.models.uncertainty import Ratios, Uncertainty
 from plncli.numerics.linalg import orthonormal_basis
 from plncli.numerics.rows import total
 
@@ -239,6 +239,20 @@ class Uncertain(Protocol[Q]):
         """Covariance of B at the optimum by a method of `Spec.standard_errors`, or why there is none.
 
         gap: nats left at `params`; `cancelled` is asked now and then, and answered by raising Interrupted.
+        """
+        ...
+
+
+@runtime_checkable
+class RatioTesting(Protocol[Q]):
+    """A model that tests hypotheses about coefficients by fitting again with them held."""
+
+    def held(
+        self, B: Tensor, prepared: Q, rows: Tensor, values: Tensor, std_error: Tensor, level: float | None
+    ) -> Ratios:
+        """Ratios where rows (r×d, of rank r) times the coefficients of a response are values (r); B: d×p, the optimum.
+
+        std_error: (p,), nan for responses that are not tested; level: of the interval of a single row, None for none.
         """
         ...
 

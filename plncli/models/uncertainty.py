@@ -45,6 +45,17 @@ class LikelihoodRatios(NamedTuple):
     intervals: Callable[[float], tuple[Tensor, Tensor]]
 
 
+class Ratios(NamedTuple):
+    """Tests by likelihood ratios of a hypothesis about the coefficients of each response, (p,); nan where none is.
+
+    statistic: twice what the log-likelihood loses where it holds; low, high: the interval, where one is wanted.
+    """
+
+    statistic: Tensor
+    low: Tensor
+    high: Tensor
+
+
 @dataclass(frozen=True)
 class Uncertainty:
     """How well coefficients are known.

@@ -14,7 +14,7 @@ from plncli.inference.hypotheses import INTERCEPT, Hypothesis
 from plncli.models.spec import COUNTS
 from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
-from plncli.verbs.wald import wald_tests
+from plncli.runs.testing import wald_tests
 
 CLEAREST = 3
 """Responses that a sentence names."""

@@ -1,10 +1,10 @@
-"""`test`: Wald tests of terms, of equal levels, and of contrasts, in every response of a finished fit."""
+"""`test`: tests of terms, of equal levels, and of contrasts in every response of a fit, Wald's or likelihood ratios."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from plncli.errors import DataError, UsageError, counted, short, some
 from plncli.layout import aligned
 from plncli.names import PROFILE, SE_CUT_SHORT
 from plncli.runs.scales import Scale, scale_of, with_scale
+from plncli.runs.testing import check_ratios, ratio_tests, wald_tests
 from plncli.verbs.tables import Destination
 
 if TYPE_CHECKING:
+    from plncli.dataset import Dataset
     from plncli.inference.hypotheses import Hypothesis, Terms
     from plncli.inference.wald import Wald
     from plncli.runs.run import Run
@@ -40,14 +42,28 @@ def test(
     level: float | None,
     scale: str,
     top: int,
+    lr: bool,
+    moved: Mapping[str, str],
 ) -> int:
-    """Read a run, test, and deliver the table; at a terminal, the `top` rows with the smallest p-values."""
+    """Read a run, test, and deliver the table; at a terminal, the `top` rows with the smallest p-values.
+
+    lr: by likelihood ratios, which ask for the tables of the fit; moved: those that are elsewhere now.
+    """
+    from plncli import runtime
     from plncli.runs.run import read_run
+    from plncli.runs.training_data import read_again
 
     if top < 1:
         raise UsageError(f"--top must be 1 or more, not {top}.")
+    if moved and not lr:
+        raise UsageError(f"--{next(iter(moved)).replace('_', '-')} goes with --lr: Wald's tests read no tables.")
     read = read_run(Path(run))
-    columns = tested(read, say, terms, equal, contrasts, level, scale)
+
+    def again() -> Dataset:
+        return read_again(read, moved, "Give the table as it was by {} FILE").data
+
+    with runtime.memory_guard():
+        columns = tested(read, say, terms, equal, contrasts, level, scale, again if lr else None)
     if to.read:
         console.out("\n".join(lines(columns, scale_of(read.spec, scale), read.spec.noun, top)))
     else:
@@ -63,14 +79,18 @@ def tested(
     contrasts: Sequence[str],
     level: float | None,
     scale: str,
+    again: Callable[[], Dataset] | None,
 ) -> dict[str, Any]:
-    """The table of tests, by column; see `runs.scales`."""
+    """The table of tests, by column; see `runs.scales`. again: the data of the fit, for tests by likelihood ratios."""
     if level is not None and not 0.0 < level < 1.0:
         raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
     on = scale_of(run.spec, scale)
     wanted = _hypotheses(run.coefficients, terms, equal, contrasts, say)
-    _check(run, say)
-    done = list(wald_tests(run, wanted, level or run.summary["level"]))
+    _check(run, say, again is not None)
+    level = level or run.summary["level"]
+    done = list(wald_tests(run, wanted, level))
+    if again is not None:
+        done = list(ratio_tests(run, again(), done, level))
     for hypothesis, found in done:
         _report(say, run, hypothesis, found)
     return with_scale(_columns(run, done), on)
@@ -103,22 +123,6 @@ def _cell(name: str, value: float) -> str:
     return f"{value:.2g}" if name in ("p_value", "q_value") else f"{value:.4g}"
 
 
-def wald_tests(run: Run, wanted: Sequence[Hypothesis], level: float) -> Iterator[tuple[Hypothesis, Wald]]:
-    """Each hypothesis with its test in every response; `level` of the intervals. The run has standard errors."""
-    import torch
-
-    from plncli.inference.wald import contrast_test, joint_test
-
-    B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.estimates["B"], run.inference["blocks"]))
-    df = float(run.inference["df"])
-    for hypothesis in wanted:
-        rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
-        if hypothesis.contrast:
-            yield hypothesis, contrast_test(B, blocks, rows[0], float(values), df, level)
-        else:
-            yield hypothesis, joint_test(B, blocks, rows, values, df)
-
-
 def _hypotheses(
     known: Terms, terms: Sequence[str], equal: Sequence[str], contrasts: Sequence[str], say: Console
 ) -> list[Hypothesis]:
@@ -140,8 +144,10 @@ def _hypotheses(
     return found + [known.equal(text) for text in equal] + [known.contrast(text) for text in contrasts]
 
 
-def _check(run: Run, say: Console) -> None:
-    """Refuse a fit without standard errors; say what makes them doubtful."""
+def _check(run: Run, say: Console, lr: bool) -> None:
+    """Refuse a fit without standard errors, or --lr where it is not for; say what makes tests doubtful."""
+    if lr:
+        check_ratios(run)
     if not run.inference:
         reasons = [f["message"] for f in run.summary["findings"] if f["code"] in NO_ERRORS]
         reason = f" {reasons[0]}" if reasons else ""
@@ -151,8 +157,10 @@ def _check(run: Run, say: Console) -> None:
     for finding in run.summary["findings"]:
         if finding["code"] in DOUBTFUL:
             say.warn(finding["message"])
-    if run.summary["se"] == PROFILE:
-        say.note("note: These tests are Wald's; those in the table of coefficients are by likelihood ratios.")
+    if run.summary["se"] == PROFILE and not lr:
+        say.note(
+            "note: These tests are Wald's; those in the table of coefficients are by likelihood ratios, as with --lr."
+        )
 
 
 def _report(say: Console, run: Run, hypothesis: Hypothesis, found: Wald) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -304,3 +305,81 @@ def test_the_setting_is_declared() -> None:
     assert [setting.name for setting in MODELS["logistic"].settings] == ["penalty"]
     assert MODELS["logistic"].penalised({"penalty": "firth"}) == {"penalty": "firth"}
     assert MODELS["logistic"].penalised({"penalty": "none"}) == MODELS["pln"].penalised({}) == {}
+
+
+# --- several coefficients at once ---
+
+
+@pytest.mark.parametrize(("penalty", "power"), [(FIRTH, 0.5), ("none", 0.0)])
+def test_joint_ratios_against_scipy(penalty: str, power: float) -> None:
+    """Coefficients held in BFGS with finite differences, the penalty being that of the whole design."""
+    data = table(separated=penalty == FIRTH)
+    result = fitted(data, PROFILE, penalty)
+    B, model = result.estimates["B"], Logistic(penalty)
+    prepared = model.prepare(data)
+    rows, values = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]).double(), torch.tensor([0.0, 0.5]).double()
+    found = model.held(B, prepared, rows, values, torch.ones(2).double(), None)
+    assert torch.isnan(found.low).all() and torch.isnan(found.high).all()
+    for j in range(2):
+        loss, best = by_scipy(data, j, power)
+        held = minimize(lambda z, loss=loss: loss(np.array([z[0], 0.0, 0.5])), best[:1], method="BFGS", tol=1e-9)
+        assert float(found.statistic[j]) == pytest.approx(2.0 * (held.fun - loss(best)), abs=1e-6)
+
+
+def test_joint_ratios_keep_to_those_of_one_and_to_the_hypothesis() -> None:
+    data = table(separated=True)
+    result = fitted(data)
+    model, B = Logistic(FIRTH), result.estimates["B"]
+    prepared, found = model.prepare(data), result.inference
+    assert found is not None
+
+    def statistic(rows: Any, values: Any, level: float | None = None) -> Any:
+        rows, values = (torch.as_tensor(part, dtype=torch.float64) for part in (rows, values))
+        return model.held(B, prepared, rows, values, found.std_error[2], level)
+
+    one = statistic([[0.0, 0.0, 1.0]], [0.0], 0.95)
+    torch.testing.assert_close(one.statistic.sqrt(), found.statistic[2].abs(), rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(one.low, found.conf_low[2], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(one.high, found.conf_high[2], rtol=1e-6, atol=1e-8)
+    both, turned = statistic(np.eye(3)[1:], [0.0, 0.0]), statistic([[0, 3.0, -1.0], [0, 1.0, 2.0]], [0.0, 0.0])
+    torch.testing.assert_close(both.statistic, turned.statistic, rtol=1e-7, atol=1e-9)  # the same in other words
+    assert bool((both.statistic >= one.statistic).all())
+    at = statistic(np.eye(3), B[:, 0])
+    assert float(at.statistic[0]) == pytest.approx(0.0, abs=1e-9) and float(at.statistic[1]) > 1e-3
+    error = torch.tensor([math.nan, 1.0]).double()
+    skipped = model.held(B, prepared, torch.eye(3).double(), torch.zeros(3).double(), error, None)
+    assert torch.isnan(skipped.statistic).tolist() == [True, False]
+
+
+def test_the_command_tests_by_ratios(cli: Cli, run: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(run / "coefficients.csv").set_index("term")
+    words = [part for name in ("NV", "PI") for part in ("--contrast", name)]
+    ran = cli("test", "run", "--lr", *words, "--json")
+    assert ran.code == 0 and "Wald" not in ran.err, ran.err
+    for row in json.loads(ran.out):
+        own = table.loc[row["test"]]
+        assert (row["kind"], row["df"], row["df_residual"]) == ("lr", 1, None)
+        for name in ("estimate", "std_error", "p_value", "conf_low", "conf_high"):
+            assert row[name] == pytest.approx(own[name], rel=1e-6), name
+    ran = cli("test", "run", "--lr", "--terms", "all", "--json")
+    assert [row["p_value"] for row in json.loads(ran.out)] == pytest.approx(list(table["p_value"][1:]), rel=1e-6)
+    known = plncli.load(run)
+    frame = known.test(lr=True, contrast=["NV - PI", "PI"])
+    assert list(frame["kind"]) == ["lr", "lr"]
+    covariates = pd.read_csv(tmp_path / "data.csv", index_col=0)
+    fresh = plncli.fit("logistic", plncli.Dataset(covariates=covariates, formula=WORDS[-1]), penalty="firth")
+    pd.testing.assert_frame_equal(fresh.test(lr=True, contrast=["NV - PI", "PI"]), frame, rtol=1e-6)
+    (tmp_path / "data.csv").rename(tmp_path / "moved.csv")
+    ran = cli("test", "run", "--lr", "--terms", "NV")
+    assert ran.code == 3 and "is gone. Give the table as it was by --covariates FILE." in ran.err
+    assert cli("test", "run", "--lr", "--terms", "NV", "--covariates", "moved.csv").code == 0
+    ran = cli("test", "run", "--terms", "NV", "--covariates", "moved.csv")
+    assert ran.code == 2 and "--covariates goes with --lr: Wald's tests read no tables." in ran.err
+    words = ("--covariates", "moved.csv", "--formula", WORDS[-1], "--cluster", "NV", "--out", "grouped", "-q")
+    assert cli("fit", "logistic", *words, "--allow-unconverged").code == 0
+    ran = cli("test", "grouped", "--lr", "--terms", "EH")
+    assert ran.code == 2 and "--lr takes samples as independent" in ran.err, ran.err
+    assert cli("simulate", "linear", "--out", "made", "-q").code == 0
+    assert cli("fit", "linear", "--config", "made/config.toml", "--out", "plain", "-q").code == 0
+    ran = cli("test", "plain", "--lr", "--terms", "x")
+    assert ran.code == 2 and "--lr is not for a fit of the model linear" in ran.err

@@ -16,12 +16,12 @@ from plncli.models.base import Init, Model
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.fused import Fused
 from plncli.models.regression.evaluation import Prepared
-from plncli.models.regression.profile import likelihood_ratios
+from plncli.models.regression.profile import held, likelihood_ratios
 from plncli.models.regression.spec import FIRTH
 from plncli.models.regression.spec import LOGISTIC as SPEC
 from plncli.models.regression.standard_errors import logistic_uncertainty, separated_responses
 from plncli.models.spec import Spec
-from plncli.models.uncertainty import Interrupted, Uncertainty, from_inverses
+from plncli.models.uncertainty import Interrupted, Ratios, Uncertainty, from_inverses
 from plncli.names import PROFILE
 from plncli.numerics.likelihoods import bernoulli_loglik
 from plncli.numerics.linalg import implicit_basis, inverses
@@ -168,6 +168,12 @@ class Logistic(Model[Prepared]):
 
         separated = torch.isnan(found.variance).any(0).expand_as(B)
         return replace(found, ratios=likelihood_ratios(prepared, gamma, separated, found.variance, stop))
+
+    def held(
+        self, B: Tensor, prepared: Prepared, rows: Tensor, values: Tensor, std_error: Tensor, level: float | None
+    ) -> Ratios:
+        """Likelihood ratios, penalised ones with the penalty: see `profile.held`."""
+        return held(prepared, prepared.basis.T @ B, rows, values, std_error, level)
 
     @property
     def penalised(self) -> bool:

@@ -1,9 +1,10 @@
-"""Likelihood ratios of single coefficients of a logistic regression, penalised or not, and intervals by them.
+"""Likelihood ratios of coefficients of a logistic regression, penalised or not, and intervals by them.
 
 With b = c'gamma held, the other directions are where the objective is least: the profile. Twice what it lies above the
 optimum is a likelihood ratio, chi2 with one degree of freedom, and the interval holds the values where that is below
 its quantile (Venzon & Moolgavkar 1988; for Firth's penalty Heinze & Schemper 2002). The signed root of the ratio is
-nearly linear in b: a limit takes a few steps of Newton's method on it.
+nearly linear in b: a limit takes a few steps of Newton's method on it. Where r combinations of coefficients are held at
+once, the ratio has r degrees of freedom; Firth's penalty stays that of the whole design.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from plncli.models.regression.evaluation import Prepared
-from plncli.models.uncertainty import LikelihoodRatios
+from plncli.models.regression.evaluation import Evaluation, Prepared
+from plncli.models.uncertainty import LikelihoodRatios, Ratios
 from plncli.numerics.significance import quantile
 
 STEPS = 60
@@ -40,23 +41,8 @@ class Curve:
     def at(self, b: float, start: Tensor) -> tuple[float, float, Tensor]:
         """Root of twice the loss above the optimum with the coefficient held at b, its slope in b, and gamma there."""
         gamma = start + self.ahead[:, None] * (b - float(self.c @ start[:, 0]))
-        N = torch.linalg.qr(self.c[:, None], mode="complete").Q[:, 1:]  # the directions that leave b
-        found = self.prepared.at(gamma)
-        eps = torch.finfo(gamma.dtype).eps
-        for _ in range(STEPS if N.shape[1] else 0):
-            g = N.mT @ found.gradient()
-            step = -_solved(N.mT @ found.hessians[0] @ N, N.mT @ found.information[0] @ N, g)
-            promised = -float((g * step).sum())
-            if not promised > 10.0 * eps * max(1.0, abs(float(found.value))):
-                break
-            size, better = 1.0, None
-            while size > 1e-6 and better is None:
-                trial = self.prepared.at(gamma + size * (N @ step))
-                better = trial if float(trial.value) < float(found.value) else None
-                size *= 0.5
-            if better is None:
-                break
-            found, gamma = better, better.gamma
+        found = _least(self.prepared, gamma, self.c[None])
+        gamma = found.gamma
         root = math.sqrt(2.0 * max(float(found.value) - self.loss, 0.0))
         slope = float(self.c @ found.gradient()[:, 0]) / float(self.c @ self.c)
         return root, slope / root if root else math.nan, gamma
@@ -105,10 +91,62 @@ def likelihood_ratios(
     return LikelihoodRatios(of_all(lambda curve: math.copysign(curve.at(0.0, curve.gamma)[0], curve.best)), intervals)
 
 
+def held(
+    prepared: Prepared, gamma: Tensor, rows: Tensor, values: Tensor, std_error: Tensor, level: float | None
+) -> Ratios:
+    """Ratios where rows (r×d, of rank r) times the coefficients are held at values (r), gamma (d×p) being the optimum.
+
+    std_error: (p,), nan for responses that are not tested, of the one combination where an interval of `level` is
+    wanted.
+    """
+    C = torch.linalg.solve_triangular(prepared.basis.T, rows, upper=True, left=False)  # of gamma
+    statistic, low, high = (torch.full_like(std_error, math.nan) for _ in range(3))
+    for j in torch.isfinite(std_error).nonzero()[:, 0].tolist():
+        one, best = _of_one(prepared, j), gamma[:, j : j + 1]
+        found = one.at(best)
+        ahead = torch.linalg.solve(found.information[0], C.mT)  # H^-1 C'
+        ahead = torch.linalg.solve(C @ ahead, ahead, left=False)
+        loss = float(found.value)
+        there = _least(one, best + ahead @ (values[:, None] - C @ best), C)
+        statistic[j] = 2.0 * max(float(there.value) - loss, 0.0)
+        if level is not None:
+            z, now = quantile(0.5 + 0.5 * level), float(C[0] @ best[:, 0])
+            curve = Curve(one, best, C[0], ahead[:, 0], now, float(std_error[j]), loss)
+            low[j], high[j] = curve.limit(-1.0, z), curve.limit(1.0, z)
+    return Ratios(statistic, low, high)
+
+
+def _least(prepared: Prepared, gamma: Tensor, C: Tensor) -> Evaluation:
+    """The evaluation where the objective of one response is least, C gamma (C: r×d) staying as it is at gamma (d×1)."""
+    N = torch.linalg.qr(C.mT, mode="complete").Q[:, len(C) :]  # the directions that leave it
+    found, eps = prepared.at(gamma), torch.finfo(gamma.dtype).eps
+    for _ in range(STEPS if N.shape[1] else 0):
+        g = N.mT @ found.gradient()
+        step = -_solved(N.mT @ found.hessians[0] @ N, N.mT @ found.information[0] @ N, g)
+        promised = -float((g * step).sum())
+        if not promised > 10.0 * eps * max(1.0, abs(float(found.value))):
+            break
+        size, better = 1.0, None
+        while size > 1e-6 and better is None:
+            trial = prepared.at(found.gamma + size * (N @ step))
+            better = trial if float(trial.value) < float(found.value) else None
+            size *= 0.5
+        if better is None:
+            break
+        found = better
+    return found
+
+
+def _of_one(prepared: Prepared, j: int) -> Prepared:
+    """The same of one response."""
+    data = prepared.data
+    return replace(prepared, data=data.among(torch.arange(data.d), torch.tensor([j])), last={})
+
+
 def _curves(prepared: Prepared, gamma: Tensor, j: int, variance: Tensor) -> list[Curve]:
     """The profiles of the coefficients of one response; variance: (d,)."""
     data, basis = prepared.data, prepared.basis
-    one = replace(prepared, data=data.among(torch.arange(data.d), torch.tensor([j])), last={})
+    one = _of_one(prepared, j)
     best = gamma[:, j : j + 1]
     found = one.at(best)
     rows = torch.linalg.solve_triangular(basis.T, torch.eye(data.d, dtype=gamma.dtype, device=gamma.device), upper=True)

@@ -18,7 +18,7 @@ from plncli.plots.source import Wanted
 from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
 from plncli.runs.scales import NATURAL, RATIO, Scale, scale_of
-from plncli.verbs.wald import wald_tests
+from plncli.runs.testing import wald_tests
 
 PANELS = 6
 """Coefficients that have a panel each, unless some are named."""
