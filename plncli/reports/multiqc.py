@@ -11,19 +11,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from plncli.plots import KINDS
 from plncli.tables.atomic import whole_file, whole_folder, write_file
 from plncli.tables.target import check_place
 from plncli.tables.writing import to_json
 
 FITS, TRACE = "plncli_fits_mqc.json", "plncli_trace_mqc.json"
-PICTURES = {
-    "coefficients": "coefficients",
-    "correlation": "correlations",
-    "pca": "components",
-    "roc": "curves",
-    "qq": "quantiles",
-}
-"""What kinds of pictures are called in names of files, whose last letters MultiQC drops where `.png` has them."""
+CALLED = {"pca": "components", "roc": "curves", "qq": "quantiles"}
+"""Kinds of pictures that have another name in files, which are headings in MultiQC."""
 HEADERS = {
     "model": {"title": "Model", "description": "Model and covariance"},
     "samples": {"title": "Samples", "description": "Rows of the table", "format": "{:,.0f}", "scale": "Greys"},
@@ -44,7 +39,8 @@ HEADERS = {
 def check(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
     """Refuse files of runs of these names that are in the way, before any work is done; other files may be there."""
     if folder.exists():
-        files = (_file(name, place, kind) for place, name in enumerate(names, 1) for kind in PICTURES)
+        kinds = dict.fromkeys(name for (name, _), kind in KINDS.items() if kind.caption)  # those of pages
+        files = (_file(name, place, kind) for place, name in enumerate(names, 1) for kind in kinds)
         for name in (FITS, TRACE, *files):
             check_place(folder / name, overwrite, "--multiqc")
 
@@ -52,9 +48,12 @@ def check(folder: Path, overwrite: bool, names: Sequence[str]) -> None:
 def _file(name: str, place: int, kind: str) -> str:
     """The file of a picture, which MultiQC makes its heading from; the place of the run makes it unique.
 
-    MultiQC shows sections in the order of these names, so that the table of fits stands first.
+    MultiQC shows sections in the order of these names, so that the table of fits stands first, and drops last letters
+    that `.png` has too.
     """
-    return f"plncli_picture_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{PICTURES[kind]}_mqc.png"
+    called = CALLED.get(kind, kind)
+    called += "s" if called[-1] in "png" else ""
+    return f"plncli_picture_{place}_{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:60]}_{called}_mqc.png"
 
 
 def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -63,8 +62,7 @@ def write(folder: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     if any(run["trace"] for run in runs):
         files[TRACE] = to_json(trace(runs)).encode()
     for place, run in enumerate(runs, 1):
-        shown = (kind for kind in PICTURES if kind in run["pictures"])
-        files |= {_file(run["name"], place, kind): run["pictures"][kind]["png"] for kind in shown}
+        files |= {_file(run["name"], place, kind): picture["png"] for kind, picture in run["pictures"].items()}
     if folder.exists():
         for name, content in files.items():
             whole_file(folder / name, content)

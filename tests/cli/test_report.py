@@ -355,12 +355,10 @@ def test_custom_content_is_what_multiqc_documents(cli: Cli, fits: Path, tmp_path
     assert course["plot_type"] == "linegraph"
     trace = pd.read_csv(fits / "part-tree" / "loss_trace.csv").dropna(subset="gap")
     assert course["data"]["part-tree"] == dict(zip(trace["step"].astype(str), trace["gap"], strict=True))
-    pictures = sorted(path.name for path in (tmp_path / "mqc").glob("*.png"))
-    assert pictures == [
-        f"plncli_picture_{place}_{run}_{kind}_mqc.png"
-        for place, run in ((1, "part-one"), (2, "part-tree"))
-        for kind in ("coefficients", "components", "correlations")
-    ]
+    pages = Tree((tmp_path / "report.html").read_text())
+    pictures = [path.read_bytes() for path in (tmp_path / "mqc").glob("*.png")]
+    shown = [base64.b64decode((one["src"] or "").partition(",")[2]) for one in pages.all("img")]
+    assert sorted(pictures) == sorted(shown)
     first = min(path.name for path in (tmp_path / "mqc").iterdir())  # MultiQC shows sections in this order
     assert first == "plncli_fits_mqc.json"
     (tmp_path / "mqc" / "other_tool.json").write_text("{}")
@@ -368,6 +366,17 @@ def test_custom_content_is_what_multiqc_documents(cli: Cli, fits: Path, tmp_path
     assert "plncli_fits_mqc.json exists. Add --overwrite" in cli(*again).err
     assert cli(*again, "--overwrite").code == 0
     assert (tmp_path / "mqc" / "other_tool.json").read_text() == "{}"
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_multiqc_takes_every_picture_of_a_page(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    for run in ("soil", "markers"):
+        assert cli("report", fits / run, "--multiqc", "mqc", "--out", f"{run}.html", "--overwrite").code == 0
+        made = {path.name for path in (tmp_path / "mqc").glob("plncli_picture_1_*.png") if f"_{run}_" in path.name}
+        assert len(made) == len(list(Tree((tmp_path / f"{run}.html").read_text()).all("img"))) > 1
+        assert all(name.removesuffix("_mqc.png")[-1] not in "png." for name in made)
+        again = cli("report", fits / run, "--multiqc", "mqc", "--out", "again.html")
+        assert again.code == 2 and "exists. Add --overwrite" in again.err
 
 
 # In a browser
