@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -198,3 +199,23 @@ def test_cv_takes_a_reference_for_the_formulas_that_have_the_factor(cli: Cli, tm
     assert scores[0] == pytest.approx(scores[1], rel=1e-8)  # the reference changes names, not what is predicted
     refused = cli(*words, *formulas, "--reference", "site=x")
     assert refused.code == 3 and "has no factor `site`" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("formula", "told"),
+    [
+        ("~ 0 + tree", True),
+        ("~ 0 + tree + x", True),
+        ("~ tree", False),
+        ("~ 0 + sex + tree", False),
+        ("~ tree:x", True),
+    ],
+)
+def test_a_reference_that_compares_nothing_is_told(formula: str, told: bool) -> None:
+    y = pd.DataFrame({"y": [0.3, 1.2, 0.1, 2.2, 0.4, 1.1, 0.9, 0.5]}, index=FRAME.index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        result = fit("linear", Dataset(response=y, covariates=FRAME, formula=formula), reference="tree=w")
+    notes = [note for note in result.notes if "only puts that level first" in note]
+    assert len(notes) == told
+    assert not told or "has a coefficient for each level of `tree`, and compares none with another" in notes[0]

@@ -9,6 +9,7 @@ from plncli.errors import Faults
 from plncli.inputs.designs.dependence import left_empty
 from plncli.inputs.designs.design import Design, make_design
 from plncli.inputs.designs.kinds import Uses, slope_notes
+from plncli.inputs.factors.references import without_effect
 from plncli.inputs.formula import Formula
 from plncli.inputs.matching import Tables
 from plncli.settings import FitConfig
@@ -30,6 +31,9 @@ def designed(
         return made, tables
     tables = tables.noting(*slope_notes(Uses.of([formula.rhs], formula.text), columns, where, types))
     encoding = made[0].encoding
+    if encoding is not None and config.reference:
+        known = (encoding.factors, encoding.terms, formula.text, list(columns))
+        tables = tables.noting(*without_effect(config.reference, *known))
     if encoding is not None and encoding.aliased is not None:
         tables = tables.telling(Drop("term", encoding.aliased.names, left_empty(encoding, columns)))
     return made, tables

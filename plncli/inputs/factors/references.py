@@ -103,6 +103,23 @@ def chosen(
     return ordered
 
 
+def without_effect(
+    entries: Sequence[str], factors: Iterable[str], terms: Sequence[str], formula: str, columns: Iterable[str]
+) -> list[str]:
+    """Sentences about FACTOR=LEVEL each that changes nothing but the order of `terms`, the columns of the design."""
+    by_name = {factor: _column(factor) for factor in factors}
+    told = []
+    for entry in entries:
+        name, _ = _split(entry, by_name, formula, columns)
+        own = [factor for factor, column in by_name.items() if name in (factor, column)]
+        if not any(f"{factor}[T." in term for factor in own for term in terms):
+            told.append(
+                f"--reference {entry} only puts that level first: `{formula}` has a coefficient for each level of "
+                f"`{name}`, and compares none with another."
+            )
+    return told
+
+
 def concerns(entry: str, columns: Iterable[str]) -> bool:
     """Whether FACTOR=LEVEL may be about a factor of a formula with these columns."""
     names = [entry[:place] for place, sign in enumerate(entry) if sign == "="]
