@@ -178,8 +178,8 @@ class CountCells(Protocol):
         ...
 
     @property
-    def Sigma(self) -> Tensor:
-        """Covariance of the latent layer."""
+    def variances(self) -> Tensor:
+        """Of the latent layer (p,)."""
         ...
 
 

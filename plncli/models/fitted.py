@@ -20,6 +20,7 @@ from plncli.errors import DataError, some
 from plncli.models.abilities import Conditioning, LatentValues, Predicting, Prediction, Reproducing, Transforming
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import blocks
+from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
 from plncli.numerics.separation import PredictorLimits
 from plncli.numerics.significance import quantile
 
@@ -59,14 +60,22 @@ class Fitted:
         return self.tensor("B_finite") if "B_finite" in self.state else self.tensor("B")
 
     @cached_property
+    def covariance(self) -> Covariance | None:
+        """Of the latent layer or the residuals; None for a model without one."""
+        if "Sigma" in self.estimates:
+            return DenseCovariance(self.tensor("Sigma"), self.tensor("Omega") if "Omega" in self.estimates else None)
+        return FactoredCovariance(self.tensor("D"), self.tensor("V")) if "V" in self.state else None
+
+    @property
     def Sigma(self) -> Tensor:
-        """Covariance p×p, of the latent layer or the residuals."""
-        return self.tensor("Sigma")
+        """The same, p×p."""
+        assert self.covariance is not None
+        return self.covariance.dense()
 
     @property
     def correlated(self) -> bool:
-        """Whether Sigma, if there is one, has covariances other than 0."""
-        return "Sigma" in self.estimates and bool(torch.triu(self.tensor("Sigma"), 1).any())
+        """Whether there are covariances other than 0."""
+        return self.covariance is not None and not self.covariance.independent
 
     @cached_property
     def _limits(self) -> PredictorLimits | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from plncli.names import PLOTS, RESAMPLING
+from plncli.names import OUTPUT, PLOTS, RESAMPLING
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ class Symbol:
     axes: of the tensor: sample, response, term, or `responses` for a list of indices of responses. table: name of its
     file, none where it is kept in the model file alone. free: estimated as it is, without constraint; the parameters
     of a model that has no others. finite: holds finite numbers only; elsewhere ±inf and nan have a meaning, which the
-    model states. optional: not every fit has it. state: prediction or a warm start need it beside the estimates.
-    reported: its key in summary.json, for one that is told there too. meaning: a phrase for the user.
+    model states. optional: not every fit has it; instead: symbols that may stand for it. state: prediction or a warm
+    start need it beside the estimates. reported: its key in summary.json, for one that is told there too. meaning: a
+    phrase for the user.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Symbol:
     free: bool = False
     finite: bool = False
     optional: bool = False
+    instead: tuple[str, ...] = ()
     state: bool = False
     reported: str = ""
     meaning: str = ""
@@ -100,6 +102,26 @@ class Symbol:
     def indices(self) -> bool:
         """Whether it is a list of indices."""
         return self.axes == ("responses",)
+
+    @property
+    def square(self) -> bool:
+        """Whether it is a matrix of responses × responses."""
+        return self.axes == ("response", "response")
+
+
+SQUARE = 5000
+"""Features up to which matrices of features × features are written unasked."""
+SIGMA = Setting(
+    f"Write Sigma and Omega, tables of features × features [default: up to {SQUARE} features].",
+    OUTPUT,
+    name="sigma",
+    kind=bool,
+)
+
+
+def writes_square(wanted: bool | None, p: int) -> bool:
+    """Whether matrices of p×p are written: as `wanted`, the value of `SIGMA`, or up to SQUARE features."""
+    return p <= SQUARE if wanted is None else wanted
 
 
 B = Symbol("B", ("term", "response"), free=True, meaning="coefficients")

@@ -77,7 +77,7 @@ def residuals(source: Source, wanted: Wanted) -> CountResiduals:
     """Residuals against exp(o + xB + Sigma_jj/2)."""
     cells, R = source.cells, source.residuals(wanted.seed)
     K = cells.K.numpy()
-    expected = np.exp(cells.mean.numpy() + 0.5 * cells.Sigma.diagonal().numpy())
+    expected = np.exp(cells.mean.numpy() + 0.5 * cells.variances.numpy())
     return CountResiduals(expected[K], R[K])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from plncli.errors import DataError, counted, number, short
+from plncli.models.spec import SQUARE
+from plncli.numerics.covariance import Covariance
 from plncli.plots import style
 from plncli.plots.clusters import cluster
 from plncli.plots.source import Source, Wanted, coefficient_scale, response_index
@@ -68,17 +71,17 @@ def correlations(Sigma: np.ndarray) -> np.ndarray:
 
 def _clustered(run: Run, wanted: Wanted) -> tuple[Matrix, np.ndarray]:
     """Correlations of the features that are wanted, in the order of their tree, and Sigma in the same order."""
-    Sigma = run.estimates["Sigma"].astype(float)
-    if len(Sigma) == 1:
-        raise DataError(
-            f"{run.place} has one {run.spec.noun}, of variance {number(Sigma[0, 0])}: nothing to correlate."
-        )
-    if not run.fitted.correlated:
+    covariance = run.fitted.covariance
+    assert covariance is not None
+    if len(run.responses) == 1:
+        variance = number(float(covariance.variances[0]))
+        raise DataError(f"{run.place} has one {run.spec.noun}, of variance {variance}: nothing to correlate.")
+    if covariance.independent:
         structure = run.summary.get("covariance")
         how = f"was fitted with --covariance {structure}" if structure else "has a diagonal covariance"
         raise DataError(f"{run.place} {how}: all its correlations are 0.")
-    chosen, notes = _chosen(run, correlations(Sigma), wanted)
-    Sigma = Sigma[np.ix_(chosen, chosen)]
+    chosen, notes = _chosen(run, covariance, wanted)
+    Sigma = covariance.block(torch.tensor(chosen), torch.tensor(chosen)).numpy()
     R = correlations(Sigma)
     none = int(np.isnan(np.diagonal(R)).sum())
     if none:
@@ -92,17 +95,26 @@ def _clustered(run: Run, wanted: Wanted) -> tuple[Matrix, np.ndarray]:
     return made, Sigma[np.ix_(order, order)]
 
 
-def _chosen(run: Run, R: np.ndarray, wanted: Wanted) -> tuple[list[int], tuple[str, ...]]:
-    """Indices of the features that are drawn: those named, the `top` most correlated ones, or all; and a note."""
+def _chosen(run: Run, covariance: Covariance, wanted: Wanted) -> tuple[list[int], tuple[str, ...]]:
+    """Indices of the features that are drawn: those named, the `top` most correlated ones, or all; and a note.
+
+    DataError where all are too many to be told apart, or held.
+    """
     if wanted.responses:
         chosen = sorted({response_index(run, name) for name in wanted.responses})
         if len(chosen) < 2:
             raise DataError("A correlation is of two: name another by --only NAME.")
         return chosen, ()
-    p = len(R)
+    p = len(run.responses)
+    if wanted.top is None and p > SQUARE:
+        raise DataError(f"{p} features are too many for one picture: draw the most correlated ones with --top 50.")
     if wanted.top is None or wanted.top >= p:
         return list(range(p)), ()
-    strongest = np.abs(np.nan_to_num(R) - np.eye(p)).max(0)
+    strongest = np.zeros(p)
+    for rows, block in covariance.correlations():
+        R = np.abs(np.nan_to_num(block.numpy()))
+        R[np.arange(len(R)), np.arange(rows.start, rows.stop)] = 0.0
+        strongest[rows] = R.max(1)
     chosen = np.sort(np.argsort(-strongest, kind="stable")[: max(wanted.top, 2)]).tolist()
     return chosen, (f"The {len(chosen)} of {p} features with the strongest correlations.",)
 

@@ -16,7 +16,7 @@ from plncli.evaluation.checks import Subject, checks
 from plncli.inference.wald import tensors_of
 from plncli.models import MODELS
 from plncli.models.findings import LOOK, Check
-from plncli.models.spec import Symbol
+from plncli.models.spec import SIGMA, Symbol, writes_square
 from plncli.names import COLUMNS
 from plncli.results import FitResult
 from plncli.runs.designs import offset_of, terms_of
@@ -111,6 +111,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         tables["features"] = lambda: features(run)
     for symbol in result.model.spec.tables:
         wanted = config.latent or "sample" not in symbol.axes
+        wanted &= not symbol.square or writes_square(config.own.get(SIGMA.name), len(run.responses))
         if symbol.name in run.estimates and wanted:
             tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
     suffix = config.format

@@ -66,16 +66,15 @@ def _clearest(run: Run, top: int) -> Iterator[dict[str, Any]]:
 
 def _strongest(run: Run, top: int) -> Iterator[dict[str, Any]]:
     """The pairs of responses with the largest correlation in Sigma; none where all are 0."""
-    if "Sigma" not in run.estimates:
+    covariance = run.fitted.covariance
+    if covariance is None:
         return
-    Sigma = run.estimates["Sigma"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sd = np.sqrt(np.diagonal(Sigma))
-        R = np.triu(np.nan_to_num(Sigma / np.outer(sd, sd)), 1)
-    flat = np.abs(R).ravel()
-    many = min(top, len(run.responses) * (len(run.responses) - 1) // 2)
-    chosen = np.argpartition(-flat, many - 1)[:many] if many else np.array([], int)
-    for place in chosen[np.argsort(-flat[chosen])].tolist():
-        i, j = divmod(place, R.shape[1])
-        if R[i, j]:
-            yield {"first": run.responses[i], "second": run.responses[j], "correlation": float(R[i, j])}
+    found: list[tuple[float, int, int]] = []
+    for rows, block in covariance.correlations():
+        R = np.triu(np.nan_to_num(block.numpy()), rows.start + 1)
+        chosen = np.argpartition(-np.abs(R), min(top, R.size) - 1, axis=None)[:top] if R.size else ()
+        places = (divmod(place, R.shape[1]) for place in map(int, chosen))
+        found += [(float(R[i, j]), rows.start + i, j) for i, j in places if R[i, j]]
+        found = sorted(found, key=lambda pair: -abs(pair[0]))[:top]
+    for correlation, i, j in found:
+        yield {"first": run.responses[i], "second": run.responses[j], "correlation": correlation}

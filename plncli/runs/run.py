@@ -231,10 +231,11 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         if not symbol.indices
     }
     expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
+    there = {name.partition(".")[2] for name in shapes}
     held = {
         f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
         for symbol in run.spec.symbols
-        if not symbol.optional
+        if not symbol.optional and not (symbol.instead and {*symbol.instead} <= there)
     }
     if not {"sketch.X", *held} <= {*shapes}:
         raise ValueError("Not all tensors of the model.")

@@ -14,6 +14,7 @@ from plncli.models.pln.finished.importance import Cells
 from plncli.models.pln.finished.residuals import FARTHEST, quantile_residuals, zeros
 from plncli.models.regression.classification import area_under_curve, brier, calibration
 from plncli.models.regression.influence import influence
+from plncli.numerics.covariance import DenseCovariance
 from plncli.numerics.significance import normality
 
 DTYPE = torch.float64
@@ -28,7 +29,7 @@ def drawn(n: int, p: int, g: torch.Generator, sd: float = 0.8) -> Cells:
     Sigma = toeplitz(p, sd=sd)
     mean = torch.randn(n, p, generator=g, dtype=DTYPE) + torch.linspace(-2, 3, p, dtype=DTYPE)
     Z = mean + torch.randn(n, p, generator=g, dtype=DTYPE) @ torch.linalg.cholesky(Sigma).mT
-    return Cells(torch.poisson(Z.exp(), generator=g), torch.ones(n, p, dtype=torch.bool), mean, Sigma)
+    return Cells(torch.poisson(Z.exp(), generator=g), torch.ones(n, p, dtype=torch.bool), mean, DenseCovariance(Sigma))
 
 
 def test_residuals_of_the_model_are_standard_normal() -> None:
@@ -44,7 +45,7 @@ def test_residuals_of_the_model_are_standard_normal() -> None:
 def test_residuals_without_variance_are_those_of_poisson() -> None:
     """Between the residuals of P(Y < y) and P(Y ≤ y), by scipy."""
     cells = drawn(200, 3, generator(), sd=1e-9)
-    cells = Cells(cells.Y, cells.K, cells.mean, torch.zeros(3, 3, dtype=DTYPE))
+    cells = Cells(cells.Y, cells.K, cells.mean, DenseCovariance(torch.zeros(3, 3, dtype=DTYPE)))
     R = quantile_residuals(cells, generator()).numpy()
     y, rate = cells.Y.numpy(), cells.mean.exp().numpy()
     low, high = (stats.norm.ppf(stats.poisson.cdf(y - step, rate)) for step in (1, 0))
@@ -58,7 +59,7 @@ def test_cells_that_do_not_count_have_no_residual_and_no_zeros() -> None:
     assert torch.equal(R.isnan(), ~cells.K)
     found = zeros(cells)
     assert float(found.counted[1]) == float((cells.Y[20:, 1] == 0).sum())
-    whole = zeros(Cells(cells.Y[20:], cells.K[20:], cells.mean[20:], cells.Sigma))
+    whole = zeros(Cells(cells.Y[20:], cells.K[20:], cells.mean[20:], cells.covariance))
     assert float(found.expected[1]) == pytest.approx(float(whole.expected[1]), rel=1e-12)
 
 
@@ -77,7 +78,9 @@ def test_zeros_are_as_many_as_expected_and_more_are_seen() -> None:
 
 def test_a_wrong_variance_shows_in_the_residuals() -> None:
     cells = drawn(2000, 3, generator(4))
-    R = quantile_residuals(Cells(cells.Y, cells.K, cells.mean, 0.25 * cells.Sigma), generator())
+    R = quantile_residuals(
+        Cells(cells.Y, cells.K, cells.mean, DenseCovariance(0.25 * cells.covariance.dense())), generator()
+    )
     assert float(R[:, 2].std()) > 1.4
     assert float(normality(R).p_value[2]) < 1e-6
 
@@ -85,7 +88,7 @@ def test_a_wrong_variance_shows_in_the_residuals() -> None:
 def test_an_impossible_count_is_far_out_and_finite() -> None:
     mean = torch.zeros(1, 2, dtype=DTYPE)
     Y = torch.tensor([[1e6, 0.0]], dtype=DTYPE)
-    cells = Cells(Y, torch.ones(1, 2, dtype=torch.bool), mean, 0.01 * torch.eye(2, dtype=DTYPE))
+    cells = Cells(Y, torch.ones(1, 2, dtype=torch.bool), mean, DenseCovariance(0.01 * torch.eye(2, dtype=DTYPE)))
     assert float(quantile_residuals(cells, generator())[0, 0]) == FARTHEST
 
 

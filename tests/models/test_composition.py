@@ -16,7 +16,8 @@ from plncli.models.pln.emissions import Poisson
 from plncli.models.pln.means import Held, Linear
 from plncli.models.pln.preconditioner import feature_preconditioner
 from plncli.models.pln.structures import Diagonal, Fixed, Full
-from plncli.numerics.linalg import cholesky_scaled, orthonormal_basis
+from plncli.numerics.covariance import DensePrecision
+from plncli.numerics.linalg import orthonormal_basis
 
 N, P, D = 7, 3, 2
 
@@ -217,7 +218,7 @@ def structures():
         "full": Full,
         "diagonal": Diagonal,
         "spherical": partial(Diagonal, shared=True),
-        "fixed": partial(Fixed, Omega=Omega, factor=cholesky_scaled(Omega)),
+        "fixed": partial(Fixed, Omega=DensePrecision(Omega)),
         "ridge": partial(Ridge, ridge=0.3),
     }
 

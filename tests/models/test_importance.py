@@ -13,6 +13,7 @@ from tables import dataset, pln_table, toeplitz
 from plncli.fitting import fit
 from plncli.models.pln.finished.importance import Cells, log_likelihood, pareto_shape, sample_bounds
 from plncli.models.pln.model import PLN
+from plncli.numerics.covariance import DenseCovariance
 from plncli.results import FitResult
 
 DTYPE = torch.float64
@@ -46,7 +47,7 @@ def cells_of(result: FitResult) -> tuple[Cells, torch.Tensor, torch.Tensor]:
     data, state = result.data, result.state
     K = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
     K = K & torch.isfinite(result.estimates["M"])
-    cells = Cells(data.Y, K, data.O + data.X @ state["B_finite"], result.estimates["Sigma"])
+    cells = Cells(data.Y, K, data.O + data.X @ state["B_finite"], DenseCovariance(result.estimates["Sigma"]))
     return cells, data.O + state["M_finite"], result.estimates["S"].square()
 
 
@@ -59,7 +60,7 @@ def test_the_likelihood_is_the_integral(p: int, nodes: int) -> None:
     Y[0], Y[1, 0] = 0.0, 40.0
     K = torch.ones_like(Y, dtype=torch.bool)
     K[2, -1] = p == 1
-    found = log_likelihood(Cells(Y, K, mean, Sigma), mean, torch.ones_like(mean), 20_000, g)
+    found = log_likelihood(Cells(Y, K, mean, DenseCovariance(Sigma)), mean, torch.ones_like(mean), 20_000, g)
     expected = [by_quadrature(*(part[i].numpy() for part in (Y, K, mean)), Sigma.numpy(), nodes) for i in range(6)]
     if p == 1:
         np.testing.assert_allclose(found.value, expected, atol=1e-8)
@@ -75,7 +76,7 @@ def test_errors_are_as_large_as_they_say() -> None:
     """Over 200 estimates, the distance to their common mean is of the size of the standard error."""
     g = generator()
     mean, Y = torch.zeros(200, 4, dtype=DTYPE), torch.tensor([0.0, 1.0, 3.0, 0.0], dtype=DTYPE).expand(200, 4)
-    cells = Cells(Y, torch.ones_like(Y, dtype=torch.bool), mean, toeplitz(4, sd=1.2))
+    cells = Cells(Y, torch.ones_like(Y, dtype=torch.bool), mean, DenseCovariance(toeplitz(4, sd=1.2)))
     found = log_likelihood(cells, mean, torch.ones_like(mean), 500, g)
     z = (found.value - found.value.mean()) / found.error
     assert float(z.std()) == pytest.approx(1.0, abs=0.15)
@@ -115,7 +116,11 @@ def test_boundaries_are_taken_as_they_are() -> None:
     for i in (0, 1):
         at = cells.latent
         expected = by_quadrature(
-            Y[i, at].numpy(), cells.K[i, at].numpy(), cells.mean[i, at].numpy(), cells.Sigma[at][:, at].numpy(), 61
+            Y[i, at].numpy(),
+            cells.K[i, at].numpy(),
+            cells.mean[i, at].numpy(),
+            cells.covariance.block(at, at).numpy(),
+            61,
         )
         still = [j for j in range(4) if j not in at.tolist()]
         expected += stats.poisson.logpmf(Y[i, still].numpy(), cells.mean[i, still].exp().numpy()).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,29 @@ def test_an_indefinite_preconditioner_certifies_nothing() -> None:
         solve = newton_solve(point, lambda v, scale=scale: scale * v, 0.1, 1e-9, 50, Run(StopRule(), None))
         assert solve.decrement > 0.0
         assert not solve.solved or solve.decrement == pytest.approx(2.5, rel=0.1)
+
+
+def test_a_fit_that_keeps_sigma_as_factors_answers_the_same() -> None:
+    data = simulated(20, 60, 0.5, 1, 5)
+    whole = fit_model(PLN(), data)
+    kept = fit_model(PLN(sigma=False), data)
+    assert "Sigma" not in kept.estimates and "Omega" not in kept.estimates and "V" in kept.state
+    assert kept.optimum.value == whole.optimum.value
+    left, right = whole.fitted, kept.fitted
+    torch.testing.assert_close(right.Sigma, left.Sigma)
+    everything = torch.ones_like(data.Y, dtype=torch.bool)
+    X, O, Y = data.X, data.O.expand_as(data.Y), data.Y
+    same = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)
+    for name, column in left.predict(X, O).columns.items():
+        same(right.predict(X, O).columns[name], column)
+    same(right.transform(X, O, Y, everything).mean, left.transform(X, O, Y, everything).mean)
+    same(right.transform(X, O, Y, everything).mean, whole.estimates["M"])
+    some = torch.tensor([3, 0, 11])
+    given = [each.conditional(X, O, Y[:, some], some, everything[:, some]).columns for each in (left, right)]
+    same(given[1]["latent_mean"], given[0]["latent_mean"])
+    same(given[1]["latent_sd"], given[0]["latent_sd"])
+    scores = [each.score_samples(X, O, Y, everything) for each in (left, right)]
+    same(scores[1].loglik, scores[0].loglik)
+    facts = [each.diagnose(data, 0, torch.Generator()).facts for each in (left, right)]
+    assert facts[1]["elbo_by_sample"] == pytest.approx(facts[0]["elbo_by_sample"], rel=1e-9)
+    assert facts[1]["elbo_by_sample"] == pytest.approx(-kept.optimum.value, rel=1e-6)

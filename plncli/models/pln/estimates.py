@@ -10,36 +10,48 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import at_supremum, with_limits
+from plncli.numerics.covariance import FactoredCovariance
 from plncli.numerics.likelihoods import poisson_deviance
 from plncli.numerics.rows import grand_total, total, weigh
 
 
-def estimates(params: Params, prepared: Prepared) -> dict[str, Tensor]:
+def estimates(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str, Tensor]:
     """B (d×p), Sigma, Omega (p×p), M and S (n×p), on the log scale of the counts.
 
     Separated coefficients are ±inf (nan where they are not estimable at all) and M is −inf in separated cells. A
-    feature on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there.
+    feature on the boundary has exact zeros in Sigma and S, and nan in Omega, which does not exist there. Unless
+    `whole`, there are neither where the fit has Sigma as factors (`state`).
     """
-    data, table, latent = prepared.data, prepared.table, prepared.latent
+    data, latent = prepared.data, prepared.latent
     B = finite_coefficients(params, prepared)
     M = data.X @ B
     S = torch.zeros_like(M)
-    Sigma, Omega = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
     if len(latent):
-        layer = table.at(params["q"]).layer
-        Sigma[latent[:, None], latent] = layer.covariance()
-        Omega[latent[:, None], latent] = layer.inverse()
         M[:, latent] = params["q"][0]
         S[:, latent] = (0.5 * params["q"][1]).exp()
     M = at_supremum(M, prepared.separated, -math.inf)
-    return {"B": with_limits(B, prepared.separated), "Sigma": Sigma, "Omega": Omega, "M": M, "S": S}
+    found = {"B": with_limits(B, prepared.separated), "M": M, "S": S}
+    if whole or _factors(params, prepared) is None:
+        found["Sigma"], found["Omega"] = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
+        if len(latent):
+            layer, place = prepared.table.at(params["q"]).layer, (latent[:, None], latent)
+            found["Sigma"][place], found["Omega"][place] = layer.covariance().dense(), layer.inverse().dense()
+    return found
+
+
+def _factors(params: Params, prepared: Prepared) -> FactoredCovariance | None:
+    """Sigma of the latent features, where the fit has it as factors."""
+    if not len(prepared.latent):
+        return None
+    covariance = prepared.table.at(params["q"]).layer.covariance()
+    return covariance if isinstance(covariance, FactoredCovariance) else None
 
 
 def variances(params: Params, prepared: Prepared) -> Tensor:
     """Diagonal of Sigma (p,), 0 on the boundary."""
     variance = prepared.data.Y.new_zeros(prepared.data.p)
     if len(prepared.latent):
-        variance[prepared.latent] = prepared.table.at(params["q"]).layer.covariance().diagonal()
+        variance[prepared.latent] = prepared.table.at(params["q"]).layer.covariance().variances
     return variance
 
 
@@ -62,16 +74,21 @@ def expected_counts(params: Params, prepared: Prepared) -> Tensor:
     return A
 
 
-def state(params: Params, prepared: Prepared) -> dict[str, Tensor]:
+def state(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str, Tensor]:
     """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary.
 
     Where coefficients are not finite, also what tells where linear predictors of other samples go (`PredictorLimits`).
+    Unless `whole`, Sigma = diag(D) + V'V where the fit has it as factors: D (p,) and V (n×p), 0 on the boundary.
     """
     B = finite_coefficients(params, prepared)
     M = prepared.data.X @ B
     M[:, prepared.latent] = params["q"][0]
     limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
-    return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **limits}
+    factors: dict[str, Tensor] = {}
+    if not whole and (found := _factors(params, prepared)) is not None:
+        factors = {"D": B.new_zeros(B.shape[1]), "V": torch.zeros_like(M)}
+        factors["D"][prepared.latent], factors["V"][:, prepared.latent] = found.D, found.V
+    return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **factors, **limits}
 
 
 def entropy(params: Params, prepared: Prepared) -> float:

@@ -22,7 +22,7 @@ from plncli.models.pln.prepared import Prepared, prepare
 from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
-from plncli.models.spec import Spec
+from plncli.models.spec import Spec, writes_square
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.separation import poisson_separation
 
@@ -31,6 +31,7 @@ from plncli.numerics.separation import poisson_separation
 class PLN(Model[Prepared]):
     """Poisson log-normal model. covariance: full, diagonal, spherical, or fixed at the inverse of `precision` (p×p).
 
+    sigma: whether Sigma and Omega, p×p, are wanted; None: unless there are very many features.
     Aitchison & Ho 1989; Chiquet, Mariadassou & Robin 2018, 2021. Two boundaries are solved exactly instead of being
     approached for ever: separated cells, whose expected count falls to 0, leave the likelihood, and features without
     extra-Poisson variance become Poisson regressions beside the rest.
@@ -40,6 +41,7 @@ class PLN(Model[Prepared]):
     exact_preconditioner: ClassVar[bool] = False
     covariance: str = "full"
     precision: Tensor | None = None
+    sigma: bool | None = None
 
     def __post_init__(self) -> None:
         _ = self.structure  # which checks the two
@@ -140,8 +142,8 @@ class PLN(Model[Prepared]):
     # -- what comes out ------------------------------------------------------------------------------------------------
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """B (d×p), Sigma, Omega (p×p), M and S (n×p), at the boundaries where they are."""
-        return estimates.estimates(params, prepared)
+        """B (d×p), Sigma, Omega (p×p), if they are wanted, M and S (n×p), at the boundaries where they are."""
+        return estimates.estimates(params, prepared, whole=writes_square(self.sigma, prepared.data.p))
 
     def n_parameters(self, prepared: Prepared) -> int:
         """d·p coefficients, and p(p + 1)/2, p, 1 or 0 parameters of Sigma."""
@@ -156,8 +158,8 @@ class PLN(Model[Prepared]):
         return estimates.r2(params, prepared)
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """B_finite (d×p), M_finite (n×p), the features on the boundary, and where the others go."""
-        return estimates.state(params, prepared)
+        """B_finite (d×p), M_finite (n×p), the features on the boundary, where the others go, and factors of Sigma."""
+        return estimates.state(params, prepared, whole=writes_square(self.sigma, prepared.data.p))
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from plncli.errors import UsageError
-from plncli.models.spec import COUNTS, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work, writes_square
 from plncli.names import MODEL
 
 COVARIANCES = ("full", "diagonal", "spherical", "fixed")
@@ -30,6 +30,11 @@ OTHER_WORK = {"diagonal": (14.0, 24.0), "spherical": (7.0, 11.0), "fixed": (7.0,
 """Points and products of fits without zeros and without a full covariance: tables of any size take as many."""
 
 
+def wide(n: int, p: int) -> bool:
+    """Whether a full covariance costs less in matrices of samples: their Hessian products take 5n²p, or 3np²."""
+    return 5 * n < 3 * p
+
+
 def has_sandwich(size: Size) -> bool:
     """Whether standard errors of correlated features follow."""
     return size.own.get("covariance", "full") in CORRELATED and size.se in ("auto", "sandwich")
@@ -38,12 +43,16 @@ def has_sandwich(size: Size) -> bool:
 def memory(size: Size) -> float:
     """Numbers at the peak of a fit, its data not counted. Measured multiples of n×p, p×p and p×d×d.
 
-    34 n×p with newton-cg, and 12 p×p for a full covariance. The sandwich comes when the fit has let go of most: 12 n×p
-    and 6 p×p stay, and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
+    34 n×p with newton-cg, and 12 p×p for a full covariance; where features are many more than samples, 3 n×n×n in their
+    place, and 6 p×p where Sigma is written. The sandwich comes when the fit has let go of most: 12 n×p and 6 p×p stay,
+    and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
     """
     n, p, d = size.n, size.p, size.d
     cells = TABLES.get(size.optimizer, OTHER_TABLES) * n * p
-    square = (12 if size.own.get("covariance", "full") in CORRELATED else 2) * p * p
+    covariance = size.own.get("covariance", "full")
+    square = float((12 if covariance in CORRELATED else 2) * p * p)
+    if covariance == "full" and wide(n, p):
+        square = 3.0 * n**3 + 6.0 * p * p * writes_square(size.own.get(SIGMA.name), p)
     numbers = cells + square + 6 * p * d * d + 8 * n * d + min(BLOCKS, 20 * n * max(p, d)) + min(STEP, 20 * n * p)
     if has_sandwich(size):
         sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
@@ -55,6 +64,12 @@ def smaller(size: Size) -> Iterator[tuple[str, Size]]:
     """Changes that may make a fit smaller."""
     if size.optimizer != "newton-cg":
         yield "--optimizer newton-cg", replace(size, optimizer="newton-cg")
+    if (
+        size.own.get("covariance") == "full"
+        and wide(size.n, size.p)
+        and writes_square(size.own.get(SIGMA.name), size.p)
+    ):
+        yield "--no-sigma", replace(size, own={**size.own, SIGMA.name: False})
     if size.own.get("covariance") == "full":
         yield "--covariance diagonal", replace(size, own={**size.own, "covariance": "diagonal"})
     if has_sandwich(size):
@@ -152,13 +167,28 @@ PLN = Spec(
     fitted="plncli.models.pln.finished.fitted:FittedPLN",
     symbols=(
         B,
-        Symbol("Sigma", ("response", "response"), "sigma", finite=True, meaning="covariance of the latent layer"),
-        Symbol("Omega", ("response", "response"), "omega", meaning="its inverse, empty for features without variance"),
+        Symbol(
+            "Sigma",
+            ("response", "response"),
+            "sigma",
+            finite=True,
+            instead=("D", "V"),
+            meaning="covariance of the latent layer",
+        ),
+        Symbol(
+            "Omega",
+            ("response", "response"),
+            "omega",
+            instead=("D", "V"),
+            meaning="its inverse, empty for features without variance",
+        ),
         Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),
         Symbol("S", ("sample", "response"), "latent_sd", finite=True, meaning="their standard deviations"),
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
+        Symbol("D", ("response",), state=True, finite=True, optional=True),
+        Symbol("V", ("sample", "response"), state=True, finite=True, optional=True),
     ),
     standard_errors=("sandwich", "fisher"),
     bound=True,
@@ -188,6 +218,7 @@ PLN = Spec(
             path="file",
             matrix=True,
         ),
+        SIGMA,
     ),
     check=check,
     memory=memory,

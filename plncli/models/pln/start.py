@@ -11,7 +11,6 @@ from plncli.models.base import Init
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.structures import held
 from plncli.models.pln.variational_step import variational_step
-from plncli.numerics.linalg import cholesky_scaled
 from plncli.numerics.rows import total
 
 
@@ -51,7 +50,7 @@ def settle(params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
     if not len(prepared.latent):
         return params, prepared
     Omega = prepared.table.at(params["q"]).layer.inverse()
-    if cholesky_scaled(Omega) is None:  # a fit that ended where its variance was all but gone
+    if not bool(torch.isfinite(Omega.logdet)):  # a fit that ended where its variance was all but gone
         return params, prepared
     after = conditional(params, prepared)
     cells = after.table.emission

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.models.pln.spec import COVARIANCES
+from plncli.models.pln.spec import COVARIANCES, wide
 from plncli.models.pln.wide import Wide
-from plncli.numerics.linalg import Factor, cholesky_scaled
+from plncli.numerics.covariance import Covariance, DenseCovariance, DensePrecision, DiagonalPrecision, Precision
+from plncli.numerics.linalg import cholesky_scaled
 from plncli.numerics.rows import gram, grand_total, total, weigh
 
 
@@ -81,12 +82,12 @@ class Layer(Protocol):
         """
         ...
 
-    def covariance(self) -> Tensor:
-        """Sigma (p×p)."""
+    def covariance(self) -> Covariance:
+        """Sigma."""
         ...
 
-    def inverse(self) -> Tensor:
-        """Omega (p×p)."""
+    def inverse(self) -> Precision:
+        """Omega."""
         ...
 
 
@@ -111,30 +112,35 @@ class Full:
         self._Omega: Tensor | None = None
         self._pull: Tensor | None = None
 
-    def inverse(self) -> Tensor:
+    @property
+    def _inverse(self) -> Tensor:
+        """Omega (p×p)."""
         if self._Omega is None:
             assert self._factor is not None
             self._Omega = self._factor.inverse()
         return self._Omega
 
-    def covariance(self) -> Tensor:
-        return self._Sigma
+    def inverse(self) -> Precision:
+        return DensePrecision(self._inverse)
+
+    def covariance(self) -> Covariance:
+        return DenseCovariance(self._Sigma, self._inverse)
 
     @property
     def precision(self) -> Tensor:
-        return self.inverse().diagonal()
+        return self._inverse.diagonal()
 
     @property
     def pull(self) -> Tensor:
         if self._pull is None:
-            self._pull = self._R @ self.inverse()
+            self._pull = self._R @ self._inverse
         return self._pull
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         half = gram(weigh(self._w, self._R), dR)
         dSigma = (half + half.mT).div_(self._wbar)
         dSigma.diagonal().add_(total(weigh(self._w, dS2)), alpha=1.0 / self._wbar)
-        Omega = self.inverse()
+        Omega = self._inverse
         dpull = dR.addmm_(self.pull, dSigma, alpha=-1.0) @ Omega
         dprecision = -((Omega @ dSigma) * Omega).sum(1)
         return dpull, dprecision
@@ -142,12 +148,12 @@ class Full:
     def curve(self, dR: Tensor) -> Tensor | None:
         if len(dR) >= dR.shape[1]:  # residuals of full rank
             return None
-        Omega, dR_w = self.inverse(), weigh(self._w, dR)
+        Omega, dR_w = self._inverse, weigh(self._w, dR)
         Q = dR @ (Omega @ gram(self._R, dR_w)) @ (Omega * self._own)
         return Q.div_(self._wbar).addmm_(self.pull, gram(weigh(self._w, self._R), Q), alpha=-1.0 / self._wbar)
 
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        Omega = self.inverse()
+        Omega = self._inverse
         held = gram(dR, weigh(self._w, dR)) * Omega
         # dSigma of direction j is e_j b' + b e_j', b the j-th column of:
         B = gram(weigh(self._w, self._R), dR).div_(self._wbar)
@@ -160,7 +166,7 @@ class Full:
 
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         root = None if self._w is None else self._w.sqrt()
-        factor = torch.linalg.cholesky_ex(self.inverse()).L
+        factor = torch.linalg.cholesky_ex(self._inverse).L
         half = weigh(root, self._R @ factor) / self._wbar**0.5
         n, p = half.shape
         leverage, V = torch.linalg.eigh(half @ half.mT if n < p else gram(half, half))  # needs all rows where n < p
@@ -172,9 +178,8 @@ class Full:
 
 
 def full(R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> Layer:
-    """Sigma^ of correlated features, in the form that costs less: their Hessian products take 3np² or 5n²p."""
-    n, p = R.shape
-    return Wide(R, S2, w, wbar) if 5 * n < 3 * p else Full(R, S2, w, wbar)
+    """Sigma^ of correlated features, in the form that costs less."""
+    return Wide(R, S2, w, wbar) if wide(*R.shape) else Full(R, S2, w, wbar)
 
 
 class Diagonal:
@@ -213,35 +218,27 @@ class Diagonal:
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None
 
-    def covariance(self) -> Tensor:
-        return torch.diag(self._variance)
+    def covariance(self) -> Covariance:
+        return DenseCovariance(torch.diag(self._variance), torch.diag(self.precision))
 
-    def inverse(self) -> Tensor:
-        return torch.diag(self.precision)
+    def inverse(self) -> Precision:
+        return DiagonalPrecision(self.precision)
 
 
 class Fixed:
-    """Omega given (p×p) and factored: ½ sum_i w_i (r_i'Omega r_i + omega's_i²) − (wbar/2)(log|Omega| + p)."""
+    """Omega given, and its inverse if known: ½ sum_i w_i (r_i'Omega r_i + omega's_i²) − (wbar/2)(log|Omega| + p)."""
 
     def __init__(
-        self,
-        R: Tensor,
-        S2: Tensor,
-        w: Tensor | None,
-        wbar: float,
-        *,
-        Omega: Tensor,
-        factor: Factor,
-        Sigma: Tensor | None = None,
+        self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float, *, Omega: Precision, Sigma: Covariance | None = None
     ) -> None:
-        self._Omega, self._factor, self._Sigma = Omega, factor, Sigma
-        self.precision = Omega.diagonal()
-        self.pull = R @ Omega
+        self._Omega, self._Sigma = Omega, Sigma
+        self.precision = Omega.diagonal
+        self.pull = Omega.times(R)
         quadratic = grand_total(weigh(w, R * self.pull)) + total(weigh(w, S2)) @ self.precision
-        self.value = 0.5 * quadratic - 0.5 * wbar * (factor.logdet + Omega.shape[0])
+        self.value = 0.5 * quadratic - 0.5 * wbar * (Omega.logdet + Omega.p)
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        return dR @ self._Omega, torch.zeros_like(self.precision)
+        return self._Omega.times(dR), torch.zeros_like(self.precision)
 
     def curve(self, dR: Tensor) -> Tensor | None:
         return None
@@ -255,10 +252,12 @@ class Fixed:
     def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
         return None
 
-    def covariance(self) -> Tensor:
-        return self._factor.inverse() if self._Sigma is None else self._Sigma
+    def covariance(self) -> Covariance:
+        if self._Sigma is None:
+            self._Sigma = DenseCovariance(torch.linalg.inv(self._Omega.dense()), self._Omega.dense())
+        return self._Sigma
 
-    def inverse(self) -> Tensor:
+    def inverse(self) -> Precision:
         return self._Omega
 
 
@@ -306,12 +305,9 @@ class Structure:
         factor = cholesky_scaled(Omega)
         if factor is None:
             raise DataError("The precision matrix is not positive definite; give one that is symmetric and invertible.")
-        return partial(Fixed, Omega=Omega, factor=factor)
+        return partial(Fixed, Omega=DensePrecision(Omega, factor))
 
 
 def held(layer: Layer) -> LayerAt:
     """The structure with Omega held where it is in `layer`, which must be positive definite."""
-    Omega = layer.inverse()
-    factor = cholesky_scaled(Omega)
-    assert factor is not None
-    return partial(Fixed, Omega=Omega, factor=factor, Sigma=layer.covariance())
+    return partial(Fixed, Omega=layer.inverse(), Sigma=layer.covariance())

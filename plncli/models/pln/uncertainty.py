@@ -59,14 +59,14 @@ def uncertainty(
     Raises Interrupted when `cancelled` says so.
     """
     data, basis = prepared.data, prepared.basis
-    cells = _cells(params, prepared)
+    at = Determined.by(basis.Q, data.w, prepared.counted)
     missing = without_estimate(data, prepared.separated)
     if method == "fisher":
         weighted = data.w[:, None] * _counted_means(params, prepared)
-        found = from_inverses(method, basis, cells.at.inverse(weighted_grams(basis.Q, weighted)), missing)
+        found = from_inverses(method, basis, at.inverse(weighted_grams(basis.Q, weighted)), missing)
         return replace(found, findings=(Finding("naive-standard-errors", NAIVE, remedy="Use --se sandwich."),))
-    alone = resting_on_one(basis, data.w, prepared.counted, cells.at, data.p, data.clusters) & ~missing
-    answer = sandwich(cells, missing | alone, cancelled)
+    alone = resting_on_one(basis, data.w, prepared.counted, at, data.p, data.clusters) & ~missing
+    answer = sandwich(_cells(params, prepared, at), missing | alone, cancelled)
     if answer is None:
         return Finding(
             "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
@@ -86,7 +86,7 @@ def _counted_means(params: Params, prepared: Prepared) -> Tensor:
     return A if prepared.counted is None else A * prepared.counted
 
 
-def _cells(params: Params, prepared: Prepared) -> Cells:
+def _cells(params: Params, prepared: Prepared, at: Determined) -> Cells:
     """What the sandwich needs of the fit."""
     data, latent, structure = prepared.data, prepared.latent, prepared.structure
     A = _counted_means(params, prepared)
@@ -94,11 +94,10 @@ def _cells(params: Params, prepared: Prepared) -> Cells:
     Sigma, omega = A.new_zeros((data.p, data.p)), A.new_full((data.p,), math.inf)
     if len(latent):
         layer = prepared.table.at(params["q"]).layer
-        Sigma[latent[:, None], latent] = layer.covariance()
+        Sigma[latent[:, None], latent] = layer.covariance().dense()
         omega[latent] = layer.precision
     E, H = Y - A, A / (1.0 + 0.5 * A / (A + omega).square())
     free = torch.where(omega.isinf(), 0.0, omega) * structure.estimated
     moving = scales(data.w, A, E, H, Sigma, free, shared=structure.shared)
-    at = Determined.by(prepared.basis.Q, data.w, prepared.counted)
     clusters, factor = data.clusters, 1.0 if data.clusters is None else cluster_correction(data)
     return Cells(prepared.basis, data.w, E, H, Sigma, _joint(prepared), at, moving, clusters, factor)

@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from plncli.models.uncertainty import blocks
+from plncli.numerics.covariance import DiagonalPrecision, FactoredPrecision, Precision, as_precision
 
 TOLERANCE = 1e-9
 """Nats left in a sample at which one more step is the last; Newton's method then squares them."""
@@ -46,21 +48,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Samples:
-    """b samples × p features: counts Y and 1 where they count in K (n×p both), offset O, centre C, precision Omega.
-
-    Omega is p×p, or its diagonal (p,) where it has no other entries.
-    """
+    """b samples × p features: counts Y and 1 where they count in K (n×p both), offset O, centre C, precision Omega."""
 
     Y: Tensor
     K: Tensor
     O: Tensor
     C: Tensor
-    Omega: Tensor
+    Omega: Precision
 
     @property
     def omega(self) -> Tensor:
         """Diagonal of Omega (p,)."""
-        return self.Omega if self.Omega.ndim == 1 else self.Omega.diagonal()
+        return self.Omega.diagonal
 
     def take(self, rows: Tensor | slice) -> Samples:
         """Some of the samples."""
@@ -72,8 +71,7 @@ class Samples:
 
     def pull(self, M: Tensor) -> Tensor:
         """R Omega, b×p."""
-        R = M - self.C
-        return R * self.Omega if self.Omega.ndim == 1 else R @ self.Omega
+        return self.Omega.times(M - self.C)
 
     def value(self, M: Tensor, psi: Tensor) -> Tensor:
         """f of each sample, (b,)."""
@@ -96,39 +94,56 @@ class Samples:
         return d_M, d_psi, -0.5 * (g_M * d_M + g_psi * d_psi).sum(1)
 
 
-def _solve(bend: Tensor, Omega: Tensor, rhs: Tensor) -> Tensor:
+def _solve(bend: Tensor, Omega: Precision, rhs: Tensor) -> Tensor:
     """(diag(bend_i) + Omega)^-1 rhs_i of each sample, b×p; by conjugate gradients where that is less work."""
-    if Omega.ndim == 1:
-        return rhs / (bend + Omega)
-    scale = (bend + Omega.diagonal()).rsqrt()
+    if isinstance(Omega, DiagonalPrecision):
+        return rhs / (bend + Omega.diagonal)
+    scale = (bend + Omega.diagonal).rsqrt()
     r = scale * rhs
-    if rhs.shape[1] < LARGE:
-        return _direct(scale, Omega, r) * scale
-    x, solved = _conjugate_gradients(lambda s: scale * (bend * scale * s + (scale * s) @ Omega), r)
-    for rows in blocks(len(x), Omega.numel()):
+    if isinstance(Omega, FactoredPrecision):
+        direct, products = partial(_by_factors, (bend + Omega.c) * scale.square(), scale, Omega.G), len(Omega.G) // 2
+    else:
+        whole = Omega.dense()
+        direct, products = partial(_direct, scale, whole), Omega.p // 6
+    if Omega.p < LARGE:
+        return direct(r, slice(None)) * scale
+    x, solved = _conjugate_gradients(lambda s: scale * (bend * scale * s + Omega.times(scale * s)), r, products)
+    for rows in blocks(len(x), _numbers(Omega)):
         hard = (~solved[rows]).nonzero()[:, 0] + rows.start
         if len(hard):
-            x[hard] = _direct(scale[hard], Omega, r[hard])
+            x[hard] = direct(r[hard], hard)
     return x * scale
 
 
-def _direct(scale: Tensor, Omega: Tensor, r: Tensor) -> Tensor:
+def _by_factors(h: Tensor, scale: Tensor, G: Tensor, r: Tensor, rows: Tensor | slice) -> Tensor:
+    """H_i^-1 r_i, H_i = diag(h_i) − scale_i G'G scale_i, by the matrix inversion lemma: an r×r factor of each."""
+    h, scale = h[rows], scale[rows]
+    inner = torch.stack([(G * row) @ G.mT for row in scale.square() / h]).neg_()
+    inner.diagonal(dim1=1, dim2=2).add_(1.0)
+    L, _ = torch.linalg.cholesky_ex(inner)
+    x = r / h
+    across = torch.cholesky_solve(((x * scale) @ G.mT).unsqueeze(2), L).squeeze(2)
+    return x.add_((across @ G).mul_(scale).div_(h))
+
+
+def _direct(scale: Tensor, Omega: Tensor, r: Tensor, rows: Tensor | slice) -> Tensor:
     """H_i^-1 r_i, where H_i has a unit diagonal and off it scale_i Omega scale_i; b×p, by a factor of each matrix."""
+    scale = scale[rows]
     H = Omega * scale[:, :, None] * scale[:, None, :]
     H.diagonal(dim1=1, dim2=2).fill_(1.0)
     L, _ = torch.linalg.cholesky_ex(H)
     return torch.cholesky_solve(r.unsqueeze(2), L).squeeze(2)
 
 
-def _conjugate_gradients(product: Callable[[Tensor], Tensor], r: Tensor) -> tuple[Tensor, Tensor]:
-    """H_i x_i = r_i for each row, of unit diagonal, b×p, and which of them (b,) were solved in the time allowed.
+def _conjugate_gradients(product: Callable[[Tensor], Tensor], r: Tensor, products: int) -> tuple[Tensor, Tensor]:
+    """H_i x_i = r_i for each row, of unit diagonal, b×p, and which of them (b,) were solved in so many products.
 
-    All rows share the product, of size b×p×p: a row that is done waits for the others.
+    All rows share the product: a row that is done waits for the others.
     """
     x, s, r = torch.zeros_like(r), r.clone(), r.clone()
     rr = r.square().sum(1)
     goal = rr * RESIDUAL**2
-    for _ in range(r.shape[1] // 6):
+    for _ in range(products):
         going = rr > goal
         if not bool(going.any()):
             break
@@ -142,23 +157,30 @@ def _conjugate_gradients(product: Callable[[Tensor], Tensor], r: Tensor) -> tupl
 
 
 def variational_step(
-    Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor, start: tuple[Tensor, Tensor] | None = None
+    Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor | Precision, start: tuple[Tensor, Tensor] | None = None
 ) -> Step:
-    """The minimum of f for each sample; n×p each, K 1 where a cell counts. Omega p×p, or its diagonal (p,).
+    """The minimum of f for each sample; n×p each, K 1 where a cell counts. Omega: p×p, (p,) or what answers for it.
 
     start: M and psi near it, if they are known. Samples go through in blocks, so that no more than a few tables of a
     block are in memory beside Omega.
     """
-    if Omega.ndim == 2 and torch.equal(Omega, torch.diag(Omega.diagonal())):
-        Omega = Omega.diagonal()
+    Omega = as_precision(Omega)
     whole = Samples(Y, K, O.expand_as(Y), C, Omega)
     n, p = Y.shape
     done = Step(torch.empty_like(C), torch.empty_like(C), C.new_zeros(n))
     if p:
-        for rows in blocks(n, p * p if Omega.ndim == 2 and p < LARGE else p):
+        for rows in blocks(n, _numbers(Omega) if p < LARGE else p):
             step = _minimise(whole.take(rows), None if start is None else (start[0][rows], start[1][rows]))
             done.M[rows], done.S[rows], done.gap[rows] = step.M, step.S, step.gap
     return done
+
+
+def _numbers(Omega: Precision) -> int:
+    """How many numbers the factor of a sample's matrix takes on the way."""
+    p = Omega.p
+    if isinstance(Omega, FactoredPrecision):
+        return p + 3 * len(Omega.G) ** 2
+    return p if isinstance(Omega, DiagonalPrecision) else p * p
 
 
 def _minimise(samples: Samples, start: tuple[Tensor, Tensor] | None) -> Step:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plncli.numerics.covariance import Covariance, FactoredCovariance, FactoredPrecision, Precision
 from plncli.numerics.linalg import Factor, cholesky_scaled
-from plncli.numerics.rows import gram, total, weigh
+from plncli.numerics.rows import total, weigh
 
 
 class Wide:
@@ -136,17 +137,11 @@ class Wide:
         size = (leverage / (1.0 - leverage)).sqrt()  # singular values of T
         return 1.0 / self._D, (vectors.mT @ self._T) / size[:, None] / self._sd, leverage
 
-    def covariance(self) -> Tensor:
-        """Sigma (p×p)."""
-        V = self._T * self._sd
-        Sigma = gram(V, V)
-        Sigma.diagonal().add_(self._D)
-        return Sigma
+    def covariance(self) -> Covariance:
+        """Sigma, as D and V."""
+        return FactoredCovariance(self._D, self._T * self._sd)
 
-    def inverse(self) -> Tensor:
-        """Omega (p×p)."""
-        if "Omega" not in self._kept:
-            Omega = gram(self._T / self._sd, self._U / self._sd).neg_()
-            Omega.diagonal().add_(1.0 / self._D)
-            self._kept["Omega"] = Omega
-        return self._kept["Omega"]
+    def inverse(self) -> Precision:
+        """Omega = D^-1 − G'G."""
+        G = torch.linalg.solve_triangular(self._solid.L, self._T, upper=False).div_(self._sd)
+        return FactoredPrecision(1.0 / self._D, G, -(self._D.log().sum() + self._solid.logdet))

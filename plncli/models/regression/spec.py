@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plncli.errors import UsageError
-from plncli.models.spec import CLASSES, NUMBERS, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
+from plncli.models.spec import CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
 from plncli.names import MODEL, PROFILE, RESAMPLING
 
 FIRTH = "firth"
@@ -150,6 +150,7 @@ LINEAR = Spec(
         ),
     ),
     standard_errors=ERRORS,
+    settings=(SIGMA,),
     memory=linear_memory,
     work=linear_work,
     words=Words(

@@ -44,20 +44,21 @@ from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
 from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
 from plncli.models.pln.variational_step import variational_step
+from plncli.numerics.covariance import Covariance, DenseCovariance, definite
 from plncli.numerics.distributions import poisson_lognormal_quantile
-from plncli.numerics.linalg import cholesky_scaled
 from plncli.numerics.rows import weighted_total
-from plncli.numerics.simulation import by_blocks, normal, poisson_counts, square_root
+from plncli.numerics.simulation import by_blocks, poisson_counts
 
 
 @dataclass(frozen=True)
 class FittedPLN(Fitted):
-    """A finished fit: Sigma p×p of the latent layer, and its inverse Omega, nan for features without variance."""
+    """A finished fit: with the covariance of the latent layer."""
 
     @cached_property
-    def Omega(self) -> Tensor:
-        """Precision p×p of the latent layer, nan for features without variance."""
-        return self.tensor("Omega")
+    def latent(self) -> Covariance:
+        """Covariance of the latent layer."""
+        assert self.covariance is not None
+        return self.covariance
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
@@ -67,7 +68,7 @@ class FittedPLN(Fitted):
         Its mean is eta, its variance Sigma_jj + that of eta by the coefficients.
         """
         check_errors(self, "confidence" in intervals)
-        variance = self.Sigma.diagonal()
+        variance = self.latent.variances
 
         def observation(eta: Tensor, of_eta: Tensor, _: float) -> tuple[Tensor, Tensor]:
             return _count_interval(eta, of_eta + variance, level)
@@ -94,9 +95,8 @@ class FittedPLN(Fitted):
         """q of each sample in the joint model of all features, as in the fit."""
         limits, C = self.limits(X), X @ self.B
         counted = (K & (limits == 0)).to(Y)
-        varied = (self.Sigma.diagonal() > 0).nonzero()[:, 0]
-        O = O.expand_as(Y)
-        Omega = self.Omega[varied][:, varied]
+        varied, O = self.latent.varied, O.expand_as(Y)
+        Omega = definite(self.latent.precision())
         step = variational_step(Y[:, varied], counted[:, varied], O[:, varied], C[:, varied], Omega)
         M, S = C.clone(), torch.zeros_like(C)
         M[:, varied], S[:, varied] = step.M, step.S
@@ -154,23 +154,18 @@ class FittedPLN(Fitted):
 
         C = XB and O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
         """
-        Sigma = self.Sigma
-        own = Sigma.diagonal()[others]
+        own = self.latent.variances[others]
         mean, variance = C[:, others], own.expand(len(C), -1).clone()
         lost = torch.zeros(len(C), dtype=torch.bool)
-        patterns, member = torch.unique(counted & (Sigma.diagonal() > 0)[observed], dim=0, return_inverse=True)
+        patterns, member = torch.unique(counted & (self.latent.variances > 0)[observed], dim=0, return_inverse=True)
         for g, pattern in enumerate(patterns):
             o, rows = observed[pattern], (member == g).nonzero()[:, 0]
             if not len(o):
                 continue
-            factor = cholesky_scaled(Sigma[o][:, o])
-            if factor is None:
-                raise DataError(
-                    "The fit's covariance is not positive definite to rounding; fit it with --dtype float64."
-                )
-            Omega, counts, centre = factor.inverse(), Y[rows][:, pattern], C[rows][:, o]
+            Omega = definite(DenseCovariance(self.latent.block(o, o)).precision()).dense()
+            counts, centre = Y[rows][:, pattern], C[rows][:, o]
             step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega)
-            cross = Sigma[others][:, o]
+            cross = self.latent.block(others.nonzero()[:, 0], o)
             G = cross @ Omega
             mean[rows] += (step.M - centre) @ G.mT
             variance[rows] = (own - (G * cross).sum(1)).clamp_min(0.0) + step.S.square() @ G.square().mT
@@ -185,10 +180,10 @@ class FittedPLN(Fitted):
         A variance of 0 makes Poisson counts; Z is −inf in cells whose expected count is 0. DataError for counts that
         float64 cannot hold.
         """
-        root, never = square_root(self.Sigma), self.limits(X) < 0
+        never = self.limits(X) < 0
 
         def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
-            Z = eta + normal(eta, generator) @ root.mT
+            Z = eta + self.latent.draws(eta, generator)
             Z = Z.masked_fill(never[rows], -math.inf)
             return poisson_counts((O[rows] + Z).exp(), generator), Z
 
@@ -207,7 +202,7 @@ class FittedPLN(Fitted):
     def cells(self, data: Dataset) -> Cells:
         """The counts of the fit; observed ones whose expected value is 0 or not estimable do not count."""
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
-        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.Sigma)
+        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.latent)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p, nan where a cell does not count."""
@@ -219,7 +214,7 @@ class FittedPLN(Fitted):
 
     def mean_residuals(self, data: Dataset) -> Tensor:
         """Means over the features with a latent layer of (m − x'B)/sqrt(Sigma_jj), m that of q, in cells that count."""
-        sd = self.Sigma.diagonal().sqrt()
+        sd = self.latent.variances.sqrt()
         counts = self.cells(data).K & (sd > 0)
         R = (self.tensor("M_finite") - data.X @ self.B) / torch.where(sd > 0, sd, 1.0)
         return torch.where(counts, R, 0.0).sum(1) / counts.sum(1)
@@ -231,7 +226,7 @@ class FittedPLN(Fitted):
         bounds = sample_bounds(cells, M, S2)
         R = quantile_residuals(cells, generator)
         found: LogLikelihood | None = None
-        if draws or cells.independent:
+        if draws or cells.covariance.independent:
             found = log_likelihood(cells, M, S2, draws, generator)
         zero = zeros(cells)
         samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
@@ -239,7 +234,7 @@ class FittedPLN(Fitted):
         if found is not None:
             gap = found.value - bounds
             samples |= {"loglik": found.value, "loglik_se": found.error, "khat": found.khat, "gap": gap}
-            facts |= _likelihood_facts(found, bounds, data.w, draws, cells.independent)
+            facts |= _likelihood_facts(found, bounds, data.w, draws, cells.covariance.independent)
         samples |= sizes(R, data.responses)
         by_feature = normality_columns(R)
         features = {

@@ -24,10 +24,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from plncli.errors import DataError
+from plncli.numerics.covariance import Covariance, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
 from plncli.numerics.likelihoods import expected_poisson_loglik, poisson_loglik
-from plncli.numerics.linalg import Factor, cholesky_scaled
 
 WIDER = 0.35
 NUMBERS = 1 << 22
@@ -44,24 +43,24 @@ UNRELIABLE = 0.7
 class Cells:
     """Counts of n samples × p features and their latent layer, on the log scale of the expected counts.
 
-    Y: counts; K: True where a cell counts (observed, and expected to be more than 0); mean: O + XB, finite; Sigma: p×p,
-    with zeros for features without variance of their own.
+    Y: counts; K: True where a cell counts (observed, and expected to be more than 0); mean: O + XB, finite;
+    covariance: of the latent layer.
     """
 
     Y: Tensor = field(repr=False)
     K: Tensor = field(repr=False)
     mean: Tensor = field(repr=False)
-    Sigma: Tensor = field(repr=False)
+    covariance: Covariance = field(repr=False)
 
     @property
     def latent(self) -> Tensor:
         """Indices of the features that have a latent layer."""
-        return (self.Sigma.diagonal() > 0).nonzero()[:, 0]
+        return self.covariance.varied
 
     @property
-    def independent(self) -> bool:
-        """Whether Sigma is diagonal."""
-        return not bool(torch.triu(self.Sigma, 1).any())
+    def variances(self) -> Tensor:
+        """Of the latent layer (p,)."""
+        return self.covariance.variances
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,12 @@ def sample_bounds(cells: Cells, M: Tensor, S2: Tensor) -> Tensor:
     value = _poisson(cells)
     if not len(at):
         return value
-    factor = _factor(cells)
-    Omega = factor.inverse()
+    Omega = definite(cells.covariance.precision())
     M, S2, Y, K = M[:, at], S2[:, at], cells.Y[:, at], cells.K[:, at]
     R = M - cells.mean[:, at]
     value = value + torch.where(K, expected_poisson_loglik(Y, M, S2), 0.0).sum(1) + 0.5 * S2.log().sum(1)
-    spread = ((R @ Omega) * R).sum(1) + S2 @ Omega.diagonal()
-    return value - 0.5 * (spread + factor.logdet - len(at))
+    spread = (Omega.times(R) * R).sum(1) + S2 @ Omega.diagonal
+    return value - 0.5 * (spread - Omega.logdet - len(at))
 
 
 def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: Generator) -> LogLikelihood:
@@ -93,17 +91,18 @@ def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: G
     n, at = len(cells.Y), cells.latent
     value, error = _poisson(cells), cells.Y.new_zeros(n)
     khat = torch.full_like(error, math.nan)
-    if cells.independent:
-        logs = poisson_lognormal_logpmf(cells.Y[:, at], cells.mean[:, at], cells.Sigma.diagonal()[at])
+    if cells.covariance.independent:
+        logs = poisson_lognormal_logpmf(cells.Y[:, at], cells.mean[:, at], cells.variances[at])
         return LogLikelihood(value + torch.where(cells.K[:, at], logs, 0.0).sum(1), error, khat)
-    factor = _factor(cells)
+    precision = definite(cells.covariance.precision())
+    Omega = precision.dense()
     parts = (cells.Y[:, at], cells.K[:, at].to(cells.Y), cells.mean[:, at], M[:, at], S2[:, at])
     p = len(at)
     for rows in torch.arange(n).split(max(1, NUMBERS // (p * p))):
         Y, K, mean, m, v = (part[rows] for part in parts)
-        proposal = _proposal(Y, K, mean, m, v, factor.inverse())
-        weights = _log_weights(Y, K, mean, *proposal, factor.inverse(), draws, generator)
-        weights = weights - 0.5 * factor.logdet - (K * torch.lgamma(Y + 1.0)).sum(1)
+        proposal = _proposal(Y, K, mean, m, v, Omega)
+        weights = _log_weights(Y, K, mean, *proposal, Omega, draws, generator)
+        weights = weights + 0.5 * precision.logdet - (K * torch.lgamma(Y + 1.0)).sum(1)
         top = weights.amax(0)
         relative = (weights - top).exp()
         average = relative.mean(dim=0)  # over draws
@@ -113,16 +112,9 @@ def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: G
     return LogLikelihood(value, error, khat)
 
 
-def _factor(cells: Cells) -> Factor:
-    factor = cholesky_scaled(cells.Sigma[cells.latent][:, cells.latent])
-    if factor is None:
-        raise DataError("The fit's covariance is not positive definite to rounding; fit again with --dtype float64.")
-    return factor
-
-
 def _poisson(cells: Cells) -> Tensor:
     """(n,) log-likelihood of the features without a latent layer."""
-    still = (cells.Sigma.diagonal() == 0).nonzero()[:, 0]
+    still = (cells.variances == 0).nonzero()[:, 0]
     logs = poisson_loglik(cells.Y[:, still], cells.mean[:, still])
     return torch.where(cells.K[:, still], logs, 0.0).sum(1)
 

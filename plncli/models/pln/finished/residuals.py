@@ -30,7 +30,7 @@ def quantile_residuals(cells: Cells, generator: Generator) -> Tensor:
     covariates alone: standard normal where the model holds, and independent between samples, not between features.
     """
     out = torch.full_like(cells.mean, math.nan)
-    variance = cells.Sigma.diagonal().expand_as(cells.mean)[cells.K]
+    variance = cells.variances.expand_as(cells.mean)[cells.K]
     y, mean = cells.Y[cells.K], cells.mean[cells.K]
     share = torch.rand(len(y), generator=generator, dtype=y.dtype)
     found = [_residual(*part) for part in zip(*(x.split(BLOCK) for x in (y, mean, variance, share)), strict=True)]
@@ -48,7 +48,7 @@ def _residual(y: Tensor, mean: Tensor, variance: Tensor, share: Tensor) -> Tenso
 
 def zeros(cells: Cells) -> Zeros:
     """Zeros of each feature among the cells that count, beside what the model expects."""
-    probability = poisson_lognormal_logpmf(torch.zeros_like(cells.mean), cells.mean, cells.Sigma.diagonal()).exp()
+    probability = poisson_lognormal_logpmf(torch.zeros_like(cells.mean), cells.mean, cells.variances).exp()
     probability = torch.where(cells.K, probability, 0.0)
     variance = total(probability * (1.0 - probability))
     return Zeros(total(cells.K & (cells.Y == 0)).to(cells.Y), total(probability), variance.sqrt())

@@ -22,20 +22,12 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import DataError
 from plncli.models.abilities import Score
 from plncli.models.fitted import Fitted
 from plncli.models.pln.variational_step import Samples, variational_step
+from plncli.numerics.covariance import Precision, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
 from plncli.numerics.likelihoods import log_factorial, poisson_deviance, poisson_loglik
-from plncli.numerics.linalg import Factor, cholesky_scaled
-
-
-def _factor(A: Tensor) -> Factor:
-    factor = cholesky_scaled(A)
-    if factor is None:
-        raise DataError("The fit's covariance is not positive definite to rounding; fit with --dtype float64.")
-    return factor
 
 
 def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
@@ -45,14 +37,14 @@ def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -
     """
     limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
     counted = (scored & (limits == 0)).to(Y)
-    variance = known.Sigma.diagonal()
-    v = (variance > 0).nonzero()[:, 0]
-    Omega = known.tensor("Omega")[v][:, v]
+    assert known.covariance is not None
+    variance, v = known.covariance.variances, known.covariance.varied
+    Omega = definite(known.covariance.precision())
     samples = Samples(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega)
     step = variational_step(samples.Y, samples.K, samples.O, samples.C, Omega)
     bound = -samples.value(step.M, 2.0 * step.S.log()) - (samples.K * log_factorial(samples.Y)).sum(1)
     if len(v):
-        bound = bound + 0.5 * (_factor(Omega).logdet + len(v))
+        bound = bound + 0.5 * (Omega.logdet + len(v))
     bound = torch.where(samples.K.any(1), bound, 0.0)  # q of nothing bounds a likelihood of 1, not tightly
     eta = torch.where(limits < 0, -math.inf, O + C)
     flat = scored & (variance == 0)
@@ -67,12 +59,14 @@ def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     """
     assert data.K is not None
     X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
-    M, S, Omega = known.tensor("M_finite"), known.tensor("S"), known.tensor("Omega")
+    assert known.covariance is not None
+    M, S, v = known.tensor("M_finite"), known.tensor("S"), known.covariance.varied
     scored, limits = scored.cpu(), known.limits(X)
     counted = data.K.cpu() & (limits == 0)
-    v = (known.Sigma.diagonal() > 0).nonzero()[:, 0]
     variance = torch.zeros_like(M)
-    variance[:, v] = _unseen_variance(Omega[v][:, v], counted[:, v], S[:, v].square(), scored[:, v])
+    if len(v):
+        Omega = definite(known.covariance.precision())
+        variance[:, v] = _unseen_variance(Omega, counted[:, v], S[:, v].square(), scored[:, v])
     mean = torch.where(limits < 0, -math.inf, O + M)
     at = (scored & (limits == 0)).nonzero(as_tuple=True)
     loglik = torch.zeros_like(M)
@@ -80,13 +74,13 @@ def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     return _score(loglik, Y, mean, variance, scored)
 
 
-def _unseen_variance(Omega: Tensor, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
+def _unseen_variance(Omega: Precision, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
     """diag(Omega_uu^-1 + G diag(s_o²) G') in the cells of each sample that don't count, n×p; 0 elsewhere."""
     out = torch.zeros_like(S2)
     for i in wanted.any(1).nonzero()[:, 0].tolist():
         u, o = (~counted[i]).nonzero()[:, 0], counted[i].nonzero()[:, 0]
-        inverse = torch.linalg.inv(Omega[u][:, u])
-        G = inverse @ Omega[u][:, o]
+        inverse = torch.linalg.inv(Omega.block(u, u))
+        G = inverse @ Omega.block(u, o)
         out[i, u] = inverse.diagonal() + G.square() @ S2[i, o]
     return out
 
