@@ -141,7 +141,7 @@ class FitResult(Shown):
             return artifacts.features(self.run).to_pandas().set_index("feature")
         symbol = next((symbol for symbol in self.run.spec.tables if symbol.table == name), None)
         if symbol is None or symbol.name not in self.run.estimates:
-            raise AttributeError(f"A {self.run.model} fit has no {name}.")
+            raise AttributeError(f"A {self.run.model} fit has no {name}" + (": give sigma=True." if symbol else "."))
         frame = artifacts.matrix(self.run, symbol).to_pandas()
         return frame.set_index(frame.columns[0])
 
