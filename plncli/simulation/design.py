@@ -78,7 +78,7 @@ def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
             raise UsageError(f"{_flag(name)} is not for {model} tables.")
     without = [name for name in (*GAUSSIAN, "p") if "sigma" in given and name in given]
     if without:
-        raise UsageError(f"{_flag(without[0])} does not go with --sigma, which gives all of the covariance.")
+        raise UsageError(f"{_flag(without[0])} does not go with --sigma FILE, which gives all of the covariance.")
     if "correlation" in given and given.get("covariance", "full") != "full":
         raise UsageError(f"--correlation goes with --covariance full, but that is {given['covariance']}.")
     values = {**defaults(MODELS[model]), **given, **({} if n is None else {"n": n})}

@@ -18,6 +18,7 @@ import plncli
 from plncli import Dataset, FitResult, PlncliError, fit, load
 from plncli.frames.data import DATA, OUTPUT
 from plncli.frames.messages import spoken
+from plncli.models import MODELS
 from plncli.names import OUTPUT as OUTPUT_PANEL
 from plncli.settings import settings
 from plncli.tables.reading import table_of
@@ -381,7 +382,8 @@ def test_torch_is_left_as_it_was(tables: dict[str, pd.DataFrame]) -> None:
 def test_every_setting_of_the_command_is_somewhere() -> None:
     everywhere = settings()
     assert set(DATA) <= set(everywhere)
-    assert set(OUTPUT) == {name for name, s in everywhere.items() if s.panel == OUTPUT_PANEL}
+    of_models = {setting.name for spec in MODELS.values() for setting in spec.settings}  # arguments by themselves
+    assert set(OUTPUT) == {name for name, s in everywhere.items() if s.panel == OUTPUT_PANEL} - of_models
     assert repr(Dataset(counts=COUNTS, missing="drop")) == "Dataset(counts: 4 × 2, missing='drop')"
 
 
