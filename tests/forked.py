@@ -15,7 +15,10 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+import torch
 
 import plncli.cli
 from plncli.runs.checkpoints import FILES
@@ -27,6 +30,7 @@ class Forked:
     """What there is of `subprocess.Popen` for a command of plncli; its standard error is read by `communicate`."""
 
     def __init__(self, words: tuple[str, ...], cwd: Path, env: Mapping[str, str] | None = None) -> None:
+        _load()
         reading, writing = os.pipe()
         self.returncode: int | None = None
         self.pid = os.fork()
@@ -84,6 +88,12 @@ class Forked:
     def kill(self) -> None:
         """End it at once, if it lives."""
         self.send_signal(signal.SIGKILL)
+
+
+@cache
+def _load() -> None:
+    """Load what torch loads, for seconds, when the first of its optimizers is made: once, and not in every command."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 
 def _become(words: tuple[str, ...], cwd: Path, env: Mapping[str, str], errors: int) -> None:

@@ -23,7 +23,7 @@ BITS = ("coefficients.csv", "sigma.csv", "omega.csv", "latent_mean.csv", "latent
 
 @pytest.fixture
 def fit(oaks: Oaks) -> tuple[str, ...]:
-    return ("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure)
+    return ("fit", "pln", "--counts", oaks.counts, "--exposure", oaks.exposure, "--top", "40")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_signal_ends_a_fit_that_can_go_on(
     cli: Cli, fit: tuple[str, ...], tmp_path: Path, undisturbed: Path, name: str, code: int
 ) -> None:
-    slow = (*fit, "--top", "40", *SLOW, "--checkpoint-every", "0.05")
+    slow = (*fit, *SLOW, "--tol", "1e-5", "--checkpoint-every", "0.05")
     process = Forked((*slow, "--out", "run"), tmp_path)
     until_kept(process, tmp_path / "run.checkpoint", 0.0)
     process.send_signal(getattr(signal, name))
