@@ -193,6 +193,7 @@ def joint_test(B: Tensor, blocks: Tensor, rows: Tensor, values: Tensor, df: floa
     )
 
 
+NOT_FOUND = "a fit that was not found with the coefficients held"
 RATIO = "lr"
 """The kind of a test by likelihood ratios."""
 
@@ -203,6 +204,7 @@ def by_ratio(wald: Wald, found: Ratios, rank: int) -> Wald:
     df = torch.where(there, float(rank), math.nan).double()
     p_value = upper_tail(found.statistic, df, math.inf)
     left_out = wald.left_out or ((),) * len(wald.reasons)
+    reasons = [why or (NO_ERROR if out else "") for why, out in zip(wald.reasons, left_out, strict=True)]
     return replace(
         wald,
         kind=RATIO,
@@ -213,7 +215,7 @@ def by_ratio(wald: Wald, found: Ratios, rank: int) -> Wald:
         q_value=benjamini_hochberg(p_value[None])[0],
         conf_low=found.low,
         conf_high=found.high,
-        reasons=tuple(why or (NO_ERROR if out else "") for why, out in zip(wald.reasons, left_out, strict=True)),
+        reasons=tuple(why or ("" if known else NOT_FOUND) for why, known in zip(reasons, there.tolist(), strict=True)),
         left_out=(),
     )
 

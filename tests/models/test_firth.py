@@ -349,6 +349,9 @@ def test_joint_ratios_keep_to_those_of_one_and_to_the_hypothesis() -> None:
     error = torch.tensor([math.nan, 1.0]).double()
     skipped = model.held(B, prepared, torch.eye(3).double(), torch.zeros(3).double(), error, None)
     assert torch.isnan(skipped.statistic).tolist() == [True, False]
+    for far in (1e2, 1e4, 1e8):  # is a large ratio, or none, and never a small one
+        (value,) = {float(x) for x in statistic([[0.0, 1.0, 0.0]], [far]).statistic[:1]}
+        assert math.isnan(value) or value > 50.0
 
 
 def test_the_command_tests_by_ratios(cli: Cli, run: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from plncli.models.uncertainty import LikelihoodRatios, Ratios
 from plncli.numerics.significance import quantile
 
 STEPS = 60
+NEAR = 1e-6
+"""Nats: a ratio is known to that."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Curve:
     def at(self, b: float, start: Tensor) -> tuple[float, float, Tensor]:
         """Root of twice the loss above the optimum with the coefficient held at b, its slope in b, and gamma there."""
         gamma = start + self.ahead[:, None] * (b - float(self.c @ start[:, 0]))
-        found = _least(self.prepared, gamma, self.c[None])
+        found, _ = _least(self.prepared, gamma, self.c[None])
         gamma = found.gamma
         root = math.sqrt(2.0 * max(float(found.value) - self.loss, 0.0))
         slope = float(self.c @ found.gradient()[:, 0]) / float(self.c @ self.c)
@@ -97,7 +99,7 @@ def held(
     """Ratios where rows (r×d, of rank r) times the coefficients are held at values (r), gamma (d×p) being the optimum.
 
     std_error: (p,), nan for responses that are not tested, of the one combination where an interval of `level` is
-    wanted.
+    wanted. A statistic is nan, too, where the least loss was not found.
     """
     C = torch.linalg.solve_triangular(prepared.basis.T, rows, upper=True, left=False)  # of gamma
     statistic, low, high = (torch.full_like(std_error, math.nan) for _ in range(3))
@@ -107,8 +109,8 @@ def held(
         ahead = torch.linalg.solve(found.information[0], C.mT)  # H^-1 C'
         ahead = torch.linalg.solve(C @ ahead, ahead, left=False)
         loss = float(found.value)
-        there = _least(one, best + ahead @ (values[:, None] - C @ best), C)
-        statistic[j] = 2.0 * max(float(there.value) - loss, 0.0)
+        there = _found(one, best + ahead @ (values[:, None] - C @ best), C)
+        statistic[j] = 2.0 * max(there - loss, 0.0) if math.isfinite(there) else math.nan
         if level is not None:
             z, now = quantile(0.5 + 0.5 * level), float(C[0] @ best[:, 0])
             curve = Curve(one, best, C[0], ahead[:, 0], now, float(std_error[j]), loss)
@@ -116,10 +118,16 @@ def held(
     return Ratios(statistic, low, high)
 
 
-def _least(prepared: Prepared, gamma: Tensor, C: Tensor) -> Evaluation:
-    """The evaluation where the objective of one response is least, C gamma (C: r×d) staying as it is at gamma (d×1)."""
+def _found(prepared: Prepared, gamma: Tensor, C: Tensor) -> float:
+    """The least loss of `_least`; nan where it ends more than NEAR above it, or where that cannot be told."""
+    there, left = _least(prepared, gamma, C)
+    return float(there.value) if left <= NEAR else math.nan
+
+
+def _least(prepared: Prepared, gamma: Tensor, C: Tensor) -> tuple[Evaluation, float]:
+    """Where the objective of one response is least, C gamma (r×d, d×1) staying as it is, and what was left to gain."""
     N = torch.linalg.qr(C.mT, mode="complete").Q[:, len(C) :]  # the directions that leave it
-    found, eps = prepared.at(gamma), torch.finfo(gamma.dtype).eps
+    found, eps, promised = prepared.at(gamma), torch.finfo(gamma.dtype).eps, 0.0
     for _ in range(STEPS if N.shape[1] else 0):
         g = N.mT @ found.gradient()
         step = -_solved(N.mT @ found.hessians[0] @ N, N.mT @ found.information[0] @ N, g)
@@ -134,7 +142,7 @@ def _least(prepared: Prepared, gamma: Tensor, C: Tensor) -> Evaluation:
         if better is None:
             break
         found = better
-    return found
+    return found, promised
 
 
 def _of_one(prepared: Prepared, j: int) -> Prepared:
@@ -160,8 +168,8 @@ def _curves(prepared: Prepared, gamma: Tensor, j: int, variance: Tensor) -> list
 
 
 def _solved(H: Tensor, otherwise: Tensor, g: Tensor) -> Tensor:
-    """H^-1 g where H is positive definite, else by the information."""
+    """H^-1 g where H is positive definite, else by the information; nan where none is left: mu is 0 or 1 throughout."""
     L, failed = torch.linalg.cholesky_ex(H)
     if bool(failed):
-        L = torch.linalg.cholesky(otherwise)
-    return torch.cholesky_solve(g, L)
+        L, failed = torch.linalg.cholesky_ex(otherwise)
+    return torch.full_like(g, math.nan) if bool(failed) else torch.cholesky_solve(g, L)
