@@ -66,15 +66,22 @@ def _clearest(run: Run, top: int) -> Iterator[dict[str, Any]]:
 
 def _strongest(run: Run, top: int) -> Iterator[dict[str, Any]]:
     """The pairs of responses with the largest correlation in Sigma; none where all are 0."""
-    covariance = run.fitted.covariance
-    if covariance is None:
-        return
     found: list[tuple[float, int, int]] = []
-    for rows, block in covariance.correlations():
-        R = np.triu(np.nan_to_num(block.numpy()), rows.start + 1)
+    for rows, block in _correlations(run):
+        R = np.triu(np.nan_to_num(block), rows.start + 1)
         chosen = np.argpartition(-np.abs(R), min(top, R.size) - 1, axis=None)[:top] if R.size else ()
         places = (divmod(place, R.shape[1]) for place in map(int, chosen))
         found += [(float(R[i, j]), rows.start + i, j) for i, j in places if R[i, j]]
         found = sorted(found, key=lambda pair: -abs(pair[0]))[:top]
     for correlation, i, j in found:
         yield {"first": run.responses[i], "second": run.responses[j], "correlation": correlation}
+
+
+def _correlations(run: Run) -> Iterator[tuple[slice, np.ndarray]]:
+    """Correlations of responses by blocks of rows, nan without variance; without torch where Sigma is kept whole."""
+    if (Sigma := run.estimates.get("Sigma")) is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sd = np.sqrt(np.diagonal(Sigma))
+            yield slice(0, len(Sigma)), Sigma / np.outer(sd, sd)
+    elif (covariance := run.fitted.covariance) is not None:
+        yield from ((rows, block.numpy()) for rows, block in covariance.correlations())
