@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,12 @@ def test_a_refused_optimizer_or_covariance_is_named() -> None:
     with pytest.raises(DeviceError, match="--optimizer newton-cg"):
         check(planned("pln", "lbfgs", "full", 50_000, 2_000, 3, "float64"), 60 * GB, "cpu")
     with pytest.raises(DeviceError, match="--covariance diagonal"):
-        check(planned("pln", "newton-cg", "full", 100, 20_000, 1, "float64"), 10 * GB, "cpu")
+        check(planned("pln", "newton-cg", "full", 12_000, 20_000, 1, "float64"), 90 * GB, "cpu")
+    wide = planned("pln", "newton-cg", "full", 100, 20_000, 1, "float64")
+    check(wide, 4 * GB, "cpu")
+    asked = replace(wide, size=replace(wide.size, own={**wide.size.own, "sigma": True}))
+    with pytest.raises(DeviceError, match="--no-sigma"):
+        check(asked, 10 * GB, "cpu")
 
 
 def test_workers_are_as_many_as_asked_for_and_as_memory_takes() -> None:
