@@ -26,8 +26,13 @@ from plncli.numerics.rows import total
 
 Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
-INIT = {"B": ("term", "response"), "M_finite": ("sample", "response"), "S": ("sample", "response")}
-"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B elsewhere."""
+INIT = {
+    "B": ("term", "response"),
+    "C": ("response", "component"),
+    "M_finite": ("sample", "response"),
+    "S": ("sample", "response"),
+}
+"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B and loadings C."""
 
 
 class Prepared(Protocol):

@@ -52,7 +52,12 @@ def written() -> set[str]:
 
 STATUSES = ("estimated", "aliased", "infinite", "not estimable")
 """What is said of a coefficient: it has an estimate, it follows from others in the design, or why it has none."""
-AXIS_NAMES = {"sample": "samples", "response": "responses", "term": "terms"}  # axis -> attribute of a run
+AXIS_NAMES = {
+    "sample": "samples",
+    "response": "responses",
+    "term": "terms",
+    "component": "components",
+}  # axis -> attribute of a run
 
 
 @dataclass(frozen=True)

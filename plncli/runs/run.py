@@ -122,6 +122,12 @@ class Run:
         return fitted_of(self.spec, self.terms, self.responses, self.estimates, self.state, self.inference)
 
     @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components, `PC1` and so on; none where the model has no such."""
+        shares = [symbol.name for symbol in self.spec.symbols if symbol.axes == ("component",)]
+        return tuple(f"PC{k + 1}" for name in shares for k in range(len(self.estimates[name])))
+
+    @property
     def aliased(self) -> tuple[tuple[int, str], ...]:
         """Coefficients that were left empty, for they follow from others: places among all of them, and names."""
         return aliased_of(self.design)
@@ -219,7 +225,7 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         raise ValueError("What is said of other responses.")
     if run.spec.response is CLASSES and len(run.classes or ()) not in (0, p):
         raise ValueError("Classes of other responses.")
-    sizes = {"sample": n, "response": p, "term": d}
+    sizes = {"sample": n, "response": p, "term": d, "component": len(run.components)}
     expected: dict[str, tuple[int, ...]] = {
         "inference.df": (),
         "inference.blocks": (p, d, d),

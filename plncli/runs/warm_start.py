@@ -29,7 +29,8 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
     for symbol, (down, across) in INIT.items():
         if symbol in known:
             table = torch.from_numpy(known[symbol]).to(data.Y)
-            init[symbol] = _matched(_matched(table, places[down]).mT, places[across]).mT
+            table = _matched(table, places[down])
+            init[symbol] = _matched(table.mT, places[across]).mT if across in places else table
     told = []
     for axis in INIT["S"] if "S" in init else INIT["B"]:
         shared, total = int((places[axis] >= 0).sum()), len(places[axis])

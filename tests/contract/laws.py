@@ -164,7 +164,8 @@ def float32_agrees(spec: Spec) -> None:
 def symbols_are_as_declared(spec: Spec) -> None:
     """Every symbol that is not optional is there, has its axes, and is finite where that is said."""
     result = fitted(spec)
-    sizes = {"sample": N, "response": P, "term": 3}
+    components = [len(result.estimates[s.name]) for s in spec.symbols if s.axes == ("component",)]
+    sizes = {"sample": N, "response": P, "term": 3, "component": sum(components)}
     for symbol in spec.symbols:
         group = result.state if symbol.state else result.estimates
         assert symbol.optional or symbol.name in group, symbol.name

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Params
+from plncli.dataset import Dataset
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.numerics.covariance import FactoredCovariance
@@ -98,12 +99,16 @@ def entropy(params: Params, prepared: Prepared) -> float:
 
 
 def r2(params: Params, prepared: Prepared) -> float:
-    """1 − deviance of the fitted means A against that of a Poisson model with intercept and offset alone.
+    """Share of the deviance that the fitted means explain: see `explained`."""
+    fitted = at_supremum(expected_counts(params, prepared), prepared.separated, 0.0)
+    return explained(prepared.data, fitted)
+
+
+def explained(data: Dataset, fitted: Tensor) -> float:
+    """1 − deviance of fitted means (n×p) against that of a Poisson model with intercept and offset alone.
 
     nan where that model leaves no deviance.
     """
-    data = prepared.data
-    fitted = at_supremum(expected_counts(params, prepared), prepared.separated, 0.0)
     weight = data.w[:, None].expand_as(data.Y)
     if data.K is not None:
         weight = weight * data.K

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor
 
 from plncli.dataset import Dataset
@@ -17,17 +19,41 @@ LARGEST = 700.0
 """Logarithm of the largest number that float64 holds, nearly."""
 
 
+class Counted(Protocol):
+    """Counts that were prepared for a fit."""
+
+    @property
+    def data(self) -> Dataset:
+        """What is fitted."""
+        ...
+
+    @property
+    def counted(self) -> Tensor | None:
+        """1 where a cell counts, n×p; None: in all."""
+        ...
+
+    @property
+    def separated(self) -> Separated | None:
+        """What has no finite estimate."""
+        ...
+
+
 def findings(prepared: Prepared, B: Tensor, variance: Tensor | None) -> tuple[Finding, ...]:
-    """Expected counts beyond sense, separation, coefficients not estimable, and features on the boundary.
+    """Those of all counts with a latent layer (`of_counts`), and features on the boundary."""
+    boundary = _without_variance(prepared)
+    return of_counts(prepared, B, variance) + (() if boundary is None else (boundary,))
+
+
+def of_counts(prepared: Counted, B: Tensor, variance: Tensor | None) -> tuple[Finding, ...]:
+    """Expected counts beyond sense, separation, and coefficients not estimable.
 
     B (d×p, finite) and variance, the diagonal of Sigma (p,): the estimates; None where there are none yet.
     """
     beyond = None if variance is None else _beyond_sense(prepared, B, variance)
-    found = (beyond, _separated(prepared), _open(prepared), _without_variance(prepared))
-    return tuple(f for f in found if f is not None)
+    return tuple(f for f in (beyond, _separated(prepared), _open(prepared)) if f is not None)
 
 
-def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | None:
+def _beyond_sense(prepared: Counted, B: Tensor, variance: Tensor) -> Finding | None:
     """Features whose marginal expected count, exp(O + XB + variance/2), averages more than the largest count seen.
 
     No average of numbers exceeds the largest of them, so such an expectation describes no count that was seen. If log y
@@ -52,7 +78,7 @@ def _beyond_sense(prepared: Prepared, B: Tensor, variance: Tensor) -> Finding | 
     return Finding("expected-counts", message, names, remedy=remedy)
 
 
-def _separated(prepared: Prepared) -> Finding | None:
+def _separated(prepared: Counted) -> Finding | None:
     if prepared.separated is None or not bool(prepared.separated.cells.any()):
         return None
     cells = _infinite(prepared.data, prepared.separated, prepared.separated.cells.any(0))
@@ -65,7 +91,7 @@ def _separated(prepared: Prepared) -> Finding | None:
     return Finding("separation", message, names, cells, note=True)
 
 
-def _open(prepared: Prepared) -> Finding | None:
+def _open(prepared: Counted) -> Finding | None:
     """Coefficients that are not estimable from the observed cells, in features without separation."""
     if prepared.separated is None:
         return None

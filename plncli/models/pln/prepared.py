@@ -45,7 +45,7 @@ class Prepared:
 
 def prepare(data: Dataset, structure: Structure) -> Prepared:
     """All features with a latent layer. DataError for what are no counts, or a design without full column rank."""
-    _check_counts(data)
+    check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)
     separated = separated_cells(data)
     counted = counted_cells(data, separated)
@@ -89,7 +89,8 @@ def features_with_counts(data: Dataset) -> Tensor:
     return total(data.Y if data.K is None else data.Y * data.K) > 0
 
 
-def _check_counts(data: Dataset) -> None:
+def check_counts(data: Dataset) -> None:
+    """DataError for what are no counts, and for features without any."""
     Y = data.Y if data.K is None else data.Y[data.K]
     if not bool(((Y >= 0) & (Y.round() == Y) & torch.isfinite(Y)).all()):
         raise DataError("Counts must be finite whole numbers of 0 or more; mark missing ones in the mask K.")

@@ -129,7 +129,7 @@ class FittedPLN(Fitted):
         limits, O = self.limits(X), O.expand(-1, len(self.responses))
         others = torch.ones(O.shape[1], dtype=torch.bool)
         others[observed] = False
-        mean, variance, lost = self._given(X @ self.B, O, Y, observed, K & (limits[:, observed] == 0), others)
+        mean, variance, lost = self.given(X, O, Y, observed, K & (limits[:, observed] == 0), others)
         mean = at_limits(limits[:, others], mean).masked_fill(lost[:, None], math.nan)
         eta = O[:, others] + mean
         expected = {"conditional": (eta + 0.5 * variance).exp(), "median": eta.exp()}
@@ -147,13 +147,14 @@ class FittedPLN(Fitted):
         names = tuple(name for name, other in zip(self.responses, others.tolist(), strict=True) if other)
         return Prediction(names, columns, reasons)
 
-    def _given(
-        self, C: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
+    def given(
+        self, X: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and variance (n×c) of the latent values of `others`, and samples whose variational step failed (n,).
 
-        C = XB and O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
+        X n×d, O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
         """
+        C = X @ self.B
         own = self.latent.variances[others]
         mean, variance = C[:, others], own.expand(len(C), -1).clone()
         lost = torch.zeros(len(C), dtype=torch.bool)
@@ -219,15 +220,23 @@ class FittedPLN(Fitted):
         R = (self.tensor("M_finite") - data.X @ self.B) / torch.where(sd > 0, sd, 1.0)
         return torch.where(counts, R, 0.0).sum(1) / counts.sum(1)
 
+    def bounds(self, data: Dataset) -> Tensor:
+        """The ELBO of each sample of the fit (n,)."""
+        M, S2 = data.O + self.tensor("M_finite"), self.tensor("S").square()
+        return sample_bounds(self.cells(data), M, S2)
+
+    def likelihood(self, data: Dataset, draws: int, generator: Generator) -> LogLikelihood:
+        """Log-likelihoods of the samples of the fit."""
+        M, S2 = data.O + self.tensor("M_finite"), self.tensor("S").square()
+        return log_likelihood(self.cells(data), M, S2, draws, generator)
+
     def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
         """The bound, the likelihood, zeros, and residuals."""
-        cells = self.cells(data)
-        M, S2 = data.O + self.tensor("M_finite"), self.tensor("S").square()
-        bounds = sample_bounds(cells, M, S2)
+        cells, bounds = self.cells(data), self.bounds(data)
         R = quantile_residuals(cells, generator)
         found: LogLikelihood | None = None
         if draws or cells.covariance.independent:
-            found = log_likelihood(cells, M, S2, draws, generator)
+            found = self.likelihood(data, draws, generator)
         zero = zeros(cells)
         samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
         facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}

@@ -103,13 +103,19 @@ def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: G
         proposal = _proposal(Y, K, mean, m, v, Omega)
         weights = _log_weights(Y, K, mean, *proposal, Omega, draws, generator)
         weights = weights + 0.5 * precision.logdet - (K * torch.lgamma(Y + 1.0)).sum(1)
-        top = weights.amax(0)
-        relative = (weights - top).exp()
-        average = relative.mean(dim=0)  # over draws
-        value[rows] += top + average.log()
-        error[rows] = relative.std(dim=0) / average / math.sqrt(draws)
-        khat[rows] = pareto_shape(weights)
+        found = averaged(weights)
+        value[rows] += found.value
+        error[rows], khat[rows] = found.error, found.khat
     return LogLikelihood(value, error, khat)
+
+
+def averaged(weights: Tensor) -> LogLikelihood:
+    """Logs of the means of weights that are given by their logs, draws×n."""
+    top = weights.amax(0)
+    relative = (weights - top).exp()
+    average = relative.mean(dim=0)  # over draws
+    error = relative.std(dim=0) / average / math.sqrt(len(weights))
+    return LogLikelihood(top + average.log(), error, pareto_shape(weights))
 
 
 def _poisson(cells: Cells) -> Tensor:

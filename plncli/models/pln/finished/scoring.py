@@ -49,7 +49,7 @@ def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -
     eta = torch.where(limits < 0, -math.inf, O + C)
     flat = scored & (variance == 0)
     bound = bound + torch.where(flat, poisson_loglik(Y, eta), 0.0).sum(1)
-    return _score(bound, Y, eta, variance, scored, bool(step.converged.all()))
+    return with_deviances(bound, Y, eta, variance, scored, bool(step.converged.all()))
 
 
 def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
@@ -71,7 +71,7 @@ def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     at = (scored & (limits == 0)).nonzero(as_tuple=True)
     loglik = torch.zeros_like(M)
     loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
-    return _score(loglik, Y, mean, variance, scored)
+    return with_deviances(loglik, Y, mean, variance, scored)
 
 
 def _unseen_variance(Omega: Precision, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
@@ -85,7 +85,9 @@ def _unseen_variance(Omega: Precision, counted: Tensor, S2: Tensor, wanted: Tens
     return out
 
 
-def _score(loglik: Tensor, Y: Tensor, eta: Tensor, variance: Tensor, scored: Tensor, converged: bool = True) -> Score:
+def with_deviances(
+    loglik: Tensor, Y: Tensor, eta: Tensor, variance: Tensor, scored: Tensor, converged: bool = True
+) -> Score:
     """The score with Poisson deviances of counts against medians and means of their rates, n×p, 0 where not scored."""
     counts = torch.where(scored, Y, 0.0)
     of_medians, of_means = (

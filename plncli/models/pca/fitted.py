@@ -1,0 +1,131 @@
+"""What a finished fit of a Poisson log-normal PCA answers: as `FittedPLN`, with posteriors of scores for q.
+
+A sample of which all or some counts are known has a posterior of its scores, N(m, S) in q dimensions, from the counts
+that it has and nothing else. The latent value of any feature is then N(x'B_j + c_j'm, c_j'S c_j).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from plncli.dataset import Dataset
+from plncli.models.abilities import LatentValues, Score
+from plncli.models.fitted import IMPOSSIBLE, INFINITE, NOT_ESTIMABLE, NOT_FOUND, at_limits
+from plncli.models.pca.posterior import Posterior, Samples, Triangle, posterior
+from plncli.models.pln.finished.fitted import FittedPLN
+from plncli.models.pln.finished.importance import WIDER, LogLikelihood, averaged
+from plncli.models.pln.finished.scoring import with_deviances
+from plncli.models.uncertainty import blocks
+from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
+from plncli.numerics.distributions import poisson_lognormal_logpmf
+from plncli.numerics.likelihoods import log_factorial, poisson_loglik
+
+
+@dataclass(frozen=True)
+class FittedPCA(FittedPLN):
+    """A finished fit: with the loadings, or, of a design that tables are drawn from, a covariance."""
+
+    @cached_property
+    def covariance(self) -> Covariance | None:
+        """CC'."""
+        if "C" not in self.estimates:
+            return DenseCovariance(self.tensor("Sigma"))
+        C = self.tensor("C")
+        return FactoredCovariance(C.new_zeros(len(C)), C.mT)
+
+    @cached_property
+    def C(self) -> Tensor:
+        """Loadings p×q."""
+        return self.tensor("C")
+
+    def _posterior(self, X: Tensor, O: Tensor, Y: Tensor, counted: Tensor, among: Tensor | None = None) -> Posterior:
+        """Posteriors of samples, from the counts Y of the cells that count (n×p, or n×o of the features `among`)."""
+        B, C = (self.B, self.C) if among is None else (self.B[:, among], self.C[among])
+        O = O if among is None or O.shape[1] == 1 else O[:, among]
+        K = counted.to(Y)
+        return posterior(Samples(Y * K, K, O + X @ B, C, Triangle(Y, C.shape[1])))
+
+    def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
+        """q of each sample, as in the fit."""
+        limits, C = self.limits(X), X @ self.B
+        z = self._posterior(X, O, Y, K & (limits == 0))
+        M, sd = C + z.M @ self.C.mT, self._variance(z).sqrt()
+        lost = ~z.converged[:, None].expand_as(limits)
+        reasons = {
+            NOT_ESTIMABLE: limits.isnan(),
+            INFINITE: limits > 0,
+            IMPOSSIBLE: K & (limits < 0) & (Y > 0),
+            NOT_FOUND: lost,
+        }
+        mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
+        return LatentValues(mean, sd.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
+
+    def _variance(self, z: Posterior) -> Tensor:
+        """c_j'S_i c_j, n×p."""
+        triangle = Triangle(z.M, self.C.shape[1])
+        return (z.V @ (triangle.k * triangle.products(self.C)).mT).clamp_min(0.0)
+
+    def given(
+        self, X: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `FittedPLN.given`, by the posterior of the scores given the observed features."""
+        z = self._posterior(X, O, Y, counted, observed)
+        mean = (X @ self.B + z.M @ self.C.mT)[:, others]
+        return mean, self._variance(z)[:, others], ~z.converged
+
+    def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
+        """The bound of each sample; deviances as `FittedPLN` has them."""
+        limits, eta = self.limits(X), O.expand_as(Y) + X @ self.B
+        counted = scored & (limits == 0)
+        z = self._posterior(X, O, Y, counted)
+        bound = torch.where(counted.any(1), -z.value - (counted * log_factorial(Y)).sum(1), 0.0)
+        eta = torch.where(limits < 0, -math.inf, eta)
+        return with_deviances(bound, Y, eta, self.latent.variances, scored, bool(z.converged.all()))
+
+    def score_cells(self, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
+        """Log-likelihoods of counts that were hidden, given the others of their samples."""
+        assert data.K is not None
+        X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
+        scored, limits, K = scored.cpu(), self.limits(X), data.K.cpu()
+        z = self._posterior(X, O, torch.where(K, data.Y.detach().cpu().double(), 0.0), K & (limits == 0))
+        mean, variance = O + X @ self.B + z.M @ self.C.mT, self._variance(z)
+        mean = torch.where(limits < 0, -math.inf, mean)
+        at = (scored & (limits == 0)).nonzero(as_tuple=True)
+        loglik = torch.zeros_like(mean)
+        loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
+        return with_deviances(loglik, Y, mean, variance, scored, bool(z.converged.all()))
+
+    # -- diagnosis: the bound and the likelihood, in as many dimensions as components ----------------------------------
+
+    def bounds(self, data: Dataset) -> Tensor:
+        """The ELBO of each sample of the fit (n,)."""
+        seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
+        return self.score_samples(data.X, data.O, data.Y, seen).loglik
+
+    def likelihood(self, data: Dataset, draws: int, generator: Generator) -> LogLikelihood:
+        """Log-likelihoods of the samples of the fit, by draws of scores from their posteriors, a little wider.
+
+        The mean of p(y, u)/g(u) over u = m + wide L e, e ~ N(0, I), LL' = S; that is, without (2 pi)^(q/2) of both,
+        exp(log p(y | u) − ½ u'u + ½ e'e) |wide L|.
+        """
+        cells, C = self.cells(data), self.C
+        (n, p), q = cells.Y.shape, C.shape[1]
+        z = self._posterior(data.X, data.O, cells.Y, cells.K)
+        wide = 1.0 + WIDER / math.sqrt(p)
+        L = wide * torch.linalg.cholesky_ex(z.S).L
+        volume = L.diagonal(dim1=1, dim2=2).log().sum(1)
+        parts = []
+        for rows in blocks(n, draws * p):
+            E = torch.randn((len(z.M[rows]), draws, q), generator=generator, dtype=C.dtype)
+            U = z.M[rows, None] + E @ L[rows].mT
+            eta = cells.mean[rows, None] + U @ C.mT
+            logs = torch.where(cells.K[rows, None], poisson_loglik(cells.Y[rows, None], eta), 0.0).sum(2)
+            weights = logs + 0.5 * (E.square() - U.square()).sum(2) + volume[rows, None]
+            parts.append(averaged(weights.mT))
+        columns = zip(*((found.value, found.error, found.khat) for found in parts), strict=True)
+        return LogLikelihood(*map(torch.cat, columns))

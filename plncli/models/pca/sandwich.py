@@ -1,0 +1,167 @@
+"""Sandwich covariance of the coefficients of a Poisson log-normal PCA.
+
+The estimate minimises sum_i w_i F_i(theta), F_i the bound of sample i at its best posterior, so it is an M-estimator
+whose scores are the gradients of F_i, and whose Hessian is that of the profile (`profile`):
+
+    s_ij = [E_ij x_i; E_ij m_i + A_ij S_i c_j],      H = diag_j(blocks) − sum_i w_i J_i' H_zz^-1 J_i
+
+(Batardière, Chiquet & Mariadassou 2024, arXiv:2411.08524, for the bound of another q). Loadings are estimated too, and
+what they take is in H. A rotation of the axes changes no F_i: those directions, C times an antisymmetric matrix, have
+neither curvature nor scores, and are closed by a curvature of their own, which changes nothing of B.
+
+A sample bends the fit towards itself, so its scores come out too small: E_ij is divided by 1 − h_ij, its leverage in
+the regression of feature j on [x; m + S c_j] (HC3 of MacKinnon & White 1985).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from plncli.models.findings import Finding
+from plncli.models.pca.prepared import Prepared
+from plncli.models.pca.profile import Evaluation
+from plncli.models.pln.separation import without_estimate
+from plncli.models.uncertainty import (
+    ALONE,
+    Determined,
+    Interrupted,
+    Uncertainty,
+    alone_finding,
+    cluster_correction,
+    from_influence,
+    resting_on_one,
+    to_units,
+)
+from plncli.numerics.linalg import Factor, cholesky_scaled
+from plncli.numerics.rows import weigh
+
+BLOCK = 1 << 24
+"""Numbers in the derivatives J_i that are held at a time."""
+MOST_WORK = 2e12
+"""Multiplications that it may take by default."""
+MOST_NUMBERS = 2e8
+"""Entries of H that it may hold by default."""
+
+
+def size(prepared: Prepared) -> tuple[float, float]:
+    """Multiplications that it takes, and entries of H."""
+    table, (n, p) = prepared.table, prepared.table.Y.shape
+    width, r = p * (table.d + table.q), table.q + len(table.triangle.k)
+    return n * r * width**2 + width**3, width**2
+
+
+def sandwich(theta: Tensor, prepared: Prepared, cancelled: Callable[[], bool]) -> Uncertainty | Finding:
+    """Covariance of B at theta; a finding where minus the Hessian of the bound is not positive definite."""
+    data, table = prepared.data, prepared.table
+    at = table.at(theta)
+    at.gradient()  # brings the posteriors to where they are exact
+    determined = Determined.by(table.Q, data.w, prepared.counted)
+    missing = without_estimate(data, prepared.separated)
+    alone = resting_on_one(prepared.basis, data.w, prepared.counted, determined, data.p, data.clusters) & ~missing
+    factor = _factor(at, determined, cancelled)
+    if factor is None:
+        return Finding(
+            "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
+        )
+    d, p, width = table.d, data.p, table.d + table.q
+    leverage = None if data.clusters is not None else _leverage(at)
+
+    def influence(rows: slice) -> Tensor:
+        scores = _scores(at, rows, leverage)  # b×p×(d+q)
+        u = factor.solve(scores.flatten(1).mT).mT.view(-1, p, width)[:, :, :d]
+        return to_units(prepared.basis, u)
+
+    correction = 1.0 if data.clusters is None else cluster_correction(data)
+    found = from_influence("sandwich", influence, data.w, (d, p), missing | alone, data.clusters, correction)
+    return Uncertainty(
+        found.method, found.blocks, found.covariance, findings=alone_finding(alone, data), facts=found.facts
+    )
+
+
+def _regressors(at: Evaluation, rows: Tensor | slice) -> Tensor:
+    """[x_i; m_i + S_i c_j], b×p×(d+q)."""
+    table, z = at.table, at.z
+    T = (z.M[rows, :, None] + z.S[rows] @ at.C.mT).mT
+    return torch.cat([table.Q[rows, None].expand(-1, len(at.C), -1), T], 2)
+
+
+def _scores(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
+    """b×p×(d+q), without weights."""
+    table, z = at.table, at.z
+    E = z.A[rows] - table.Y[rows]
+    if leverage is not None:
+        E = E / (1.0 - leverage[rows]).clamp_min(1.0 - ALONE)
+    own = z.A[rows, :, None] * (z.S[rows] @ at.C.mT).mT
+    loadings = E[:, :, None] * z.M[rows, None] + own
+    return torch.cat([E[:, :, None] * table.Q[rows, None], loadings], 2)
+
+
+def _leverage(at: Evaluation) -> Tensor:
+    """h_ij of a sample of weight 1, n×p: a_ij f'H_j^-1 f with the profiled blocks H_j."""
+    H = at.blocks(profiled=True)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(_closed(H)).L)
+    curvature = at.z.A * (1.0 - at.z.A * (at.z.V @ (2.0 * at.samples.halves).mT)).clamp_min(0.0)
+    out = torch.empty_like(curvature)
+    for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // H[0].numel() // len(H))):
+        F = _regressors(at, rows)
+        out[rows] = curvature[rows] * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)
+    return out
+
+
+def _closed(H: Tensor) -> Tensor:
+    """Positive semidefinite blocks (p×m×m) with a little more on their diagonals, for what is flat in them."""
+    H = H.clone()
+    diagonal = H.diagonal(dim1=1, dim2=2)
+    diagonal.add_(1e-10 * diagonal.amax(1, keepdim=True).clamp_min(torch.finfo(H.dtype).tiny))
+    return H
+
+
+def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool]) -> Factor | None:
+    """Cholesky factor of H, features outside and parameters inside, its flat directions closed."""
+    table, C, triangle = at.table, at.C, at.table.triangle
+    (n, p), d, q = table.Y.shape, table.d, table.q
+    width, r = d + q, q + len(triangle.k)
+    own = at.blocks(profiled=False)
+    H = C.new_zeros((p * width, p * width))
+    each = torch.arange(p, device=C.device)
+    H.view(p, width, p, width)[each, :, each, :] = own
+    units = torch.eye(q, dtype=C.dtype, device=C.device)
+    turned = torch.stack([0.5 * triangle.k * triangle.turned(C, units[k].expand_as(C)) for k in range(q)], 2)  # p×t×q
+    halves = torch.cat([C, at.samples.halves], 1)
+    for rows in torch.arange(n, device=C.device).split(max(1, BLOCK // (r * p * width))):
+        if cancelled():
+            raise Interrupted
+        A, E = at.z.A[rows], at.z.A[rows] - table.Y[rows]
+        J = torch.einsum("bj,jr,bjk->brjk", A, halves, _regressors(at, rows))
+        J[:, :q, :, d:] += E[:, None, :, None] * units[:, None]
+        J[:, q:, :, d:] += A[:, None, :, None] * turned.transpose(0, 1)
+        flat = J.flatten(2)
+        L = at.factors_of(rows)
+        half = torch.linalg.solve_triangular(L, flat, upper=False)
+        half = weigh(None if table.w is None else table.w[rows].sqrt(), half.flatten(1)).view(-1, p * width)
+        H.addmm_(half.mT, half, alpha=-1.0)
+    _close(H.view(p, width, p, width), C, determined, d)
+    return cholesky_scaled(H)
+
+
+def _close(H: Tensor, C: Tensor, determined: Determined, d: int) -> None:
+    """Give curvature to what has none, in place (p×m×p×m): rotations of the axes, and coefficients not determined."""
+    p, q = C.shape
+    flat = H.view(p * (d + q), -1)
+    scale = flat.diagonal().abs().mean()
+    rotations = []
+    for a in range(q):
+        for b in range(a):
+            N = C.new_zeros((p, d + q))
+            N[:, d + a], N[:, d + b] = C[:, b], -C[:, a]
+            rotations.append(N.flatten() / N.norm().clamp_min(torch.finfo(C.dtype).tiny))
+    if rotations:
+        N = torch.stack(rotations)
+        flat.addmm_(N.mT, N, alpha=float(scale))
+    U, free = determined.vectors.expand(p, -1, -1), determined.free.expand(p, -1)
+    for j in free.any(1).nonzero()[:, 0].tolist():
+        open_ = U[j][:, free[j]]
+        H[j, :d, j, :d] += scale * open_ @ open_.mT

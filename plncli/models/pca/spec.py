@@ -1,0 +1,100 @@
+"""What Poisson log-normal PCA declares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plncli.models.pln.spec import WORDS
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words
+from plncli.names import MODEL
+
+TABLES = 16
+"""Tables of n×p numbers at the peak of a fit: measured."""
+HELD = 1 << 25
+"""Numbers in the matrices of samples that are held, at most."""
+
+
+def memory(size: Size) -> float:
+    """Numbers at the peak of a fit, its data not counted."""
+    n, p, d = size.n, size.p, size.d
+    q = size.own.get("rank") or 5
+    r = q + q * (q + 1) // 2
+    held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
+    return TABLES * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
+
+
+def positive(rank: Any) -> bool:
+    """Whether a rank is one."""
+    return bool(rank >= 1)
+
+
+def story(facts: StoryFacts) -> list[str]:
+    """The model in words."""
+    del facts
+    return [
+        "Each count is Poisson with mean exp(offset + latent value): the latent values are unobserved log-abundances. "
+        "Their means depend on the covariates, and what varies beyond that lies in a few dimensions, the components: "
+        "a sample has a score on each, and a feature a loading.",
+        "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead, with a "
+        "full covariance of the scores of each sample.",
+    ]
+
+
+PCA = Spec(
+    name="pln-pca",
+    title="Poisson log-normal PCA",
+    help="""Poisson log-normal PCA: correlated counts in a few dimensions.
+
+    The log-means of the counts are Gaussian given covariates, with a covariance of low rank.""",
+    response=COUNTS,
+    model="plncli.models.pca.model:PCA",
+    fitted="plncli.models.pca.fitted:FittedPCA",
+    symbols=(
+        B,
+        Symbol("C", ("response", "component"), "loadings", finite=True, meaning="loadings: Sigma = CC'"),
+        Symbol("U", ("sample", "component"), "scores", finite=True, meaning="scores of the samples"),
+        Symbol("U_sd", ("sample", "component"), "scores_sd", finite=True, meaning="their standard deviations"),
+        Symbol("share", ("component",), "explained_variance", finite=True, meaning="shares of the latent variance"),
+        Symbol(
+            "Sigma",
+            ("response", "response"),
+            "sigma",
+            finite=True,
+            optional=True,
+            meaning="covariance of the latent layer",
+        ),
+        Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),
+        Symbol("S", ("sample", "response"), "latent_sd", finite=True, meaning="their standard deviations"),
+        Symbol("B_finite", ("term", "response"), state=True, finite=True),
+        Symbol("M_finite", ("sample", "response"), state=True, finite=True),
+    ),
+    standard_errors=("sandwich",),
+    bound=True,
+    settings=(
+        Setting(
+            "Number of components [default: 5, or as many as a small table carries].",
+            MODEL,
+            name="rank",
+            kind=int,
+            compared=True,
+            check=positive,
+            expects="1 or more",
+        ),
+        SIGMA,
+    ),
+    memory=memory,
+    words=Words(
+        title="Poisson log-normal PCA",
+        story=story,
+        scale=WORDS.scale,
+        effect=WORDS.effect,
+        ratio=WORDS.ratio,
+        apart=WORDS.apart,
+        covariance=WORDS.covariance,
+        covariance_title=WORDS.covariance_title,
+        score=WORDS.score,
+        no_offset=WORDS.no_offset,
+        meanings={code: WORDS.meanings[code] for code in ("expected-counts", "separation")},
+        doubts=WORDS.doubts,
+    ),
+)
