@@ -25,6 +25,7 @@ from fuzzing import in_processes, limit_memory, most_held
 from parsed import parser
 
 from plncli import cli
+from plncli.models import MODELS
 
 SECONDS = 40.0  # that one command may take
 RESIDENT = 5 << 28  # bytes that a process may ever have held: torch, pandas and matplotlib take 0.6 GB of it
@@ -152,7 +153,7 @@ def places(done: Case) -> set[Path]:
     return {Path(os.path.normpath(DEEP / name)) for name in named if name and "\0" not in name}
 
 
-DEFAULTS = re.compile(r".*-(pln|logistic|linear|pictures|[a-z]+[.](png|svg|pdf))", re.S)
+DEFAULTS = re.compile(rf".*-({'|'.join(MODELS)}|pictures|[a-z]+[.](png|svg|pdf))", re.S)
 """Names that `fit` and `plot` give to what they write."""
 
 

@@ -244,8 +244,9 @@ def toml_value(name: str, model: str, rng: random.Random, wrong: float) -> str:
 
 def settings_file(model: str, rng: random.Random) -> bytes:
     """A configuration of some settings, most of them right, that fits small tables."""
-    base = {"pln": "made", "logistic": "cases", "linear": "plots"}[model]
-    main = "counts" if model == "pln" else "response"
+    response = MODELS[model].response
+    base = {"counts": "made", "classes": "cases", "numbers": "plots"}[response.name]
+    main = response.option
     given = {main: f'"{base}/{main}.csv"', "covariates": f'"{base}/covariates.csv"', "formula": '"~ x"'}
     wrong = rng.choice((0.0, 0.0, 0.2, 0.7))
     for name in rng.sample(list(settings(model)), rng.choice((0, 1, 2, 4, 8))):

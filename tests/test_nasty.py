@@ -21,6 +21,7 @@ from plncli.errors import PlncliError
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
 from plncli.models.base import Model
+from plncli.models.pca.model import PCA
 from plncli.models.pln.model import PLN
 from plncli.models.regression.linear import Linear
 from plncli.models.regression.logistic import Logistic
@@ -34,6 +35,7 @@ MODELS: dict[str, Model] = {
     "full": PLN(),
     "diagonal": PLN("diagonal"),
     "spherical": PLN("spherical"),
+    "pca": PCA(rank=2),
     "logistic": Logistic(),
     "linear": Linear(),
 }
@@ -178,7 +180,7 @@ def responses() -> dict[str, Dataset]:
 
 
 TABLES: dict[str, Callable[[], dict[str, Dataset]]] = {
-    **dict.fromkeys(("full", "diagonal", "spherical"), counts),
+    **dict.fromkeys(("full", "diagonal", "spherical", "pca"), counts),
     "logistic": classes,
     "linear": responses,
 }
@@ -254,7 +256,7 @@ def test_newton_cg_on_every_nasty_table(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "pca"])  # whose optima are many
 def test_every_optimizer_on_every_nasty_table(name: str, optimizer: str, dtype: torch.dtype) -> None:
     if optimizer == "vem" and name in ("logistic", "linear"):
         pytest.skip("vem is for models with a latent layer")
@@ -267,10 +269,8 @@ def test_every_optimizer_on_every_nasty_table(name: str, optimizer: str, dtype: 
 
 def written(data: Dataset, name: str, folder: Path) -> list[str]:
     """The tables of a data set as files, and the words of a fit to them."""
-    if name == "logistic":
-        kind, table = "logistic", "response"
-    else:
-        kind, table = ("linear", "response") if name == "linear" else ("pln", "counts")
+    kind = {"pca": "pln-pca", "logistic": "logistic", "linear": "linear"}.get(name, "pln")
+    table = "response" if name in ("logistic", "linear") else "counts"
     Y: list[list[Any]] = data.Y.tolist()
     if kind != "linear":
         Y = [[int(value) for value in row] for row in Y]
@@ -284,9 +284,8 @@ def written(data: Dataset, name: str, folder: Path) -> list[str]:
         "offsets": (data.responses if data.O.shape[1] == data.p else ("o",), data.O.tolist()),
     }
     words = ["fit", kind, "--formula", f"~ 0 + {' + '.join(covariates)}"]
-    words += ["--all-zero", "drop", "--covariance", name] * (kind == "pln") + ["--missing", "keep"] * (
-        data.K is not None
-    )
+    words += ["--all-zero", "drop"] * (table == "counts") + ["--covariance", name] * (kind == "pln")
+    words += ["--missing", "keep"] * (data.K is not None)
     for part, (names, rows) in parts.items():
         with (folder / f"{part}.csv").open("w", newline="") as file:
             csv.writer(file).writerow(["id", *names])
@@ -314,7 +313,9 @@ def check_numbers(run: Path) -> None:
         assert json.loads((run / name).read_text(), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("name", [pytest.param("full", marks=pytest.mark.slow), "logistic", "linear"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "pca")), "logistic", "linear"]
+)
 def test_the_files_of_nasty_tables_hold_numbers_alone(cli: Callable[..., Any], tmp_path: Path, name: str) -> None:
     codes = []
     for table, data in TABLES[name]().items():

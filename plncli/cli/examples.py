@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "plncli validate pln --counts oaks/counts.csv",
         f"plncli validate pln {TREES} --reference tree=resistant",
     ),
+    "validate pln-pca": (f"plncli validate pln-pca {OAKS} --rank 3",),
     "validate logistic": (f'plncli validate logistic {PATIENTS} "case ~ marker1 + marker2"',),
     "validate linear": (f'plncli validate linear {PLOTS} "harvest ~ soil1 + soil2"',),
     "fit": (
@@ -44,6 +45,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f"plncli fit pln {OAKS} --out oaks-one",
         f"plncli fit pln {TREES} --out oaks-tree",
         "plncli fit pln --config oaks-tree/config.toml --covariance diagonal --out oaks-diagonal",
+    ),
+    "fit pln-pca": (
+        f"plncli fit pln-pca {OAKS} --rank 3 --out oaks-three",
+        f"plncli fit pln-pca {TREES} --rank 3 --out oaks-tree-three",
     ),
     "fit logistic": (
         f'plncli fit logistic {PATIENTS} "case ~ marker1" --out one-marker',
@@ -77,6 +82,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f'plncli cv pln {OAKS} {BOTH} --folds 3 --out folds.csv',
         f"plncli cv pln {TREES} --covariance full --covariance diagonal --entries 0.1 --folds 2",
     ),
+    "cv pln-pca": (f"plncli cv pln-pca {OAKS} --rank 1 --rank 2 --folds 3",),
     "cv logistic": (f'plncli cv logistic {PATIENTS} "case ~ marker1" --formula "case ~ marker1 + marker2"',),
     "cv linear": (f'plncli cv linear {PLOTS} "harvest ~ soil1" --formula "harvest ~ ."',),
     "predict": (
@@ -103,6 +109,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "info": ("plncli info", "plncli info --json"),
     "graph": ("plncli graph pln", "plncli graph logistic --dot"),
     "graph pln": ("plncli graph pln", "plncli graph pln --dot"),
+    "graph pln-pca": ("plncli graph pln-pca",),
     "graph logistic": ("plncli graph logistic",),
     "graph linear": ("plncli graph linear",),
 }  # fmt: skip

@@ -28,6 +28,7 @@ Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
 INIT = {
     "B": ("term", "response"),
+    "B_finite": ("term", "response"),
     "C": ("response", "component"),
     "M_finite": ("sample", "response"),
     "S": ("sample", "response"),

@@ -276,7 +276,7 @@ class FitConfig:
     )
     se: str = _setting(
         "auto",
-        "Standard errors of the coefficients; auto: sandwich for pln, profile with a penalty, else fisher "
+        "Standard errors of the coefficients; auto: sandwich for counts, profile with a penalty, else fisher "
         "(model-based).",
         INFERENCE,
         offered=lambda spec: spec.se_methods,

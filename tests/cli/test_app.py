@@ -76,7 +76,10 @@ def test_a_verb_without_arguments_is_answered_with_its_help(cli: Cli, args: list
     [
         (["fti"], "No such command 'fti'. Did you mean 'fit'? See `plncli --help`."),
         (["fit", "pnl"], "No such command 'pnl'. Did you mean 'pln'?"),
-        (["fit", "poisson"], "No such command 'poisson'. There are: pln, logistic, linear. See `plncli fit --help`."),
+        (
+            ["fit", "poisson"],
+            "No such command 'poisson'. There are: pln, pln-pca, logistic, linear. See",
+        ),
         (
             ["fit", "pln", "--count", "x"],
             "No such option: --count. Did you mean `--counts`? See `plncli fit pln --help`.",
@@ -87,7 +90,10 @@ def test_a_verb_without_arguments_is_answered_with_its_help(cli: Cli, args: list
         (["fit", "pln", "--max-iter", "many"], "--max-iter is `many`, but must be an integer from 1."),
         (["fit", "pln", "--tol", "small"], "--tol is `small`, but must be a positive number."),
         (["fit", "pln", "--counts"], "Option '--counts' requires an argument."),
-        (["fit", "linear", "--counts", "x"], "No such option: --counts. It goes with `plncli fit pln`."),
+        (
+            ["fit", "linear", "--counts", "x"],
+            "No such option: --counts. It goes with `plncli fit pln` and `plncli fit pln-pca`.",
+        ),
         (["fit", "pln", "--response", "x"], "No such option: --response. It goes with `plncli fit logistic` and"),
         (["graph", "pln", "--tol", "1"], "No such option: --tol. It goes with `plncli fit pln`. See"),
         (["info", "--tol", "1"], "No such option: --tol. It goes with `plncli fit`. See"),

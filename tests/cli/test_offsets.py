@@ -129,7 +129,7 @@ REFUSALS = [
      "Both --exposure counts.csv and --offset-method tmm are set; give one."),
     ("fit pln --counts counts.csv --offset-blocks blocks.csv", 2, "give --offset-method too"),
     ("fit pln --counts counts.csv --offset-method tm", 2, "Did you mean `tmm`?"),
-    ("fit logistic --response counts.csv --offset-method tmm", 2, "It goes with `plncli fit pln`."),
+    ("fit logistic --response counts.csv --offset-method tmm", 2, "It goes with `plncli fit pln` and"),
     ("fit pln --counts zeros.csv --offset-method rle", 3, "every feature is 0 in some sample. Use rle-positive or"),
     ("fit pln --counts missing.csv --missing keep --offset-method gmpr", 3, "missing entries in 1 sample (b)"),
     ("fit pln --counts counts.csv --offset-method gmpr --offset-blocks part.csv", 3,

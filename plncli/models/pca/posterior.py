@@ -20,7 +20,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-11
 """Nats left in a sample at which one more step is the last; it leaves about a hundredth of them."""
 ROUNDING = 50.0
 """Rounding of f, in units of the last place: what is less is no fall, and not worth another step."""

@@ -7,9 +7,9 @@ Hong & Fitzgibbon 2015 for why it finds minima that joint steps miss),
     dF/dG = Q'WE,     dF/dc_j = sum_i w_i (E_ij m_i + A_ij S_i c_j)                              (envelope theorem)
     d²F = H_θθ − H_θz H_zz^-1 H_zθ
 
-with z_i = (m_i, S_i) by its q + q(q+1)/2 entries. H_zz falls apart by samples. Where all of its blocks are small enough
-to be held they are factored; else each product solves with them by conjugate gradients, preconditioned by S on m and
-2 S · S on S, whose residual falls about tenfold an iteration.
+with z_i = (m_i, S_i) by its q + q(q+1)/2 entries. H_zz falls apart by samples. A product solves with its blocks by
+conjugate gradients, preconditioned by S on m and 2 S · S on S, whose residual falls about tenfold an iteration; where
+many products are wanted at a point, and the blocks are small, they are factored.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ from plncli.numerics.rows import gram, grand_total, weigh
 
 HELD = 1 << 25
 """Numbers in the blocks of H_zz up to which they are factored: 256 MB of float64."""
+LARGEST = 100
+"""Their size up to which a solve by factors takes less than conjugate gradients."""
+SOLVES = 12
+"""Products at a point after which they have paid for themselves."""
 RESIDUAL = 1e-7
 """Share of the right side that conjugate gradients leave of a sample."""
 ITERATIONS = 100
-LEAST = 1e-3
-"""Share of a cell's curvature that its leverage leaves at least."""
-RIDGE = 1e-9
-"""Share of the diagonal of a feature's block that is added to it, in the preconditioner alone."""
+LEAST = 1e-10
+"""Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
+FLAT = 1e-10
+"""Eigenvalue of a feature's block, of unit diagonal, up to which a direction has no curvature: not determined."""
 BLOCK = 1 << 22
 """Numbers in a block of samples × features × parameters of a feature."""
 
@@ -84,7 +88,7 @@ class Evaluation:
     def __init__(self, theta: Tensor, table: Table) -> None:
         self.theta, self.version, self.table = theta, theta._version, table
         self.samples = table.samples(theta)
-        self._polished = False
+        self._polished, self._products = False, 0
         self.z = posterior(self.samples)
         value = grand_total(weigh(table.w, self.z.value[:, None])) + table.constant
         self.value = torch.where(torch.isfinite(value), value, torch.inf)
@@ -164,16 +168,17 @@ class Evaluation:
         return torch.cholesky_inverse(torch.linalg.cholesky_ex(self.z.S).L)
 
     def _solve(self, r: Tensor) -> Tensor:
-        """H_zz^-1 r, n×(q+t)."""
-        if self._factors is not None:
+        """H_zz^-1 r, n×(q+t): by factors once there are enough products at this point to be worth them."""
+        self._products += 1
+        if self._products > SOLVES and self._factors is not None:
             return torch.cholesky_solve(r[:, :, None], self._factors)[:, :, 0]
         return _conjugate_gradients(self._zz, self._z_inverse, r)
 
     @cached_property
     def _factors(self) -> Tensor | None:
-        """Cholesky factors of H_zz, n×(q+t)×(q+t); None where they would be too large."""
+        """Cholesky factors of H_zz, n×(q+t)×(q+t); None where they are larger than worth it."""
         n, r = len(self.z.A), self._map.shape[1]
-        return self.factors_of(slice(None)) if n * r * r <= HELD else None
+        return self.factors_of(slice(None)) if r <= LARGEST and n * r * r <= HELD else None
 
     def factors_of(self, rows: Tensor | slice) -> Tensor:
         """Cholesky factors of some samples' blocks H_zz, b×(q+t)×(q+t)."""
@@ -222,10 +227,19 @@ class Evaluation:
 
     def preconditioner(self) -> Callable[[Tensor], Tensor]:
         """The inverse of the features' blocks, as a map on (d+q)×p."""
+        inverse = self.inverse_blocks()
+        return lambda v: (inverse @ v.mT[:, :, None])[:, :, 0].mT
+
+    def inverse_blocks(self) -> Tensor:
+        """Inverses of the features' profiled blocks, p×(d+q)×(d+q); a unit in directions without curvature."""
         H = self.blocks(profiled=True)
-        H.diagonal(dim1=1, dim2=2).mul_(1.0 + RIDGE).clamp_min_(torch.finfo(H.dtype).tiny)
-        L = torch.linalg.cholesky_ex(H).L
-        return lambda v: torch.cholesky_solve(v.mT[:, :, None], L)[:, :, 0].mT
+        diagonal = H.diagonal(dim1=1, dim2=2)
+        most = diagonal.amax(1, keepdim=True).clamp_min(torch.finfo(H.dtype).tiny)
+        scale = torch.maximum(diagonal, FLAT**1.5 * most).rsqrt()
+        values, vectors = torch.linalg.eigh(H * scale[:, :, None] * scale[:, None, :])
+        inverse = torch.where(values > FLAT, values, 1.0).reciprocal()
+        half = scale[:, :, None] * vectors
+        return (half * inverse[:, None, :]) @ half.mT
 
     def curvature(self) -> Tensor:
         """Diagonal of the features' blocks, (d+q)×p."""

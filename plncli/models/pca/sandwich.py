@@ -101,22 +101,13 @@ def _scores(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
 
 def _leverage(at: Evaluation) -> Tensor:
     """h_ij of a sample of weight 1, n×p: a_ij f'H_j^-1 f with the profiled blocks H_j."""
-    H = at.blocks(profiled=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(_closed(H)).L)
+    inverse = at.inverse_blocks()
     curvature = at.z.A * (1.0 - at.z.A * (at.z.V @ (2.0 * at.samples.halves).mT)).clamp_min(0.0)
     out = torch.empty_like(curvature)
-    for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // H[0].numel() // len(H))):
+    for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // inverse.numel())):
         F = _regressors(at, rows)
         out[rows] = curvature[rows] * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)
     return out
-
-
-def _closed(H: Tensor) -> Tensor:
-    """Positive semidefinite blocks (p×m×m) with a little more on their diagonals, for what is flat in them."""
-    H = H.clone()
-    diagonal = H.diagonal(dim1=1, dim2=2)
-    diagonal.add_(1e-10 * diagonal.amax(1, keepdim=True).clamp_min(torch.finfo(H.dtype).tiny))
-    return H
 
 
 def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool]) -> Factor | None:

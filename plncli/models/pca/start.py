@@ -1,4 +1,4 @@
-"""Where an optimizer begins: principal components of log counts, brought near the optimum sample by feature in turn."""
+"""Where an optimizer begins, and the axes on which a fit ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plncli.numerics.rows import gram, total, weigh
 
 
 def start(prepared: Prepared, init: Init | None = None) -> Tensor:
-    """theta ((d+q)×p). init: B (d×p) and C (p×any rank) of an earlier fit, nan where it has none."""
+    """theta ((d+q)×p). init: B (d×p), maybe finite, and C (p×any rank) of an earlier fit, nan where it has none."""
     theta = _of_log_counts(prepared.table)
     if init is not None and "C" in init:
         _take(theta, init, prepared.table, prepared.basis)
@@ -49,7 +49,7 @@ def _take(theta: Tensor, init: Init, table: Table, basis: Basis) -> None:
     both = min(C.shape[1], table.q)
     theta[d : d + both, known] = C[known, :both].mT
     theta[d + both :, known] = 0.01 * theta[d + both :, known]
-    B = init["B"].to(theta) if "B" in init else torch.full_like(theta[:d], torch.nan)
+    B = init["B_finite" if "B_finite" in init else "B"].to(theta)
     theta[:d] = torch.where(torch.isfinite(B).all(0) & known, basis.reduced(B.nan_to_num()), theta[:d])
 
 
