@@ -230,12 +230,13 @@ def _work(kinds: Sequence[str], first: int, last: int, dry: int, pipe: Any) -> N
         if dry:
             dry_run(made["csv"].place(folder, made["csv"].content))
         limit_memory()
+        most = max(RESIDENT, most_held() + RESIDENT // 2)  # a fork begins with all that the process before it held
         for number in range(first, last):
             kind = kinds[number % len(kinds)]
             path = made[kind].place(here, case(made, kind, number))
             option = "covariates" if number % 3 == 2 else "counts"
             said = dry_run(path) if dry and number % dry == 0 else outcome(path, option)
-            if most_held() > RESIDENT:
+            if most_held() > most:
                 said = "memory"
             pipe.send((number, said))
             if said == "memory":

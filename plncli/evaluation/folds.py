@@ -33,12 +33,13 @@ class Candidate:
     formula: str
     model: Model[Any] = field(repr=False)
     data: Dataset = field(repr=False)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """How it is called."""
-        return " ".join((f"`{self.formula}`", *self.labels.values()))
+        told = (value if isinstance(value, str) else f"{name} {value}" for name, value in self.labels.items())
+        return " ".join((f"`{self.formula}`", *told))
 
 
 @dataclass(frozen=True)

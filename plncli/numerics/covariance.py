@@ -193,7 +193,8 @@ class DenseCovariance(Covariance):
 
     def precision(self) -> Precision | None:
         if self._Omega is not None:
-            return as_precision(self._Omega[self.varied][:, self.varied])
+            Omega = self._Omega[self.varied][:, self.varied]  # of a file that others may have written
+            return None if cholesky_scaled(Omega) is None else as_precision(Omega)
         factor = cholesky_scaled(self.block(self.varied, self.varied))
         return None if factor is None else as_precision(factor.inverse())
 

@@ -60,7 +60,8 @@ def content(path: Path) -> Standings:
     likelihood = next((name for name in ("elbo", "loglik") if name in table.columns), None)
     if likelihood is None or "formula" not in table.columns or "fold" not in table.columns:
         raise DataError(f"{path} has no columns formula, fold, and elbo or loglik. {RULE}")
-    labels = [_texts(table, name) for name in ("formula", "covariance") if name in table.columns]
+    numbered = min(table.columns.index(name) for name in ("n_parameters", "fold") if name in table.columns)
+    labels = [_texts(table, name) for name in table.columns[:numbered]]
     names = [", ".join(parts) for parts in zip(*labels, strict=True)]
     order = list(dict.fromkeys(names))
     values, _ = numbers(table.select(["fold", likelihood]), RULE)

@@ -62,7 +62,8 @@ class Compared:
 def _labels(compared: Compared) -> list[dict[str, str]]:
     """Formula, and values of settings of the model, of each candidate."""
     return [
-        {"formula": standing.candidate.formula, **standing.candidate.labels}
+        {"formula": standing.candidate.formula}
+        | {name: str(value) for name, value in standing.candidate.labels.items()}
         for standing in compared.validated.standings
     ]
 

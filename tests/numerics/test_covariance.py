@@ -73,6 +73,8 @@ def test_no_inverse_where_it_is_not_positive_definite() -> None:
     D[0] = 0.0  # varies, but not beyond what it shares
     assert FactoredCovariance(D, V[:1]).precision() is None
     assert DenseCovariance(torch.ones((2, 2), dtype=torch.float64)).precision() is None
+    eye = torch.eye(2, dtype=torch.float64)
+    assert DenseCovariance(eye, eye / 0.0).precision() is None and DenseCovariance(eye, -eye).precision() is None
 
 
 def test_independent_features_are_found() -> None:
