@@ -20,7 +20,7 @@ FAR = 50.0
 """Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
 AGAIN = 0.1
 """Share of what a step promised that stiff directions must promise after it to be worth a correction."""
-FAITHFUL = 0.95
+FAITHFUL = 0.8
 """Share of what was promised that a step must keep to need none."""
 LOOSE, CORRECTION = 0.3, 12
 """Residual at which a correction ends, and its products at most."""
