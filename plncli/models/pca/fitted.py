@@ -15,14 +15,12 @@ from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
 from plncli.models.abilities import LatentValues, Score
-from plncli.models.fitted import IMPOSSIBLE, INFINITE, NOT_ESTIMABLE, NOT_FOUND, at_limits
 from plncli.models.pca.posterior import Posterior, Samples, Triangle, posterior
-from plncli.models.pln.finished.fitted import FittedPLN
+from plncli.models.pln.finished.fitted import FittedPLN, latent_values
 from plncli.models.pln.finished.importance import WIDER, LogLikelihood, averaged
-from plncli.models.pln.finished.scoring import with_deviances
+from plncli.models.pln.finished.scoring import of_hidden, with_deviances
 from plncli.models.uncertainty import blocks
 from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
-from plncli.numerics.distributions import poisson_lognormal_logpmf
 from plncli.numerics.likelihoods import log_factorial, poisson_loglik
 
 
@@ -54,16 +52,7 @@ class FittedPCA(FittedPLN):
         """q of each sample, as in the fit."""
         limits, C = self.limits(X), X @ self.B
         z = self._posterior(X, O, Y, K & (limits == 0))
-        M, sd = C + z.M @ self.C.mT, self._variance(z).sqrt()
-        lost = ~z.converged[:, None].expand_as(limits)
-        reasons = {
-            NOT_ESTIMABLE: limits.isnan(),
-            INFINITE: limits > 0,
-            IMPOSSIBLE: K & (limits < 0) & (Y > 0),
-            NOT_FOUND: lost,
-        }
-        mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
-        return LatentValues(mean, sd.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
+        return latent_values(limits, K & (Y > 0), C, C + z.M @ self.C.mT, self._variance(z).sqrt(), z.converged)
 
     def _variance(self, z: Posterior) -> Tensor:
         """c_j'S_i c_j, n×p."""
@@ -94,11 +83,7 @@ class FittedPCA(FittedPLN):
         scored, limits, K = scored.cpu(), self.limits(X), data.K.cpu()
         z = self._posterior(X, O, torch.where(K, data.Y.detach().cpu().double(), 0.0), K & (limits == 0))
         mean, variance = O + X @ self.B + z.M @ self.C.mT, self._variance(z)
-        mean = torch.where(limits < 0, -math.inf, mean)
-        at = (scored & (limits == 0)).nonzero(as_tuple=True)
-        loglik = torch.zeros_like(mean)
-        loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
-        return with_deviances(loglik, Y, mean, variance, scored, bool(z.converged.all()))
+        return of_hidden(Y, mean, variance, scored, limits, bool(z.converged.all()))
 
     # -- diagnosis: the bound and the likelihood, in as many dimensions as components ----------------------------------
 

@@ -18,14 +18,13 @@ from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
-from plncli.models.pca.start import settled, start
+from plncli.models.pca.start import rotated, start
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
-from plncli.models.pln.separation import at_supremum, with_limits
+from plncli.models.pln.separation import at_supremum, cell_limits, with_limits
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.rows import weighted_total
-from plncli.numerics.separation import poisson_separation
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class PCA(Model[Prepared]):
 
     def settle(self, params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
         """The same fit on the principal axes of Sigma, posteriors solved as those of new samples are."""
-        theta, prepared = settled(params["theta"], prepared)
-        return {"theta": theta}, prepared
+        return {"theta": rotated(params["theta"].detach(), prepared.table)}, prepared
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_i w_i log|2πe S_i|, in nats."""
@@ -80,8 +78,7 @@ class PCA(Model[Prepared]):
 
     def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
-        separation = poisson_separation(training.X, training.Y, training.K)
-        return None if separation is None else separation.predictor_limits().of_samples(X)
+        return cell_limits(training, X)
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), C (p×q), scores and their sd (n×q), shares (q,), M and S (n×p) on the log scale of the counts."""

@@ -142,24 +142,18 @@ class Posterior:
         return (self.gap <= TOLERANCE) | (self.gap <= _rounding(self.value))
 
 
-def posterior(samples: Samples, start: tuple[Tensor, Tensor] | None = None, steps: int = STEPS) -> Posterior:
-    """The minimum of f for each sample, or where `steps` steps lead. start: M and V near it.
-
-    Samples that are done wait for the others without work.
-    """
+def posterior(samples: Samples) -> Posterior:
+    """The minimum of f for each sample. Samples that are done wait for the others without work."""
     b, like = len(samples.Y), samples.predictor
-    M, V = samples.cold() if start is None else start
+    M, V = samples.cold()
     S = samples.triangle.matrix(V)
     A = samples.means(M, V)
     value = samples.value(A, M, S, torch.linalg.slogdet(S).logabsdet)
     gap = torch.full_like(value, math.inf)
-    if start is not None:
-        M, V = M.clone(), V.clone()  # which others may hold
     if not bool((A.amax() < FARTHEST) & torch.isfinite(value).all()):
-        lost = Posterior(M, S, V, A, torch.full_like(value, math.inf), gap)
-        return lost if start is None else posterior(samples, None, steps)
+        return Posterior(M, S, V, A, torch.full_like(value, math.inf), gap)
     going = torch.arange(b, device=like.device)
-    for _ in range(steps):
+    for _ in range(STEPS):
         whole = len(going) == b
         at = samples if whole else samples.take(going)
         now = (M, S, V, A, value) if whole else (M[going], S[going], V[going], A[going], value[going])

@@ -9,13 +9,11 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.models.pca.profile import Table
+from plncli.models.pca.spec import RANK
 from plncli.models.pln.emissions import log_factorials
 from plncli.models.pln.prepared import check_counts
 from plncli.models.pln.separation import Separated, counted_cells, separated_cells
 from plncli.numerics.linalg import Basis, orthonormal_basis
-
-RANK = 5
-"""Rank where none was asked for, as far as the table carries it."""
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from plncli.models.fused import Fused
 from plncli.models.pca.posterior import Samples, Triangle, posterior
+from plncli.models.pca.spec import HELD
 from plncli.numerics.rows import gram, grand_total, weigh
 
-HELD = 1 << 25
-"""Numbers in the blocks of H_zz up to which they are factored: 256 MB of float64."""
 LARGEST = 100
-"""Their size up to which a solve by factors takes less than conjugate gradients."""
+"""Size of the blocks of H_zz up to which a solve by factors takes less than conjugate gradients."""
 SOLVES = 12
 """Products at a point after which they have paid for themselves."""
 RESIDUAL = 1e-7

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from plncli.models.pln.spec import WORDS
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol
 from plncli.names import MODEL
 
 TABLES = 16
-"""Tables of n×p numbers at the peak of a fit: measured."""
+"""Tables of n×p numbers at the peak of a fit: counted in the code, not measured."""
 HELD = 1 << 25
-"""Numbers in the matrices of samples that are held, at most."""
+"""Numbers in the samples' blocks of the Hessian up to which they are factored: 256 MB of float64."""
+RANK = 5
+"""Rank where none was asked for, as far as the table carries it."""
 
 
 def memory(size: Size) -> float:
     """Numbers at the peak of a fit, its data not counted."""
     n, p, d = size.n, size.p, size.d
-    q = size.own.get("rank") or 5
+    q = size.own.get("rank") or RANK
     r = q + q * (q + 1) // 2
     held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
     return TABLES * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
@@ -83,18 +86,10 @@ PCA = Spec(
         SIGMA,
     ),
     memory=memory,
-    words=Words(
+    words=replace(
+        WORDS,
         title="Poisson log-normal PCA",
         story=story,
-        scale=WORDS.scale,
-        effect=WORDS.effect,
-        ratio=WORDS.ratio,
-        apart=WORDS.apart,
-        covariance=WORDS.covariance,
-        covariance_title=WORDS.covariance_title,
-        score=WORDS.score,
-        no_offset=WORDS.no_offset,
         meanings={code: WORDS.meanings[code] for code in ("expected-counts", "separation")},
-        doubts=WORDS.doubts,
     ),
 )

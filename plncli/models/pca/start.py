@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -61,9 +59,3 @@ def rotated(theta: Tensor, table: Table) -> Tensor:
     largest = C.abs().argmax(0)
     sign = C.gather(0, largest[None])[0].sign()
     return torch.cat([theta[: table.d], (C * torch.where(sign == 0, 1.0, sign)).mT])
-
-
-def settled(theta: Tensor, prepared: Prepared) -> tuple[Tensor, Prepared]:
-    """On its principal axes, with the posteriors solved there."""
-    theta = rotated(theta.detach(), prepared.table)
-    return theta, replace(prepared, table=replace(prepared.table))

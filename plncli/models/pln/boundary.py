@@ -117,7 +117,7 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     enter[chosen] = ((poisson_loss <= now + rounding) & (score <= 0.0)).expand(len(chosen))
     tried = prepared.tried.clone()
     tried[prepared.latent[chosen]] = at.layer.precision.reciprocal()[chosen]
-    if structure.shared:
+    if structure.shared or not bool((score > 0.0).any()):
         return enter, None, tried
     M, psi = candidate.small_variance(gamma, *rest)
     rises = (score > 0.0) & (at.layer.precision[chosen] * psi.exp() > 1.0)
@@ -154,6 +154,7 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
     back = prepared.poisson[leave]
     if len(prepared.poisson):
         gamma[:, prepared.poisson] = params["gamma"].detach()
+    if bool(leave.any()):
         at = table.at(params["q"])
         rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.correlated)
         small = prepared.boundary.small_variance(params["gamma"].detach(), *rest)

@@ -19,12 +19,12 @@ from plncli.models.pln.elbo import objective, plain_objective
 from plncli.models.pln.findings import findings
 from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
 from plncli.models.pln.prepared import Prepared, prepare
+from plncli.models.pln.separation import cell_limits
 from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
 from plncli.models.spec import Spec, writes_square
 from plncli.models.uncertainty import Uncertainty
-from plncli.numerics.separation import poisson_separation
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ class PLN(Model[Prepared]):
 
     def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
-        separation = poisson_separation(training.X, training.Y, training.K)
-        return None if separation is None else separation.predictor_limits().of_samples(X)
+        return cell_limits(training, X)
 
     # -- the boundary Sigma_jj = 0 -------------------------------------------------------------------------------------
 

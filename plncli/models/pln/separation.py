@@ -40,6 +40,12 @@ def counted_cells(data: Dataset, separated: Separated | None) -> Tensor | None:
     return kept if counted is None else counted * kept
 
 
+def cell_limits(training: Dataset, X: Tensor) -> Tensor | None:
+    """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
+    separation = poisson_separation(training.X, training.Y, training.K)
+    return None if separation is None else separation.predictor_limits().of_samples(X)
+
+
 def with_limits(B: Tensor, separated: Separated | None) -> Tensor:
     """Coefficients B (d×p, finite) with ±inf where they diverge and nan where they are not estimable."""
     return B if separated is None else torch.where(separated.limits == 0, B, separated.limits * math.inf)

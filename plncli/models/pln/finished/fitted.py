@@ -100,15 +100,7 @@ class FittedPLN(Fitted):
         step = variational_step(Y[:, varied], counted[:, varied], O[:, varied], C[:, varied], Omega)
         M, S = C.clone(), torch.zeros_like(C)
         M[:, varied], S[:, varied] = step.M, step.S
-        lost = ~step.converged[:, None].expand_as(limits)
-        reasons = {
-            NOT_ESTIMABLE: limits.isnan(),
-            INFINITE: limits > 0,
-            IMPOSSIBLE: K & (limits < 0) & (Y > 0),
-            NOT_FOUND: lost,
-        }
-        mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
-        return LatentValues(mean, S.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
+        return latent_values(limits, K & (Y > 0), C, M, S, step.converged)
 
     def conditional(
         self,
@@ -265,6 +257,17 @@ class FittedPLN(Fitted):
             features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
         )
         return Diagnosis(facts, {"samples": samples, "features": features}, R)
+
+
+def latent_values(limits: Tensor, seen: Tensor, C: Tensor, M: Tensor, sd: Tensor, found: Tensor) -> LatentValues:
+    """Latent values with means M and standard deviations sd around C = XB (n×p), empty where they cannot be.
+
+    limits: of the linear predictors, n×p; seen: n×p, cells with a count; found: (n,) samples whose q was found.
+    """
+    lost = ~found[:, None].expand_as(limits)
+    reasons = {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0, IMPOSSIBLE: seen & (limits < 0), NOT_FOUND: lost}
+    mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
+    return LatentValues(mean, sd.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
 
 
 def _count_interval(eta: Tensor, variance: Tensor, level: float) -> tuple[Tensor, Tensor]:

@@ -67,11 +67,18 @@ def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     if len(v):
         Omega = definite(known.covariance.precision())
         variance[:, v] = _unseen_variance(Omega, counted[:, v], S[:, v].square(), scored[:, v])
-    mean = torch.where(limits < 0, -math.inf, O + M)
+    return of_hidden(Y, O + M, variance, scored, limits)
+
+
+def of_hidden(
+    Y: Tensor, mean: Tensor, variance: Tensor, scored: Tensor, limits: Tensor, converged: bool = True
+) -> Score:
+    """The score of counts whose log rates have that mean and variance, n×p each, or −inf at their limits."""
+    mean = torch.where(limits < 0, -math.inf, mean)
     at = (scored & (limits == 0)).nonzero(as_tuple=True)
-    loglik = torch.zeros_like(M)
+    loglik = torch.zeros_like(mean)
     loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
-    return with_deviances(loglik, Y, mean, variance, scored)
+    return with_deviances(loglik, Y, mean, variance, scored, converged)
 
 
 def _unseen_variance(Omega: Precision, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:
