@@ -95,8 +95,11 @@ def _name(parameter: Any, on: bool = False) -> str:
     if parameter.param_type_name == "argument":
         return f"`{_metavar(parameter)}`"
     names = sorted(parameter.opts, key=len, reverse=True)
-    if parameter.secondary_opts and on:
-        names = parameter.secondary_opts
+    other = parameter.secondary_opts
+    if other and on:
+        names = other
+    elif other and not other[0].startswith("--no-"):
+        names += other
     return ", ".join(f"`{name} {_cell(_metavar(parameter), code=True)}`".replace(" `", "`") for name in names)
 
 

@@ -31,8 +31,13 @@ PLOTS = (
     ("feature", "", ()),
     ("sigma", "", ("Sigma",)),
     ("correlation", "", ("Sigma",)),
+    ("scree", "", ("C", "U", "share")),
     ("pca", "", ("M",)),
+    ("pairs", "", ("C", "U", "share")),
     ("biplot", "", ("M",)),
+    ("loadings", "", ("C", "U", "share")),
+    ("contributions", "", ("C", "U", "share")),
+    ("cos2", "", ("C", "U", "share")),
     ("fitted", "counts", ("M", "S")),
     ("residuals", "counts", ("Sigma",)),
     ("depth", "counts", ("M", "Sigma")),
@@ -45,6 +50,10 @@ PLOTS = (
     ("leverage", "numbers", ("Sigma",)),
 )
 """Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols that it shows."""
+ELLIPSES = ("normal", "mean", "none")
+"""About the samples of a level: what holds 95 % of them, or a confidence region of their mean."""
+OF = ("features", "samples")
+"""What contributes to components, or is represented by them."""
 PLOT_FORMATS = ("png", "svg", "pdf")
 DRAWN_COVARIANCES = ("full", "diagonal", "spherical")
 """Those that tables of a design can be drawn with."""

@@ -48,7 +48,8 @@ BASES: dict[str, tuple[str, ...]] = {
     "test": ("run --terms x", "run --equal group", "lin --contrast x", "logit --terms all"),
     "compare": ("run diag", "run diag cut", "lin lin"),
     "diagnose": ("run --draws 20", "lin", "logit"),
-    "plot": ("run coefficients --dpi 40", "run loss --dpi 40", "run pca --dpi 30", "lin qq --dpi 30", "scores.csv cv"),
+    "plot": ("run coefficients --dpi 40", "run loss --dpi 40", "run pca --dpi 30", "lin qq --dpi 30", "scores.csv cv",
+             "run biplot --out new.csv"),
     "report": ("lin --no-diagnose", "run diag --no-diagnose"),
     "simulate": ("--n 12 --p 3", "logistic --n 20", "linear --n 20 --p 2", "--from run"),
     "offsets": ("--counts made/counts.csv", "--counts made/counts.csv --methods total,gmpr"),
@@ -102,7 +103,8 @@ NUMBERS = {
     "--zeros": ("0.3", "0.6"), "--correlation": ("-0.3", "0.9"), "--min-prevalence": ("0", "0.1"),
     "--entries": ("0.1",),
     "--min-total": ("1", "5"), "--min-depth": ("1", "20"), "--learning-rate": ("0.01", "0.5"),
-    "--width": ("single", "60"), "--max-q": ("0.05", "0.5"), "--min-effect": ("0", "1"),
+    "--axes": ("1,2", "2,1", "1", "1,2,3"), "--width": ("single", "60"),
+    "--max-q": ("0.05", "0.5"), "--min-effect": ("0", "1"),
 }  # fmt: skip
 WORDS = {
     "--formula": ("~ x", "~ 1", "~ x + group", "~ 0 + group", "~ log(x**2 + 1)", "~ C(group):x"),

@@ -8,7 +8,7 @@ import typer
 
 from plncli.cli.options import MOVED, CoefficientScale, Quiet, with_moved
 from plncli.console import Console
-from plncli.names import LAST_SEED, SCALES
+from plncli.names import ELLIPSES, LAST_SEED, OF, SCALES
 from plncli.names import PLOT_FORMATS as FORMATS
 from plncli.verbs.plot import OFFERED
 
@@ -27,7 +27,8 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FILE|DIR",
-        help="Write it there: .png, .svg or .pdf; for all, a folder. [default: RUN-KIND.png, RUN-pictures]",
+        help="Write it there: .png, .svg or .pdf; for all, a folder. Kinds of components write their numbers, of all "
+        "features or samples, to .csv, .tsv, .parquet or .feather. [default: RUN-KIND.png, RUN-pictures]",
         show_default=False,
     ),
 ]
@@ -39,7 +40,7 @@ Top = Annotated[
         metavar="N",
         min=1,
         help="How many: coefficients of each term, features of effects (50), correlation and sigma (all), names of "
-        "volcano and ma (10), arrows of the biplot (10).",
+        "volcano and ma (10), arrows of the biplot (10), loadings at each end (5), contributions and cos2 (20).",
         show_default=False,
     ),
 ]
@@ -106,7 +107,40 @@ Color = Annotated[
     ),
 ]
 Remove = Annotated[
-    bool, typer.Option("--remove-covariates", help="Components of M - XB: the part that covariates don't explain.")
+    bool | None,
+    typer.Option(
+        "--remove-covariates/--keep-covariates",
+        help="Pca, biplot: components of M - XB, the part that covariates don't explain, or of M, the latent means. "
+        "[default: pln-pca: its own components, which are without covariates; else of M]",
+        show_default=False,
+    ),
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        metavar="K,K",
+        help="Components to draw: two of pca and biplot (1,2), 2 to 6 of pairs (1,2,3,4), any of loadings, "
+        "contributions and cos2, of which several are added up (1,2).",
+        show_default=False,
+    ),
+]
+Ellipse = Annotated[
+    str | None,
+    typer.Option(
+        "--ellipse",
+        metavar="|".join(ELLIPSES),
+        help="Pca, about each level of the factor in colours: what holds 95 % of its samples, if they are normal with "
+        "their mean and covariance (normal), or a 95 % confidence region of its mean (mean, Hotelling's T²). "
+        "[default: normal]",
+        show_default=False,
+    ),
+]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--of", metavar="|".join(OF), help="Contributions, cos2: of what. [default: features]", show_default=False
+    ),
 ]
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Of residuals.", show_default=False)
@@ -151,7 +185,10 @@ def plot(
     by: By = None,
     group_by: GroupBy = None,
     color: Color = None,
-    remove_covariates: Remove = False,
+    remove_covariates: Remove = None,
+    axes: Axes = None,
+    ellipse: Ellipse = None,
+    of: Of = None,
     seed: Seed = None,
     width: Width = None,
     dpi: Dpi = 300,
@@ -179,6 +216,9 @@ def plot(
         "group_by": group_by,
         "color": color,
         "remove_covariates": remove_covariates,
+        "axes": axes,
+        "ellipse": ellipse,
+        "of": of,
         "seed": seed,
     }
     pictures = asked(words, wanted, moved, out=out, overwrite=overwrite, width=width, dpi=dpi, format=format)

@@ -16,7 +16,7 @@ from plncli.frames.data import Dataset, Frame, by_sample, check_data, frame, lab
 from plncli.frames.display import Shown, html
 from plncli.frames.findings import Comparison, Diagnosis, Latent
 from plncli.frames.messages import Sayings, speaking, spoken, tell
-from plncli.frames.plots import figure
+from plncli.frames.plots import figure, numbers, source_of
 from plncli.frames.report import Report, reported, told_apart
 from plncli.frames.simulation import Simulation, noted, simulation
 from plncli.inputs.abundances.rounding import rounded
@@ -320,7 +320,10 @@ class FitResult(Shown):
         by: str | None = None,
         group_by: str | None = None,
         color: str | None = None,
-        remove_covariates: bool = False,
+        remove_covariates: bool | None = None,
+        axes: int | Sequence[int] = (),
+        ellipse: str = "normal",
+        of: str = "features",
         seed: int = 0,
         width: float | None = None,
     ) -> Figure:
@@ -330,12 +333,21 @@ class FitResult(Shown):
         what the fit was made to, if it was loaded and its tables were data frames. UsageError for a kind that is not
         for the model.
         """
-        options = {
-            "top": top, "term": term, "only": only, "contrast": contrast, "scale": scale, "max_q": max_q, "by": by,
-            "group_by": group_by, "min_effect": min_effect, "color": color, "remove_covariates": remove_covariates,
-            "seed": seed,
-        }  # fmt: skip
+        options = {name: value for name, value in locals().items() if name not in ("self", "kind", "data", "width")}
         return figure(self._source(data), kind, width, options)
+
+    @speaking
+    def plot_data(
+        self,
+        kind: str,
+        data: Dataset | None = None,
+        *,
+        axes: int | Sequence[int] = (),
+        of: str = "features",
+        remove_covariates: bool | None = None,
+    ) -> pd.DataFrame:
+        """The numbers of a picture of components, such as "cos2", of all features or samples: see `plot`."""
+        return numbers(self._source(data), kind, {"axes": axes, "of": of, "remove_covariates": remove_covariates})
 
     @speaking
     def report(
@@ -367,16 +379,7 @@ class FitResult(Shown):
         return made
 
     def _source(self, data: Dataset | None) -> Source:
-        """The fit as pictures and pages ask it."""
-        from plncli.plots.source import Source
-
-        source = Source(self.run, own=lambda: self._data_of(data))
-        if self.outcome is None:
-            return source
-        cells = artifacts.trace_table(self.outcome.result)
-        rows = tuple(map(str, range(1, cells.num_rows + 1)))
-        trace = Table("the trace", "loss_trace", rows, tuple(cells.column_names), cells)
-        return replace(source, trace=trace, told=self.outcome.manifest)
+        return source_of(self.run, self.outcome, lambda: self._data_of(data))
 
     def _data_of(self, data: Dataset | None) -> Origin:
         """What the fit was made to: what was given, or what it knows."""

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from plncli.models import MODELS
 from plncli.names import WIDTHS
-from plncli.plots import classes, counts, latent, loss, matrices, regression, style
+from plncli.plots import classes, counts, loss, matrices, regression, style
 from plncli.plots import crossvalidation as validation
+from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
@@ -28,7 +29,8 @@ class Kind:
     content: (source, wanted) -> record; draw: (record, width in mm) -> figure; describe: record -> what is seen, in
     numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
     another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
-    nothing of a single response. together: makes one record of those of several fits.
+    nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
+    all features or samples, as columns by name.
     """
 
     content: Callable[..., Any]
@@ -41,10 +43,11 @@ class Kind:
     data: bool = True
     several: bool = False
     together: Callable[[Sequence[Any]], Any] | None = None
+    table: Callable[[Any], dict[str, Any]] | None = None
 
 
 EFFECTS = ("terms", "contrasts", "scale")
-COMPONENTS = ("top", "color", "remove_covariates")
+COMPONENTS = ("axes", "color", "remove_covariates")
 SOME = ("responses",)
 SELECTED = ("top", "responses")
 RESIDUALS = (
@@ -141,27 +144,85 @@ KINDS = {
         data=False,
         several=True,
     ),
+    ("scree", ""): Kind(
+        bars.scree,
+        bars.draw_scree,
+        bars.describe_scree,
+        "Shares of the components",
+        "How to read it: a bar is the share of a component in the latent variance that covariates leave, the line "
+        "their sum. A fit of more components has more variance to share.",
+        data=False,
+        several=True,
+        table=bars.scree_table,
+    ),
     ("pca", ""): Kind(
-        latent.content,
-        latent.draw,
-        latent.describe,
-        "Principal components of the latent means",
+        ordination.content,
+        samples.draw,
+        samples.describe,
+        "Samples on the components",
         "How to read it: each point is a sample; samples close together have similar latent values. The percentages "
         "are the shares of the variance that the axes explain.",
-        takes=COMPONENTS[1:],
+        takes=(*COMPONENTS, "ellipse"),
         data=False,
         several=True,
+        table=samples.table,
+    ),
+    ("pairs", ""): Kind(
+        ordination.pairs,
+        samples.draw_pairs,
+        samples.describe,
+        "Samples on the first components, two by two",
+        takes=COMPONENTS[:2],
+        width=DOUBLE,
+        data=False,
+        several=True,
+        table=samples.table,
     ),
     ("biplot", ""): Kind(
-        latent.content,
-        latent.draw_biplot,
-        latent.describe_arrows,
+        ordination.arrows,
+        circle.draw,
+        circle.describe,
         "Features and components",
-        "How to read it: an arrow is a feature; the closer it comes to the circle, the better the two axes explain it. "
-        "Features whose arrows point the same way are abundant in the same samples.",
-        takes=COMPONENTS,
+        "How to read it: an arrow is a feature; where it ends tells the correlations of its latent value with the two "
+        "axes, so the closer it comes to the circle, the better they explain it. Features whose arrows point the same "
+        "way are abundant in the same samples, those that lie that way.",
+        takes=("top", *COMPONENTS),
         data=False,
         several=True,
+        table=circle.table,
+    ),
+    ("loadings", ""): Kind(
+        bars.loadings,
+        bars.draw_loadings,
+        bars.describe_loadings,
+        "Loadings",
+        "How to read it: a bar is what the log of the count of a feature gains where the score on the component is "
+        "higher by one standard deviation: samples at the high end have more of the red ones, and less of the blue.",
+        DOUBLE,
+        ("top", "axes"),
+        data=False,
+        several=True,
+        table=bars.loadings_table,
+    ),
+    ("contributions", ""): Kind(
+        parts.contributions,
+        parts.draw,
+        parts.describe,
+        "Contributions to the components",
+        takes=("top", "axes", "of"),
+        data=False,
+        several=True,
+        table=parts.table,
+    ),
+    ("cos2", ""): Kind(
+        parts.cos2,
+        parts.draw,
+        parts.describe,
+        "Representation by the components (cos²)",
+        takes=("top", "axes", "of"),
+        data=False,
+        several=True,
+        table=parts.table,
     ),
     ("fitted", "counts"): Kind(
         counts.fitted,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from plncli.errors import counted, number
 from plncli.numerics.significance import rank_correlation
 from plncli.plots import style
-from plncli.plots.latent import components, latent_residuals
+from plncli.plots.components.ordination import first_component, latent_residuals
 from plncli.plots.regression import QUANTILES, quantile_pairs, quantile_plot
 from plncli.plots.source import Source, Wanted
 
@@ -89,7 +89,7 @@ def depth(source: Source, _: Wanted) -> Depth:
     per_sample = np.exp(offset) if with_offset else source.cells.Y.sum(1).clamp_min(1.0).numpy()
     mean = source.mean_residuals.nan_to_num(nan=0.0).numpy()
     left = latent_residuals(source)
-    component = components(left)[0][:, 0] if left.shape[1] > 1 else left[:, 0]
+    component = first_component(left)
     ranked = [torch.from_numpy(np.ascontiguousarray(values)) for values in (per_sample, mean, component)]
     related = (rank_correlation(ranked[0], ranked[1]), rank_correlation(ranked[0], ranked[2]))
     scale = "exposure of the sample" if with_offset else "total count of the sample"

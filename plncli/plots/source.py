@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plncli.errors import DataError, nearest, some
-from plncli.names import SCALES
+from plncli.names import ELLIPSES, OF, SCALES
 from plncli.runs.overview import SIGNIFICANT
 from plncli.runs.run import Run
 from plncli.tables.reading import read_table
@@ -33,7 +33,9 @@ class Wanted:
 
     contrasts: of coefficients, as `plncli test` reads them. scale: of coefficients (`names.SCALES`); max_q, min_effect:
     what a q-value is below, and the size of an estimate on that scale, where a response is marked. color, by: columns
-    of the covariates; group_by: a rank of taxa; remove_covariates: latent means less XB; seed: of random numbers.
+    of the covariates; group_by: a rank of taxa; remove_covariates: latent means less XB, None for what suits the model;
+    axes: components from 1, none for the first; ellipse: about levels (`names.ELLIPSES`); of: of what (`names.OF`);
+    seed: of random numbers.
     """
 
     top: int | None = None
@@ -46,7 +48,10 @@ class Wanted:
     color: str | None = None
     by: str | None = None
     group_by: str | None = None
-    remove_covariates: bool = False
+    remove_covariates: bool | None = None
+    axes: tuple[int, ...] = ()
+    ellipse: str = ELLIPSES[0]
+    of: str = OF[0]
     seed: int = 0
 
 

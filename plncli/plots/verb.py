@@ -16,6 +16,7 @@ from plncli.runs.run import Run, read_run
 from plncli.tables.atomic import whole_file, whole_folder, write_file
 from plncli.tables.target import check_file, check_target
 from plncli.tables.writing import FORMATS as TABLES
+from plncli.tables.writing import table, table_bytes
 from plncli.verbs.plot import EVERY, NAMES, Asked
 from plncli.verbs.predict import warnings
 
@@ -37,6 +38,10 @@ def plot(asked: Asked, say: Console) -> int:
 
 FLAGS = {"terms": "--term", "responses": "--only", "contrasts": "--contrast"}
 """Options that are not called like their field of `Wanted`."""
+
+
+OF_PICTURES = ("top", "color", "ellipse")
+"""Options that matter to pictures, and not to the numbers in them."""
 
 
 def _check_taken(asked: Asked, kind: Kind) -> None:
@@ -65,10 +70,14 @@ def _kind(asked: Asked, run: Run) -> Kind:
     return offered[asked.name]
 
 
-def _file(asked: Asked, name: str) -> tuple[Path, str]:
-    """The file to write, and its format, before any work is done."""
+def _file(asked: Asked, name: str, kind: Kind) -> tuple[Path, str]:
+    """The file to write, and its format, before any work is done. UsageError for what means nothing to a table."""
     path = Path(asked.out or f"{name}-{asked.name}.{asked.suffix}")
-    return path, check_file(path, asked.overwrite, formats=FORMATS)
+    suffix = check_file(path, asked.overwrite, formats=FORMATS + TABLES if kind.table else FORMATS)
+    of_pictures = [key for key in OF_PICTURES if key in asked.wanted] if suffix in TABLES else []
+    if of_pictures:
+        raise UsageError(f"--{of_pictures[0]} is for pictures; the table {path} has every row. Leave it out.")
+    return path, suffix
 
 
 # Drawing
@@ -78,7 +87,7 @@ def _draw_validation(asked: Asked, say: Console) -> None:
     """The picture of a table of `plncli cv`."""
     _check_taken(asked, VALIDATION)
     place = Path(asked.places[0])
-    path, suffix = _file(asked, place.name.partition(".")[0])
+    path, suffix = _file(asked, place.name.partition(".")[0], VALIDATION)
     _write(asked, path, suffix, VALIDATION, VALIDATION.content(place), say)
 
 
@@ -87,7 +96,7 @@ def _draw_one(asked: Asked, say: Console) -> None:
     sources = _sources(asked)
     kind = _kind(asked, sources[0].run)
     _check_taken(asked, kind)
-    path, suffix = _file(asked, sources[0].name)
+    path, suffix = _file(asked, sources[0].name, kind)
     records = [kind.content(source, Wanted(**asked.wanted)) for source in sources]
     if asked.name != "loss":  # which shows how a fit ended
         _warn(sources[0].run, say)
@@ -117,10 +126,15 @@ def _draw_every(asked: Asked, say: Console) -> None:
 
 
 def _write(asked: Asked, path: Path, suffix: str, kind: Kind, record: Any, say: Console) -> None:
-    whole_file(path, style.save(draw(kind, record, asked.width), suffix, asked.dpi))
+    columns = kind.table(record) if kind.table and suffix in TABLES else None
+    if columns is None:
+        made = style.save(draw(kind, record, asked.width), suffix, asked.dpi)
+    else:
+        made = table_bytes(table(columns), suffix)
+    whole_file(path, made)
     for sentence in record.notes:
         say.note(f"note: {sentence}")
-    say.note(f"The picture is in {path}.")
+    say.note(f"The {'picture' if columns is None else 'table'} is in {path}.")
 
 
 def _warn(run: Run, say: Console) -> None:

@@ -124,7 +124,11 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
     return {
         "key": key,
         "name": name,
-        "model": run.model,
+        "response": run.spec.response.name,
+        "latent": run.spec.latent,
+        "low_rank": run.spec.has("C"),
+        "times": run.spec.words.effect == "times",
+        "structure": run.spec.words.covariance_title,
         "noun": effects.noun(run),
         "model_name": sentences.title(run),
         "formula": run.formula,
@@ -149,6 +153,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "not_finite": int((~np.isfinite(run.estimates["B"])).sum()),
         "scale": coefficient_scale(run),
         "features": features.features(source) if with_data else None,
+        "components": sentences.components(run),
         "pictures": {picture["kind"]: picture for picture in drawn},
         "not_drawn": not_drawn,
         "correlations": [[row["first"], row["second"], f"{row['correlation']:.3f}"] for row in found["correlations"]],
@@ -161,7 +166,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         ],
         "trace": figures.trace(source),
         "contents": _contents(
-            run, bool(differing or slopes), bool({"correlation", "pca"} & {one["kind"] for one in drawn})
+            run, bool(differing or slopes), bool({"correlation", "pca", "scree"} & {one["kind"] for one in drawn})
         ),
         "verdicts": list(_verdicts(run, diagnosis)),
         "again": _again(run) if source.told is None else "",

@@ -11,6 +11,7 @@ from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.spec import COUNTS, StoryFacts
 from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
+from plncli.plots.components.ordination import ends
 from plncli.runs.run import Run
 
 DETERMINED = 1e-3
@@ -107,6 +108,35 @@ CERTIFICATE = (
     "gain. It does not depend on units or on the optimizer, and a fit is called converged only when it is at most the "
     "tolerance times the number of samples."
 )
+
+ENDS = 5
+"""Features that are named at each end of a component."""
+SEVERAL = 6
+"""Components that are told one by one."""
+
+
+def components(run: Run) -> list[str]:
+    """How much of the latent variance each component of a fit of low rank carries, and what is at its ends."""
+    if not all(map(run.spec.has, ("C", "share"))):
+        return []
+    C, share = run.estimates["C"], 100.0 * run.estimates["share"].astype(float)
+    names, many = run.components[:SEVERAL], len(share)
+    each = ", ".join(f"{name} {one:.1f} %" for name, one in zip(names, share, strict=False))
+    left = f", and {counted(many - len(names), 'more component')} the other {share[SEVERAL:].sum():.1f} %"
+    first = f" The first two carry {share[:2].sum():.1f} % together." if many > 2 else ""
+    carry = "carries" if many == 1 else "carry"
+    told = [
+        f"{counted(many, 'component')} {carry} the latent variance that covariates leave: "
+        f"{each}{left if many > len(names) else ''}.{first} What more components would add is not in these shares."
+    ]
+    for k, name in enumerate(names):
+        high, low = ends(C[:, k], ENDS)
+        parts = [(high, "more of"), (low, "less of")]
+        what = ", and ".join(f"{word} {some(run.responses[j] for j in of)}" for of, word in parts if of)
+        if what:
+            told.append(f"{name}: samples with a high score have {what} than their covariates tell.")
+    return told
+
 
 FINDINGS = {
     "expected-counts": "Expected counts beyond sense",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +55,11 @@ def asked(
 ) -> Asked:
     """What the words and options of the command line ask for; UsageError for what does not go together."""
     places, name, features = _words(words)
-    wanted = {**wanted, "responses": (*features, *wanted.get("responses", ()))}
+    wanted = {**wanted, "responses": (*features, *wanted.get("responses", ())), "axes": _axes(wanted.get("axes"))}
     return Asked(
         places,
         name,
-        {key: value for key, value in wanted.items() if value is not None and value is not False and value != ()},
+        {key: value for key, value in wanted.items() if value is not None and value != ()},
         dict(moved),
         _width(width),
         dpi,
@@ -66,6 +67,12 @@ def asked(
         out,
         overwrite,
     )
+
+
+def _axes(text: str | None) -> tuple[int, ...]:
+    """Components by number, 0 for what is none."""
+    words = [] if text is None else text.split(",")
+    return tuple(int(word) if re.fullmatch(r" *\d{1,9} *", word) else 0 for word in words)
 
 
 def _words(words: Sequence[str]) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

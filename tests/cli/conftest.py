@@ -24,6 +24,7 @@ FITS = {
         f"part-{name}": ["pln", *PART, "--formula", formula]
         for name, formula in (("one", "~ 1"), ("tree", "~ tree"), ("means", "~ 0 + tree"))
     },
+    "part-low": ["pln-pca", *PART, "--formula", "~ tree", "--rank", "3"],
     "diagonal": ["pln", *OAKS, "--covariance", "diagonal"],
     "stopped": ["pln", *OAKS, "--max-iter", "2", "--allow-unconverged"],
     "markers": ["logistic", *PATIENTS, "--formula", "case ~ marker1 + marker2"],

@@ -44,6 +44,7 @@ def words(path: Path) -> list[str]:
     [
         pytest.param("markers", "logistic", "pdf", ("volcano", "effects"), marks=pytest.mark.slow),
         ("soil", "linear", "png", ("loss", "volcano", "effects", "sigma", "correlation")),
+        pytest.param("part-low", "pln-pca", "svg", (), marks=pytest.mark.slow),  # 19 pictures, each drawn elsewhere too
     ],
 )
 def test_all_draws_every_kind_of_a_model(
@@ -139,8 +140,46 @@ def test_covariates_are_left_in_the_components_or_taken_out(cli: Cli, fits: Path
     M = pd.read_csv(fits / "tree" / "latent_mean.csv", index_col=0)
     finite = M.loc[:, np.isfinite(M).all()]
     values = np.linalg.eigvalsh(np.cov(finite.T))
-    assert f"component 1 ({100 * values[-1] / values.sum():.1f} %)" in kept
+    assert f"PC1 ({100 * values[-1] / values.sum():.1f} %)" in kept
     assert any(f"{114 - finite.shape[1]} features with a latent mean of −∞" in text for text in kept)
+
+
+def test_components_of_low_rank_are_those_of_the_files(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    run = fits / "part-low"
+    share = pd.read_csv(run / "explained_variance.csv", index_col=0)["explained_variance"]
+    shown = {}
+    for name, more in {"own": (), "same": ("--remove-covariates",), "means": ("--keep-covariates",)}.items():
+        assert cli("plot", run, "pca", *more, "--axes", "1,3", "--out", f"{name}.svg").code == 0
+        shown[name] = words(tmp_path / f"{name}.svg")
+    assert shown["own"] == shown["same"] != shown["means"]
+    assert {f"PC1 ({100 * share['PC1']:.1f} %)", f"PC3 ({100 * share['PC3']:.1f} %)"} <= set(shown["own"])
+    assert "components of the fit, covariates apart" in shown["own"]
+    assert any(text.startswith("Ellipses: 95 % of the samples of each level") for text in shown["own"])
+    assert "principal components of the latent means" in shown["means"]
+    loadings = pd.read_csv(run / "loadings.csv", index_col=0)
+    assert cli("plot", run, "loadings", "--top", "1", "--axes", "2", "--out", "two.svg").code == 0
+    assert {loadings["PC2"].idxmax(), loadings["PC2"].idxmin()} <= set(words(tmp_path / "two.svg"))
+
+
+def test_numbers_of_pictures_are_written_as_tables(cli: Cli, fits: Path, tmp_path: Path) -> None:
+    run = fits / "part-low"
+    loadings, scores = (pd.read_csv(run / f"{name}.csv", index_col=0) for name in ("loadings", "scores"))
+    squares = loadings**2
+    ran = cli("plot", run, "contributions", "--out", "c.csv")
+    assert (ran.code, ran.out, ran.err) == (0, "", "The table is in c.csv.\n")
+    made = pd.read_csv(tmp_path / "c.csv", index_col=0)
+    assert made.index.name == "feature" and list(made.index) == list(loadings.index)
+    assert np.allclose(made[["PC1", "PC2", "PC3"]], 100.0 * squares / squares.sum(), rtol=1e-9)
+    together = squares[["PC1", "PC2"]].sum(axis=1) / squares[["PC1", "PC2"]].sum().sum()
+    assert np.allclose(made["PC1+PC2"], 100.0 * together)
+    assert cli("plot", run, "cos2", "--of", "samples", "--axes", "3", "--out", "s.parquet").code == 0
+    of_samples = pd.read_parquet(tmp_path / "s.parquet").set_index("sample")
+    inertia = scores**2 * squares.sum()
+    assert np.allclose(of_samples[list(scores.columns)], inertia.div(inertia.sum(axis=1), axis=0))
+    assert cli("plot", run, "biplot", "--axes", "2,1", "--out", "b.tsv").code == 0
+    arrows = pd.read_csv(tmp_path / "b.tsv", sep="\t", index_col=0)
+    sd = np.sqrt(squares.sum(axis=1))
+    assert np.allclose(arrows, loadings[["PC2", "PC1"]].div(sd, axis=0)) and list(arrows) == ["PC2", "PC1"]
 
 
 def test_terms_and_features_can_be_chosen(cli: Cli, fits: Path, tmp_path: Path) -> None:
@@ -311,6 +350,29 @@ def test_a_cross_validation_is_drawn_from_its_table(cli: Cli, tmp_path: Path) ->
         (["{oaks}/counts.csv", "cv"], 3, "has no columns formula, fold, and elbo or loglik"),
         (["{fits}/diagonal", "correlation"], 3, "with --covariance diagonal: all its correlations are 0"),
         (["{fits}/soil", "loss"], 3, "was solved in one step"),
+        (
+            ["{fits}/one", "pca", "--axes", "1,x"],
+            2,
+            "--axes must be numbers of components, each once, as in 1,2.",
+        ),
+        (["{fits}/one", "pca", "--axes", "2,2"], 2, "--axes must be numbers of components, each once"),
+        (["{fits}/one", "pca", "--axes", ""], 2, "--axes must be numbers of components"),
+        (["{fits}/part-low", "pca", "--axes", "1,4"], 3, "has 3 components, so there is no axis 4."),
+        (
+            ["{fits}/part-low", "biplot", "--axes", "1,2,3"],
+            2,
+            "--axes must name 2 components for this kind, and names 3",
+        ),
+        (["{fits}/part-low", "pca", "--ellipse", "circle"], 2, "--ellipse must be one of normal, mean, none"),
+        (["{fits}/part-low", "biplot", "--ellipse", "mean"], 2, "--ellipse does not go with biplot."),
+        (["{fits}/part-low", "cos2", "--of", "rows"], 2, "--of must be features or samples, not `rows`."),
+        (
+            ["{fits}/part-low", "cos2", "--top", "3", "--out", "a.csv"],
+            2,
+            "--top is for pictures; the table a.csv has every",
+        ),
+        (["{fits}/part-low", "depth", "--out", "a.csv"], 2, "--out a.csv must end in one of .png, .svg, .pdf"),
+        (["{fits}/one", "scree"], 2, "scree is not for a fit of the model pln"),
         (["{fits}/tree", "pca", "--color", "three"], 3, "has no column `three` to colour by: it has tree,"),
         (["{fits}/one/model.safetensors", "pca", "--color", "x", "--covariates", "{oaks}/no"], 3, "does not exist"),
         (["{fits}/tree", "coefficients", "--term", "trees"], 2, "trees"),

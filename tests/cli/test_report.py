@@ -144,6 +144,22 @@ def test_pages_are_sound(page_of: Callable[..., Path], words: tuple[str, ...]) -
     assert policy is not None and policy.startswith("default-src 'none';") and "http" not in policy
 
 
+def test_the_page_of_low_rank_tells_what_is_on_each_axis(page_of: Callable[..., Path], fits: Path) -> None:
+    tree = Tree(page_of("part-low", "--no-diagnose").read_text())
+    text, run = tree.text(), fits / "part-low"
+    share = 100.0 * pd.read_csv(run / "explained_variance.csv", index_col=0)["explained_variance"]
+    told = ", ".join(f"{name} {one:.1f} %" for name, one in share.items())
+    assert f"3 components carry the latent variance that covariates leave: {told}." in text
+    assert f"The first two carry {share.iloc[:2].sum():.1f} % together." in text
+    loadings = pd.read_csv(run / "loadings.csv", index_col=0)
+    for name, c in loadings.items():
+        high, low = (", ".join(ends) for ends in (c.nlargest(5).index, c.nsmallest(5).index))
+        assert f"{name}: samples with a high score have more of {high}, and less of {low} than" in text
+    titles = [f"{kinds('pln-pca')[kind].title}." for kind in ("scree", "pca", "biplot", "loadings")]
+    assert all(title in text for title in titles) and "Latent structure" in text
+    assert "C: loadings, u: scores" in text and "by how many times" in text
+
+
 def test_numbers_are_those_of_the_files_of_the_run(page_of: Callable[..., Path], fits: Path) -> None:
     tree = Tree(page_of("part-tree").read_text())
     table = pd.read_csv(fits / "part-tree" / "coefficients.csv")

@@ -15,7 +15,7 @@ from plncli.models import MODELS
 from plncli.models.regression.classification import area_under_curve
 from plncli.names import PLOTS
 from plncli.numerics.significance import rank_correlation
-from plncli.plots import KINDS, classes, kinds, latent, matrices, regression, style
+from plncli.plots import KINDS, classes, kinds, matrices, regression, style
 from plncli.plots.clusters import cluster
 
 R = np.random.RandomState
@@ -28,30 +28,6 @@ def test_names_are_those_of_the_kinds() -> None:
     for model, spec in MODELS.items():
         assert list(kinds(model)) == [name for name, _ in spec.plots]
         assert len(set(kinds(model))) == len(spec.plots)
-
-
-def test_components_are_those_of_the_covariance() -> None:
-    M = R(0).normal(size=(40, 5)) @ R(1).normal(size=(5, 5))
-    scores, shares, correlations = latent.components(M)
-    values = np.linalg.eigvalsh(np.cov(M.T))[::-1]
-    assert shares == pytest.approx(values[:2] / values.sum())
-    assert scores.var(0, ddof=1) == pytest.approx(values[:2])
-    told = [[np.corrcoef(M[:, j], scores[:, k])[0, 1] for k in range(2)] for j in range(5)]
-    assert correlations == pytest.approx(np.array(told))
-    assert (np.abs(correlations).max(0) == correlations.max(0)).all()
-
-
-def test_components_do_not_depend_on_the_sign_of_the_table() -> None:
-    M = R(2).normal(size=(20, 4))
-    flipped = latent.components(-M)
-    assert latent.components(M)[2].max(0) == pytest.approx(flipped[2].max(0))
-
-
-def test_a_second_component_that_is_not_there_is_empty() -> None:
-    M = np.outer(np.arange(6.0), np.array([1.0, 2.0, 0.0]))
-    scores, shares, correlations = latent.components(M)
-    assert shares == pytest.approx([1.0, 0.0]) and np.allclose(scores[:, 1], 0.0)
-    assert correlations == pytest.approx(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]))
 
 
 def test_clusters_stand_together() -> None:

@@ -17,10 +17,12 @@ from matplotlib.transforms import Bbox
 
 from plncli import plots
 from plncli.models import MODELS
-from plncli.plots import Kind, classes, counts, draw, kinds, latent, loss, matrices, regression, style
+from plncli.plots import Kind, classes, counts, draw, kinds, loss, matrices, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.clusters import cluster
 from plncli.plots.colouring import Colouring
+from plncli.plots.components import bars, ordination, parts
+from plncli.plots.components.ellipses import ellipses
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.effects.estimates import Effect
 from plncli.runs.scales import Scale, scale_of
@@ -151,11 +153,37 @@ def matrix(p: int) -> matrices.Matrix:
     return matrices.Matrix(names("b", p), Sigma, "latent covariance", 0.5, tree.lines, np.diagonal(Sigma))
 
 
-def pca(n: int, p: int, colouring: Colouring | None = None) -> latent.Components:
-    scores, shares, correlations = latent.components(R(1).normal(size=(n, p)) * np.arange(1, p + 1))
-    return latent.Components(
-        names("s", n), names("f", p), scores, shares, correlations, False, colouring=colouring, notes=("A note.",)
+def pca(n: int, p: int, colouring: Colouring | None = None, **more: Any) -> ordination.Components:
+    U, C = ordination.principal(R(1).normal(size=(n, p)) * np.arange(1, p + 1))
+    made = ordination.Components(
+        names("s", n), names("f", p), U, C, "principal components of the latent means", colouring=colouring, **more
     )
+    drawn, notes = ellipses(made.positions, colouring, "normal")
+    return replace(made, ellipses=drawn, notes=("A note.", *notes))
+
+
+def scores(q: int, colouring: Colouring | None = None, n: int = 116) -> ordination.Components:
+    """Of q components, with intervals, drawn on all."""
+    made = pca(n, q, colouring, axes=tuple(range(q)))
+    return replace(made, scores_sd=np.full((n, q), 0.2))
+
+
+def shares(q: int) -> bars.Scree:
+    variance = 2.0 ** -np.arange(q)
+    return bars.Scree(tuple(f"PC{k + 1}" for k in range(q)), variance, variance / variance.sum(), ("A note.",))
+
+
+def loadings(q: int, p: int, top: int, letter: str = "f") -> bars.Loadings:
+    components = tuple(f"PC{k + 1}" for k in range(q))
+    return bars.Loadings(names(letter, p), components, shares(q).share, R(11).normal(size=(q, p)), top)
+
+
+def contributions(p: int, axes: int, average: bool = True) -> parts.Parts:
+    values = R(12).dirichlet(np.ones(p), size=4).T * 100.0 if average else R(12).dirichlet(np.ones(4), size=p)
+    drawn = values[:, :axes] / (axes if average else 1)
+    components = tuple(f"PC{k + 1}" for k in range(4))
+    rows = tuple(f"a rather long name of the feature {j}" for j in range(p))
+    return parts.Parts("features", rows, components, values, tuple(range(axes)), drawn, 100.0 / p if average else None)
 
 
 def groups(n: int, levels: int) -> Colouring:
@@ -216,7 +244,7 @@ def standings(many: int) -> validation.Standings:
     return validation.Standings(validation.standings(labels, scores, list(range(1, many + 1))), "elbo")
 
 
-PLN, LOGISTIC, LINEAR = (kinds(model) for model in ("pln", "logistic", "linear"))
+PLN, LOW, LOGISTIC, LINEAR = (kinds(model) for model in ("pln", "pln-pca", "logistic", "linear"))
 CASES: dict[str, tuple[Kind, Any]] = {
     "loss of one run": (PLN["loss"], loss.Loss((trace("runs/oaks", 10),))),
     "loss of three runs": (
@@ -250,6 +278,21 @@ CASES: dict[str, tuple[Kind, Any]] = {
         PLN["biplot"],
         replace(pca(50, 80), top=80, features=tuple(f"a long name of {j}" for j in range(80))),
     ),
+    "scree of one": (LOW["scree"], shares(1)),
+    "scree of 5": (LOW["scree"], shares(5)),
+    "scree of 12": (LOW["scree"], shares(12)),
+    "scree of 60": (LOW["scree"], shares(60)),
+    "components with intervals": (LOW["pca"], scores(2, groups(116, 3))),
+    "two pairs": (LOW["pairs"], scores(2)),
+    "pairs by level": (LOW["pairs"], scores(4, groups(116, 9))),
+    "pairs by number": (LOW["pairs"], scores(4, Colouring("a long name of a covariate of it", np.arange(116.0)))),
+    "six in pairs": (LOW["pairs"], scores(6, groups(116, 3))),
+    "loadings of one": (LOW["loadings"], loadings(1, 2, 5)),
+    "loadings of 5": (LOW["loadings"], loadings(5, 114, 5)),
+    "six loadings": (LOW["loadings"], loadings(6, 114, 15, "a_rather_long_name_of")),
+    "contributions of 2": (LOW["contributions"], contributions(2, 1)),
+    "contributions of 114": (LOW["contributions"], contributions(114, 4)),
+    "cosines": (LOW["cos2"], contributions(114, 2, False)),
     "fitted, few": (PLN["fitted"], counts.Fitted(*cells(100))),
     "fitted, many": (PLN["fitted"], counts.Fitted(*cells(20_000))),
     "fitted, zeros alone": (PLN["fitted"], counts.Fitted(np.zeros(5), np.full(5, 0.1))),
@@ -463,10 +506,10 @@ def test_arrows_are_correlations_and_names_that_have_no_room_are_counted() -> No
 
 
 def test_shares_of_the_components_are_on_the_axes() -> None:
-    record = pca(30, 3)
+    record = pca(30, 3, axes=(0, 2))
     (axes,) = draw(PLN["pca"], record).axes
-    assert axes.get_xlabel() == f"component 1 ({100 * record.shares[0]:.1f} %)"
-    assert axes.get_ylabel() == f"component 2 ({100 * record.shares[1]:.1f} %)"
+    assert axes.get_xlabel() == f"PC1 ({100 * record.shares[0]:.1f} %)"
+    assert axes.get_ylabel() == f"PC3 ({100 * record.shares[1]:.1f} %)"
 
 
 def test_many_points_become_a_density_of_all_of_them() -> None:

@@ -23,13 +23,16 @@ def test_kinds_are_told_apart_by_their_titles_and_explained() -> None:
     assert [name for (name, _), kind in KINDS.items() if not kind.caption] == [
         "feature",  # which a click on its name shows
         "sigma",  # of which correlations say most
+        "pairs",  # of which the first two say most
+        "contributions",  # which follow from loadings
+        "cos2",  # which follow from arrows
     ]
     assert all(kind.caption.startswith("How to read it: ") for kind in KINDS.values() if kind.caption)
 
 
 def test_each_kind_is_in_the_docs() -> None:
-    rows = re.findall(r"(?m)^\| (`[a-z]+`(?:, `[a-z]+`)*) \|", PLOTS_PAGE)
-    told = {name for row in rows for name in re.findall(r"`([a-z]+)`", row)}
+    rows = re.findall(r"(?m)^\| (`[a-z0-9]+`(?:, `[a-z0-9]+`)*) \|", PLOTS_PAGE)
+    told = {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)}
     assert {name for name, _ in KINDS} <= told
 
 
