@@ -146,8 +146,9 @@ class Task:
         index = {"sample": rows, "term": terms, "response": features}
         init = {}
         for symbol, tensor in self.init.items():
-            down, across = (index[axis] for axis in INIT[symbol])
-            init[symbol] = tensor.index_select(0, down).index_select(1, across)
+            for place, axis in enumerate(INIT[symbol]):  # of components, all are kept
+                tensor = tensor.index_select(place, index[axis]) if axis in index else tensor
+            init[symbol] = tensor
         model = self.model if len(features) == self.data.p else self.model.among(features)
         found = self.solve(model, data.among(terms, features), init, stop)
         optimum = found.optimum

@@ -149,3 +149,11 @@ def test_it_starts_where_an_earlier_fit_ended(run: Path, cli: Callable[..., Ran]
     assert steps[1] <= steps[0]
     both = [pd.read_csv(place / name / "coefficients.csv")["estimate"] for name in ("run", "again")]
     assert np.allclose(*both, atol=1e-3)
+
+
+def test_its_standard_errors_are_resampled(run: Path, cli: Callable[..., Ran]) -> None:
+    """Each resample starts from what the fit left, whatever axes that has."""
+    place = run.parent
+    done = cli(*words(place, "resampled", "--se", "bootstrap", "--resamples", "4", "--workers", "1"))
+    assert done.code == 0, done.err
+    assert pd.read_csv(place / "resampled/coefficients.csv")["std_error"].gt(0).all()
