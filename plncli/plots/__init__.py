@@ -209,6 +209,8 @@ KINDS = {
         parts.draw,
         parts.describe,
         "Contributions to the components",
+        "How to read it: a bar is the share of a feature in the variance along the axes, in the colour of each; those "
+        "beyond the dashed line have more than the average.",
         takes=("top", "axes", "of"),
         data=False,
         several=True,

@@ -155,7 +155,7 @@ def test_the_page_of_low_rank_tells_what_is_on_each_axis(page_of: Callable[..., 
     for name, c in loadings.items():
         high, low = (", ".join(ends) for ends in (c.nlargest(5).index, c.nsmallest(5).index))
         assert f"{name}: samples with a high score have more of {high}, and less of {low} than" in text
-    titles = [f"{kinds('pln-pca')[kind].title}." for kind in ("scree", "pca", "biplot", "loadings")]
+    titles = [f"{kinds('pln-pca')[kind].title}." for kind in ("scree", "pca", "biplot", "contributions", "loadings")]
     assert all(title in text for title in titles) and "Latent structure" in text
     assert "C: loadings, u: scores" in text and "by how many times" in text
 

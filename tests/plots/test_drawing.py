@@ -159,7 +159,7 @@ def pca(n: int, p: int, colouring: Colouring | None = None, **more: Any) -> ordi
         names("s", n), names("f", p), U, C, "principal components of the latent means", colouring=colouring, **more
     )
     drawn, notes = ellipses(made.positions, colouring, "normal")
-    return replace(made, ellipses=drawn, notes=("A note.", *notes))
+    return replace(made, ellipses=drawn, ellipse="normal", notes=("A note.", *notes))
 
 
 def scores(q: int, colouring: Colouring | None = None, n: int = 116) -> ordination.Components:

@@ -24,7 +24,6 @@ def test_kinds_are_told_apart_by_their_titles_and_explained() -> None:
         "feature",  # which a click on its name shows
         "sigma",  # of which correlations say most
         "pairs",  # of which the first two say most
-        "contributions",  # which follow from loadings
         "cos2",  # which follow from arrows
     ]
     assert all(kind.caption.startswith("How to read it: ") for kind in KINDS.values() if kind.caption)

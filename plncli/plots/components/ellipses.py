@@ -12,6 +12,11 @@ from plncli.names import ELLIPSES
 from plncli.plots.colouring import Colouring
 
 LEVEL = 0.95
+SAID = {
+    "normal": f"Ellipses: {100 * LEVEL:g} % of the samples of each level, were they normal.",
+    "mean": f"Ellipses: {100 * LEVEL:g} % confidence regions of the level means.",
+}
+"""What the ellipses of a kind are."""
 FEWEST = 5
 """Samples that a level must have for an ellipse."""
 
@@ -43,9 +48,7 @@ def ellipses(at: np.ndarray, colours: Colouring | None, kind: str) -> tuple[tupl
             made.append(Ellipse(code, points.mean(0), radius(len(points), kind) * root(np.cov(points.T))))
         elif len(points):
             few.append(name)
-    what = "samples of each level, were they normal" if kind == "normal" else "confidence regions of the level means"
-    told = [f"Ellipses: {100 * LEVEL:g} % {'of the ' if kind == 'normal' else ''}{what}."] if made else []
-    return tuple(made), (*told, *([f"No ellipse for fewer than {FEWEST} samples: {some(few)}."] if few else []))
+    return tuple(made), (f"No ellipse for fewer than {FEWEST} samples: {some(few)}.",) if few else ()
 
 
 def radius(n: int, kind: str) -> float:

@@ -24,7 +24,7 @@ class Components:
 
     scores: n×r, in standard deviations of a component; scores_sd: theirs given the counts, None where they have none.
     loadings: p×r, what a feature's latent value gains with one such deviation. of: what they are components of.
-    axes: places of those drawn; top: how many features are.
+    axes: places of those drawn; top: how many features are; ellipse: the kind of the ellipses (`names.ELLIPSES`).
     """
 
     samples: tuple[str, ...] = field(repr=False)
@@ -37,6 +37,7 @@ class Components:
     top: int = ARROWS
     colouring: Colouring | None = None
     ellipses: tuple[Ellipse, ...] = ()
+    ellipse: str = "none"
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,7 +95,7 @@ def content(source: Source, wanted: Wanted) -> Components:
     """Samples on two axes, with ellipses about the levels of a factor."""
     made = _coloured(source, wanted, 2, 2)
     drawn, notes = ellipses(made.positions, made.colouring, wanted.ellipse)
-    return replace(made, ellipses=drawn, notes=made.notes + notes)
+    return replace(made, ellipses=drawn, ellipse=wanted.ellipse, notes=made.notes + notes)
 
 
 def arrows(source: Source, wanted: Wanted) -> Components:

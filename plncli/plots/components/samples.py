@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from plncli.errors import counted, short, some
 from plncli.plots import style
 from plncli.plots.colouring import Colouring
+from plncli.plots.components.ellipses import SAID
 from plncli.plots.components.ordination import Components, ends
 
 LEVELS = len(style.SERIES) - 1
@@ -111,7 +112,8 @@ def draw(record: Components, width: float) -> Figure:
             x, y = one.centre[:, None] + one.shape @ np.array([np.cos(around), np.sin(around)])
             axes.plot(x, y, color=colour, linewidth=0.8, zorder=1.2)
             axes.plot(*one.centre[:, None], marker="+", color=colour, markersize=5.0, zorder=2.0)
-    notes = (*record.notes, *_intervals(axes, record, colours), *colours.notes)
+    said = (SAID[record.ellipse],) if record.ellipses else ()
+    notes = (*record.notes, *said, *_intervals(axes, record, colours), *colours.notes)
     key(figure, axes, colours)
     labels(axes, record)
     axes.set_aspect("equal", adjustable="datalim")
@@ -203,7 +205,8 @@ def density(x: np.ndarray, at: np.ndarray) -> np.ndarray:
     quartiles = np.quantile(x, (0.25, 0.75))
     spread = min(filter(None, (float(x.std(ddof=1)), float(np.diff(quartiles)[0]) / 1.34)))
     h = 0.9 * spread * len(x) ** -0.2
-    return np.exp(-0.5 * ((at[:, None] - x) / h) ** 2).sum(1) / (len(x) * h * np.sqrt(2.0 * np.pi))
+    sums = np.array([np.exp(-0.5 * ((one - x) / h) ** 2).sum() for one in at])
+    return sums / (len(x) * h * np.sqrt(2.0 * np.pi))
 
 
 # In words
