@@ -8,7 +8,7 @@ import time
 
 from plncli.dataset import Dataset
 from plncli.errors import FitError
-from plncli.fitting import _estimate
+from plncli.fitting.estimation import _estimate
 from plncli.inference.resampling import Estimated
 from plncli.models.base import Init, Model
 from plncli.optim.base import StopRule

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
@@ -165,6 +165,32 @@ class Separable(Protocol[Q]):
 
     def parts(self, params: Params, prepared: Q) -> dict[str, Evaluated]:
         """The parts at `params`, by parameter: what autograd finds in `objective`, without its bookkeeping."""
+        ...
+
+
+@runtime_checkable
+class Searching(Protocol[Q]):
+    """A model whose objective has many optima: the start decides which of them is found."""
+
+    @property
+    def starts(self) -> int:
+        """How many searches are wanted: the model's own, and from that many starts less one by chance."""
+        ...
+
+    def searches(self, prepared: Q, init: Init | None) -> bool:
+        """Whether the start must be looked for: always without an earlier fit."""
+        ...
+
+    def own_starts(self, prepared: Q, init: Init | None) -> Iterator[Params]:
+        """Starts to be compared by where they lead, the earlier fit among them."""
+        ...
+
+    def restarts(self, params: Params, prepared: Q) -> Iterator[Params]:
+        """Starts near an optimum from which better ones are found, if there are any near."""
+        ...
+
+    def another(self, prepared: Q, generator: Generator) -> Params:
+        """A start by chance."""
         ...
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -129,9 +129,21 @@ class Problem:
     degenerate: Callable[[Params], bool] | None = None
 
 
+class Starts(NamedTuple):
+    """How many searches for the best optimum there were, how many found it, and the nats that the worst lacks."""
+
+    number: int
+    agree: int
+    worst: float
+
+
 @dataclass(frozen=True)
 class Optimum:
-    """Where an optimizer ended. `gap`: estimated nats left at `params`, by the certificate; nan if it has none."""
+    """Where an optimizer ended.
+
+    gap: estimated nats left at `params`, by the certificate; nan if it has none. starts: of several searches, if there
+    were any.
+    """
 
     params: Params
     value: float
@@ -143,6 +155,7 @@ class Optimum:
     seconds: float
     status: Status
     trace: tuple[Step, ...] = field(repr=False, default=())
+    starts: Starts | None = None
 
 
 class Optimizer(Protocol):

@@ -13,7 +13,8 @@ import torch
 from tables import dataset, pln_table
 
 from plncli.dataset import Dataset
-from plncli.fitting import _estimate, fit
+from plncli.fitting import fit
+from plncli.fitting.estimation import _estimate
 from plncli.inference import resampling, workers
 from plncli.inference.resampling import Resampling, Task, resampled
 from plncli.inference.wald import InferenceRule

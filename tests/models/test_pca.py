@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
+from plncli.inference.resampling import Resampling
 from plncli.inference.wald import InferenceRule
 from plncli.models.pca import profile as profile_module
 from plncli.models.pca.fitted import FittedPCA
@@ -212,12 +213,26 @@ def test_separated_cells_have_infinite_coefficients() -> None:
 def test_intervals_cover() -> None:
     hits = []
     for seed in range(200):
-        data, B, _ = drawn(250, 8, 2, seed=1000 + seed)
-        result = fit(PCA(rank=2), data, inference=InferenceRule("sandwich"))
+        data, B, C = drawn(250, 8, 2, seed=1000 + seed)
+        result = fit(PCA(rank=2), data, inference=InferenceRule("sandwich"), init={"B": B, "C": C})  # no search
         assert result.inference is not None
         hits.append(((result.inference.conf_low <= B) & (result.inference.conf_high >= B)).double().mean(1))
     covered = torch.stack(hits).mean(0)
     assert bool(((covered > 0.92) & (covered < 0.98)).all()), covered  # 95 ± 2 %, and the noise of 1600 intervals
+
+
+def test_errors_are_those_of_resampling_where_components_leave_much_unexplained() -> None:
+    """Counts of rank 4, far beyond Poisson noise, fitted with one component: few samples have most of the weight."""
+    data, _, _ = drawn(40, 6, 4, seed=3, level=4.0)
+    errors = {}
+    for method in ("sandwich", "bootstrap"):
+        result = fit(
+            PCA(rank=1), data, inference=InferenceRule(method), resampling=Resampling(30, 0, 1), stop=StopRule(1e-4)
+        )
+        assert result.inference is not None
+        errors[method] = result.inference.std_error
+    ratio = errors["sandwich"] / errors["bootstrap"]
+    assert 0.5 < float(ratio.median()) < 2.0 and float(ratio.max()) < 5.0
 
 
 @pytest.mark.slow  # fits to thousands of samples

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from plncli.arrays import Evaluated, Params
 from plncli.dataset import Dataset
@@ -18,7 +18,7 @@ from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
-from plncli.models.pca.start import rotated, start
+from plncli.models.pca.start import another, restarts, rotated, start, starts
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
 from plncli.models.pln.separation import at_supremum, cell_limits, with_limits
@@ -33,12 +33,13 @@ class PCA(Model[Prepared]):
 
     Chiquet, Mariadassou & Robin 2018 (Annals of Applied Statistics 12), but with a full covariance of each sample's
     posterior: a tighter bound, which does not depend on the axes that C is written in.
-    rank: None for a few. sigma: whether Sigma = CC', p×p, is wanted.
+    rank: None for a few. starts: searches, from that many starts. sigma: whether Sigma = CC', p×p, is wanted.
     """
 
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
     rank: int | None = None
+    starts: int = 1
     sigma: bool | None = None
 
     def prepare(self, data: Dataset) -> Prepared:
@@ -48,6 +49,22 @@ class PCA(Model[Prepared]):
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """From log counts, or from B and C of an earlier fit, of whatever rank."""
         return {"theta": start(prepared, init)}
+
+    def searches(self, prepared: Prepared, init: Init | None) -> bool:
+        """Without an earlier fit, and from one of fewer components."""
+        return init is None or ("C" in init and init["C"].shape[1] < prepared.table.q)
+
+    def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[Params]:
+        """Annealed ones, and one from more components, or from fewer that are known."""
+        return ({"theta": theta} for theta in starts(prepared, init))
+
+    def restarts(self, params: Params, prepared: Prepared) -> Iterator[Params]:
+        """The optimum annealed again."""
+        return ({"theta": theta} for theta in restarts(params["theta"], prepared))
+
+    def another(self, prepared: Prepared, generator: Generator) -> Params:
+        """From loadings with noise."""
+        return {"theta": another(prepared, generator)}
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included, with each sample's posterior where it is best."""

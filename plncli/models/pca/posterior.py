@@ -7,8 +7,9 @@ With the linear predictor eta_j = o_j + x'b_j of a sample and loadings C (p×q, 
 
 over m (q) and all positive definite S (q×q), which is convex. Pi = I + sum_j k_j A_j c_j c_j' is the Hessian in m, and
 the inverse of S where f is stationary in it: steps go from m to m − Pi^-1 g and from S^-1 to Pi, or as far on that way
-as f falls (natural gradients: Amari 1998, Neural Computation 10). S is kept by its distinct entries, row by row of its
-upper triangle: t = q(q + 1)/2 of them.
+as f falls (natural gradients: Amari 1998, Neural Computation 10). Near the minimum each leaves about a hundredth of
+the nats; samples where they leave more end by Newton's method on both. S is kept by its distinct entries, row by row of
+its upper triangle: t = q(q + 1)/2 of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ ROUNDING = 50.0
 """Rounding of f, in units of the last place: what is less is no fall, and not worth another step."""
 FARTHEST = 1e12
 """Expected count beyond which a sample is not looked at: f is inf there, for rounding would hide the prior."""
-STEPS = 200
+NATURAL, STEPS = 12, 100
+"""Natural-gradient steps of a sample, and all of its steps, at most."""
+RESIDUAL, LOOSE, ITERATIONS = 1e-7, 1e-5, 100
+"""Share of the right side that conjugate gradients leave of a sample, also where less will do; iterations at most."""
 HALVINGS = 40
 ARMIJO = 1e-4
 
@@ -40,23 +44,32 @@ class Triangle:
         self.k = torch.where(self.rows == self.columns, 1.0, 2.0).to(like)
         place = torch.empty((q, q), dtype=torch.int64, device=like.device)
         place[self.rows, self.columns] = place[self.columns, self.rows] = torch.arange(len(self.k), device=like.device)
-        self._place = place.flatten()
+        self._place, self._upper = place.flatten(), self.rows * q + self.columns
 
     def entries(self, S: Tensor) -> Tensor:
         """Distinct entries (... × t) of matrices (... × q×q)."""
-        return S[..., self.rows, self.columns]
+        return S.flatten(-2).index_select(-1, self._upper)
 
     def matrix(self, V: Tensor) -> Tensor:
         """Matrices (... × q×q) of distinct entries (... × t)."""
-        return V[..., self._place].unflatten(-1, (self.q, self.q))
+        return V.index_select(-1, self._place).unflatten(-1, (self.q, self.q))
 
     def products(self, C: Tensor) -> Tensor:
         """c_j c_j' by entries (p×t), rows c_j' of C (p×q)."""
-        return C[:, self.rows] * C[:, self.columns]
+        return C.index_select(1, self.rows) * C.index_select(1, self.columns)
 
     def turned(self, C: Tensor, dC: Tensor) -> Tensor:
         """Change of `products` along dC."""
         return C[:, self.rows] * dC[:, self.columns] + dC[:, self.rows] * C[:, self.columns]
+
+
+def inverse(P: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverses of b×q×q, and their log-determinants (b,); nan where a matrix is not positive definite."""
+    L, failed = torch.linalg.cholesky_ex(P)
+    L = torch.where((failed == 0)[:, None, None], L, torch.eye(P.shape[1], dtype=P.dtype, device=P.device))
+    nothing = torch.where(failed == 0, 0.0, math.nan).to(P)
+    S = torch.cholesky_inverse(L).add_(nothing[:, None, None])
+    return S, nothing - 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
 
 
 @dataclass(frozen=True)
@@ -79,11 +92,17 @@ class Samples:
         """½ c_j'Sc_j as a linear map of the entries of S, p×t."""
         return 0.5 * self.triangle.k * self.products
 
+    @cached_property
+    def map(self) -> Tensor:
+        """Log of the expected counts as a linear map of m and the entries of S, p×(q+t)."""
+        return torch.cat([self.C, self.halves], 1)
+
     def take(self, rows: Tensor) -> Samples:
         """Some of the samples."""
         K = None if self.K is None else self.K[rows]
         some = Samples(self.Y[rows], K, self.predictor[rows], self.C, self.triangle)
-        some.__dict__.update(products=self.products, halves=self.halves)
+        known = ("products", "halves", "map")
+        some.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
         return some
 
     def cold(self) -> tuple[Tensor, Tensor]:
@@ -92,8 +111,7 @@ class Samples:
         Nearer to 0 by halves where that would expect counts beyond FARTHEST.
         """
         weight = self.Y + 0.5 if self.K is None else (self.Y + 0.5) * self.K
-        Pi = self.curvature(weight)
-        S = torch.cholesky_inverse(torch.linalg.cholesky_ex(Pi).L)
+        S = inverse(self.curvature(weight))[0]
         pull = (weight * ((self.Y + 0.5).log() - self.predictor)) @ self.C
         M, V = (S @ pull[:, :, None])[:, :, 0], self.triangle.entries(S)
         for _ in range(HALVINGS):
@@ -125,6 +143,57 @@ class Samples:
         return cells + 0.5 * spread
 
 
+class Curvature:
+    """Hessian H_zz of f in z = (m, entries of S), of b samples at A (b×p) and S (b×q×q)."""
+
+    def __init__(self, samples: Samples, A: Tensor, S: Tensor) -> None:
+        self.samples, self.A, self.S = samples, A, S
+        self.P, _ = inverse(S)
+
+    def product(self, y: Tensor) -> Tensor:
+        """H_zz y, b×(q+t)."""
+        q, triangle, linear = self.P.shape[1], self.samples.triangle, self.samples.map
+        out = (self.A * (y @ linear.mT)) @ linear
+        out[:, :q] += y[:, :q]
+        out[:, q:] += 0.5 * triangle.k * triangle.entries(self.P @ triangle.matrix(y[:, q:]) @ self.P)
+        return out
+
+    def nearly(self, r: Tensor) -> Tensor:
+        """Nearly H_zz^-1 r, b×(q+t): without what m and S share, and the fourth derivatives."""
+        q, triangle, S = self.P.shape[1], self.samples.triangle, self.S
+        own = S @ triangle.matrix(r[:, q:] / triangle.k) @ S
+        return torch.cat([(S @ r[:, :q, None])[:, :, 0], 2.0 * triangle.entries(own)], 1)
+
+    def solve(self, b: Tensor, residual: float = RESIDUAL) -> Tensor:
+        """H_zz^-1 b of each sample by conjugate gradients; all share the product, and those that are done wait."""
+        x, r = torch.zeros_like(b), b.clone()
+        z = self.nearly(r)
+        s, rz = z, (r * z).sum(1)
+        goal = rz * residual**2
+        for _ in range(ITERATIONS):
+            going = rz > goal
+            if not bool(going.any()):
+                break
+            Hs = self.product(s)
+            step = torch.where(going, rz / (s * Hs).sum(1), 0.0)[:, None]
+            x.addcmul_(step, s)
+            r.addcmul_(step, Hs, value=-1.0)
+            z = self.nearly(r)
+            before, rz = rz, torch.where(going, (r * z).sum(1), rz)
+            s = torch.where(going[:, None], z + (rz / before)[:, None] * s, s)
+        return x
+
+    def matrix(self) -> Tensor:
+        """H_zz whole, b×(q+t)×(q+t)."""
+        q, triangle, linear, P = self.P.shape[1], self.samples.triangle, self.samples.map, self.P
+        pairs, a, b = Triangle(linear, linear.shape[1]), triangle.rows, triangle.columns
+        H = pairs.matrix(self.A @ pairs.products(linear))
+        H[:, :q, :q].diagonal(dim1=1, dim2=2).add_(1.0)
+        own = P[:, a][:, :, a] * P[:, b][:, :, b] + P[:, a][:, :, b] * P[:, b][:, :, a]
+        H[:, q:, q:] += 0.25 * triangle.k[:, None] * triangle.k * own
+        return H
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Means M (b×q), covariances S (b×q×q) and their entries V (b×t), A (b×p), f (b,) and the nats left in each."""
@@ -153,11 +222,11 @@ def posterior(samples: Samples) -> Posterior:
     if not bool((A.amax() < FARTHEST) & torch.isfinite(value).all()):
         return Posterior(M, S, V, A, torch.full_like(value, math.inf), gap)
     going = torch.arange(b, device=like.device)
-    for _ in range(STEPS):
+    for number in range(STEPS):
         whole = len(going) == b
         at = samples if whole else samples.take(going)
         now = (M, S, V, A, value) if whole else (M[going], S[going], V[going], A[going], value[going])
-        new, left, moved = _step(at, *now)
+        new, left, moved = (natural_step if number < NATURAL else _newton)(at, *now)
         if whole:
             M, S, V, A, value = new
             gap = left
@@ -173,12 +242,13 @@ def posterior(samples: Samples) -> Posterior:
 State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _step(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor) -> tuple[State, Tensor, Tensor]:
+def natural_step(
+    at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor
+) -> tuple[State, Tensor, Tensor]:
     """The next (M, S, V, A, f), the nats that were left at this one, and which samples moved."""
     triangle, q = at.triangle, M.shape[1]
     g, Pi = at.slope(A, M), at.curvature(A)
-    L = torch.linalg.cholesky_ex(Pi).L
-    target, logdet = torch.cholesky_inverse(L), -2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
+    target, logdet = inverse(Pi)
     d = -(target @ g[:, :, None])[:, :, 0]
     before, _ = torch.linalg.cholesky_ex(S)
     spread = (Pi * S).sum((1, 2)) - q + logdet - 2.0 * before.diagonal(dim1=1, dim2=2).log().sum(1)
@@ -195,16 +265,42 @@ def _step(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor
         good = new_value <= value - ARMIJO * size * left + slack
         if not halving and bool(good.all()):
             return (new_M, new_S, new_V, new_A, new_value), left, good
-        take = short & good
-        best = tuple(
-            torch.where(take.view(-1, *[1] * (new.ndim - 1)), new, old)
-            for new, old in zip((new_M, new_S, new_V, new_A, new_value), best, strict=True)
-        )  # type: ignore[assignment]
+        best = _where(short & good, (new_M, new_S, new_V, new_A, new_value), best)
         short &= ~good
         if not bool(short.any()):
             break
         size = torch.where(short, 0.5 * size, size)
     return best, left, ~short
+
+
+def _newton(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor) -> tuple[State, Tensor, Tensor]:
+    """As `natural_step`, by Newton's method on m and S."""
+    triangle, q = at.triangle, M.shape[1]
+    curved = Curvature(at, A, S)
+    g = torch.cat([at.slope(A, M), 0.5 * triangle.k * triangle.entries(at.curvature(A) - curved.P)], 1)
+    d = curved.solve(g).neg_()
+    left, slack = -0.5 * (g * d).sum(1), _rounding(value)
+    best: State = (M, S, V, A, value)
+    size, short = torch.ones_like(value), torch.ones_like(value, dtype=torch.bool)
+    for _ in range(HALVINGS):
+        new_M, new_V = M + size[:, None] * d[:, :q], V + size[:, None] * d[:, q:]
+        new_S = triangle.matrix(new_V)
+        L, outside = torch.linalg.cholesky_ex(new_S)
+        new_A = at.means(new_M, new_V)
+        new_value = at.value(new_A, new_M, new_S, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
+        good = (outside == 0) & (new_value <= value - 2.0 * ARMIJO * size * left + slack)
+        best = _where(short & good, (new_M, new_S, new_V, new_A, new_value), best)
+        short &= ~good
+        if not bool(short.any()):
+            break
+        size = torch.where(short, 0.5 * size, size)
+    return best, left, ~short
+
+
+def _where(take: Tensor, new: State, old: State) -> State:
+    """The new state of the samples that take it."""
+    pairs = zip(new, old, strict=True)
+    return tuple(torch.where(take.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)  # type: ignore[return-value]
 
 
 def _rounding(value: Tensor) -> Tensor:
@@ -215,5 +311,4 @@ def _rounding(value: Tensor) -> Tensor:
 def _between(before: Tensor, Pi: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """S (b×q×q) of precision (1 − size) S^-1 + size Pi, and log|S|; `before`: Cholesky factors of S."""
     t = size[:, None, None]
-    L = torch.linalg.cholesky_ex((1.0 - t) * torch.cholesky_inverse(before) + t * Pi).L
-    return torch.cholesky_inverse(L), -2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
+    return inverse((1.0 - t) * torch.cholesky_inverse(before) + t * Pi)

@@ -22,17 +22,14 @@ import torch
 from torch import Tensor
 
 from plncli.models.fused import Fused
-from plncli.models.pca.posterior import Samples, Triangle, posterior
+from plncli.models.pca.posterior import LOOSE, Curvature, Posterior, Samples, Triangle, posterior
 from plncli.models.pca.spec import HELD
 from plncli.numerics.rows import gram, grand_total, weigh
 
-LARGEST = 100
+LARGEST = 150
 """Size of the blocks of H_zz up to which a solve by factors takes less than conjugate gradients."""
-SOLVES = 12
+SOLVES = 4
 """Products at a point after which they have paid for themselves."""
-RESIDUAL = 1e-7
-"""Share of the right side that conjugate gradients leave of a sample."""
-ITERATIONS = 100
 LEAST = 1e-10
 """Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
 FLAT = 1e-10
@@ -82,13 +79,16 @@ class Table:
 
 
 class Evaluation:
-    """Value, gradient and Hessian products at one theta. z: the posteriors of the samples."""
+    """Value, gradient and Hessian products at one theta.
 
-    def __init__(self, theta: Tensor, table: Table) -> None:
+    z: the posteriors of the samples, where they are best unless others are given, at which the gradient is then taken.
+    """
+
+    def __init__(self, theta: Tensor, table: Table, z: Posterior | None = None) -> None:
         self.theta, self.version, self.table = theta, theta._version, table
         self.samples = table.samples(theta)
-        self._polished, self._products = False, 0
-        self.z = posterior(self.samples)
+        self._polished, self._products = z is not None, 0
+        self.z = posterior(self.samples) if z is None else z
         value = grand_total(weigh(table.w, self.z.value[:, None])) + table.constant
         self.value = torch.where(torch.isfinite(value), value, torch.inf)
 
@@ -121,15 +121,15 @@ class Evaluation:
         residual = torch.cat(
             [
                 self.samples.slope(z.A, z.M),
-                0.5 * triangle.k * triangle.entries(self.samples.curvature(z.A) - self._precision),
+                0.5 * triangle.k * triangle.entries(self.samples.curvature(z.A) - self._curved.P),
             ],
             1,
         )
-        y = _conjugate_gradients(self._zz, self._z_inverse, residual)
+        y = self._curved.solve(residual)
         M, V = z.M - y[:, :q], z.V - y[:, q:]
         A = self.samples.means(M, V)
         self.z = replace(z, M=M, V=V, S=triangle.matrix(V), A=A)
-        del self._precision  # of what was
+        del self._curved  # of what was
 
     def gradient(self) -> Tensor:
         """(d+q)×p."""
@@ -144,11 +144,11 @@ class Evaluation:
         q, dG, dC = table.q, v[: table.d], v[table.d :].mT
         dhalves = 0.5 * triangle.k * triangle.turned(C, dC)
         dA = torch.addmm(table.Q @ dG, z.M, dC.mT).addmm_(z.V, dhalves.mT).mul_(z.A)
-        across = dA @ self._map
+        across = dA @ self.samples.map
         across[:, :q] += (z.A - table.Y) @ dC
         across[:, q:] += z.A @ dhalves
         y = self._solve(across).neg_()
-        dA += z.A * (y @ self._map.mT)
+        dA += z.A * (y @ self.samples.map.mT)
         dA = weigh(table.w, dA)
         follow = gram(dA, torch.cat([z.M, z.V], 1))
         turn = triangle.matrix(follow[:, q:] + gram(self.A, y[:, q:]))
@@ -157,52 +157,27 @@ class Evaluation:
         return torch.cat([gram(table.Q, dA), loadings.mT])
 
     @cached_property
-    def _map(self) -> Tensor:
-        """Log of the expected counts as a linear map of z, p×(q+t)."""
-        return torch.cat([self.C, self.samples.halves], 1)
-
-    @cached_property
-    def _precision(self) -> Tensor:
-        """S_i^-1, n×q×q."""
-        return torch.cholesky_inverse(torch.linalg.cholesky_ex(self.z.S).L)
+    def _curved(self) -> Curvature:
+        """H_zz of each sample."""
+        return Curvature(self.samples, self.z.A, self.z.S)
 
     def _solve(self, r: Tensor) -> Tensor:
         """H_zz^-1 r, n×(q+t): by factors once there are enough products at this point to be worth them."""
         self._products += 1
         if self._products > SOLVES and self._factors is not None:
             return torch.cholesky_solve(r[:, :, None], self._factors)[:, :, 0]
-        return _conjugate_gradients(self._zz, self._z_inverse, r)
+        return self._curved.solve(r, LOOSE)
 
     @cached_property
     def _factors(self) -> Tensor | None:
         """Cholesky factors of H_zz, n×(q+t)×(q+t); None where they are larger than worth it."""
-        n, r = len(self.z.A), self._map.shape[1]
+        n, r = len(self.z.A), self.samples.map.shape[1]
         return self.factors_of(slice(None)) if r <= LARGEST and n * r * r <= HELD else None
 
     def factors_of(self, rows: Tensor | slice) -> Tensor:
         """Cholesky factors of some samples' blocks H_zz, b×(q+t)×(q+t)."""
-        q, triangle, pairs = self.table.q, self.table.triangle, Triangle(self._map, self._map.shape[1])
-        H = pairs.matrix(self.z.A[rows] @ pairs.products(self._map))
-        H[:, :q, :q].diagonal(dim1=1, dim2=2).add_(1.0)
-        P, a, b = self._precision[rows], triangle.rows, triangle.columns
-        own = P[:, a][:, :, a] * P[:, b][:, :, b] + P[:, a][:, :, b] * P[:, b][:, :, a]
-        H[:, q:, q:] += 0.25 * triangle.k[:, None] * triangle.k * own
+        H = Curvature(self.samples, self.z.A[rows], self.z.S[rows]).matrix()
         return torch.linalg.cholesky_ex(H).L
-
-    def _zz(self, y: Tensor) -> Tensor:
-        """H_zz y, n×(q+t)."""
-        q, triangle = self.table.q, self.table.triangle
-        out = (self.z.A * (y @ self._map.mT)) @ self._map
-        out[:, :q] += y[:, :q]
-        P = self._precision
-        out[:, q:] += 0.5 * triangle.k * triangle.entries(P @ triangle.matrix(y[:, q:]) @ P)
-        return out
-
-    def _z_inverse(self, r: Tensor) -> Tensor:
-        """Nearly H_zz^-1 r, n×(q+t)."""
-        q, triangle, S = self.table.q, self.table.triangle, self.z.S
-        own = S @ triangle.matrix(r[:, q:] / triangle.k) @ S
-        return torch.cat([(S @ r[:, :q, None])[:, :, 0], 2.0 * triangle.entries(own)], 1)
 
     def blocks(self, *, profiled: bool) -> Tensor:
         """Each feature's block of the Hessian, p×(d+q)×(d+q): with the samples held, or less what they take.
@@ -243,28 +218,6 @@ class Evaluation:
     def curvature(self) -> Tensor:
         """Diagonal of the features' blocks, (d+q)×p."""
         return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
-
-
-def _conjugate_gradients(
-    product: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], b: Tensor
-) -> Tensor:
-    """H_i x_i = b_i of each sample, n×m; all share the product, and those that are done wait."""
-    x, r = torch.zeros_like(b), b.clone()
-    z = precondition(r)
-    s, rz = z, (r * z).sum(1)
-    goal = rz * RESIDUAL**2
-    for _ in range(ITERATIONS):
-        going = rz > goal
-        if not bool(going.any()):
-            break
-        Hs = product(s)
-        step = torch.where(going, rz / (s * Hs).sum(1), 0.0)[:, None]
-        x.addcmul_(step, s)
-        r.addcmul_(step, Hs, value=-1.0)
-        z = precondition(r)
-        before, rz = rz, torch.where(going, (r * z).sum(1), rz)
-        s = torch.where(going[:, None], z + (rz / before)[:, None] * s, s)
-    return x
 
 
 class ProfiledPCA(Fused):

@@ -9,8 +9,10 @@ whose scores are the gradients of F_i, and whose Hessian is that of the profile 
 what they take is in H. A rotation of the axes changes no F_i: those directions, C times an antisymmetric matrix, have
 neither curvature nor scores, and are closed by a curvature of their own, which changes nothing of B.
 
-A sample bends the fit towards itself, so its scores come out too small: E_ij is divided by 1 − h_ij, its leverage in
-the regression of feature j on [x; m + S c_j] (HC3 of MacKinnon & White 1985).
+A sample bends the fit towards itself, so its scores come out too small: they are divided by 1 − h_i (HC3 of MacKinnon &
+White 1985), h_i the mean over features of its leverage in the regression of feature j on [x; m + S c_j]. A factor for
+each feature would not do: the scores of a sample balance, sum_j E_ij c_j = −m_i, and what upset that would count as
+noise in directions of which H sees next to nothing.
 """
 
 from __future__ import annotations
@@ -92,21 +94,20 @@ def _scores(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
     """b×p×(d+q), without weights."""
     table, z = at.table, at.z
     E = z.A[rows] - table.Y[rows]
-    if leverage is not None:
-        E = E / (1.0 - leverage[rows]).clamp_min(1.0 - ALONE)
     own = z.A[rows, :, None] * (z.S[rows] @ at.C.mT).mT
     loadings = E[:, :, None] * z.M[rows, None] + own
-    return torch.cat([E[:, :, None] * table.Q[rows, None], loadings], 2)
+    scores = torch.cat([E[:, :, None] * table.Q[rows, None], loadings], 2)
+    return scores if leverage is None else scores / (1.0 - leverage[rows]).clamp_min(1.0 - ALONE)[:, None, None]
 
 
 def _leverage(at: Evaluation) -> Tensor:
-    """h_ij of a sample of weight 1, n×p: a_ij f'H_j^-1 f with the profiled blocks H_j."""
+    """Mean over features of a_ij f'H_j^-1 f, with the profiled blocks H_j, of each sample of weight 1, (n,)."""
     inverse = at.inverse_blocks()
     curvature = at.z.A * (1.0 - at.z.A * (at.z.V @ (2.0 * at.samples.halves).mT)).clamp_min(0.0)
-    out = torch.empty_like(curvature)
+    out = torch.empty_like(curvature[:, 0])
     for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // inverse.numel())):
         F = _regressors(at, rows)
-        out[rows] = curvature[rows] * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)
+        out[rows] = (curvature[rows] * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)).mean(1)
     return out
 
 
@@ -121,7 +122,7 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
     H.view(p, width, p, width)[each, :, each, :] = own
     units = torch.eye(q, dtype=C.dtype, device=C.device)
     turned = torch.stack([0.5 * triangle.k * triangle.turned(C, units[k].expand_as(C)) for k in range(q)], 2)  # p×t×q
-    halves = torch.cat([C, at.samples.halves], 1)
+    halves = at.samples.map
     for rows in torch.arange(n, device=C.device).split(max(1, BLOCK // (r * p * width))):
         if cancelled():
             raise Interrupted

@@ -75,13 +75,35 @@ PCA = Spec(
     bound=True,
     settings=(
         Setting(
-            "Number of components [default: 5, or as many as a small table carries].",
+            "Number of components [default: 5, or as many as a small table carries]. Several, such as 1:15 or 1,2,5, "
+            "are a path of fits, of which --select chooses one.",
             MODEL,
             name="rank",
             kind=int,
+            metavar="N|A:B|LIST",
+            several=True,
             compared=True,
             check=positive,
-            expects="1 or more",
+            expects="a whole number from 1, or several, such as 1:15 or 1,2,5,10",
+        ),
+        Setting(
+            "Searches for the optimum, of which there are many: the default one, and N − 1 from starts by chance. The "
+            "best is taken, and how many agree is told.",
+            MODEL,
+            name="starts",
+            kind=int,
+            default=1,
+            metavar="N",
+            check=positive,
+            expects="a whole number from 1",
+        ),
+        Setting(
+            "Which fit of a path of ranks the results are of: that of the smallest criterion, the one that predicts "
+            "hidden counts best (cv), or the last (none).",
+            MODEL,
+            name="select",
+            default="icl",
+            choices=("icl", "bic", "aic", "cv", "none"),
         ),
         SIGMA,
     ),

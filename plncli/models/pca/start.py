@@ -1,26 +1,106 @@
-"""Where an optimizer begins, and the axes on which a fit ends."""
+"""Where an optimizer begins, and the axes on which a fit ends.
+
+The bound has many maxima in the loadings, apart by hundreds of nats or thousands. Those that are found from log counts
+are seldom the best. Better ones are found from counts that weigh little at first, and more and more (annealing: Ueda &
+Nakano 1998, Neural Networks 11), or from more components than are asked for, the least of which are then given up. None
+of them is always the best, so there are several starts.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from plncli.models.base import Init
+from plncli.models.pca.alternation import Alternation
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.profile import Table
+from plncli.models.pca.profile import Evaluation, Table
 from plncli.numerics.linalg import Basis
 from plncli.numerics.rows import gram, total, weigh
+
+HOT = (1e-3, 1e-1)
+"""What counts weigh where they weigh little."""
+WARM = (0.3, 3e-3)
+"""The same where an optimum is annealed again."""
+LEVELS = 10
+"""Weights of the counts, from there to 1."""
+WIDER = 5
+"""Components that are given up."""
+ROUNDS, FIRST = 5, 15
+"""Rounds of alternation after each change, and before the first."""
+LARGE = 3000
+"""Features beyond which the residuals' own axes stand for those of components that are missing."""
+SMALLER = 6
+"""How often loadings of components that are missing are made smaller until they gain."""
+MOST_WIDER, LEAST_HOT = 10, 1e-4
+"""Of starts by chance."""
+
+
+def starts(prepared: Prepared, init: Init | None) -> Iterator[Tensor]:
+    """Starts that are worth a try, theta ((d+q)×p) each; init: an earlier fit of fewer components."""
+    table = prepared.table
+    if init is not None:
+        yield start(prepared, init)
+        yield annealed(table, of_log_counts(table), HOT[0])
+        return
+    yield annealed(table, of_log_counts(table), HOT[0])
+    yield narrowed(table, WIDER)
+    yield annealed(table, of_log_counts(table), HOT[1])
+
+
+def restarts(theta: Tensor, prepared: Prepared) -> Iterator[Tensor]:
+    """Starts near an optimum."""
+    for weight in WARM:
+        yield annealed(prepared.table, theta, weight)
+
+
+def another(prepared: Prepared, generator: Generator) -> Tensor:
+    """A start by chance: from noisy loadings, annealed from a weight by chance, or from more components, as many."""
+    table = prepared.table
+    chance, share = torch.rand(2, generator=generator).tolist()
+    if chance < 0.5:
+        return narrowed(table, round(share * MOST_WIDER), generator)
+    return annealed(table, noisy(of_log_counts(table), table.d, generator), LEAST_HOT ** (1.0 - share))
+
+
+def annealed(table: Table, theta: Tensor, weight: float) -> Tensor:
+    """From theta, by counts of that weight at first, and 1 at last: w counts, as w times as many are expected."""
+    for level in torch.linspace(0.0, 1.0, LEVELS).tolist():
+        w = weight ** (1.0 - level)
+        theta = Alternation(replace(table, Y=table.Y * w, O=table.O + math.log(w)), theta).settled(ROUNDS).theta
+    return theta
+
+
+def narrowed(table: Table, more: int, generator: Generator | None = None) -> Tensor:
+    """From `more` components than the table's, those with the least variance given up."""
+    n, p = table.Y.shape
+    wider = replace(table, q=max(table.q, min(table.q + more, p, n - table.d)))
+    theta = of_log_counts(wider)
+    now = Alternation(wider, theta if generator is None else noisy(theta, table.d, generator)).settled(FIRST)
+    theta = rotated(now.theta, wider)[: table.d + table.q]
+    return Alternation(table, theta).settled(ROUNDS).theta
+
+
+def noisy(theta: Tensor, d: int, generator: Generator) -> Tensor:
+    """theta with noise on each component of the loadings, as large as they are."""
+    C = theta[d:]
+    noise = torch.randn(C.shape, generator=generator, dtype=C.dtype).to(C)
+    return torch.cat([theta[:d], C + C.square().mean(1, keepdim=True).sqrt() * noise])
 
 
 def start(prepared: Prepared, init: Init | None = None) -> Tensor:
     """theta ((d+q)×p). init: B (d×p), maybe finite, and C (p×any rank) of an earlier fit, nan where it has none."""
-    theta = _of_log_counts(prepared.table)
+    theta = of_log_counts(prepared.table)
     if init is not None and "C" in init:
         _take(theta, init, prepared.table, prepared.basis)
     return theta
 
 
-def _of_log_counts(table: Table) -> Tensor:
+def of_log_counts(table: Table) -> Tensor:
     """Log counts less the offset and their regression on the design, by a singular value decomposition.
 
     Cells that don't count are at the mean of their feature.
@@ -46,9 +126,29 @@ def _take(theta: Tensor, init: Init, table: Table, basis: Basis) -> None:
     known = torch.isfinite(C).all(1)
     both = min(C.shape[1], table.q)
     theta[d : d + both, known] = C[known, :both].mT
-    theta[d + both :, known] = 0.01 * theta[d + both :, known]
     B = init["B_finite" if "B_finite" in init else "B"].to(theta)
     theta[:d] = torch.where(torch.isfinite(B).all(0) & known, basis.reduced(B.nan_to_num()), theta[:d])
+    if both < table.q:
+        theta[d + both :] = _missing(theta[: d + both], table)
+
+
+def _missing(theta: Tensor, table: Table) -> Tensor:
+    """Loadings of the components that a fit of fewer lacks most, as far as they gain: (those to the table's q)×p.
+
+    One of loadings c, small, and scores of variance 1 changes the bound by half of c'(E'WE − diag sum_i w_i A_ij)c.
+    """
+    at = Evaluation(theta, replace(table, q=len(theta) - table.d))
+    E = weigh(None if table.w is None else table.w.sqrt(), at.z.A - table.Y)
+    more = table.q - len(theta) + table.d
+    if E.shape[1] <= LARGE:
+        c = torch.linalg.eigh(gram(E, E) - total(at.A).diag()).eigenvectors[:, -more:].flip(1).mT
+    else:
+        c = torch.linalg.svd(E, full_matrices=False).Vh[:more]
+    for _ in range(SMALLER):
+        if Evaluation(torch.cat([theta, c]), table).value <= at.value:
+            break
+        c = 0.3 * c
+    return c
 
 
 def rotated(theta: Tensor, table: Table) -> Tensor:

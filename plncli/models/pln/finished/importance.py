@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
+from plncli.errors import DataError
 from plncli.numerics.covariance import Covariance, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
 from plncli.numerics.likelihoods import expected_poisson_loglik, poisson_loglik
@@ -129,6 +130,8 @@ def _proposal(Y: Tensor, K: Tensor, mean: Tensor, m: Tensor, v: Tensor, Omega: T
     """Means (b×p) of the proposals, and the Cholesky factors (b×p×p) of their precisions."""
     for _ in range(STEPS):
         a = K * (m + 0.5 * v).exp()
+        if not bool(torch.isfinite(a).all()):
+            raise DataError("The latent means of the fit expect counts that no number holds: it is damaged. Fit again.")
         C = torch.linalg.cholesky(Omega + torch.diag_embed(a))
         slope = K * Y - a - (m - mean) @ Omega
         step = torch.cholesky_solve(slope[:, :, None], C)[:, :, 0]

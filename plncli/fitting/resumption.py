@@ -1,0 +1,108 @@
+"""A fit that goes on where it stood: the state of its optimizer, and how its problem had been changed until then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.errors import unfit
+from plncli.models.base import Model, P, Revisable
+from plncli.optim.base import Offer, Optimum, Starts, State, Status
+from plncli.progress import Step
+
+BOUNDARY = "standing"
+"""Group of tensors that a checkpoint keeps of a model's `boundary_state`."""
+
+
+def offering(offer: Offer | None, model: Model[P], prepared: P, start: Params, parts: list[Optimum]) -> Offer | None:
+    """What an optimizer offers its state to, in a run that began at `start` after `parts`."""
+    if offer is None:
+        return None
+    boundary = model.boundary_state(prepared) if isinstance(model, Revisable) else {}
+    done = [_facts(part) for part in parts]
+    traces = [[astuple(step) for step in part.trace] for part in parts]
+
+    def whole(state: State) -> None:
+        groups = {"state": state.tensors, "start": start, BOUNDARY: boundary}
+        tensors = {f"{group}.{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
+        offer(
+            State(tensors, {"state": state.facts, "parts": done, "traces": traces, "order": list(start)}, state.trace)
+        )
+
+    return whole
+
+
+PART = ("value", "gap", "grad_norm", "steps", "evaluations", "products", "seconds")
+"""What is kept of a finished part of a minimisation, besides its status and trace."""
+
+
+def _facts(part: Optimum) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in PART} | {"status": part.status.name, "starts": part.starts}
+
+
+SEARCH = "search"
+"""Of a fit that was cut short while it looked for a start: what was found until then."""
+
+
+def offered_search(offer: Offer | None, found: Sequence[Optimum]) -> None:
+    """Tell what the starts led to that were tried so far."""
+    if offer is None:
+        return
+    tensors = {f"{SEARCH}.{k}.{name}": tensor for k, one in enumerate(found) for name, tensor in one.params.items()}
+    facts: dict[str, Any] = {name: [] for name in ("parts", "traces", "order")}
+    facts |= {"state": {"steps": 0, "evaluations": 0, "products": 0}, SEARCH: [_facts(one) for one in found]}
+    offer(State(tensors, facts, ()))
+
+
+def searched(model: Model[P], prepared: P, state: State | None) -> list[Optimum] | None:
+    """Undo `offered_search`; None for a state of a fit that had begun. DataError for what cannot be of this model."""
+    if state is None:
+        return []
+    if SEARCH not in state.facts:
+        return None
+    like, found = model.start(prepared), []
+    for k, facts in enumerate(state.facts[SEARCH]):
+        named = State({name: state.tensors.get(f"{SEARCH}.{k}.{name}", torch.empty(0)) for name in like}, {}, ())
+        params = {name: named.tensor(name, tensor).to(tensor) for name, tensor in like.items()}
+        found.append(Optimum(params=params, status=Status[facts["status"]], **{name: facts[name] for name in PART}))
+    return found
+
+
+def taken_up(model: Model[P], prepared: P, state: State) -> tuple[list[Optimum], Params, P, State]:
+    """Undo `offering`: the parts that are done, where the next one began, on which data, and its optimizer's state.
+
+    DataError where they cannot be of this model and these data.
+    """
+    groups: dict[str, dict[str, Tensor]] = {"state": {}, "start": {}, BOUNDARY: {}}
+    for path, tensor in state.tensors.items():
+        group, _, name = path.partition(".")
+        if group not in groups:
+            raise unfit(f"it holds {path}")
+        groups[group][name] = tensor.to(prepared.data.Y.device)
+    parts = [
+        Optimum(
+            params={},
+            status=Status[facts["status"]],
+            trace=tuple(Step(*row) for row in trace),
+            starts=Starts(*facts["starts"]) if facts.get("starts") else None,
+            **{name: facts[name] for name in PART},
+        )
+        for facts, trace in zip(state.facts["parts"], state.facts["traces"], strict=True)
+    ]
+    if isinstance(model, Revisable):
+        prepared = model.at_boundary_state(prepared, groups[BOUNDARY])
+    like, order = model.start(prepared), state.facts["order"]  # in which they are joined to one vector
+    if not {*order} == {*like} == {*groups["start"]} or len(order) > len(like):
+        raise unfit("it began with other parameters")
+    begun = State(groups["start"], {}, ())
+    start = {name: begun.tensor(name, like[name]) for name in order}
+    with torch.no_grad():
+        if not math.isfinite(model.objective(start, prepared)):
+            raise unfit("the objective is not finite where it began")
+    return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)

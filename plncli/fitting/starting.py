@@ -1,0 +1,132 @@
+"""Where a fit begins: at an earlier one, or, of a model with many optima, at the best of several starts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from plncli.arrays import Params
+from plncli.fitting.problem import problem_of
+from plncli.fitting.resumption import offered_search
+from plncli.models.base import Init, Model, P, Revisable, Searching
+from plncli.optim.base import Offer, Optimum, Starts, Status, StopRule
+from plncli.optim.newton_cg import NewtonCG
+from plncli.progress import Step
+
+LOOSE = 1e-2
+"""Nats a sample that are left where the optimum that a start leads to is known well enough."""
+
+
+def begun(
+    model: Model[P],
+    prepared: P,
+    init: Init | None,
+    stop: StopRule,
+    seed: int = 0,
+    offer: Offer | None = None,
+    known: Sequence[Optimum] = (),
+) -> tuple[Params, P, list[Optimum]]:
+    """Where the optimizer begins, and what was done before: a part that has not converged was cut short.
+
+    At the earlier fit, unless the data alone give a better start, or where a search ends, of a model that can search.
+    offer: is told between starts where they led to; known: what it was told when this search was cut short.
+    """
+    if isinstance(model, Searching) and model.searches(prepared, init):
+        return _searched(model, prepared, init, _Search(model, prepared, stop, offer, known), seed)
+    if init is None:
+        return model.start(prepared), prepared, []
+    params = model.start(prepared)
+    warm = model.resume(prepared, init) if isinstance(model, Revisable) else (model.start(prepared, init), prepared)
+    with torch.no_grad():
+        better = model.objective(*warm) <= model.objective(params, prepared)
+    return (*(warm if bool(better) else (params, prepared)), [])
+
+
+def _searched(
+    model: Model[P], prepared: P, init: Init | None, search: _Search, seed: int
+) -> tuple[Params, P, list[Optimum]]:
+    """The best of the optima that starts lead to, loosely; what is left of a time limit is the optimizer's.
+
+    The first part of the run is the search: its trace is the point that was found.
+    """
+    assert isinstance(model, Searching)
+    generator = torch.Generator().manual_seed(seed)
+    best = search.best(model.own_starts(prepared, init), near=init is None)
+    values = [best.value] if best else []
+    for _ in range(model.starts - 1):
+        further = search.best(iter([model.another(prepared, generator)]))
+        if further is not None:
+            values.append(further.value)
+            best = further if best is None or further.value < best.value else best
+    if best is None:
+        return model.start(prepared), prepared, []
+    agree = sum(value - best.value <= search.agreed for value in values)
+    starts = Starts(len(values), agree, max(values) - best.value) if model.starts > 1 else None
+    return best.params, prepared, [replace(search.whole(best), starts=starts)]
+
+
+class _Search:
+    """Loose fits from several starts, and what they have taken; cut: by what the search was cut short."""
+
+    def __init__(
+        self, model: Model[Any], prepared: Any, stop: StopRule, offer: Offer | None, known: Sequence[Optimum]
+    ) -> None:
+        self.model, self.prepared, self.stop, self.offer, self.known = model, prepared, stop, offer, known
+        self.began = time.perf_counter()
+        self.agreed = 2.0 * LOOSE * prepared.data.total_weight
+        self.parts: list[Optimum] = []
+        self.cut: Status | None = None
+
+    def best(self, starts: Iterator[Params], *, near: bool = False) -> Optimum | None:
+        """The best optimum: the first to which two starts led, or of all; `near`: also of the starts near the best."""
+        found: Optimum | None = None
+        for again in (False, True) if near else (False,):
+            if again and found is not None:
+                assert isinstance(self.model, Searching)
+                starts = self.model.restarts(found.params, self.prepared)
+            for start in starts:
+                if self.cut is not None:
+                    return found
+                fitted = self._fitted(start)
+                if fitted.status is Status.DIVERGED:
+                    continue
+                before, found = found, fitted if found is None or fitted.value < found.value else found
+                if before is not None and abs(before.value - fitted.value) <= self.agreed:
+                    return found
+        return found
+
+    def _fitted(self, start: Params) -> Optimum:
+        """A loose fit, unless it is known already; told to whoever keeps it, unless it is cut short."""
+        if len(self.parts) < len(self.known):
+            found = self.known[len(self.parts)]
+        else:
+            left = self.stop.time_limit - (time.perf_counter() - self.began)
+            loose = replace(self.stop, tol=max(self.stop.tol, LOOSE), max_iter=None, time_limit=left)
+            found = NewtonCG().minimise(problem_of(self.model, self.prepared, start), loose)
+        self.parts.append(found)
+        if found.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
+            self.cut = found.status
+        else:
+            offered_search(self.offer, self.parts)
+        return found
+
+    def whole(self, best: Optimum) -> Optimum:
+        """The search as a part of a run that ends at the best optimum."""
+        evaluations = sum(part.evaluations for part in self.parts)
+        seconds = sum(part.seconds for part in self.parts)
+        return replace(
+            best,
+            params={} if self.cut is None else best.params,
+            gap=best.gap if self.cut is None else math.nan,
+            steps=0,
+            evaluations=evaluations,
+            products=sum(part.products for part in self.parts),
+            seconds=seconds,
+            status=self.cut or Status.CONVERGED,
+            trace=(Step(0, seconds, evaluations, best.value, best.grad_norm, math.nan, math.nan),),
+        )

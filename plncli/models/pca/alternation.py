@@ -1,0 +1,63 @@
+"""Steps of the features and of the samples by turns: from a rough start to the neighbourhood of a minimum.
+
+A round is a natural-gradient step of each sample's posterior and a Newton step of each feature's coefficients and
+loadings, in blocks that know how the samples will follow (`Evaluation.blocks`). It costs a fraction of a Newton step of
+all, and the first rounds gain as much; near the minimum it is slow, and the optimizer takes over.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from plncli.models.pca.posterior import FARTHEST, Posterior, natural_step
+from plncli.models.pca.profile import Evaluation, Table
+
+HALVINGS = 20
+
+
+class Alternation:
+    """theta ((d+q)×p) and the posteriors of the samples; value: minus the bound there, in nats."""
+
+    def __init__(self, table: Table, theta: Tensor, z: tuple[Tensor, Tensor] | None = None) -> None:
+        """Begin at theta, and at M and S (z) where they are given."""
+        self.table, self.theta = table, theta
+        self.samples = table.samples(theta)
+        M, V = self.samples.cold() if z is None else (z[0], table.triangle.entries(z[1]))
+        S, A = table.triangle.matrix(V), self.samples.means(M, V)
+        self.z = (M, S, V, A, self.samples.value(A, M, S, torch.linalg.slogdet(S).logabsdet))
+
+    @property
+    def value(self) -> float:
+        """Minus the bound, less its constant; inf where counts are expected that are beyond sense."""
+        w, (_, _, _, A, f) = self.table.w, self.z
+        return float((f if w is None else w * f).sum()) if bool(A.amax() < FARTHEST) else math.inf
+
+    def settled(self, rounds: int) -> Alternation:
+        """After some rounds, or as many as gain anything."""
+        now = self
+        for _ in range(rounds):
+            after = now._round()
+            if after is None:
+                break
+            now = after
+        return now
+
+    def _round(self) -> Alternation | None:
+        """The state after a round; None where nothing is gained."""
+        self._follow()
+        at = Evaluation(self.theta, self.table, Posterior(*self.z, self.z[4]))
+        step = at.preconditioner()(at.gradient()).neg_()
+        for halving in range(HALVINGS):
+            after = Alternation(self.table, self.theta + 0.5**halving * step, self.z[:2])
+            if math.isfinite(after.value):
+                after._follow()
+                if after.value < self.value:
+                    return after
+        return None
+
+    def _follow(self) -> None:
+        """A step of the samples."""
+        self.z = natural_step(self.samples, *self.z)[0]
