@@ -77,6 +77,14 @@ class DeviceError(PlncliError):
     exit_code = 5
 
 
+class Unfinished(PlncliError):
+    """Work that was cut short, of which what is done is kept; it ends with the code of what cut it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Faults:
     """What is wrong with an input. A fit ends at the first fault; a validation keeps `every` one, and goes on.
 

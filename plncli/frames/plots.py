@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from plncli.plots import Kind
     from plncli.plots.source import Source
-    from plncli.runs.folder import Outcome
+    from plncli.runs.outcome import Outcome
     from plncli.runs.run import Run
     from plncli.runs.training_data import Origin
 

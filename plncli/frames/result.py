@@ -13,7 +13,8 @@ import torch
 from plncli import settings as configuration
 from plncli.errors import UsageError
 from plncli.frames.data import Dataset, Frame, by_sample, check_data, frame, labelled, listed, sources, whole
-from plncli.frames.display import Shown, html
+from plncli.frames.display import html
+from plncli.frames.estimates import Estimates
 from plncli.frames.findings import Comparison, Diagnosis, Latent
 from plncli.frames.messages import Sayings, speaking, spoken, tell
 from plncli.frames.plots import figure, numbers, source_of
@@ -23,9 +24,10 @@ from plncli.inputs.abundances.rounding import rounded
 from plncli.layout import Sheet
 from plncli.runs import folder as artifacts
 from plncli.runs.comparison import Ratio, compare
-from plncli.runs.folder import Outcome
+from plncli.runs.outcome import Outcome
 from plncli.runs.overview import overview
-from plncli.runs.run import Run
+from plncli.runs.path import folders
+from plncli.runs.run import Run, read_run
 from plncli.runs.training_data import Origin, given_again, manifest, read_again
 from plncli.tables.reading import table_of
 from plncli.tables.table import Table
@@ -51,14 +53,13 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, repr=False)
-class FitResult(Shown):
+class FitResult(Estimates):
     """A finished fit. Printed, it is what `plncli show` shows; names of samples are text, in all that it gives.
 
     run: all that most verbs ask of it; outcome: all that `save` writes, with the data that `diagnose` needs, None for a
     fit that was loaded; covariates: the table that a fit was given, for `simulate`.
     """
 
-    run: Run
     outcome: Outcome | None = None
     covariates: Table | None = None
 
@@ -97,53 +98,20 @@ class FitResult(Shown):
         return bool(self.run.summary["converged"])
 
     @property
-    def coefficients(self) -> pd.DataFrame:
-        """As coefficients.csv: a row for each response and term, with tests and intervals."""
-        return self.coefficients_on("log")
-
-    @speaking
-    def coefficients_on(self, scale: str) -> pd.DataFrame:
-        """The coefficients, and beside them log2 or ratios with their intervals: `plncli show --coefficients`.
-
-        scale: "log2" adds log2_ratio, log2_ratio_low and log2_ratio_high; "ratio" adds ratio, ratio_low and ratio_high;
-        "log" nothing. UsageError for a model whose coefficients are no logarithms of ratios.
-        """
-        return frame(showing.all_coefficients(self.run, scale))
-
-    @property
-    def sigma(self) -> pd.DataFrame:
-        """The covariance Sigma, p×p: of the latent layer, or (linear) of the residuals."""
-        return self._table("sigma")
-
-    @property
-    def omega(self) -> pd.DataFrame:
-        """The inverse of Sigma, p×p; empty for features without variance."""
-        return self._table("omega")
-
-    @property
-    def latent_mean(self) -> pd.DataFrame:
-        """Means of the latent layer, n×p: they contain XB, not the offset."""
-        return self._table("latent_mean")
-
-    @property
-    def latent_sd(self) -> pd.DataFrame:
-        """Standard deviations of the latent layer, n×p."""
-        return self._table("latent_sd")
-
-    def __getattr__(self, name: str) -> pd.DataFrame:
-        """The table of that name, of those that the model leaves (`Spec.symbols`)."""
-        if name.startswith("_") or name not in artifacts.table_names():
-            raise AttributeError(f"A fit has no {name}.")
-        return self._table(name)
-
-    def _table(self, name: str) -> pd.DataFrame:
-        if name == "features" and self.run.features:
-            return artifacts.features(self.run).to_pandas().set_index("feature")
-        symbol = next((symbol for symbol in self.run.spec.tables if symbol.table == name), None)
-        if symbol is None or symbol.name not in self.run.estimates:
-            raise AttributeError(f"A {self.run.model} fit has no {name}" + (": give sigma=True." if symbol else "."))
-        frame = artifacts.matrix(self.run, symbol).to_pandas()
-        return frame.set_index(frame.columns[0])
+    def members(self) -> dict[Any, FitResult]:
+        """The fits of the path that this one was chosen from, by their value; empty for a single fit."""
+        told = self.run.summary.get("path")
+        if told is None:
+            return {}
+        if self.outcome is None or self.outcome.path is None:
+            found = [FitResult(read_run(place)) for place in folders(Path(self.run.place))]
+        else:
+            found = [
+                FitResult(artifacts.run_of_member(one), replace(one.place, config=one.config), self.covariates)
+                for one in self.outcome.path.members
+                if not isinstance(one.place, Path)
+            ]
+        return dict(zip((row[told["setting"]] for row in told["fits"]), found, strict=True))
 
     @speaking
     def predict(

@@ -45,7 +45,8 @@ class Setting:
     offered: those of the choices that a model has, all without it. path: `file`, `folder`, or `maybe` (a file if there
     is one of that name). responses: names of the kinds of responses that it is for, all where there are none; latent:
     whether it is only for models with a latent layer. matrix: it names a table, p×p, that the model is handed as a
-    tensor. compared: cross-validation compares its values when several are given, and null is that of the null model.
+    tensor. several: of kind int, it may be given several values, along which `fit` fits a path of models. compared:
+    cross-validation compares its values when several are given, and null is that of the null model.
     within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
     penalty that depends on the design is part of the likelihood, so that it compares with no other.
     """
@@ -64,6 +65,7 @@ class Setting:
     latent: bool = False
     matrix: bool = False
     compared: bool = False
+    several: bool = False
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     penalised: tuple[str, ...] = ()
     null: str = ""
@@ -228,9 +230,9 @@ class Spec:
     and of what a finished fit answers. symbols: what it estimates, B among them. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
-    UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. path: the
-    setting along which it fits a path of models, if any. memory: numbers at the peak of a fit; smaller: changes that
-    may make it fit, in words and as a size; work: the least and the most that a fit takes.
+    UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. memory:
+    numbers at the peak of a fit; smaller: changes that may make it fit, in words and as a size; work: the least and the
+    most that a fit takes.
     """
 
     name: str
@@ -245,7 +247,6 @@ class Spec:
     alternating: bool = False
     settings: tuple[Setting, ...] = ()
     check: Callable[[Mapping[str, Any]], None] = nothing
-    path: str = ""
     memory: Callable[[Size], float] = general_memory
     smaller: Callable[[Size], Iterator[tuple[str, Size]]] = no_change
     work: Callable[[Size], tuple[Work, Work]] = general_work

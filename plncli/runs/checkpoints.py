@@ -34,6 +34,8 @@ SUFFIX = ".checkpoint"
 FILES = ("a.safetensors", "b.safetensors")
 JOURNAL = "pieces"
 """Beside them: what many fits have found so far (see `runs.journal`)."""
+PATH = "path.json"
+"""Beside the fits of a path that are done, while others are not: which path it is (see `runs.path`)."""
 SCHEMA_VERSION = 1
 NUMBERS = ("value", "gap", "grad_norm", "seconds")
 WHOLE = ("steps", "evaluations", "products")
@@ -108,7 +110,7 @@ def _oldest(folder: Path) -> int:
         try:
             far.append(_progress(read(folder / name)[0]))
         except DataError:
-            far.append((-1, -1))
+            far.append((-1, -1, -1))
     return far.index(min(far))
 
 
@@ -159,7 +161,7 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
 def _check(facts: Any, trace: Any, about: Any) -> None:
     """ValueError where facts are of the wrong kind: a checksum only says that they are those that somebody wrote."""
     schemas.check({"facts": facts, "about": about}, "checkpoint")
-    for part in facts["parts"]:
+    for part in (*facts["parts"], *facts.get("search", ())):
         if not all(_is_number(part[name]) for name in NUMBERS) or part["status"] not in Status.__members__:
             raise ValueError("a part that did not end")
     if len(facts["traces"]) != len(facts["parts"]):
@@ -200,9 +202,9 @@ def newest(folder: Path) -> tuple[State, dict[str, Any], tuple[str, ...]] | None
     return state, about, tuple(f"{sentence} An older checkpoint is used." for sentence in damaged)
 
 
-def _progress(state: State) -> tuple[int, int]:
-    """How far a state is: parts that are done, and steps of this one."""
-    return len(state.facts["parts"]), len(state.trace)
+def _progress(state: State) -> tuple[int, int, int]:
+    """How far a state is: parts that are done, steps of this one, and starts that were tried before."""
+    return len(state.facts["parts"]), len(state.trace), len(state.facts.get("search", ()))
 
 
 # Which fit it is
@@ -284,7 +286,7 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
 
 def unfinished(out: Path) -> bool:
     """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
-    return any((folder_of(out) / name).is_file() for name in (*FILES, JOURNAL))
+    return any((folder_of(out) / name).is_file() for name in (*FILES, JOURNAL, PATH))
 
 
 def check_links(out: Path) -> None:
@@ -308,18 +310,23 @@ def check_unfinished(out: Path, resume: bool, overwrite: bool) -> None:
         )
 
 
+def check_same(folder: Path, known: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """UsageError where what is kept in a folder is of another fit."""
+    different = differences(known, about)
+    if different:
+        raise UsageError(
+            f"{folder} is of another fit: {'; '.join(different)}. Put that back, or begin anew with "
+            "--overwrite instead of --resume."
+        )
+
+
 def taken_up(out: Path, about: Mapping[str, Any]) -> tuple[State | None, tuple[str, ...]]:
     """The state to go on from, None without any, and notes; UsageError where it is that of another fit."""
     found = newest(folder_of(out))
     if found is None:
         return None, ()
     state, known, notes = found
-    different = differences(known, about)
-    if different:
-        raise UsageError(
-            f"{folder_of(out)} is of another fit: {'; '.join(different)}. Put that back, or begin anew with "
-            "--overwrite instead of --resume."
-        )
+    check_same(folder_of(out), known, about)
     steps = sum(part["steps"] for part in (*state.facts["parts"], state.facts["state"]))
     return state, (*notes, f"Going on after {counted(steps, 'step')}, from {folder_of(out)}.")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from torch import Tensor
 from plncli.evaluation.checks import Subject, checks
 from plncli.inference.wald import tensors_of
 from plncli.models import MODELS
-from plncli.models.findings import LOOK, Check
+from plncli.models.findings import LOOK
 from plncli.models.spec import SIGMA, Symbol, writes_square
 from plncli.names import COLUMNS
 from plncli.results import FitResult
+from plncli.runs import path
 from plncli.runs.designs import offset_of, terms_of
+from plncli.runs.outcome import Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
     SCHEMA_VERSION,
@@ -27,10 +29,11 @@ from plncli.runs.run import (
     fingerprint,
     made_run,
     pack,
+    read_run,
     sketch,
 )
 from plncli.runs.trace import trace_row
-from plncli.settings import FitConfig, absolute, applying, to_toml
+from plncli.settings import absolute, applying, to_toml
 from plncli.tables import writing as output
 from plncli.tables.atomic import whole_folder, write_file
 from plncli.tables.target import check_target
@@ -42,7 +45,7 @@ OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 def table_names() -> tuple[str, ...]:
     """The tables that a fit of any model may leave."""
     own = dict.fromkeys(symbol.table for spec in MODELS.values() for symbol in spec.tables)
-    return ("coefficients", "vcov", "loss_trace", "features", *own)
+    return ("coefficients", "vcov", "loss_trace", "features", path.TABLE, *own)
 
 
 def written() -> set[str]:
@@ -60,22 +63,6 @@ AXIS_NAMES = {
 }  # axis -> attribute of a run
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A fit and all that its files tell about it. `manifest` and `log` are written as they are."""
-
-    result: FitResult
-    config: FitConfig
-    design: Mapping[str, Any]
-    classes: Any
-    device: str
-    total_seconds: float
-    manifest: Mapping[str, Any] = field(repr=False)
-    log: Sequence[str] = field(repr=False, default=())
-    features: Mapping[str, Sequence[str | None]] = field(repr=False, default_factory=dict)
-    checks: tuple[Check, ...] = field(repr=False, default=())
-
-
 def with_checks(outcome: Outcome) -> Outcome:
     """With what the fit and its data alone tell of whether to trust it."""
     result, design = outcome.result, outcome.design
@@ -91,16 +78,38 @@ def with_checks(outcome: Outcome) -> Outcome:
 
 def check_folder(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is in the way or cannot be written, before any work is done."""
-    check_target(out, overwrite, written())
+    check_target(out, overwrite, written(), of_path)
 
 
-def write(out: Path, outcome: Outcome) -> None:
+def of_path(folder: Path) -> bool:
+    """Whether a folder in that of a fit holds fits of a path, and nothing besides."""
+    if folder.name != path.FOLDER or not folder.is_dir():
+        return False
+    places = [*folder.iterdir()]
+    return all(place.is_dir() and not place.is_symlink() for place in places) and all(
+        file.name in written() and file.is_file() for place in places for file in place.iterdir()
+    )
+
+
+def write(out: Path, outcome: Outcome, *, overwrite: bool | None = None) -> None:
     """Write the files of a fit into `out`. The target is checked again: it may have appeared during a long fit."""
-    check_folder(out, outcome.config.overwrite)
-    contents = _contents(outcome)
+    check_folder(out, outcome.config.overwrite if overwrite is None else overwrite)
     with whole_folder(out) as partial:
-        for name, content in contents:
-            write_file(partial / name, content())
+        _fill(partial, outcome)
+        for member in outcome.path.members if outcome.path else ():
+            folder = partial / path.FOLDER / member.name
+            folder.mkdir(parents=True)
+            if not isinstance(member.place, Path):
+                _fill(folder, replace(member.place, config=member.config))
+                continue
+            for file in sorted(member.place.iterdir()):
+                write_file(folder / file.name, file.read_bytes())
+
+
+def _fill(folder: Path, outcome: Outcome) -> None:
+    """Write the files of one fit."""
+    for name, content in _contents(outcome):
+        write_file(folder / name, content())
 
 
 def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
@@ -119,13 +128,15 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         wanted &= not symbol.square or writes_square(config.own.get(SIGMA.name), len(run.responses))
         if symbol.name in run.estimates and wanted:
             tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
+    if outcome.path is not None:
+        tables[path.TABLE] = outcome.path.table
     suffix = config.format
     files: list[tuple[str, Callable[[], bytes]]] = [
         (f"{name}.{suffix}", lambda table=table: output.table_bytes(table(), suffix))  # type: ignore[misc]
         for name, table in tables.items()
     ]
     # The saved configuration never overwrites by itself: running it again must not replace this folder unasked.
-    again = absolute(config).but(overwrite=False)
+    again = absolute(outcome.path.config if outcome.path else config).but(overwrite=False)
     return [
         *files,
         (MODEL_FILE, lambda: pack(*_kept(outcome))),
@@ -222,6 +233,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "checks": [check.to_json() for check in outcome.checks],
         "warnings": [check.line for check in outcome.checks if check.state == LOOK],
     }
+    if outcome.path is not None:
+        content["path"] = outcome.path.told()
     for symbol in result.model.spec.symbols:
         if symbol.reported:
             content[symbol.reported] = _reported(result, symbol)
@@ -251,6 +264,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "grad_norm": optimum.grad_norm,
         "steps": optimum.steps,
         "evaluations": optimum.evaluations,
+        **({"starts": optimum.starts.number, "starts_agree": optimum.starts.agree} if optimum.starts else {}),
         "fit_seconds": optimum.seconds,
         "se": "none" if result.inference is None else result.inference.method,
         **({} if result.inference is None else result.inference.facts),
@@ -271,6 +285,11 @@ def _reported(result: FitResult, symbol: Symbol) -> Any:
     if not columns:
         return dict(zip(rows, values.tolist(), strict=True))
     return {name: dict(zip(columns[0], row, strict=True)) for name, row in zip(rows, values.tolist(), strict=True)}
+
+
+def run_of_member(member: Member) -> Run:
+    """A fit of a path, as later verbs read it."""
+    return read_run(member.place) if isinstance(member.place, Path) else run_of(member.place, member.name)
 
 
 def run_of(outcome: Outcome, name: str = "this fit") -> Run:

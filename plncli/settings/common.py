@@ -373,6 +373,15 @@ class FitConfig:
         """The value of a setting, whether the model adds it or all have it."""
         return self.own[name] if name in self.own else getattr(self, name)
 
+    @property
+    def path(self) -> str | None:
+        """The setting that has several values, along which a path of models is fitted; None for a single fit."""
+        return next((name for name, value in self.own.items() if isinstance(value, tuple)), None)
+
+    def members(self) -> tuple[FitConfig, ...]:
+        """The configuration of each fit of the path, in order; the configuration itself where it is of one."""
+        return (self,) if self.path is None else tuple(self.but(**{self.path: value}) for value in self.own[self.path])
+
     def but(self, **changes: Any) -> FitConfig:
         """The same with other values of some settings, whether the model adds them or all have them."""
         own = {name: value for name, value in changes.items() if name in self.own}

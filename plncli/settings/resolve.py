@@ -14,6 +14,7 @@ from plncli.models import MODELS
 from plncli.models.spec import Setting
 from plncli.settings.common import FitConfig
 from plncli.settings.listing import choices, option, settings
+from plncli.settings.values import each, values
 
 COUNTING = ("threads", "workers")  # texts, but a number in a file will do
 SURROGATE = r"[\ud800-\udfff]"
@@ -138,7 +139,9 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
     if given.value == "" and setting.default is None:
         return None
     _check_text(setting, given)
-    value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, setting.name)
+    value: Any = values(given.value) if setting.several else None
+    if not setting.several:
+        value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, setting.name)
     if value is None:
         kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number", tuple: "a list of texts"}
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects or kinds[wanted]}.")
@@ -148,7 +151,7 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
         raise given.error(
             f"{given.where} is {_shown(value)}, but must be one of {', '.join(offered)}.{nearest(value, offered)}"
         )
-    if setting.check and not setting.check(value):
+    if setting.check and not all(map(setting.check, each(value) if setting.several else (value,))):
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects}.")
     return value
 

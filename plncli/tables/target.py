@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from plncli.errors import UsageError, some
 from plncli.tables.writing import FORMATS
 
 
-def check_target(out: Path, overwrite: bool, written: Collection[str]) -> None:
-    """Refuse a folder that is in the way or cannot be written, before any work is done; `written`: what is replaced."""
+def check_target(
+    out: Path, overwrite: bool, written: Collection[str], ours: Callable[[Path], bool] = lambda _: False
+) -> None:
+    """Refuse a folder that is in the way or cannot be written, before any work is done.
+
+    written: names of the files that may be replaced; ours: whether a folder in it may.
+    """
     if out.exists() and not out.is_dir():  # also a device: /dev/null must stay what it is
         raise UsageError(f"--out {out} is a file; the results need a folder. Choose another --out.")
     if out.is_dir():
-        _check_replaceable(out, overwrite, written)
+        _check_replaceable(out, overwrite, written, ours)
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise UsageError(f"--out {out} cannot be made, since {parent} is a file. Choose another --out.")
@@ -23,12 +28,12 @@ def check_target(out: Path, overwrite: bool, written: Collection[str]) -> None:
         raise UsageError(f"--out {out} cannot be made, since {parent} is not writable. Choose another --out.")
 
 
-def _check_replaceable(out: Path, overwrite: bool, written: Collection[str]) -> None:
+def _check_replaceable(out: Path, overwrite: bool, written: Collection[str], ours: Callable[[Path], bool]) -> None:
     """Only what an earlier command wrote is ever replaced: --overwrite must not cost anyone a file of their own."""
     present = sorted(path.name for path in out.iterdir())
     if not overwrite:
         raise UsageError(f"--out {out} exists. Add --overwrite to replace it, or choose another folder with --out.")
-    foreign = [name for name in present if name not in written or _is_folder(out / name)]
+    foreign = [name for name in present if (not ours(out / name) if _is_folder(out / name) else name not in written)]
     if foreign:
         raise UsageError(
             f"--overwrite would remove what plncli did not write from {out}: {some(foreign)}. "

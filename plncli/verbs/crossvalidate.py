@@ -48,7 +48,7 @@ def asked(
     chosen = [
         dict(zip(compared, values, strict=True)) for values in product(*(v or (None,) for v in compared.values()))
     ]
-    found = [{name: resolved(None, one).own[name] for name in compared} for one in chosen]
+    found = [{name: each.own[name] for name in compared} for one in chosen for each in resolved(None, one).members()]
     structures = [one for k, one in enumerate(found) if one not in found[:k]]
     configs = tuple(_config(resolved(text, chosen[0]), structures) for text in dict.fromkeys(formulas or (None,)))
     if folds < 2:

@@ -29,16 +29,16 @@ def named_tables(config: FitConfig) -> list[str]:
 
 
 def model_of(config: FitConfig, read: Inputs | None) -> Model[Any]:
-    """The model that the configuration names, with its settings."""
-    return config.spec.load_model().of(config.own, read.matrices if read else {})
+    """The model that the configuration names, with its settings; the last of a path."""
+    return config.spec.load_model().of(config.members()[-1].own, read.matrices if read else {})
 
 
 def planned(config: FitConfig, data: Dataset, where: Runtime, se: str = "none", resamples: int = 0) -> Planned:
-    """What the memory of a fit depends on."""
+    """What the memory of a fit depends on; of the last of a path."""
     from plncli.evaluation.memory import Planned
     from plncli.models.spec import Size
 
-    size = Size(data.n, data.p, data.d, config.optimizer, config.own, se)
+    size = Size(data.n, data.p, data.d, config.optimizer, config.members()[-1].own, se)
     return Planned(config.spec, size, where.dtype_name, resamples)
 
 

@@ -22,17 +22,19 @@ def resume(
     no_progress: bool,
 ) -> int:
     """Go on with a fit that was cut short, with its settings; its limits are lifted, unless given anew."""
-    from plncli.runs import checkpoints
+    from plncli.runs import checkpoints, path
     from plncli.settings import checked, named_folder
 
     out = named_folder(run)
     checkpoints.check_links(out)
-    found = checkpoints.newest(checkpoints.folder_of(out))
-    if found is None:
+    folder = checkpoints.folder_of(out)
+    found = checkpoints.newest(folder)
+    about = path.about(folder) if found is None else found[1]
+    if about is None:
         if (out / "manifest.json").is_file():
             raise UsageError(f"{out} is a fit that was not cut short: there is nothing to go on with.")
-        raise DataError(f"There is no checkpoint of a fit in {checkpoints.folder_of(out)}.")
-    config = checkpoints.configured(checkpoints.folder_of(out), found[1])
+        raise DataError(f"There is no checkpoint of a fit in {folder}.")
+    config = checkpoints.configured(folder, about)
     if config.tensorboard:
         Console(quiet).note(
             f"note: Nothing is written into {config.tensorboard}, for a checkpoint alone says so: the command of the "

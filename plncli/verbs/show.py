@@ -87,6 +87,7 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
         ("formula", found["formula"]),
         ("data", f"{size}, {counted(found['n_covariates'], 'coefficient')} each"),
         ("aliased", found["aliased"] and f"left empty: {some(found['aliased'])}"),
+        ("chosen", "path" in found and choice(found["path"])),
         ("fit", _ending(found)),
         (
             found["likelihood"],
@@ -101,7 +102,7 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
         ("errors", _errors(found)),
     ]
     facts += [] if "checks" in found else [("warning", sentence) for sentence in found["warnings"]]  # before checks
-    tables = [*_coefficients(found, noun), *_correlations(found, noun)]
+    tables = [*_path(found), *_coefficients(found, noun), *_correlations(found, noun)]
     checks = told([Check.from_json(check) for check in found.get("checks", ())])
     return Sheet(found["run"], [(name, text) for name, text in facts if text], tables, checks)
 
@@ -127,6 +128,46 @@ def _errors(found: Mapping[str, Any]) -> str:
         return "none"
     empty = f", none for {counted(found['without_std_error'], 'coefficient')}" if found["without_std_error"] else ""
     return f"{found['se']}, intervals at {found['level']:g}{empty}"
+
+
+def choice(told: Mapping[str, Any]) -> str:
+    """Which fit of a path (`PathRecord.told`) was chosen, how, and how far the next is behind."""
+    setting, select, fits = told["setting"], told["select"], told["fits"]
+    words = f"{setting} {told['chosen']}, the last of {counted(len(fits), 'fit')}"
+    others = [row for row in fits if not row["chosen"] and row.get(select) is not None]
+    chosen = next(row for row in fits if row["chosen"])
+    if chosen.get(select) is None:
+        return words
+    words = f"{setting} {told['chosen']} by {select}, of {counted(len(fits), 'fit')}"
+    if others:
+        sign = -1.0 if select == "cv" else 1.0
+        second = min(others, key=lambda row: sign * row[select])
+        far, digits = abs(second[select] - chosen[select]), 4 if select == "cv" else 1
+        words += f"; {setting} {second[setting]} is next, {far:.{digits}f} behind"
+    if chosen is fits[-1] and len(fits) > 1:
+        words += f"; no larger {setting} was tried"
+    return words
+
+
+def _path(found: Mapping[str, Any]) -> Iterator[Grid]:
+    """The fits of a path, the one that is shown marked."""
+    if "path" not in found:
+        return
+    setting, fits = found["path"]["setting"], found["path"]["fits"]
+    criteria = [name for name in ("aic", "bic", "icl", "cv") if name in fits[0]]
+    rows = [[setting, "", found["likelihood"], "parameters", *criteria, "r2"]]
+    rows += [
+        [
+            str(row[setting]),
+            "chosen" if row["chosen"] else "" if row["status"] == "converged" else row["status"].replace("_", " "),
+            _number(row[found["likelihood"]], 2),
+            str(row["n_parameters"]),
+            *(_number(row[name], 4 if name == "cv" else 2) for name in criteria),
+            _number(row["r2"], 4),
+        ]
+        for row in fits
+    ]
+    yield Grid("Fits of the path", rows, left=2)
 
 
 def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:

@@ -24,7 +24,8 @@ from plncli.optim.base import Optimum, Status
 from plncli.progress import Step
 from plncli.results import FitResult
 from plncli.runs import folder as artifacts
-from plncli.runs.folder import Outcome, check_folder, summary, with_checks, write
+from plncli.runs.folder import check_folder, summary, with_checks, write
+from plncli.runs.outcome import Outcome
 from plncli.runs.run import read_run
 from plncli.settings import FitConfig
 from plncli.tables.atomic import whole_folder

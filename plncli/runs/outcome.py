@@ -1,0 +1,110 @@
+"""What a fit leaves before it is written, and the path of fits that it may have been chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from plncli.models.findings import Check
+from plncli.results import FitResult
+from plncli.settings import FitConfig
+from plncli.tables import writing as output
+
+TOLD = ("n_parameters", "aic", "bic", "icl", "r2", "gap", "status", "steps", "fit_seconds")
+"""What of the summary of each fit is told, beside its likelihood."""
+STARTS = ("starts", "starts_agree")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A fit and all that its files tell about it. `manifest` and `log` are written as they are.
+
+    path: the path of fits that it was chosen from, if there is one.
+    """
+
+    result: FitResult
+    config: FitConfig
+    design: Mapping[str, Any]
+    classes: Any
+    device: str
+    total_seconds: float
+    manifest: Mapping[str, Any] = field(repr=False)
+    log: Sequence[str] = field(repr=False, default=())
+    features: Mapping[str, Sequence[str | None]] = field(repr=False, default_factory=dict)
+    path: PathRecord | None = field(repr=False, default=None)
+    checks: tuple[Check, ...] = field(repr=False, default=())
+
+
+@dataclass(frozen=True)
+class Member:
+    """A fit of a path: its configuration, its summary, and its files, in a folder or still to be written."""
+
+    config: FitConfig = field(repr=False)
+    summary: Mapping[str, Any] = field(repr=False)
+    place: Path | Outcome = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return Path(str(self.config.out)).name
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well the fits of a path predict counts that were hidden from them: means, and their standard errors."""
+
+    score: tuple[float, ...]
+    score_se: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PathRecord:
+    """The fits of a path, in order. config: of the whole; chosen: the place of the one that the folder shows."""
+
+    config: FitConfig
+    members: tuple[Member, ...]
+    chosen: int
+    scores: Scores | None = None
+
+    @property
+    def setting(self) -> str:
+        """The setting along which it goes."""
+        assert self.config.path is not None
+        return self.config.path
+
+    def told(self) -> dict[str, Any]:
+        """As summary.json has it."""
+        chosen = self.members[self.chosen].config.own[self.setting]
+        known = {"setting": self.setting, "select": self.config.own["select"], "chosen": chosen}
+        return known | {"fits": self.rows()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What is told of each fit, by name."""
+        likelihood = self.config.spec.likelihood
+        rows = []
+        for place, member in enumerate(self.members):
+            row = {self.setting: member.config.own[self.setting]}
+            row |= {name: member.summary[name] for name in (likelihood, *TOLD)}
+            row |= {name: member.summary[name] for name in STARTS if name in member.summary}
+            if self.scores is not None:
+                row |= {"cv": self.scores.score[place], "cv_se": self.scores.score_se[place]}
+            rows.append(row | {"chosen": place == self.chosen})
+        return rows
+
+    def table(self) -> pa.Table:
+        """As path.csv has it."""
+        rows = self.rows()
+        return output.table({name: _column([row[name] for row in rows]) for name in rows[0]})
+
+
+def _column(values: list[Any]) -> Any:
+    """Numbers as an array, nan where there is none; texts as they are."""
+    if any(isinstance(value, str | bool) for value in values):
+        return [str(value).lower() if isinstance(value, bool) else value for value in values]
+    whole = all(isinstance(value, int) for value in values)
+    return np.array([np.nan if value is None else value for value in values], np.int64 if whole else np.float64)
