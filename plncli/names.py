@@ -31,6 +31,7 @@ PLOTS = (
     ("feature", "", ()),
     ("sigma", "", ("Sigma",)),
     ("correlation", "", ("Sigma",)),
+    ("path", "", ()),
     ("scree", "", ("C", "U", "share")),
     ("pca", "", ("M",)),
     ("pairs", "", ("C", "U", "share")),
@@ -50,6 +51,8 @@ PLOTS = (
     ("leverage", "numbers", ("Sigma",)),
 )
 """Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols that it shows."""
+OF_PATH = "path"
+"""The kind of plot that only models have which may be fitted along a path."""
 ELLIPSES = ("normal", "mean", "none")
 """About the samples of a level: what holds 95 % of them, or a confidence region of their mean."""
 OF = ("features", "samples")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from plncli.names import OUTPUT, PLOTS, RESAMPLING
+from plncli.names import OF_PATH, OUTPUT, PLOTS, RESAMPLING
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,9 @@ class Spec:
         return tuple(
             (name, response)
             for name, response, symbols in PLOTS
-            if response in ("", self.response.name) and all(map(self.has, symbols))
+            if response in ("", self.response.name)
+            and all(map(self.has, symbols))
+            and (name != OF_PATH or any(setting.several for setting in self.settings))
         )
 
     def has(self, name: str) -> bool:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from plncli.models import MODELS
 from plncli.names import WIDTHS
-from plncli.plots import classes, counts, loss, matrices, regression, style
+from plncli.plots import classes, counts, loss, matrices, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
@@ -30,7 +30,7 @@ class Kind:
     numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
     another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
     nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
-    all features or samples, as columns by name.
+    all features or samples, as columns by name. of_path: it is of a path of fits alone.
     """
 
     content: Callable[..., Any]
@@ -44,6 +44,7 @@ class Kind:
     several: bool = False
     together: Callable[[Sequence[Any]], Any] | None = None
     table: Callable[[Any], dict[str, Any]] | None = None
+    of_path: bool = False
 
 
 EFFECTS = ("terms", "contrasts", "scale")
@@ -143,6 +144,17 @@ KINDS = {
         SELECTED,
         data=False,
         several=True,
+    ),
+    ("path", ""): Kind(
+        path.content,
+        path.draw,
+        path.describe,
+        "Fits of the path",
+        "How to read it: each point is a fit. The likelihood rises with every step; a criterion falls for as long as "
+        "the step is worth its parameters. The dashed line is the fit that this page is of.",
+        data=False,
+        table=path.table,
+        of_path=True,
     ),
     ("scree", ""): Kind(
         bars.scree,

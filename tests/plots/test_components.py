@@ -216,7 +216,7 @@ def test_axes_that_are_not_there_are_refused(kind: str, wanted: dict[str, Any], 
 def test_kinds_of_components_are_those_of_models_that_have_them() -> None:
     assert set(KINDS) <= set(kinds("pln-pca"))
     assert set(KINDS) & set(kinds("pln")) == {"pca", "biplot"}
-    assert [name for name in kinds("pln-pca") if kinds("pln-pca")[name].table] == [*KINDS]
+    assert [name for name in kinds("pln-pca") if kinds("pln-pca")[name].table] == ["path", *KINDS]
 
 
 def test_one_component_is_drawn_by_what_draws_one() -> None:
@@ -239,7 +239,7 @@ def test_python_takes_numbers_of_axes_and_kinds_with_tables() -> None:
         low().plot("pca", axes="1,2")  # type: ignore[arg-type]
     with pytest.raises(PlncliError, match="`axes` must be numbers of components, each once, as in 1,2"):
         low().plot("pca", axes=(0, 1))
-    with pytest.raises(PlncliError, match="`kind` is `loss`, but must be one of scree, pca"):
+    with pytest.raises(PlncliError, match="`kind` is `loss`, but must be one of path, scree, pca"):
         low().plot_data("loss")
     assert list(full().plot_data("biplot", axes=np.array([2, 1])).columns) == ["PC2", "PC1"]
 

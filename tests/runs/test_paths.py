@@ -101,6 +101,17 @@ def test_other_verbs_take_a_path_as_a_run(path: Path, cli: Cli, tmp_path: Path) 
         assert done.code == 0, done.err
 
 
+def test_a_path_is_drawn_as_its_table_says(path: Path, cli: Cli, tmp_path: Path) -> None:
+    table, out = pd.read_csv(path / "path.csv"), tmp_path / "path.csv"
+    assert cli("plot", str(path), "path", "--out", str(out)).code == 0
+    drawn = pd.read_csv(out)
+    for name in ("rank", "elbo", "aic", "bic", "icl"):
+        np.testing.assert_allclose(drawn[name], table[name])
+    assert cli("plot", str(path), "path", "--out", str(tmp_path / "path.png")).code == 0
+    single = cli("plot", str(path / "path" / "rank-02"), "path", "--out", str(tmp_path / "none.png"))
+    assert single.code == 3 and "single fit" in single.err
+
+
 def test_a_path_is_repeated_to_the_bit_and_so_is_each_of_its_fits(path: Path, cli: Cli) -> None:
     for run in (path, path / "path" / "rank-02"):
         done = cli("rerun", str(run), "--check")
