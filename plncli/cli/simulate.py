@@ -19,7 +19,7 @@ def _option(flag: str, metavar: str, help: str, panel: str = DESIGN) -> Any:
 
 Model = Annotated[
     str | None,
-    typer.Argument(metavar="[MODEL]", help="pln (the default), logistic or linear.", show_default=False),
+    typer.Argument(metavar="[MODEL]", help="pln (the default), pln-pca, logistic or linear.", show_default=False),
 ]
 From = Annotated[
     str | None,
@@ -46,6 +46,7 @@ Covariance = Annotated[
         "Sigma: correlations that fall off with distance (Toeplitz), unequal variances, or one [default: full].",
     ),
 ]
+Rank = Annotated[int | None, _option("--rank", "Q", "Components of pln-pca, whose sizes fall as 1/k [default: 2].")]
 Correlation = Annotated[
     float | None, _option("--correlation", "X", "Of neighbours, with --covariance full [default: 0.5].")
 ]
@@ -83,6 +84,7 @@ def simulate(
     numeric: Numeric = None,
     levels: Levels = None,
     effect: Effect = None,
+    rank: Rank = None,
     covariance: Covariance = None,
     correlation: Correlation = None,
     sd: Deviation = None,
@@ -110,6 +112,7 @@ def simulate(
         "numeric": numeric,
         "levels": levels,
         "effect": effect,
+        "rank": rank,
         "covariance": covariance,
         "correlation": correlation,
         "sd": sd,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT = next(iter(MODELS))
 """The model of tables where none is named: Poisson log-normal."""
-WHOLE = ("p", "numeric", "levels")
+WHOLE = ("p", "numeric", "levels", "rank")
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,8 +31,9 @@ class Simulation(Shown):
     """Tables that were drawn, and the truth about them. Frames are as the files of `plncli simulate`, None for none.
 
     counts (pln) or response, covariates, exposure (pln) or offsets: a row a sample. true_coefficients: a row for each
-    response and term; true_sigma: p×p; true_latent: n×p, Z or the linear predictor, with the offset. facts: as in
-    simulation.json; settings: of a fit of these tables, as in config.toml. notes: what there is to know of them.
+    response and term; true_sigma: p×p; true_loadings: p×rank; true_latent: n×p, Z or the linear predictor, with the
+    offset. facts: as in simulation.json; settings: of a fit of these tables, as in config.toml. notes: what there is to
+    know of them.
     """
 
     facts: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Simulation(Shown):
     true_coefficients: pd.DataFrame
     true_latent: pd.DataFrame
     true_sigma: pd.DataFrame | None = None
+    true_loadings: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None
     response: pd.DataFrame | None = None
     covariates: pd.DataFrame | None = None
@@ -82,6 +84,7 @@ def simulate(
     numeric: int | None = None,
     levels: int | None = None,
     effect: float | None = None,
+    rank: int | None = None,
     covariance: str | None = None,
     correlation: float | None = None,
     sd: float | None = None,

@@ -270,3 +270,11 @@ def _unit_columns(X: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
 def _rank_tolerance(X: Tensor) -> float:
     """Share of a column's norm below which what other columns leave of it is rounding: 4e-11, in float32 2e-5."""
     return torch.finfo(X.dtype).eps ** (2 / 3)
+
+
+def principal_axes(C: Tensor) -> Tensor:
+    """Loadings (p×q) of the same CC' with orthogonal columns, in order of size; the largest entry of each positive."""
+    U, size, _ = torch.linalg.svd(C, full_matrices=False)
+    C = U * size
+    sign = C.gather(0, C.abs().argmax(0)[None])[0].sign()
+    return C * torch.where(sign == 0, 1.0, sign)

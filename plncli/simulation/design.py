@@ -19,6 +19,7 @@ from plncli.inputs.formula import parse
 from plncli.models import MODELS
 from plncli.models.fitted import fitted_of
 from plncli.models.spec import CLASSES, COUNTS, Spec
+from plncli.numerics.linalg import principal_axes
 from plncli.numerics.simulation import count_intercepts, logistic_intercepts, square_root, toeplitz
 from plncli.simulation.truth import MOST, Truth, numbered
 from plncli.tables import writing as output
@@ -32,8 +33,8 @@ class Recipe:
     """The settings of an invented design; None where they do not apply to the model, or are not given.
 
     numeric: how many standard normal covariates; levels: of a factor (0: none); effect: standard deviation of slopes.
-    covariance, correlation, sd, sigma: of the latent layer or the residuals. depth: mean expected total of a sample;
-    depth_spread: standard deviation of the log exposures; zeros: share of zeros.
+    covariance, correlation, sd, sigma: of the latent layer or the residuals; rank: of a layer in components. depth:
+    mean expected total of a sample; depth_spread: standard deviation of the log exposures; zeros: share of zeros.
     """
 
     model: str
@@ -46,12 +47,14 @@ class Recipe:
     correlation: float | None = None
     sd: float | None = None
     sigma: str | None = None
+    rank: int | None = None
     depth: float | None = None
     depth_spread: float | None = None
     zeros: float | None = None
 
 
 GAUSSIAN: dict[str, Any] = {"covariance": "full", "correlation": 0.5, "sd": 1.0}
+COMPONENTS: dict[str, Any] = {"rank": 2, "sd": 1.0}
 EVERYWHERE = ("n", "p", "numeric", "levels", "effect")
 
 
@@ -62,13 +65,19 @@ def defaults(spec: Spec) -> dict[str, Any]:
         "classes": {"p": 1, "zeros": 0.5},
         "numbers": {"p": 1},
     }
-    return (GAUSSIAN if spec.has("Sigma") else {}) | of_response[spec.response.name]
+    return dict(_latent(spec)) | of_response[spec.response.name]
+
+
+def _latent(spec: Spec) -> Mapping[str, Any]:
+    """What says how responses vary together, with its defaults."""
+    return COMPONENTS if spec.has("C") else GAUSSIAN if spec.has("Sigma") else {}
 
 
 def taken(spec: Spec) -> tuple[str, ...]:
     """What can be set for a model."""
     of_response = {"counts": ("depth", "depth_spread", "zeros"), "classes": ("zeros",), "numbers": ()}
-    return (*EVERYWHERE, *((*GAUSSIAN, "sigma") if spec.has("Sigma") else ()), *of_response[spec.response.name])
+    latent = _latent(spec)
+    return (*EVERYWHERE, *latent, *(("sigma",) if latent is GAUSSIAN else ()), *of_response[spec.response.name])
 
 
 def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
@@ -106,6 +115,7 @@ def _check(recipe: Recipe) -> None:
         ("effect", lambda x: 0 <= x < float("inf"), "0 or more"),
         ("correlation", lambda x: -1 < x < 1, "between -1 and 1"),
         ("sd", positive, "positive"),
+        ("rank", lambda x: 1 <= x <= recipe.p, "from 1 to the number of features"),
         ("depth", positive, "positive"),
         ("depth_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
         ("zeros", lambda x: 0 < x < 1, "a share between 0 and 1"),
@@ -120,7 +130,7 @@ def _check(recipe: Recipe) -> None:
 def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> Truth:
     """Covariates, exposures and parameters as the recipe says; sigma: its table, if it is there already."""
     spec = MODELS[recipe.model]
-    Sigma, responses = _covariance(recipe, sigma)
+    latent, responses = _covariance(recipe, generator, sigma)
     n, p = recipe.n, len(responses)
     samples = numbered("s", n)
     formula, covariates, design, X = _covariates(recipe, samples, generator)
@@ -132,7 +142,7 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
     if spec.response is COUNTS:
         assert recipe.depth_spread is not None
         log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
-        variance = torch.zeros(p, dtype=torch.float64) if Sigma is None else Sigma.diagonal()
+        variance = latent["C"].square().sum(1) if "C" in latent else latent["Sigma"].diagonal()
         depth = 10.0 * p if recipe.depth is None and recipe.zeros is None else recipe.depth
         level = count_intercepts(X @ B + log_exposure, variance, profile, depth, recipe.zeros)
         unit = math.log(level.depth / float(log_exposure.exp().mean()))  # exposures near the expected totals
@@ -143,28 +153,42 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
         B[0] = logistic_intercepts(X @ B, recipe.zeros)
     else:
         B[0] = profile
-    own = {"covariance": "full" if recipe.sigma else recipe.covariance} if spec.setting("covariance") else {}
-    estimates = {"B": B} if Sigma is None else {"B": B, "Sigma": Sigma}
-    known = fitted_of(spec, design.terms, responses, estimates, {}, {})
+    own: dict[str, Any] = {}
+    if spec.setting("covariance"):
+        own["covariance"] = "full" if recipe.sigma else recipe.covariance
+    if "C" in latent:
+        own["rank"] = recipe.rank
+    known = fitted_of(spec, design.terms, responses, {"B": B, **latent}, {}, {})
     return Truth(known, samples, formula, own, X, O, B, covariates, facts=facts)
 
 
-def _covariance(recipe: Recipe, sigma: Table | None) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Sigma (p×p), None for a model without one, and the names of the responses."""
+def _covariance(recipe: Recipe, generator: Generator, sigma: Table | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Sigma (p×p), or loadings C (p×rank), by symbol, none for a model without; and the names of the responses."""
     spec = MODELS[recipe.model]
     names = numbered("f" if spec.response is COUNTS else "y", recipe.p)
+    if spec.has("C"):
+        return {"C": _loadings(recipe, generator)}, names
     if not spec.has("Sigma"):
-        return None, names
+        return {}, names
     if recipe.sigma is not None:
-        return _covariance_of(sigma or read_table(recipe.sigma, "sigma"))
+        Sigma, names = _covariance_of(sigma or read_table(recipe.sigma, "sigma"))
+        return {"Sigma": Sigma}, names
     assert recipe.sd is not None
     sd = torch.full((recipe.p,), recipe.sd, dtype=torch.float64)
     if recipe.covariance == "full":
         assert recipe.correlation is not None
-        return toeplitz(sd, recipe.correlation), names
+        return {"Sigma": toeplitz(sd, recipe.correlation)}, names
     if recipe.covariance == "diagonal":
         sd = sd * 2.0 ** torch.linspace(-0.5, 0.5, recipe.p, dtype=torch.float64)
-    return torch.diag(sd.square()), names
+    return {"Sigma": torch.diag(sd.square())}, names
+
+
+def _loadings(recipe: Recipe, generator: Generator) -> Tensor:
+    """Random loadings (p×rank) of components whose sizes fall as 1/k; features have variance sd² on average."""
+    assert recipe.rank is not None and recipe.sd is not None
+    size = 1.0 / torch.arange(1, recipe.rank + 1, dtype=torch.float64)
+    draws = torch.randn(recipe.p, recipe.rank, generator=generator, dtype=torch.float64)
+    return principal_axes(recipe.sd * draws * size / size.norm())
 
 
 def _covariance_of(table: Table) -> tuple[Tensor, tuple[str, ...]]:

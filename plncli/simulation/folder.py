@@ -17,7 +17,8 @@ from plncli.tables.atomic import whole_folder, write_file
 from plncli.tables.target import check_target
 from plncli.tables.writing import FORMATS
 
-TABLES = ("counts", "response", "covariates", "exposure", "offsets", "true_coefficients", "true_sigma", "true_latent")
+TRUE = ("true_coefficients", "true_loadings", "true_sigma", "true_latent")
+TABLES = ("counts", "response", "covariates", "exposure", "offsets", *TRUE)
 FACTS = "simulation.json"
 WRITTEN = {f"{name}.{suffix}" for name in TABLES for suffix in FORMATS} | {FACTS, "config.toml"}
 
@@ -47,6 +48,11 @@ def tables(outcome: Outcome) -> dict[str, Callable[[], pa.Table]]:
         made["covariates"] = lambda: truth.covariates
     if truth.offset:
         made[truth.offset] = lambda: _offset(truth)
+    if "C" in truth.fitted.estimates:
+        C = truth.fitted.tensor("C")
+        made["true_loadings"] = lambda: _matrix(
+            "response", truth.responses, tuple(f"PC{k + 1}" for k in range(C.shape[1])), C
+        )
     if "Sigma" in truth.fitted.estimates:
         Sigma = truth.fitted.Sigma
         made["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)

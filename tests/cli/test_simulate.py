@@ -34,10 +34,11 @@ def command(said: str) -> list[str]:
     [
         (["--levels", "3", "--n", "60", "--p", "4"], {"counts", "covariates", "exposure", "true_sigma"}),
         (["--numeric", "0", "--covariance", "diagonal", "--p", "3"], {"counts", "exposure", "true_sigma"}),
+        (["pln-pca", "--rank", "3", "--p", "8"], {"counts", "covariates", "exposure", "true_loadings"}),
         (["linear", "--p", "2", "--levels", "2"], {"response", "covariates", "true_sigma"}),
         (["logistic", "--numeric", "2", "--zeros", "0.7", "--format", "feather"], {"response", "covariates"}),
     ],
-    ids=["pln", "pln-intercept", "linear", "logistic"],
+    ids=["pln", "pln-intercept", "pln-pca", "linear", "logistic"],
 )
 def test_a_design_of_ones_choice_can_be_fitted_as_it_is(
     args: list[str], tables: set[str], cli: Cli, tmp_path: Path
@@ -52,6 +53,19 @@ def test_a_design_of_ones_choice_can_be_fitted_as_it_is(
     read = pd.read_csv if suffix == "csv" else pd.read_feather
     truth = read(tmp_path / "a folder" / f"true_coefficients.{suffix}")
     assert fitted[["response", "term"]].equals(truth[["response", "term"]].astype(fitted.dtypes["term"]))
+
+
+def test_the_components_of_a_design_are_what_tables_vary_along(cli: Cli, tmp_path: Path) -> None:
+    """The covariance of the latent values that were drawn is CC', of orthogonal columns in order of size."""
+    made = cli("simulate", "pln-pca", "--n", "20000", "--p", "5", "--rank", "2", "--numeric", "0", "--out", "made")
+    assert made.code == 0, made.err
+    C = pd.read_csv(tmp_path / "made" / "true_loadings.csv", index_col=0).to_numpy()
+    Z = pd.read_csv(tmp_path / "made" / "true_latent.csv", index_col=0).to_numpy()
+    np.testing.assert_allclose(np.cov(Z.T), C @ C.T, atol=0.05 * (C @ C.T).max())
+    sizes = C.T @ C
+    assert abs(sizes[0, 1]) < 1e-9 and sizes[0, 0] > sizes[1, 1] > 0 and (C.max(0) > -C.min(0)).all()
+    refused = cli("simulate", "pln-pca", "--p", "3", "--rank", "4", "--out", "no")
+    assert refused.code == 2 and "--rank" in refused.err
 
 
 def test_the_truth_is_that_of_the_tables(cli: Cli, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from plncli.models.base import Init
 from plncli.models.pca.alternation import Alternation
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Evaluation, Table
-from plncli.numerics.linalg import Basis
+from plncli.numerics.linalg import Basis, principal_axes
 from plncli.numerics.rows import gram, total, weigh
 
 HOT = (1e-3, 1e-1)
@@ -152,10 +152,5 @@ def _missing(theta: Tensor, table: Table) -> Tensor:
 
 
 def rotated(theta: Tensor, table: Table) -> Tensor:
-    """The same fit with the loadings on their principal axes: C'C diagonal, in order; the largest of each positive."""
-    C = theta[table.d :].mT
-    U, size, _ = torch.linalg.svd(C, full_matrices=False)
-    C = U * size
-    largest = C.abs().argmax(0)
-    sign = C.gather(0, largest[None])[0].sign()
-    return torch.cat([theta[: table.d], (C * torch.where(sign == 0, 1.0, sign)).mT])
+    """The same fit with the loadings on their principal axes."""
+    return torch.cat([theta[: table.d], principal_axes(theta[table.d :].mT).mT])
