@@ -46,6 +46,7 @@ def fit(
     offer: Offer | None = None,
     state: State | None = None,
     seed: int = 0,
+    on_search: OnWait | None = None,
 ) -> FitResult:
     """Fit `model` to `data`: maximise its log-likelihood, or its bound, and judge how far the optimum is.
 
@@ -54,7 +55,7 @@ def fit(
     and columns of `data` (`models.base.INIT`); the optimum is the same, and nearer. resampling: how a bootstrap or a
     jackknife is done, if `inference` asks for one. offer: is told between steps how far the fit is; state: what it was
     told then, of the same model, data and optimizer, to go on from to the same bits. seed: of further starts, if the
-    model asks for any.
+    model asks for any; on_search: told how far the search for a start is.
     Raises DataError when the data cannot carry the model, FitError when the objective is not finite at the start.
     A fit that ends early is a result like any other, and its status says why.
     """
@@ -62,7 +63,7 @@ def fit(
     prepared = model.prepare(data)
     stop = stop or StopRule()
     params, prepared, optimum = minimise(
-        model, prepared, optimizer or NewtonCG(), stop, on_step, init, offer, state, seed
+        model, prepared, optimizer or NewtonCG(), stop, on_step, init, offer, state, seed, on_search
     )
     with torch.no_grad():
         loss, entropy = optimum.value, math.nan

@@ -15,7 +15,7 @@ from plncli.fitting.resumption import offering, searched, taken_up
 from plncli.fitting.starting import begun
 from plncli.models.base import Init, Model, P, Revisable
 from plncli.optim.base import Offer, Optimizer, Optimum, State, Status, StopRule
-from plncli.progress import OnStep, Step
+from plncli.progress import OnStep, OnWait, Step
 
 STUCK = (Status.PRECISION, Status.STALLED)
 MAX_REVISIONS = 1000
@@ -32,6 +32,7 @@ def minimise(
     offer: Offer | None = None,
     state: State | None = None,
     seed: int = 0,
+    on_search: OnWait | None = None,
 ) -> tuple[Params, P, Optimum]:
     """Run the optimizer, changing the problem and going on for as long as the model finds the optimum on a boundary."""
     parts: list[Optimum] = []
@@ -41,7 +42,7 @@ def minimise(
         assert state is not None
         parts, params, prepared, state = taken_up(model, prepared, state)
     else:
-        params, prepared, parts = begun(model, prepared, init, stop, seed, offer, known)
+        params, prepared, parts = begun(model, prepared, init, stop, seed, offer, known, on_search)
         state = None
         if parts and parts[0].status is not Status.CONVERGED:
             return params, prepared, parts[0]

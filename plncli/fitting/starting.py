@@ -16,7 +16,7 @@ from plncli.fitting.resumption import offered_search
 from plncli.models.base import Init, Model, P, Revisable, Searching
 from plncli.optim.base import Offer, Optimum, Starts, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
-from plncli.progress import Step
+from plncli.progress import OnWait, Step
 
 LOOSE = 1e-2
 """Nats a sample that are left where the optimum that a start leads to is known well enough."""
@@ -30,14 +30,16 @@ def begun(
     seed: int = 0,
     offer: Offer | None = None,
     known: Sequence[Optimum] = (),
+    on_search: OnWait | None = None,
 ) -> tuple[Params, P, list[Optimum]]:
     """Where the optimizer begins, and what was done before: a part that has not converged was cut short.
 
     At the earlier fit, unless the data alone give a better start, or where a search ends, of a model that can search.
-    offer: is told between starts where they led to; known: what it was told when this search was cut short.
+    offer: is told between starts where they led to; known: what it was told when this search was cut short. on_search:
+    told how far the search is.
     """
     if isinstance(model, Searching) and model.searches(prepared, init):
-        return _searched(model, prepared, init, _Search(model, prepared, stop, offer, known), seed)
+        return _searched(model, prepared, init, _Search(model, prepared, stop, offer, known, on_search), seed)
     if init is None:
         return model.start(prepared), prepared, []
     params = model.start(prepared)
@@ -74,9 +76,16 @@ class _Search:
     """Loose fits from several starts, and what they have taken; cut: by what the search was cut short."""
 
     def __init__(
-        self, model: Model[Any], prepared: Any, stop: StopRule, offer: Offer | None, known: Sequence[Optimum]
+        self,
+        model: Model[Any],
+        prepared: Any,
+        stop: StopRule,
+        offer: Offer | None,
+        known: Sequence[Optimum],
+        on_search: OnWait | None,
     ) -> None:
         self.model, self.prepared, self.stop, self.offer, self.known = model, prepared, stop, offer, known
+        self.on_search = on_search
         self.began = time.perf_counter()
         self.agreed = 2.0 * LOOSE * prepared.data.total_weight
         self.parts: list[Optimum] = []
@@ -107,13 +116,19 @@ class _Search:
         else:
             left = self.stop.time_limit - (time.perf_counter() - self.began)
             loose = replace(self.stop, tol=max(self.stop.tol, LOOSE), max_iter=None, time_limit=left)
-            found = NewtonCG().minimise(problem_of(self.model, self.prepared, start), loose)
+            found = NewtonCG().minimise(problem_of(self.model, self.prepared, start), loose, self._tell)
         self.parts.append(found)
         if found.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
             self.cut = found.status
         else:
             offered_search(self.offer, self.parts)
         return found
+
+    def _tell(self, step: Step) -> None:
+        """Say how far the search is."""
+        if self.on_search is not None:
+            where = f"start {len(self.parts) + 1}, step {step.step}"
+            self.on_search(where, time.perf_counter() - self.began)
 
     def whole(self, best: Optimum) -> Optimum:
         """The search as a part of a run that ends at the best optimum."""

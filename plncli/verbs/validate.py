@@ -34,13 +34,17 @@ WHICH = (
 
 @dataclass(frozen=True)
 class Prospect:
-    """What is to be expected of a fit: what it will warn of, bytes it takes and that are free, and its time."""
+    """What is to be expected of a fit: what it will warn of, bytes it takes and that are free, and its time.
+
+    what: the fit that is meant.
+    """
 
     findings: tuple[Finding, ...]
     needs: float
     free: float | None
     device: str
     time: Expected | None
+    what: str
 
 
 def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
@@ -109,6 +113,7 @@ def _prospect(config: FitConfig, read: Inputs, where: Runtime, faults: Faults) -
         runtime.free_memory(where.device),
         where.device_name,
         timing.expected(model, prepared, config.own) if config.optimizer == "newton-cg" else None,
+        "the fit itself" if config.path is None else f"the fit of the last {config.path}",
     )
 
 
@@ -233,7 +238,7 @@ def _of_fit(prospect: Prospect) -> Iterator[tuple[str, str]]:
         return
     yield (
         "time",
-        f"{time.low:.2g} to {time.high:.2g} s for the fit itself: {1e3 * time.point:.2g} ms for a point and "
+        f"{time.low:.2g} to {time.high:.2g} s for {prospect.what}: {1e3 * time.point:.2g} ms for a point and "
         f"{1e3 * time.product:.2g} ms for a Hessian product, measured here, times what fits usually take",
     )
 

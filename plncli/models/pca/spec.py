@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from plncli.models.pln.spec import WORDS
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
 from plncli.names import MODEL
 
 TABLES = 16
@@ -24,6 +24,12 @@ def memory(size: Size) -> float:
     r = q + q * (q + 1) // 2
     held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
     return TABLES * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
+
+
+def work(size: Size) -> tuple[Work, Work]:
+    """The least and the most of a search from a few starts, alternations counted as points: as measured on the oaks."""
+    del size
+    return Work(60, 200), Work(300, 1300)
 
 
 def positive(rank: Any) -> bool:
@@ -108,6 +114,7 @@ PCA = Spec(
         SIGMA,
     ),
     memory=memory,
+    work=work,
     words=replace(
         WORDS,
         title="Poisson log-normal PCA",

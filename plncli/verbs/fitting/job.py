@@ -86,6 +86,7 @@ class Job:
                 InferenceRule(method, config.level, config.vcov, say.waiting("standard errors")),
                 init=init,
                 seed=config.seed,
+                on_search=say.waiting("looking for a start"),
                 resampling=Resampling(
                     config.resamples, config.seed, workers, say.counting(config.se), keep.journal if keep else None
                 ),
