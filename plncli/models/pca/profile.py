@@ -34,7 +34,7 @@ LEAST = 1e-10
 """Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
 FLAT = 1e-10
 """Eigenvalue of a feature's block, of unit diagonal, up to which a direction has no curvature: not determined."""
-BLOCK = 1 << 22
+BLOCK = 1 << 18
 """Numbers in a block of samples × features × parameters of a feature."""
 
 
