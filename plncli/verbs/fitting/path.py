@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plncli.errors import DataError, FitError, Unfinished, counted
+from plncli.names import SE_CUT_SHORT
 from plncli.settings import FitConfig, applying, output_folder
 from plncli.verbs.fitting.job import Job, report
 from plncli.verbs.fitting.keeping import KeepPath
@@ -52,8 +53,8 @@ def along_path(
 class _Going:
     """A path on its way.
 
-    init: what all of its fits may start from; done: those that are, in order; cut: whether
-    a limit or an interrupt came before all were.
+    init: what the first may start from; done: the fits that are, in order; cut: whether a limit of time or an interrupt
+    came before all were.
     """
 
     config: FitConfig
@@ -170,7 +171,7 @@ class _Going:
         from plncli.runs.path import best
 
         select, members = self.config.own["select"], list(self.done)
-        scores = self._scores() if select == CV and not self.cut else None
+        scores = self._scores(workers) if select == CV and not self.cut else None
         record = PathRecord(self.config, tuple(members), 0, scores)
         place = best(record.rows(), WITHOUT_CV if select == CV and scores is None else select)
         member = self.done[place]
@@ -183,7 +184,7 @@ class _Going:
         members[place] = replace(member, config=config, place=chosen)
         record = replace(record, members=tuple(members), chosen=place)
         converged = all(each.summary["converged"] for each in members)
-        cut = self.cut or chosen.result.cut_short
+        cut = self.cut or any(finding.code == SE_CUT_SHORT for finding in chosen.result.findings)
         manifest = {
             **chosen.manifest,
             "configuration": applying(self.config),
@@ -199,7 +200,7 @@ class _Going:
             return 128 + self.job.state.signum
         return 0 if converged or self.config.allow_unconverged else 4
 
-    def _scores(self) -> Scores:
+    def _scores(self, workers: int) -> Scores:
         """How well the fits predict counts that are hidden from them (`plncli cv --entries`)."""
         from plncli.evaluation import crossvalidation
         from plncli.evaluation.folds import Candidate, folds_of_cells
@@ -216,7 +217,8 @@ class _Going:
         folds = folds_of_cells(data, SHARE, TIMES, self.config.seed)
         stop = StopRule(self.config.tol, self.config.max_iter)
         counting = job.say.counting("cross-validation")
-        found = crossvalidation.validate(candidates, 0, folds, job.optimizer, stop, 1, counting, None, 1)
+        job.state.savable = False  # all that an interrupt would save is kept already
+        found = crossvalidation.validate(candidates, 0, folds, job.optimizer, stop, workers, counting, None, 1)
         job.say.clear()
         return Scores(*(tuple(getattr(one, name) for one in found.standings) for name in ("score", "score_se")))
 
