@@ -355,7 +355,7 @@ class FitResult(Estimates):
 
     @speaking
     def save(
-        self, out: str | os.PathLike[str], *, overwrite: bool = False, format: str = "csv", latent: bool = True
+        self, out: str | os.PathLike[str], *, overwrite: bool = False, format: str = "csv", latent: bool | None = None
     ) -> None:
         """Write the folder that `plncli fit --out` writes; `load` reads it."""
         if self.outcome is None:

@@ -84,9 +84,9 @@ class Symbol:
     axes: of the tensor: sample, response, term, or `responses` for a list of indices of responses. table: name of its
     file, none where it is kept in the model file alone. free: estimated as it is, without constraint; the parameters
     of a model that has no others. finite: holds finite numbers only; elsewhere ±inf and nan have a meaning, which the
-    model states. optional: not every fit has it; instead: symbols that may stand for it. state: prediction or a warm
-    start need it beside the estimates. reported: its key in summary.json, for one that is told there too. meaning: a
-    phrase for the user.
+    model states. asked: its table, of a latent layer, is written only where --latent asks for it. optional: not every
+    fit has it; instead: symbols that may stand for it. state: prediction or a warm start need it beside the estimates.
+    reported: its key in summary.json, for one that is told there too. meaning: a phrase for the user.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Symbol:
     table: str = ""
     free: bool = False
     finite: bool = False
+    asked: bool = False
     optional: bool = False
     instead: tuple[str, ...] = ()
     state: bool = False

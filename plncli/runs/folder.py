@@ -124,7 +124,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     if run.features:
         tables["features"] = lambda: features(run)
     for symbol in result.model.spec.tables:
-        wanted = config.latent or "sample" not in symbol.axes
+        wanted = "sample" not in symbol.axes or (not symbol.asked if config.latent is None else config.latent)
         wanted &= not symbol.square or writes_square(config.own.get(SIGMA.name), len(run.responses))
         if symbol.name in run.estimates and wanted:
             tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]

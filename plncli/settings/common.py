@@ -341,8 +341,12 @@ class FitConfig:
     )
     overwrite: bool = _setting(False, "Replace the results of an earlier fit in that folder.", OUTPUT)
     format: str = _setting("csv", "Format of the tables written.", OUTPUT, choices=("csv", "tsv", "parquet", "feather"))
-    latent: bool = _setting(
-        True, "Write the tables of the latent layer too; each is as large as the counts.", OUTPUT, only_latent=True
+    latent: bool | None = _setting(
+        None,
+        "Write the tables of the latent layer too, each as large as the counts [default: yes; not where scores say as "
+        "much in fewer numbers, as in pln-pca].",
+        OUTPUT,
+        only_latent=True,
     )
     checkpoint_every: float = _setting(
         60.0,

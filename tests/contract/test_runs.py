@@ -62,7 +62,8 @@ def run(place: Path, cli: Callable[..., Ran]) -> Path:
 
 def test_every_declared_file_is_written_and_as_its_schema_says(run: Path) -> None:
     spec = MODELS[run.parent.name]
-    tables = {f"{symbol.table}.csv" for symbol in spec.tables if not symbol.optional} | {
+    written = [symbol for symbol in spec.tables if not (symbol.optional or symbol.asked)]
+    tables = {f"{symbol.table}.csv" for symbol in written} | {
         "coefficients.csv",
         "loss_trace.csv",
     }
@@ -71,10 +72,21 @@ def test_every_declared_file_is_written_and_as_its_schema_says(run: Path) -> Non
     for name in ("summary", "manifest"):
         jsonschema.validate(json.loads((run / f"{name}.json").read_text()), dict(schema.schema(name)))
     names = {"sample": N, "response": P, "term": 3, "component": len(read_run(run).components)}
-    for symbol in (symbol for symbol in spec.tables if not symbol.optional):
+    for symbol in written:
         frame = pd.read_csv(run / f"{symbol.table}.csv", index_col=0)
         rows, columns = (*(names[axis] for axis in symbol.axes), 1)[:2]
         assert frame.shape == (rows, columns)
+
+
+def test_tables_of_the_latent_layer_are_written_as_asked(place: Path, cli: Callable[..., Ran]) -> None:
+    spec = MODELS[place.name]
+    if not spec.latent:
+        return
+    for flag, wanted in (("--latent", True), ("--no-latent", False)):
+        assert cli(*words(place, "latent", flag, "--overwrite")).code == 0
+        there = {symbol.table for symbol in spec.tables if (place / "latent" / f"{symbol.table}.csv").exists()}
+        of_samples = {symbol.table for symbol in spec.tables if "sample" in symbol.axes}
+        assert there & of_samples == (of_samples if wanted else set())
 
 
 def test_the_same_answers_from_memory_and_from_disk(run: Path) -> None:
@@ -135,7 +147,7 @@ def test_a_fit_that_was_cut_short_ends_in_the_same_bits(run: Path, cli: Callable
     resumed = cli("resume", place / "cut", "--allow-unconverged")
     whole = cli(*words(place, "whole", "--optimizer", "rprop", "--allow-unconverged"))
     assert resumed.code == 0 and whole.code == 0
-    for symbol in (symbol for symbol in MODELS[place.name].tables if not symbol.optional):
+    for symbol in (symbol for symbol in MODELS[place.name].tables if not (symbol.optional or symbol.asked)):
         name = f"{symbol.table}.csv"
         assert (place / "cut" / name).read_bytes() == (place / "whole" / name).read_bytes()
     assert (place / "cut/coefficients.csv").read_bytes() == (place / "whole/coefficients.csv").read_bytes()

@@ -159,6 +159,7 @@ def test_a_folder_of_a_path_is_replaced_and_what_is_not_ours_is_not(path: Path, 
     (path / "path" / "mine").rmdir()
 
 
+@pytest.mark.slow  # fifteen fits with parts hidden
 def test_cross_validation_chooses_the_rank_that_the_counts_have(tables: Path, cli: Cli, tmp_path: Path) -> None:
     done = cli(*words(tables, tmp_path / "out", "--select", "cv", "--se", "none"))
     assert done.code == 0, done.err
