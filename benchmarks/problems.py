@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,13 +25,14 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """A table to explain. model: pln, logistic or linear; Y: n×p; X: n×d; O: n×1 or n×p."""
+    """A table to explain. model: pln, pln-pca, logistic or linear; Y: n×p; X: n×d; O: n×1 or n×p; rank: of pln-pca."""
 
     name: str
     model: str
     Y: Array = field(repr=False)
     X: Array = field(repr=False)
     O: Array = field(repr=False)
+    rank: int | None = None
 
     @property
     def n(self) -> int:
@@ -52,13 +53,14 @@ class Problem:
 
     def save(self, path: Path) -> None:
         """Write to an .npz that `read` takes back."""
-        np.savez(path, name=self.name, model=self.model, Y=self.Y, X=self.X, O=self.O)
+        np.savez(path, name=self.name, model=self.model, Y=self.Y, X=self.X, O=self.O, rank=self.rank or 0)
 
 
 def read(path: Path) -> Problem:
     """A problem that was saved."""
     with np.load(path) as stored:
-        return Problem(str(stored["name"]), str(stored["model"]), stored["Y"], stored["X"], stored["O"])
+        tables = stored["Y"], stored["X"], stored["O"]
+        return Problem(str(stored["name"]), str(stored["model"]), *tables, int(stored["rank"]) or None)
 
 
 def load(name: str) -> Problem:
@@ -73,6 +75,11 @@ def _pln(name: str, Y: Array, X: Array, O: Array) -> Problem:
     O = O[:, None] if O.ndim == 1 else O[:, columns]
     tables = Y[:, columns], X, O
     return Problem(name, "pln", *(np.ascontiguousarray(table[rows], dtype=float) for table in tables))
+
+
+def _pca(name: str, *, rank: int, table: Callable[[str], Problem]) -> Problem:
+    """A table of counts, to explain by so many components."""
+    return replace(table(name), model="pln-pca", rank=rank)
 
 
 def _intercept(Y: Array) -> Array:
@@ -169,13 +176,28 @@ def _sparse(name: str, *, n: int, p: int, d: int, zeros: float = 0.9) -> Problem
     rng = np.random.default_rng(2)
     X = _design(rng, n, d)
     Z = _latent(rng, X, p, 1.5, 0.3)
-    varied = 0.5 * rng.standard_normal(n)
+    O = _depths(rng, Z, zeros)
+    return _pln(name, rng.poisson(np.exp(O[:, None] + Z)), X, O)
+
+
+def _depths(rng: np.random.Generator, Z: Array, zeros: float) -> Array:
+    """Offsets (n,) with a standard deviation of 0.5 that make a share `zeros` of counts at log-abundances Z zero."""
+    varied = 0.5 * rng.standard_normal(len(Z))
     low, high = -30.0, 30.0
     for _ in range(60):
         middle = 0.5 * (low + high)
         share = np.exp(-np.exp(Z + varied[:, None] + middle)).mean()
         low, high = (middle, high) if share > zeros else (low, middle)
-    O = low + varied
+    return low + varied
+
+
+def _components(name: str, *, n: int, p: int, rank: int, zeros: float) -> Problem:
+    """Counts of which a share `zeros` is expected to be zero, from `rank` components: latent variance 1.5²."""
+    rng = np.random.default_rng(5)
+    X = np.ones((n, 1))
+    C = 1.5 * rng.standard_normal((p, rank)) / np.sqrt(rank)
+    Z = 1.5 * rng.standard_normal(p) + rng.standard_normal((n, rank)) @ C.T
+    O = _depths(rng, Z, zeros)
     return _pln(name, rng.poisson(np.exp(O[:, None] + Z)), X, O)
 
 
@@ -237,6 +259,12 @@ PROBLEMS: dict[str, Callable[[str], Problem]] = {
     "microcosm-site": partial(_microcosm, by=("site",)),
     "single-cell": partial(_single_cell, genes=500),
     "dense-4000x500": partial(_simulated, n=4000, p=500, d=2, depth=1e5),
+    "pca-oaks-5": partial(_pca, rank=5, table=partial(_oaks, tree=False)),
+    "pca-oaks-10": partial(_pca, rank=10, table=partial(_oaks, tree=False)),
+    "pca-oaks-20": partial(_pca, rank=20, table=partial(_oaks, tree=False)),
+    "pca-microcosm-10": partial(_pca, rank=10, table=_microcosm),
+    "pca-single-cell-10": partial(_pca, rank=10, table=partial(_single_cell, genes=500)),
+    "pca-sparse-10": partial(_pca, rank=10, table=partial(_components, n=2000, p=1000, rank=10, zeros=0.97)),
     "logistic-20000x20": partial(_logistic, n=20_000, d=20),
     "logistic-1000000x50": partial(_logistic, n=1_000_000, d=50),
     "linear-1000000x50": partial(_linear, n=1_000_000, d=50),

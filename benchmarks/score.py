@@ -7,25 +7,35 @@ PLN: the ELBO at the rival's latent means M and variances S², with B and Sigma 
 is never below the ELBO at the rival's own B and Sigma). In separated cells (as in the docs) the expected
 count is taken as 0, its limit along the direction in which the likelihood grows for ever, so nobody loses for not
 having gone to infinity. Columns with S = 0 are Poisson regressions at exp(O + M).
+
+PLN-PCA: the ELBO at the rival's B and loadings C, with the posterior N(m, S) of each sample's scores that is best for
+these, S a full q×q matrix. It is never below the ELBO of posteriors with a diagonal S. The posteriors are found by
+plncli's code, for everybody; the bound at them is written out here.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from benchmarks.problems import Array, Problem
 
+UNSOLVED = 1e-6
+"""Nats that the posteriors of all samples may lack; where they lack more, there is no score."""
+
 
 def score(problem: Problem, params: dict[str, Array], separated: Array | None = None, device: str = "cpu") -> float:
     """Log-likelihood, or ELBO, of a result in nats; nan where it is not defined.
 
-    params: M and S (n×p, M contains XB and not O, and is finite) for pln, B (d×p) for the regressions.
-    separated: n×p booleans.
+    params: M and S (n×p, M contains XB and not O, and is finite) for pln, B (d×p, finite) for the others, with C (p×q)
+    for pln-pca. separated: n×p booleans.
     """
     if problem.model == "pln":
         return elbo(problem, params["M"], params["S"], separated, device)
+    if problem.model == "pln-pca":
+        return elbo_of_components(problem, params["B"], params["C"], separated, device)
     return {"logistic": _logistic, "linear": _linear}[problem.model](problem, np.asarray(params["B"], float))
 
 
@@ -33,10 +43,8 @@ def elbo(problem: Problem, M: Array, S: Array, separated: Array | None, device: 
     """Sum of E log p(y|z) + ½ log s², minus (n/2) log|Sigma^|, where Sigma^ = (R'R + diag(sum_i s_i²)) / n."""
     import torch
 
-    def tensor(array: Array) -> torch.Tensor:
-        return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
-
-    Y, X, O, M, S2 = tensor(problem.Y), tensor(problem.X), tensor(problem.O), tensor(M), tensor(S).square()
+    Y, X, O, M, S = _tensors(device, problem.Y, problem.X, problem.O, M, S)
+    S2 = S.square()
     eta = O + M
     cells = Y * eta - (eta + 0.5 * S2).exp() - torch.lgamma(Y + 1.0)
     if separated is not None:
@@ -52,6 +60,31 @@ def elbo(problem: Problem, M: Array, S: Array, separated: Array | None, device: 
         return math.nan
     logdet = 2.0 * (factor.diagonal().log().sum() + scale.log().sum())
     return float(cells.sum() + 0.5 * S2.log().sum() - 0.5 * problem.n * logdet)
+
+
+def elbo_of_components(problem: Problem, B: Array, C: Array, separated: Array | None, device: str = "cpu") -> float:
+    """Sum of E log p(y|u) − ½ (m'm + tr S − log|S| − q), for scores u ~ N(m, S) and the log-means O + XB + uC'."""
+    import torch
+
+    from plncli.models.pca.posterior import Samples, Triangle, posterior
+
+    Y, X, O, B, C = _tensors(device, problem.Y, problem.X, problem.O, B, C)
+    K = torch.ones_like(Y) if separated is None else _tensors(device, ~separated)[0]
+    found = posterior(Samples(Y * K, K, O + X @ B, C, Triangle(Y, C.shape[1])))
+    if not float(found.gap.sum()) < UNSOLVED:
+        return math.nan
+    m, S = found.M, found.S
+    eta, variance = O + X @ B + m @ C.mT, ((C @ S) * C).sum(2)
+    cells = K * (Y * eta - (eta + 0.5 * variance).exp() - torch.lgamma(Y + 1.0))
+    divergence = m.square().sum(1) + S.diagonal(dim1=1, dim2=2).sum(1) - torch.logdet(S) - C.shape[1]
+    return float(cells.sum() - 0.5 * divergence.sum())
+
+
+def _tensors(device: str, *arrays: Array) -> list[Any]:
+    """The arrays as float64 tensors on the device."""
+    import torch
+
+    return [torch.as_tensor(np.asarray(array, dtype=np.float64), device=device) for array in arrays]
 
 
 def _logistic(problem: Problem, B: Array) -> float:

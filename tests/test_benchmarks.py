@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, special
 
 from benchmarks import coverage, foretold, problems, report, run, unchanged, worker
 from benchmarks.commands import chosen
 from benchmarks.launch import launch
-from benchmarks.rivals import RIVALS
+from benchmarks.rivals import RIVALS, by_plncli
 from benchmarks.rivals.base import Settings
 from benchmarks.score import score
 from plncli.cli.examples import VERBS
@@ -24,7 +25,8 @@ from plncli.models.regression.logistic import Logistic
 from plncli.optim.base import StopRule
 
 SETTINGS = Settings(threads=1, time_limit=30.0)
-PACKAGE = {"pyPLNmodels": "pyPLNmodels", "statsmodels": "statsmodels", "scikit-learn": "sklearn", "glum": "glum"}
+PACKAGE = {"scikit-learn": "sklearn", "scikit-learn-svd": "sklearn"}
+"""What a rival imports, where that is not its name."""
 
 
 def tiny(name="tiny-49x17"):
@@ -33,6 +35,10 @@ def tiny(name="tiny-49x17"):
 
 def small(model):
     return problems._regression("small", model, n=500, d=4)
+
+
+def low_rank(rank=2, table="tiny-49x17"):
+    return problems._pca(f"pca-{rank}", rank=rank, table=lambda _: tiny(table))
 
 
 def data(problem):
@@ -56,12 +62,16 @@ def test_a_rival_ends_near_the_reference_and_not_above(reference, rival):
     assert row["peak_mb"] >= row["base_mb"] > 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rival", sorted(set(RIVALS) - {"plncli", "torch-lbfgs"}))
-def test_every_rival_ends_near_the_optimum(rival):
-    package = PACKAGE.get(rival)
-    if package is not None and importlib.util.find_spec(package) is None:
+def skip_without(rival):
+    package = PACKAGE.get(rival, rival)
+    if package in ("pyPLNmodels", "statsmodels", "sklearn", "glum") and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", sorted(set(RIVALS) - {"plncli", "torch-lbfgs", "scikit-learn-svd"}))
+def test_every_rival_ends_near_the_optimum(rival):
+    skip_without(rival)
     for problem in (tiny(), small("logistic"), small("linear")):
         if not RIVALS[rival].takes(problem):
             continue
@@ -88,6 +98,48 @@ def test_the_referee_agrees_on_regressions(name, model):
     assert score(problem, {"B": result.estimates["B"].numpy()}) == pytest.approx(result.criteria.loglik, rel=1e-12)
 
 
+@pytest.mark.parametrize("table", ["tiny-49x17", "rare-groups-of-20"])
+def test_the_referee_agrees_on_components_and_does_not_see_their_axes(table):
+    problem = low_rank(3, table)
+    outcome = by_plncli.run(problem, SETTINGS)
+    B, C, separated = (outcome.params[name] for name in ("B", "C", "separated"))
+    assert separated.any() == (table == "rare-groups-of-20")
+    found = score(problem, outcome.params, separated)
+    assert found == pytest.approx(outcome.trace[-1][1], abs=1e-6)
+    turned, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))
+    assert score(problem, {"B": B, "C": C @ turned}, separated) == pytest.approx(found, abs=1e-6)
+    assert score(problem, {"B": B, "C": 1.05 * C}, separated) < found - 0.1
+
+
+def test_the_referee_scores_posteriors_that_are_at_their_best():
+    """One component, each sample's mean and standard deviation by scipy."""
+    problem = low_rank(1)
+    rng = np.random.default_rng(0)
+    B, c = 0.3 * rng.standard_normal((problem.d, problem.p)), 0.5 * rng.standard_normal(problem.p)
+    total = 0.0
+    for y, predictor in zip(problem.Y, problem.O + problem.X @ B, strict=True):
+
+        def minus_bound(at, y=y, predictor=predictor):
+            m, s2 = at[0], np.exp(at[1])
+            eta = predictor + m * c
+            cells = y * eta - np.exp(eta + 0.5 * s2 * c**2) - special.gammaln(y + 1.0)
+            return 0.5 * (m**2 + s2 - at[1] - 1.0) - cells.sum()
+
+        total -= optimize.minimize(minus_bound, np.array([0.0, -3.0]), tol=1e-10).fun
+    assert score(problem, {"B": B, "C": c[:, None]}) == pytest.approx(total, abs=1e-4)
+
+
+@pytest.mark.parametrize("rival", [name for name, rival in RIVALS.items() if rival.takes(low_rank())])
+def test_a_rival_that_finds_components_is_scored(rival):
+    skip_without(rival)
+    problem = low_rank()
+    optimum = worker.execute(problem, "reference", SETTINGS)["likelihood"]
+    row = worker.execute(problem, rival, SETTINGS)
+    assert row["status"] == "ok", row["note"]
+    most = math.inf if rival == "scikit-learn-svd" else 1e-3 * problem.n  # an SVD of log counts has no such aim
+    assert -1e-6 <= optimum - row["likelihood"] < most
+
+
 def test_a_rival_that_raises_is_a_row_that_says_so(monkeypatch):
     broken = RIVALS["plncli"].__class__(lambda problem, settings: 1 / 0, ("pln",))
     monkeypatch.setitem(RIVALS, "broken", broken)
@@ -96,19 +148,22 @@ def test_a_rival_that_raises_is_a_row_that_says_so(monkeypatch):
 
 
 def test_problems_are_the_same_every_time_and_hold_no_empty_row_or_column():
-    for name in ("tiny-49x17", "rare-groups-of-4", "sparse-500x200", "oaks-tree"):
+    for name in ("tiny-49x17", "rare-groups-of-4", "sparse-500x200", "oaks-tree", "pca-oaks-5"):
         once, again = problems.load(name), problems.load(name)
         assert np.array_equal(once.Y, again.Y) and np.array_equal(once.O, again.O)
         assert once.Y.sum(0).all() and once.Y.sum(1).all()
         assert len(once.X) == len(once.O) == once.n and np.linalg.matrix_rank(once.X) == once.d
     assert problems.load("sparse-500x200").zeros == pytest.approx(0.9, abs=0.02)
+    few = problems._components("few", n=200, p=50, rank=3, zeros=0.8)
+    assert few.zeros == pytest.approx(0.8, abs=0.02)
 
 
-def test_a_problem_is_stored_and_read_back(tmp_path):
-    problem = tiny()
+@pytest.mark.parametrize("problem", [tiny(), low_rank(2)], ids=lambda problem: problem.name)
+def test_a_problem_is_stored_and_read_back(problem, tmp_path):
     problem.save(tmp_path / "problem.npz")
     again = problems.read(tmp_path / "problem.npz")
-    assert (again.name, again.model) == (problem.name, problem.model) and np.array_equal(again.Y, problem.Y)
+    assert (again.name, again.model, again.rank) == (problem.name, problem.model, problem.rank)
+    assert all(np.array_equal(getattr(again, table), getattr(problem, table)) for table in "YXO")
 
 
 def test_time_is_compared_at_the_same_likelihood():

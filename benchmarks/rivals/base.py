@@ -24,7 +24,8 @@ class Settings:
 class Outcome:
     """A finished fit.
 
-    params: M and S (n×p; M contains XB and not O) for pln, B (d×p) for the regressions, and what else there is.
+    params: M and S (n×p; M contains XB and not O) for pln, B (d×p) for the others, with loadings C (p×q) for pln-pca,
+    and what else there is.
     load_seconds: import of the program; seconds: the fit, from arrays to parameters. trace: (seconds since the fit
     began, likelihood) of a rival that tells. peak_mb: of a process of its own. note: how it ended, in its own words.
     """

@@ -25,11 +25,12 @@ def run(problem: Problem, settings: Settings, optimizer: str = "newton-cg", tol:
     load_seconds = loading()
     tables = {letter: torch.tensor(getattr(problem, letter), device=settings.device) for letter in ("Y", "X", "O")}
     data = Dataset(**tables, w=torch.ones(problem.n, dtype=torch.float64, device=settings.device))
+    own = {} if problem.rank is None else {"rank": problem.rank}
     trace: list[tuple[float, float]] = []
     clock = Clock()
     stop = StopRule(tol=tol, time_limit=settings.time_limit)
     result = fit(
-        MODELS[problem.model].load_model()(),
+        MODELS[problem.model].load_model()(**own),
         data,
         optim.build(optimizer),
         stop,
@@ -37,9 +38,9 @@ def run(problem: Problem, settings: Settings, optimizer: str = "newton-cg", tol:
     )
     params = {symbol: tensor.cpu().numpy() for symbol, tensor in result.estimates.items()}
     seconds = clock()
-    if problem.model == "pln":
+    if "M" in params:
         params["separated"] = params["M"] == -float("inf")
-        params["M"] = result.state["M_finite"].cpu().numpy()
+        params |= {symbol: result.state[f"{symbol}_finite"].cpu().numpy() for symbol in ("B", "M")}
     optimum = result.optimum
     return Outcome(
         params,
