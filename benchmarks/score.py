@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.problems import Array, Problem
 
-UNSOLVED = 1e-6
+UNSOLVED = 1e-5
 """Nats that the posteriors of all samples may lack; where they lack more, there is no score."""
 
 

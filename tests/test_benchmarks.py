@@ -136,8 +136,9 @@ def test_a_rival_that_finds_components_is_scored(rival):
     optimum = worker.execute(problem, "reference", SETTINGS)["likelihood"]
     row = worker.execute(problem, rival, SETTINGS)
     assert row["status"] == "ok", row["note"]
-    most = math.inf if rival == "scikit-learn-svd" else 1e-3 * problem.n  # an SVD of log counts has no such aim
-    assert -1e-6 <= optimum - row["likelihood"] < most
+    # Per sample: an SVD of log counts knows no bound, and pyPLNmodels ends after 400 steps, tenths of a nat away.
+    most = {"plncli": 1e-3, "pyPLNmodels": 1.0}.get(rival, math.inf)
+    assert -1e-6 <= optimum - row["likelihood"] < most * problem.n
 
 
 def test_a_rival_that_raises_is_a_row_that_says_so(monkeypatch):
