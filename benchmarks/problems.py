@@ -276,3 +276,5 @@ QUICK = ("tiny-49x17", "oaks-1", "oaks-tree", "rare-groups-of-20", "logistic-200
 """Problems of `--quick`: seconds each."""
 GPU_ONLY = ("gpu-single-cell", "gpu-20000x1000", "gpu-100000x2000")
 """Problems that are run only on a GPU unless they are named."""
+LONG = ("pca-microcosm-10", "pca-single-cell-10", "pca-sparse-10")
+"""Problems that are run only where they are named: plncli's search for the best start takes minutes."""

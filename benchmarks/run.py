@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks import machine, report
-from benchmarks.problems import GPU_ONLY, PROBLEMS, QUICK, NotHere, Problem, load
+from benchmarks.problems import GPU_ONLY, LONG, PROBLEMS, QUICK, NotHere, Problem, load
 from benchmarks.report import Reference, Row
 from benchmarks.rivals import RIVALS
 from benchmarks.rivals.base import Settings
@@ -79,7 +79,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds a rival may take (default: 60)")
     parser.add_argument("--name", help="name of the files in benchmarks/results (default: table, quick or cuda)")
     args = parser.parse_args(arguments)
-    usual = [name for name in PROBLEMS if args.device == "cuda" or name not in GPU_ONLY]
+    left_out = LONG if args.device == "cuda" else GPU_ONLY + LONG
+    usual = [name for name in PROBLEMS if name not in left_out]
     args.problems = args.problems or (list(QUICK) if args.quick else usual)
     args.rivals = args.rivals or list(RIVALS)
     args.repeats = args.repeats or (1 if args.quick else 3)

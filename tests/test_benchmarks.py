@@ -25,8 +25,8 @@ from plncli.models.regression.logistic import Logistic
 from plncli.optim.base import StopRule
 
 SETTINGS = Settings(threads=1, time_limit=30.0)
-PACKAGE = {"scikit-learn": "sklearn", "scikit-learn-svd": "sklearn"}
-"""What a rival imports, where that is not its name."""
+PACKAGE = {"pyPLNmodels": "pyPLNmodels", "statsmodels": "statsmodels", "scikit-learn": "sklearn", "glum": "glum"}
+PACKAGE |= {"scikit-learn-svd": "sklearn"}
 
 
 def tiny(name="tiny-49x17"):
@@ -63,8 +63,8 @@ def test_a_rival_ends_near_the_reference_and_not_above(reference, rival):
 
 
 def skip_without(rival):
-    package = PACKAGE.get(rival, rival)
-    if package in ("pyPLNmodels", "statsmodels", "sklearn", "glum") and importlib.util.find_spec(package) is None:
+    package = PACKAGE.get(rival)
+    if package is not None and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 
 
@@ -182,6 +182,13 @@ def test_time_is_compared_at_the_same_likelihood():
     stopped = ours | {"likelihood": -105.0, "trace": [[1.0, -105.0]]}
     assert math.isnan(report.summarise(reference, [stopped, blind])[1]["ratio"])  # plncli never got there
     assert "| x | gone | timeout |" in report.markdown([reference], list(found.values()), [])
+
+
+def test_long_problems_are_run_where_they_are_named():
+    apart = {*problems.LONG, *problems.GPU_ONLY}
+    assert apart < set(problems.PROBLEMS) and set(run._arguments([]).problems) == set(problems.PROBLEMS) - apart
+    assert run._arguments(["--problems", *apart]).problems == [*apart]
+    assert not set(problems.LONG) & set(run._arguments(["--device", "cuda"]).problems)
 
 
 @pytest.mark.slow  # two processes that load torch; what they write is tried without them
