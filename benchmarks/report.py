@@ -165,7 +165,9 @@ def _seconds(value: float) -> str:
 
 
 def _ratio(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.1f}×"
+    if math.isnan(value):
+        return ""
+    return f"{value:.1f}×" if value >= 0.1 else f"{value:.1g}×"
 
 
 def _nats(value: float) -> str:
