@@ -109,7 +109,7 @@ class PCA(Model[Prepared]):
             "U_sd": at.z.S.diagonal(dim1=1, dim2=2).sqrt(),
             "share": variance / variance.sum().clamp_min(torch.finfo(variance.dtype).tiny),
             "M": at_supremum(prepared.data.X @ B + at.z.M @ at.C.mT, prepared.separated, -math.inf),
-            "S": (at.z.V @ (2.0 * at.samples.halves).mT).clamp_min(0.0).sqrt(),
+            "S": at.variance().clamp_min(0.0).sqrt(),
         }
         if self.sigma:
             found["Sigma"] = at.C @ at.C.mT

@@ -15,6 +15,7 @@ its upper triangle: t = q(q + 1)/2 of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -253,24 +254,15 @@ def natural_step(
     before, _ = torch.linalg.cholesky_ex(S)
     spread = (Pi * S).sum((1, 2)) - q + logdet - 2.0 * before.diagonal(dim1=1, dim2=2).log().sum(1)
     left = 0.5 * (-(g * d).sum(1) + spread)
-    slack = _rounding(value)
-    best: State = (M, S, V, A, value)
-    size = torch.ones_like(value)
-    short = torch.ones_like(value, dtype=torch.bool)
-    for halving in range(HALVINGS):
-        new_S, new_logdet = (target, logdet) if not halving else _between(before, Pi, size)
+
+    def trial(size: Tensor, whole: bool) -> State:
+        new_S, new_logdet = (target, logdet) if whole else _between(before, Pi, size)
         new_M, new_V = M + size[:, None] * d, triangle.entries(new_S)
         new_A = at.means(new_M, new_V)
-        new_value = at.value(new_A, new_M, new_S, new_logdet)
-        good = new_value <= value - ARMIJO * size * left + slack
-        if not halving and bool(good.all()):
-            return (new_M, new_S, new_V, new_A, new_value), left, good
-        best = _where(short & good, (new_M, new_S, new_V, new_A, new_value), best)
-        short &= ~good
-        if not bool(short.any()):
-            break
-        size = torch.where(short, 0.5 * size, size)
-    return best, left, ~short
+        return new_M, new_S, new_V, new_A, at.value(new_A, new_M, new_S, new_logdet)
+
+    after, moved = _backtracked(trial, (M, S, V, A, value), left)
+    return after, left, moved
 
 
 def _newton(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor) -> tuple[State, Tensor, Tensor]:
@@ -279,22 +271,40 @@ def _newton(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tens
     curved = Curvature(at, A, S)
     g = torch.cat([at.slope(A, M), 0.5 * triangle.k * triangle.entries(at.curvature(A) - curved.P)], 1)
     d = curved.solve(g).neg_()
-    left, slack = -0.5 * (g * d).sum(1), _rounding(value)
-    best: State = (M, S, V, A, value)
-    size, short = torch.ones_like(value), torch.ones_like(value, dtype=torch.bool)
-    for _ in range(HALVINGS):
+    left = -0.5 * (g * d).sum(1)
+
+    def trial(size: Tensor, whole: bool) -> State:
+        del whole
         new_M, new_V = M + size[:, None] * d[:, :q], V + size[:, None] * d[:, q:]
         new_S = triangle.matrix(new_V)
         L, outside = torch.linalg.cholesky_ex(new_S)
         new_A = at.means(new_M, new_V)
-        new_value = at.value(new_A, new_M, new_S, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
-        good = (outside == 0) & (new_value <= value - 2.0 * ARMIJO * size * left + slack)
-        best = _where(short & good, (new_M, new_S, new_V, new_A, new_value), best)
+        f = at.value(new_A, new_M, new_S, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
+        return new_M, new_S, new_V, new_A, torch.where(outside == 0, f, math.inf)
+
+    after, moved = _backtracked(trial, (M, S, V, A, value), 2.0 * left)
+    return after, left, moved
+
+
+def _backtracked(trial: Callable[[Tensor, bool], State], now: State, slope: Tensor) -> tuple[State, Tensor]:
+    """The state after the longest of steps 1, ½, ¼ ... by which f of a sample falls enough, and which samples moved.
+
+    trial: the state after a step of each sample's size (b,), all of them whole ones or not; slope: nats that f falls
+    by in a step, as far as it is linear.
+    """
+    value, best = now[4], now
+    slack, size, short = _rounding(value), torch.ones_like(value), torch.ones_like(value, dtype=torch.bool)
+    for halving in range(HALVINGS):
+        new = trial(size, not halving)
+        good = new[4] <= value - ARMIJO * size * slope + slack
+        if not halving and bool(good.all()):
+            return new, good
+        best = _where(short & good, new, best)
         short &= ~good
         if not bool(short.any()):
             break
         size = torch.where(short, 0.5 * size, size)
-    return best, left, ~short
+    return best, ~short
 
 
 def _where(take: Tensor, new: State, old: State) -> State:

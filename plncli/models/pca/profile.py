@@ -131,6 +131,10 @@ class Evaluation:
         self.z = replace(z, M=M, V=V, S=triangle.matrix(V), A=A)
         del self._curved  # of what was
 
+    def variance(self) -> Tensor:
+        """c_j'S_i c_j of the latent values, n×p."""
+        return self.z.V @ (2.0 * self.samples.halves).mT
+
     def gradient(self) -> Tensor:
         """(d+q)×p."""
         self._polish()
@@ -189,8 +193,7 @@ class Evaluation:
         (n, p), width = z.A.shape, table.d + table.q
         curvature = self.A
         if profiled:
-            leverage = z.A * (z.V @ (2.0 * self.samples.halves).mT)
-            curvature = self.A * (1.0 - leverage).clamp_min_(LEAST)
+            curvature = self.A * (1.0 - z.A * self.variance()).clamp_min_(LEAST)
         H = C.new_zeros((p, width, width))
         for rows in torch.arange(n, device=C.device).split(max(1, BLOCK // (p * width))):
             T = (z.M[rows, :, None] + z.S[rows] @ C.mT).permute(2, 0, 1)  # p×b×q

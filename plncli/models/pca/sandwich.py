@@ -103,7 +103,7 @@ def _scores(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
 def _leverage(at: Evaluation) -> Tensor:
     """Mean over features of a_ij f'H_j^-1 f, with the profiled blocks H_j, of each sample of weight 1, (n,)."""
     inverse = at.inverse_blocks()
-    curvature = at.z.A * (1.0 - at.z.A * (at.z.V @ (2.0 * at.samples.halves).mT)).clamp_min(0.0)
+    curvature = at.z.A * (1.0 - at.z.A * at.variance()).clamp_min(0.0)
     out = torch.empty_like(curvature[:, 0])
     for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // inverse.numel())):
         F = _regressors(at, rows)
