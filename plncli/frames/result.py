@@ -363,5 +363,6 @@ class FitResult(Estimates):
         if format not in FORMATS:
             raise UsageError(f"`format` must be one of {', '.join(FORMATS)}, not {format!r}.")
         config = self.outcome.config.but(out=str(out), overwrite=overwrite, format=format, latent=latent)
-        manifest = {**self.outcome.manifest, "configuration": configuration.applying(config)}
-        artifacts.write(Path(out), replace(self.outcome, config=config, manifest=manifest))
+        path = self.outcome.path and self.outcome.path.saved_as(Path(out), format=format, latent=latent)
+        manifest = {**self.outcome.manifest, "configuration": configuration.applying(path.config if path else config)}
+        artifacts.write(Path(out), replace(self.outcome, config=config, manifest=manifest, path=path))

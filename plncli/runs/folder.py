@@ -21,7 +21,7 @@ from plncli.names import COLUMNS
 from plncli.results import FitResult
 from plncli.runs import path
 from plncli.runs.designs import offset_of, terms_of
-from plncli.runs.outcome import Member, Outcome
+from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
     SCHEMA_VERSION,
@@ -83,7 +83,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
 
 def of_path(folder: Path) -> bool:
     """Whether a folder in that of a fit holds fits of a path, and nothing besides."""
-    if folder.name != path.FOLDER or not folder.is_dir():
+    if folder.name != FOLDER or not folder.is_dir():
         return False
     places = [*folder.iterdir()]
     return all(place.is_dir() and not place.is_symlink() for place in places) and all(
@@ -97,7 +97,7 @@ def write(out: Path, outcome: Outcome, *, overwrite: bool | None = None) -> None
     with whole_folder(out) as partial:
         _fill(partial, outcome)
         for member in outcome.path.members if outcome.path else ():
-            folder = partial / path.FOLDER / member.name
+            folder = partial / FOLDER / member.name
             folder.mkdir(parents=True)
             if not isinstance(member.place, Path):
                 _fill(folder, replace(member.place, config=member.config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from plncli.results import FitResult
 from plncli.settings import FitConfig
 from plncli.tables import writing as output
 
+FOLDER = "path"
+"""In the folder of a path: its fits."""
 TOLD = ("n_parameters", "aic", "bic", "icl", "r2", "gap", "status", "steps", "fit_seconds")
 """What of the summary of each fit is told, beside its likelihood."""
 STARTS = ("starts", "starts_agree")
@@ -76,6 +78,18 @@ class PathRecord:
         """The setting along which it goes."""
         assert self.config.path is not None
         return self.config.path
+
+    def saved_as(self, out: Path, **changes: Any) -> PathRecord:
+        """The same with its folder elsewhere, and other settings of what is written."""
+        folder, names = out / FOLDER, {member.name for member in self.members}
+
+        def moved(member: Member) -> Member:
+            init = member.config.init
+            known = {"init": str(folder / Path(init).name)} if init and Path(init).name in names else {}
+            return replace(member, config=member.config.but(out=str(folder / member.name), **known, **changes))
+
+        whole = self.config.but(out=str(out), **changes)
+        return replace(self, config=whole, members=tuple(map(moved, self.members)))
 
     def told(self) -> dict[str, Any]:
         """As summary.json has it."""

@@ -8,19 +8,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plncli.errors import DataError
 from plncli.runs import schema as schemas
 from plncli.runs.checkpoints import PATH
+from plncli.runs.outcome import FOLDER
 from plncli.settings import option
 from plncli.tables.atomic import whole_file
 
-if TYPE_CHECKING:
-    pass
-
-FOLDER = "path"
-"""In the folder of a path: its fits."""
 TABLE = "path"
 LAST = "none"
 """The choice of the last of a path."""

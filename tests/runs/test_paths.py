@@ -20,7 +20,7 @@ from conftest import Ran
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plncli import Dataset, fit
+from plncli import Dataset, fit, load
 from plncli.errors import DataError
 from plncli.runs import schema
 from plncli.runs.path import best, name_of
@@ -180,6 +180,18 @@ def test_python_has_the_same_path(path: Path, tables: Path) -> None:
     pd.testing.assert_frame_equal(result.loadings, pd.read_csv(path / "loadings.csv", index_col=0), rtol=1e-6)
     assert result.path["rank"].tolist() == [*RANKS] and set(result.members) == {*RANKS}
     assert result.members[1].loadings.shape == (6, 1)
+
+
+def test_a_path_that_is_saved_from_python_is_whole(tables: Path, tmp_path: Path) -> None:
+    """Its settings reach each fit of it, and what it says of the whole is of the whole."""
+    counts = pd.read_csv(tables / "counts.csv", index_col=0)
+    result, out = fit("pln-pca", Dataset(counts=counts), rank="1:2", se="none"), tmp_path / "saved"
+    result.save(out, format="tsv", latent=True)
+    for place in (out, out / "path" / "rank-01", out / "path" / "rank-02"):
+        assert {"loadings.tsv", "latent_mean.tsv"} <= {file.name for file in place.iterdir()}
+    assert json.loads((out / "manifest.json").read_text())["configuration"]["rank"] == [1, 2]
+    assert f'init = "{out / "path" / "rank-01"}"' in (out / "path" / "rank-02" / "config.toml").read_text()
+    assert load(out).members[2].loadings.shape == (6, 2)
 
 
 def test_starts_by_chance_agree_or_are_told(tables: Path, cli: Cli, tmp_path: Path) -> None:

@@ -111,9 +111,10 @@ class KeepPath(Keep):
 
     def of(self, name: str) -> Keep:
         """Where one of its fits is kept."""
-        from plncli.runs import checkpoints, path
+        from plncli.runs import checkpoints
+        from plncli.runs.outcome import FOLDER
 
-        return Keep(checkpoints.folder_of(self.out) / path.FOLDER / name, self.resume)
+        return Keep(checkpoints.folder_of(self.out) / FOLDER / name, self.resume)
 
     def forget(self, name: str) -> None:
         """Let the state of one of its fits go, for that is done."""

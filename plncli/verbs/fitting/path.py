@@ -101,7 +101,8 @@ class _Going:
 
     def _named(self, config: FitConfig) -> FitConfig:
         """The configuration of a fit of the path, as its folder will hold it: it starts from the one before."""
-        from plncli.runs.path import FOLDER, name_of
+        from plncli.runs.outcome import FOLDER
+        from plncli.runs.path import name_of
 
         name = name_of(self.setting, config.own[self.setting], self.config.own[self.setting])
         events = str(Path(config.tensorboard) / name) if config.tensorboard else None
