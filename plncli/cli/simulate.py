@@ -63,6 +63,13 @@ Spread = Annotated[
 Zeros = Annotated[
     float | None, _option("--zeros", "X", "Share of zeros to aim at, between 0 and 1 [logistic: default 0.5].")
 ]
+Inflation = Annotated[
+    float | None, _option("--zero-inflation", "X", "Probability of a structural zero, of counts [default: none].")
+]
+InflationSpread = Annotated[
+    float | None,
+    _option("--zero-inflation-spread", "X", "Standard deviation of its logit among features [default: 0]."),
+]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="The same seed draws the same tables.")
 ]
@@ -92,6 +99,8 @@ def simulate(
     depth: Depth = None,
     depth_spread: Spread = None,
     zeros: Zeros = None,
+    zero_inflation: Inflation = None,
+    zero_inflation_spread: InflationSpread = None,
     seed: Seed = 0,
     out: Out = "simulated",
     overwrite: Overwrite = False,
@@ -120,6 +129,8 @@ def simulate(
         "depth": depth,
         "depth_spread": depth_spread,
         "zeros": zeros,
+        "zero_inflation": zero_inflation,
+        "zero_inflation_spread": zero_inflation_spread,
     }
     return verb.simulate(
         model,

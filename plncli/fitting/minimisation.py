@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-
-import torch
 
 from plncli.arrays import Params
 from plncli.errors import FitError
-from plncli.fitting.problem import problem_of
-from plncli.fitting.resumption import offering, searched, taken_up
+from plncli.fitting.resumption import searched, taken_up
+from plncli.fitting.revision import followed
 from plncli.fitting.starting import begun
-from plncli.models.base import Init, Model, P, Revisable
+from plncli.models.base import Init, Model, P
 from plncli.optim.base import Offer, Optimizer, Optimum, State, Status, StopRule
-from plncli.progress import OnStep, OnWait, Step
-
-STUCK = (Status.PRECISION, Status.STALLED)
-MAX_REVISIONS = 1000
-"""Bound on how often a problem is changed on its way; each change moves a feature, and few move more than once."""
+from plncli.progress import OnStep, OnWait
 
 
 def minimise(
@@ -46,76 +39,11 @@ def minimise(
         state = None
         if parts and parts[0].status is not Status.CONVERGED:
             return params, prepared, parts[0]
-    for _ in range(MAX_REVISIONS):
-        rest, show = _continued(stop, on_step, parts, began)
-        problem = problem_of(model, prepared, params)
-        optimum = optimizer.minimise(problem, rest, show, offering(offer, model, prepared, params, parts), state)
-        state = None
-        if not parts and optimum.steps == 0 and optimum.status is Status.DIVERGED:
-            raise FitError(
-                "The objective is not finite at the start of the fit. Look for extreme offsets or covariates "
-                "(`plncli validate` shows them), or use --dtype float64."
-            )
-        parts.append(optimum)
-        params = optimum.params
-        if optimum.status in (Status.INTERRUPTED, Status.TIME_LIMIT, Status.MAX_ITER, Status.DIVERGED):
-            break
-        revised = None
-        if isinstance(model, Revisable):
-            with torch.no_grad():
-                revised = model.revise(params, prepared, settled=optimum.status is not Status.DEGENERATE)
-        if revised is not None:
-            params, prepared = revised
-        elif not _worth_another(parts, stop.tol * problem.scale):
-            break
-    return params, prepared, _joined(parts)
-
-
-def _worth_another(parts: Sequence[Optimum], goal: float) -> bool:
-    """Whether to start anew where the optimizer got stuck: unless that has just gained less than `goal` nats.
-
-    A new start forgets the trust radius, the curvature of past steps and what else a run has gathered.
-    """
-    *before, last = parts
-    if last.status not in STUCK:
-        return False
-    return not before or before[-1].status not in STUCK or before[-1].value - last.value > goal
-
-
-def _continued(
-    stop: StopRule, on_step: OnStep | None, parts: list[Optimum], began: float
-) -> tuple[StopRule, OnStep | None]:
-    """The stop rule and the trace's numbering for a run that goes on after `parts`; `began`: when this process did."""
-    if not parts:
-        return stop, on_step
-    steps = sum(part.steps for part in parts)
-    left = None if stop.max_iter is None else max(stop.max_iter - steps, 0)
-    rest = replace(stop, max_iter=left, time_limit=stop.time_limit - (time.perf_counter() - began))
-    if on_step is None:
-        return rest, None
-    return rest, lambda step: on_step(_shifted(step, parts)) if step.step else None
-
-
-def _shifted(step: Step, parts: list[Optimum]) -> Step:
-    return replace(
-        step,
-        step=step.step + sum(part.steps for part in parts),
-        seconds=step.seconds + sum(part.seconds for part in parts),
-        evaluations=step.evaluations + sum(part.evaluations for part in parts),
-    )
-
-
-def _joined(parts: list[Optimum]) -> Optimum:
-    """One optimum with one trace: a run that starts where the last one ended does not repeat that point."""
-    trace = list(parts[0].trace)
-    for i, part in enumerate(parts[1:], start=1):
-        trace += [_shifted(step, parts[:i]) for step in part.trace[1:]]
-    return replace(
-        parts[-1],
-        steps=sum(part.steps for part in parts),
-        evaluations=sum(part.evaluations for part in parts),
-        products=sum(part.products for part in parts),
-        seconds=sum(part.seconds for part in parts),
-        trace=tuple(trace),
-        starts=parts[0].starts,
-    )
+    rest = replace(stop, time_limit=stop.time_limit - (time.perf_counter() - began))
+    params, prepared, optimum = followed(model, prepared, params, optimizer, rest, on_step, parts, offer, state)
+    if optimum.steps == 0 and optimum.status is Status.DIVERGED:
+        raise FitError(
+            "The objective is not finite at the start of the fit. Look for extreme offsets or covariates "
+            "(`plncli validate` shows them), or use --dtype float64."
+        )
+    return params, prepared, optimum

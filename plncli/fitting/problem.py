@@ -6,24 +6,24 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
-from plncli.models.base import Alternating, Elementary, Model, P, Preconditioned, Revisable, Separable
+from plncli.models.base import Alternating, Differentiable, Elementary, Model, P, Preconditioned, Revisable
 from plncli.optim.base import Problem
 
 
 def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
     """What an optimizer needs to know of a model on its data."""
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
-    parts: Callable[[Params], dict[str, Evaluated]] | None = None
+    at: Callable[[Params], Differentiated] | None = None
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
     if isinstance(model, Preconditioned):
         precondition = lambda params: model.preconditioner(params, prepared)  # noqa: E731
         curvature = lambda params: model.curvature(params, prepared)  # noqa: E731
-    if isinstance(model, Separable):
-        parts = lambda params: model.parts(params, prepared)  # noqa: E731
+    if isinstance(model, Differentiable):
+        at = lambda params: model.at(params, prepared)  # noqa: E731
     if isinstance(model, Alternating):
 
         def alternate(params: Params) -> Problem:
@@ -37,7 +37,8 @@ def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
         scale=prepared.data.total_weight,
         precondition=precondition,
         exact=getattr(model, "exact_preconditioner", False),
-        parts=parts,
+        curved=getattr(model, "curved", False),
+        at=at,
         curvature=curvature,
         alternate=alternate,
         degenerate=degenerate,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import astuple
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
@@ -50,28 +50,54 @@ SEARCH = "search"
 """Of a fit that was cut short while it looked for a start: what was found until then."""
 
 
-def offered_search(offer: Offer | None, found: Sequence[Optimum]) -> None:
+@dataclass(frozen=True)
+class Found(Generic[P]):
+    """Where a start led: an optimum, and the data as its problem had become."""
+
+    optimum: Optimum
+    prepared: P
+
+    @property
+    def value(self) -> float:
+        """Nats, minus the log-likelihood or its bound."""
+        return self.optimum.value
+
+
+def offered_search(offer: Offer | None, model: Model[P], found: Sequence[Found[P]]) -> None:
     """Tell what the starts led to that were tried so far."""
     if offer is None:
         return
-    tensors = {f"{SEARCH}.{k}.{name}": tensor for k, one in enumerate(found) for name, tensor in one.params.items()}
+    tensors: dict[str, Tensor] = {}
+    for k, one in enumerate(found):
+        boundary = model.boundary_state(one.prepared) if isinstance(model, Revisable) else {}
+        tensors |= {f"{SEARCH}.{k}.{name}": tensor for name, tensor in one.optimum.params.items()}
+        tensors |= {f"{SEARCH}.{k}.{BOUNDARY}.{name}": tensor for name, tensor in boundary.items()}
     facts: dict[str, Any] = {name: [] for name in ("parts", "traces", "order")}
-    facts |= {"state": {"steps": 0, "evaluations": 0, "products": 0}, SEARCH: [_facts(one) for one in found]}
+    facts |= {"state": {"steps": 0, "evaluations": 0, "products": 0}, SEARCH: [_facts(one.optimum) for one in found]}
     offer(State(tensors, facts, ()))
 
 
-def searched(model: Model[P], prepared: P, state: State | None) -> list[Optimum] | None:
+def searched(model: Model[P], prepared: P, state: State | None) -> list[Found[P]] | None:
     """Undo `offered_search`; None for a state of a fit that had begun. DataError for what cannot be of this model."""
     if state is None:
         return []
     if SEARCH not in state.facts:
         return None
-    like, found = model.start(prepared), []
+    found = []
     for k, facts in enumerate(state.facts[SEARCH]):
-        named = State({name: state.tensors.get(f"{SEARCH}.{k}.{name}", torch.empty(0)) for name in like}, {}, ())
+        kept, at = _under(state.tensors, f"{SEARCH}.{k}."), prepared
+        if isinstance(model, Revisable):
+            at = model.at_boundary_state(prepared, _under(kept, f"{BOUNDARY}."))
+        like, named = model.start(at), State(kept, {}, ())
         params = {name: named.tensor(name, tensor).to(tensor) for name, tensor in like.items()}
-        found.append(Optimum(params=params, status=Status[facts["status"]], **{name: facts[name] for name in PART}))
+        known = {name: facts[name] for name in PART}
+        found.append(Found(Optimum(params=params, status=Status[facts["status"]], **known), at))
     return found
+
+
+def _under(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    """Those of a group, by the rest of their names."""
+    return {name.removeprefix(group): tensor for name, tensor in tensors.items() if name.startswith(group)}
 
 
 def taken_up(model: Model[P], prepared: P, state: State) -> tuple[list[Optimum], Params, P, State]:

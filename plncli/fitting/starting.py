@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Generic
 
 import torch
 
 from plncli.arrays import Params
-from plncli.fitting.problem import problem_of
-from plncli.fitting.resumption import offered_search
+from plncli.fitting.resumption import Found, offered_search
+from plncli.fitting.revision import followed
 from plncli.models.base import Init, Model, P, Revisable, Searching
 from plncli.optim.base import Offer, Optimum, Starts, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.progress import OnWait, Step
-
-LOOSE = 1e-2
-"""Nats a sample that are left where the optimum that a start leads to is known well enough."""
 
 
 def begun(
@@ -29,7 +27,7 @@ def begun(
     stop: StopRule,
     seed: int = 0,
     offer: Offer | None = None,
-    known: Sequence[Optimum] = (),
+    known: Sequence[Found[P]] = (),
     on_search: OnWait | None = None,
 ) -> tuple[Params, P, list[Optimum]]:
     """Where the optimizer begins, and what was done before: a part that has not converged was cut short.
@@ -50,7 +48,7 @@ def begun(
 
 
 def _searched(
-    model: Model[P], prepared: P, init: Init | None, search: _Search, seed: int
+    model: Model[P], prepared: P, init: Init | None, search: _Search[P], seed: int
 ) -> tuple[Params, P, list[Optimum]]:
     """The best of the optima that starts lead to, loosely; what is left of a time limit is the optimizer's.
 
@@ -69,59 +67,91 @@ def _searched(
         return model.start(prepared), prepared, []
     agree = sum(value - best.value <= search.agreed for value in values)
     starts = Starts(len(values), agree, max(values) - best.value) if model.starts > 1 else None
-    return best.params, prepared, [replace(search.whole(best), starts=starts)]
+    return best.optimum.params, best.prepared, [replace(search.whole(best.optimum), starts=starts)]
 
 
-class _Search:
+@dataclass
+class _Watch:
+    """Whether a start is to be given up: below the best after so many steps."""
+
+    patience: int
+    best: float
+    hopeless: bool = False
+
+    def look(self, step: Step) -> None:
+        """After each step."""
+        self.hopeless = step.step >= self.patience and step.loss > self.best
+
+
+class _Search(Generic[P]):
     """Loose fits from several starts, and what they have taken; cut: by what the search was cut short."""
 
     def __init__(
         self,
-        model: Model[Any],
-        prepared: Any,
+        model: Model[P],
+        prepared: P,
         stop: StopRule,
         offer: Offer | None,
-        known: Sequence[Optimum],
+        known: Sequence[Found[P]],
         on_search: OnWait | None,
     ) -> None:
-        self.model, self.prepared, self.stop, self.offer, self.known = model, prepared, stop, offer, known
+        assert isinstance(model, Searching)
+        self.model, self.stop, self.offer, self.known = model, stop, offer, known
         self.on_search = on_search
         self.began = time.perf_counter()
-        self.agreed = 2.0 * LOOSE * prepared.data.total_weight
-        self.parts: list[Optimum] = []
+        self.agreed = 2.0 * model.loose * prepared.data.total_weight
+        self.parts: list[Found[P]] = []
         self.cut: Status | None = None
 
-    def best(self, starts: Iterator[Params], *, near: bool = False) -> Optimum | None:
+    def best(self, starts: Iterator[tuple[Params, P]], *, near: bool = False) -> Found[P] | None:
         """The best optimum: the first to which two starts led, or of all; `near`: also of the starts near the best."""
-        found: Optimum | None = None
+        found: Found[P] | None = None
         for again in (False, True) if near else (False,):
             if again and found is not None:
                 assert isinstance(self.model, Searching)
-                starts = self.model.restarts(found.params, self.prepared)
-            for start in starts:
+                starts = self.model.restarts(found.optimum.params, found.prepared)
+            for start, prepared in starts:
                 if self.cut is not None:
                     return found
-                fitted = self._fitted(start)
-                if fitted.status is Status.DIVERGED:
+                fitted = self._fitted(start, prepared, math.inf if found is None else found.value)
+                if fitted.optimum.status is Status.DIVERGED:
                     continue
                 before, found = found, fitted if found is None or fitted.value < found.value else found
                 if before is not None and abs(before.value - fitted.value) <= self.agreed:
                     return found
         return found
 
-    def _fitted(self, start: Params) -> Optimum:
-        """A loose fit, unless it is known already; told to whoever keeps it, unless it is cut short."""
+    def _fitted(self, start: Params, prepared: P, best: float) -> Found[P]:
+        """A loose fit, unless it is known already; told to whoever keeps it, unless it is cut short.
+
+        best: the value beside which it is given up, if the model's patience ends.
+        """
         if len(self.parts) < len(self.known):
             found = self.known[len(self.parts)]
         else:
-            left = self.stop.time_limit - (time.perf_counter() - self.began)
-            loose = replace(self.stop, tol=max(self.stop.tol, LOOSE), max_iter=None, time_limit=left)
-            found = NewtonCG().minimise(problem_of(self.model, self.prepared, start), loose, self._tell)
+            assert isinstance(self.model, Searching)
+            watch = _Watch(self.model.patience or sys.maxsize, best)
+            loose = replace(
+                self.stop,
+                tol=max(self.stop.tol, self.model.loose),
+                max_iter=None,
+                time_limit=self.stop.time_limit - (time.perf_counter() - self.began),
+                cancelled=lambda: watch.hopeless or self.stop.cancelled(),
+            )
+
+            def seen(step: Step) -> None:
+                watch.look(step)
+                self._tell(step)
+
+            params, prepared, optimum = followed(self.model, prepared, start, NewtonCG(), loose, seen)
+            if watch.hopeless and not self.stop.cancelled():
+                optimum = replace(optimum, status=Status.MAX_ITER)
+            found = Found(replace(optimum, params=params), prepared)
         self.parts.append(found)
-        if found.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
-            self.cut = found.status
+        if found.optimum.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
+            self.cut = found.optimum.status
         else:
-            offered_search(self.offer, self.parts)
+            offered_search(self.offer, self.model, self.parts)
         return found
 
     def _tell(self, step: Step) -> None:
@@ -132,15 +162,16 @@ class _Search:
 
     def whole(self, best: Optimum) -> Optimum:
         """The search as a part of a run that ends at the best optimum."""
-        evaluations = sum(part.evaluations for part in self.parts)
-        seconds = sum(part.seconds for part in self.parts)
+        parts = [part.optimum for part in self.parts]
+        evaluations = sum(part.evaluations for part in parts)
+        seconds = sum(part.seconds for part in parts)
         return replace(
             best,
             params={} if self.cut is None else best.params,
             gap=best.gap if self.cut is None else math.nan,
             steps=0,
             evaluations=evaluations,
-            products=sum(part.products for part in self.parts),
+            products=sum(part.products for part in parts),
             seconds=seconds,
             status=self.cut or Status.CONVERGED,
             trace=(Step(0, seconds, evaluations, best.value, best.grad_norm, math.nan, math.nan),),

@@ -31,9 +31,9 @@ class Simulation(Shown):
     """Tables that were drawn, and the truth about them. Frames are as the files of `plncli simulate`, None for none.
 
     counts (pln) or response, covariates, exposure (pln) or offsets: a row a sample. true_coefficients: a row for each
-    response and term; true_sigma: p×p; true_loadings: p×rank; true_latent: n×p, Z or the linear predictor, with the
-    offset. facts: as in simulation.json; settings: of a fit of these tables, as in config.toml. notes: what there is to
-    know of them.
+    response and term; true_sigma: p×p; true_loadings: p×rank; true_zero_inflation: logits and probabilities of
+    structural zeros; true_latent: n×p, Z or the linear predictor, with the offset. facts: as in simulation.json;
+    settings: of a fit of these tables, as in config.toml. notes: what there is to know of them.
     """
 
     facts: Mapping[str, Any]
@@ -42,6 +42,7 @@ class Simulation(Shown):
     true_latent: pd.DataFrame
     true_sigma: pd.DataFrame | None = None
     true_loadings: pd.DataFrame | None = None
+    true_zero_inflation: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None
     response: pd.DataFrame | None = None
     covariates: pd.DataFrame | None = None
@@ -92,6 +93,8 @@ def simulate(
     depth: float | None = None,
     depth_spread: float | None = None,
     zeros: float | None = None,
+    zero_inflation: float | None = None,
+    zero_inflation_spread: float | None = None,
     seed: int = 0,
 ) -> Simulation:
     """Draw tables of a design of your choice: `plncli simulate`, whose options these are, with their defaults.

@@ -149,6 +149,15 @@ class Diagnosable(Protocol):
 
 
 @runtime_checkable
+class Tabulating(Protocol):
+    """Tables of a fit beside those of its symbols (`Spec.further`)."""
+
+    def further_tables(self, samples: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Columns by name, tensors or lists of texts, by the name of the table; those that this fit has."""
+        ...
+
+
+@runtime_checkable
 class Classifying(Protocol):
     """Classes of samples, from the values that are predicted in the column `classified`."""
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_chec
 import torch
 from torch import Generator, Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.models.findings import Finding
@@ -26,14 +26,20 @@ from plncli.numerics.rows import total
 
 Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
-INIT = {
+INIT: Mapping[str, tuple[str, ...]] = {
     "B": ("term", "response"),
     "B_finite": ("term", "response"),
     "C": ("response", "component"),
     "M_finite": ("sample", "response"),
     "S": ("sample", "response"),
+    "zeta_all": (),
+    "zeta_response": ("response",),
+    "zeta_sample": ("sample",),
 }
-"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B and loadings C."""
+"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B and loadings C.
+
+Logits of structural zeros are −inf where there are none.
+"""
 
 
 class Prepared(Protocol):
@@ -160,36 +166,43 @@ class Preconditioned(Protocol[Q]):
 
 
 @runtime_checkable
-class Separable(Protocol[Q]):
-    """A model whose objective is a sum of parts, one for each parameter, that know their own derivatives."""
+class Differentiable(Protocol[Q]):
+    """A model whose objective knows its own derivatives."""
 
-    def parts(self, params: Params, prepared: Q) -> dict[str, Evaluated]:
-        """The parts at `params`, by parameter: what autograd finds in `objective`, without its bookkeeping."""
+    def at(self, params: Params, prepared: Q) -> Differentiated:
+        """The objective at `params`: what autograd finds in `objective`, without its bookkeeping."""
         ...
 
 
 @runtime_checkable
-class Searching(Protocol[Q]):
-    """A model whose objective has many optima: the start decides which of them is found."""
+class Searching(Protocol[P]):
+    """A model whose objective has many optima: the start decides which of them is found.
+
+    loose: nats a sample that are left where the optimum that a start leads to is known well enough; patience: steps
+    after which a start is given up that is below the best then, None for never.
+    """
+
+    loose: ClassVar[float]
+    patience: ClassVar[int | None]
 
     @property
     def starts(self) -> int:
         """How many searches are wanted: the model's own, and from that many starts less one by chance."""
         ...
 
-    def searches(self, prepared: Q, init: Init | None) -> bool:
+    def searches(self, prepared: P, init: Init | None) -> bool:
         """Whether the start must be looked for: always without an earlier fit."""
         ...
 
-    def own_starts(self, prepared: Q, init: Init | None) -> Iterator[Params]:
-        """Starts to be compared by where they lead, the earlier fit among them."""
+    def own_starts(self, prepared: P, init: Init | None) -> Iterator[tuple[Params, P]]:
+        """Starts to be compared by where they lead, the earlier fit among them, each with data prepared for it."""
         ...
 
-    def restarts(self, params: Params, prepared: Q) -> Iterator[Params]:
+    def restarts(self, params: Params, prepared: P) -> Iterator[tuple[Params, P]]:
         """Starts near an optimum from which better ones are found, if there are any near."""
         ...
 
-    def another(self, prepared: Q, generator: Generator) -> Params:
+    def another(self, prepared: P, generator: Generator) -> tuple[Params, P]:
         """A start by chance."""
         ...
 

@@ -48,7 +48,9 @@ class Setting:
     tensor. several: of kind int, it may be given several values, along which `fit` fits a path of models. compared:
     cross-validation compares its values when several are given, and null is that of the null model.
     within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
-    penalty that depends on the design is part of the likelihood, so that it compares with no other.
+    penalty that depends on the design is part of the likelihood, so that it compares with no other. boundary: values
+    whose model holds others at the edge of what their parameters may be, and how many such parameters there are: `all`
+    (one), or one a `response` or `sample`. told: summaries tell it where it is not the default.
     """
 
     help: str
@@ -68,6 +70,8 @@ class Setting:
     several: bool = False
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     penalised: tuple[str, ...] = ()
+    boundary: Mapping[str, str] = field(default_factory=dict)
+    told: bool = False
     null: str = ""
     check: Callable[[Any], bool] | None = None
     expects: str = ""
@@ -228,7 +232,8 @@ class Spec:
     """The declaration of a model.
 
     name: as it is typed; title: as it is written; help: of its command. model, fitted: `module:Class` of its objective
-    and of what a finished fit answers. symbols: what it estimates, B among them. standard_errors: those that it
+    and of what a finished fit answers. symbols: what it estimates, B among them. further: tables of other shapes that
+    a fit may leave (`models.abilities.Tabulating`), by name, and what they hold. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
     UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. memory:
@@ -243,6 +248,7 @@ class Spec:
     model: str
     fitted: str = "plncli.models.fitted:Fitted"
     symbols: tuple[Symbol, ...] = (B,)
+    further: tuple[tuple[str, str], ...] = ()
     standard_errors: tuple[str, ...] = ()
     bound: bool = False
     alternating: bool = False
@@ -301,6 +307,14 @@ class Spec:
         """The settings by which the likelihood is penalised, with their values."""
         values = [(setting, chosen.get(setting.name)) for setting in self.settings]
         return {setting.name: value for setting, value in values if value in setting.penalised}
+
+    def told(self, chosen: Mapping[str, Any]) -> dict[str, str]:
+        """The settings that are told of a fit beside its covariance, with their values; penalties among them."""
+        values = {setting.name: chosen.get(setting.name) for setting in self.settings if setting.told}
+        defaults = {setting.name: setting.default for setting in self.settings}
+        return self.penalised(chosen) | {
+            name: value for name, value in values.items() if value not in (None, defaults[name])
+        }
 
     def structure(self, own: Mapping[str, Any]) -> str | None:
         """The value of `covariance`, None for a model without that setting."""

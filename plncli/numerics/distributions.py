@@ -105,26 +105,30 @@ def _stirling_rest(a: Tensor) -> Tensor:
     return torch.where(a < 20.0, direct, series)
 
 
-def poisson_lognormal_quantile(probability: float, mean: Tensor, variance: Tensor) -> Tensor:
-    """Smallest y with P(Y ≤ y) ≥ probability, elementwise; nan where mean or variance is. mean −inf gives 0."""
-    mean, variance = torch.broadcast_tensors(mean, variance)
+def poisson_lognormal_quantile(probability: float | Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Smallest y with P(Y ≤ y) ≥ probability, elementwise; nan where mean or variance is. mean −inf gives 0.
+
+    So does a probability of 0 or less.
+    """
+    p, mean, variance = torch.broadcast_tensors(torch.as_tensor(probability).to(mean), mean, variance)
     shape = mean.shape
-    mean, variance = mean.reshape(-1), variance.reshape(-1)
+    p, mean, variance = p.reshape(-1), mean.reshape(-1), variance.reshape(-1)
     known = torch.isfinite(mean) & torch.isfinite(variance)
-    out = torch.where(torch.isneginf(mean) & ~variance.isnan(), 0.0, torch.nan).to(mean)
-    places = known.nonzero()[:, 0]
+    zero = torch.isneginf(mean) & ~variance.isnan() | known & (p <= 0)
+    out = torch.where(zero, 0.0, torch.nan).to(mean)
+    places = (known & ~zero).nonzero()[:, 0]
     for at in places.split(BLOCK):
-        out[at] = _search(probability, mean[at], variance[at])
+        out[at] = _search(p[at], mean[at], variance[at])
     return out.reshape(shape)
 
 
-def _search(probability: float, mean: Tensor, variance: Tensor) -> Tensor:
+def _search(probability: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """Bracket (low, high] around the quantile, and shrink it; (m,) each.
 
     The probit of the distribution function is nearly linear in log(y + 1), so the chord there lands close to the
     quantile; every third trial halves the bracket instead, which bounds the number of trials.
     """
-    target = torch.special.ndtri(mean.new_tensor(probability))
+    target = torch.special.ndtri(probability)
     spread = (variance + torch.log1p((-mean).exp())).sqrt()
     guess = ((mean + target * spread).clamp(max=700.0).exp()).floor()
     low, high = torch.full_like(mean, -1.0), guess.clone()
@@ -144,12 +148,12 @@ def _search(probability: float, mean: Tensor, variance: Tensor) -> Tensor:
         y = torch.floor(0.5 * (a + b))
         if trial % 3 != 2:
             left, right = (torch.special.ndtri(f[at].clamp(1e-12, 1.0 - 1e-12)) for f in (f_low, f_high))
-            share = (target - left) / (right - left)
+            share = (target[at] - left) / (right - left)
             chord = torch.expm1((a + 2.0).log() + share * ((b + 2.0).log() - (a + 2.0).log())) - 1.0
             y = torch.where(torch.isfinite(chord), chord.ceil() - trial % 3, y)
         y = torch.minimum(torch.maximum(y, a + 1.0), b - 1.0)
         f = poisson_lognormal_cdf(y, mean[at], variance[at])
-        enough = f >= probability
+        enough = f >= probability[at]
         high[at], f_high[at] = torch.where(enough, y, b), torch.where(enough, f, f_high[at])
         low[at], f_low[at] = torch.where(enough, a, y), torch.where(enough, f_low[at], f)
     return high

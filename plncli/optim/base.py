@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from plncli.arrays import Curved, Evaluated, Params
+from plncli.arrays import Differentiated, Params
 from plncli.errors import unfit
 from plncli.progress import OnStep, Step
 
@@ -110,9 +110,10 @@ class Problem:
 
     objective: Params -> scalar tensor, differentiable twice; inf or nan where it is not defined.
     scale: total sample weight, by which the tolerance per sample is multiplied.
-    parts: at a point, the same objective as a sum over the parameters of parts that know their own derivatives; without
-        it, gradient and Hessian products come from autograd.
+    at: at a point, the same objective with derivatives of its own; without it, gradient and Hessian products come from
+        autograd.
     precondition: at a point, a linear map v -> P^-1 v; `exact` when P is the Hessian up to sign safeguards.
+    curved: whether negative curvature is to be expected on the way, so that steps begin within a trust region.
     curvature: at a point, a positive estimate of the Hessian's diagonal.
     alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
     degenerate: asked after each step; True ends the run with Status.DEGENERATE.
@@ -123,7 +124,8 @@ class Problem:
     scale: float
     precondition: Callable[[Params], Callable[[Params], Params]] | None = None
     exact: bool = False
-    parts: Callable[[Params], dict[str, Evaluated]] | None = None
+    curved: bool = False
+    at: Callable[[Params], Differentiated] | None = None
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
@@ -214,23 +216,23 @@ class Space:
 class Point:
     """A vector x with the objective's value there, and its gradient and Hessian products when asked for.
 
-    By the problem's parts where it has them, else by autograd, which keeps the graph that the evaluation recorded.
+    By the objective's own where it has them, else by autograd, which keeps the graph that the evaluation recorded.
     """
 
     def __init__(self, problem: Problem, space: Space, x: Tensor) -> None:
         self.space = space
-        self._parts: dict[str, Evaluated] | None = None
+        self._at: Differentiated | None = None
         self._graph: Tensor | None = None
         self._gradient: Tensor | None = None
-        if problem.parts is None:
+        if problem.at is None:
             self.x = x.detach().requires_grad_(True)
             self.params = space.split(self.x)
             loss = self._graph = problem.objective(self.params)
         else:
             self.x = x.detach()
             self.params = space.split(self.x)
-            self._parts = problem.parts(self.params)
-            loss = torch.stack([part.value for part in self._parts.values()]).sum()
+            self._at = problem.at(self.params)
+            loss = self._at.value
         self.loss = float(loss.detach())
 
     @classmethod
@@ -244,8 +246,8 @@ class Point:
     def gradient(self, *, again: bool = True) -> Tensor:
         """Gradient (m,) of the objective; part of autograd's graph if it is to be differentiated `again`."""
         if self._gradient is None:
-            if self._parts is not None:
-                self._gradient = self.space.join({name: part.gradient() for name, part in self._parts.items()})
+            if self._at is not None:
+                self._gradient = self.space.join(self._at.gradient())
             else:
                 assert self._graph is not None
                 if not self._graph.requires_grad:  # a constant inf, where the objective is not defined
@@ -254,28 +256,21 @@ class Point:
         return self._gradient
 
     def curve(self, v: Tensor) -> Tensor | None:
-        """Second-order term c (m,) of a path x + t v + t² c, where a part of the objective knows one."""
-        if self._parts is None:
-            return None
-        split = self.space.split(v)
-        known = {name: part.curve(split[name]) for name, part in self._parts.items() if isinstance(part, Curved)}
-        if all(bent is None for bent in known.values()):
-            return None
-        bent = {name: known.get(name) for name in split}
-        return self.space.join({name: torch.zeros_like(split[name]) if c is None else c for name, c in bent.items()})
+        """Second-order term c (m,) of a path x + t v + t² c, where the objective knows one."""
+        bent = None if self._at is None else self._at.curve(self.space.split(v))
+        return None if bent is None else self.space.join(bent)
 
     def release(self) -> None:
         """Give the memory of the derivatives back; x and the loss stay."""
-        self._parts = self._graph = self._gradient = None
+        self._at = self._graph = self._gradient = None
 
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, both (m,); by autograd, the gradient of g'v.
 
         Handing v to `grad` as its grad_outputs would do the same, and import sympy (0.3 s) to check v's shape.
         """
-        if self._parts is not None:
-            split = self.space.split(v)
-            return self.space.join({name: part.product(split[name]) for name, part in self._parts.items()})
+        if self._at is not None:
+            return self.space.join(self._at.product(self.space.split(v)))
         (product,) = torch.autograd.grad(self.space.dot(self.gradient(), v), self.x, retain_graph=True)
         return product
 

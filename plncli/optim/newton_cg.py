@@ -33,7 +33,8 @@ class NewtonCG:
     """Newton-CG with a line search (Nocedal & Wright 2006, algorithm 7.1), within a trust radius where it needs one.
 
     There is none until a step has shown that the quadratic model goes too far: a whole step fails or keeps little of
-    what was promised, or the curvature is negative (Steihaug 1983; Conn, Gould & Toint 2000, section 7.5.1).
+    what was promised, or the curvature is negative (Steihaug 1983; Conn, Gould & Toint 2000, section 7.5.1); but where
+    negative curvature is to be expected the first one is as far as the preconditioned gradient goes.
     `products` caps the Hessian products of a step; `certify_products` those of the step that ends the run.
 
     Steps follow the problem's curves where it knows them (`Point.curve`). Where a step still leaves the floor of a
@@ -63,7 +64,7 @@ class NewtonCG:
         run = Run(stop, on_step, offer, state)
         space = Space(problem.start)
         goal = stop.tol * problem.scale
-        size, polished, radius, gap, status = math.nan, 0, math.inf, math.nan, None
+        size, polished, radius, gap, status = math.nan, 0, 0.0 if problem.curved else math.inf, math.nan, None
         if state is None:
             point = Point(problem, space, space.join(problem.start))
             run.evaluations += 1
@@ -178,5 +179,5 @@ def _next_radius(radius: float, size: float, length: float, cut: bool, kept: flo
         return 2.0 * size * length if size < 1.0 else 0.5 * length
     if not cut:
         return radius
-    reached = radius if math.isfinite(radius) else length  # cut without a radius: the curvature was negative
+    reached = radius if 0.0 < radius < math.inf else length  # cut without a radius: the curvature was negative
     return 4.0 * reached if kept > 0.5 else reached

@@ -288,12 +288,12 @@ def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     shown = [name for name in CRITERIA if any(row[name] is not None for row in found.rows)]
     return {
         "note": "",
-        "heads": ["run", "formula", "covariance", found.likelihood, "parameters", *shown, "converged"],
+        "heads": ["run", "formula", "structure", found.likelihood, "parameters", *shown, "converged"],
         "rows": [
             [
                 called[row["run"]],
                 row["formula"],
-                row["covariance"] or "",
+                row["structure"],
                 f"{row[found.likelihood]:.2f}",
                 row["n_parameters"],
                 *(_criterion(row[name], row[f"delta_{name}"]) for name in shown),

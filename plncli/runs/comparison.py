@@ -23,24 +23,35 @@ PARTS = {"samples": "samples", "responses": "columns", "table": "entries of the 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A likelihood-ratio test: twice the gain of `large` over `small`, chi2 with `df` if `small` holds."""
+    """A likelihood-ratio test: twice the gain of `large` over `small`, chi2 with `df` if `small` holds.
+
+    edge: parameters that `small` holds at the edge of what they may be: each gains something half of the time only, so
+    that the statistic is a mixture of chi2 with df − edge to df, binomial weights ½ (Self & Liang 1987, case 9, where
+    they are independent).
+    """
 
     small: str
     large: str
     statistic: float
     df: int
     p_value: float
+    edge: int = 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of each run a row: its name, formula, covariance, `likelihood` (elbo or loglik), criteria and their distances."""
+    """Runs side by side.
+
+    rows: of each its name, formula, covariance and what else is told of its model, `structure` in words, `likelihood`
+    (elbo or loglik), criteria and their distances. told: the settings among them.
+    """
 
     likelihood: str
     rows: tuple[dict[str, Any], ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    told: tuple[str, ...] = ()
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -56,7 +67,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for row in rows:
             row[f"delta_{name}"] = None if row[name] is None else row[name] - best
     ratios = tuple(_ratios(runs, rows))
-    return Comparison(runs[0].likelihood[0], tuple(rows), ratios, *_told(runs, names, ratios))
+    told = tuple(setting.name for setting in runs[0].spec.settings if setting.told)
+    return Comparison(runs[0].likelihood[0], tuple(rows), ratios, *_told(runs, names, ratios), told)
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -109,19 +121,46 @@ def _row(run: Run) -> dict[str, Any]:
     name, value = run.likelihood
     summary = run.summary
     kept = {key: summary[key] for key in ("n_parameters", *CRITERIA, "r2", "converged", "gap")}
-    about = {"run": str(run.place), "covariance": summary["covariance"], "formula": run.formula}
+    told = {setting.name: summary.get(setting.name, setting.default) for setting in run.spec.settings if setting.told}
+    words = [
+        setting.titles[told[setting.name]] for setting in run.spec.settings if told.get(setting.name) in setting.titles
+    ]
+    structure = ", ".join(filter(None, [summary["covariance"], *words]))
+    about = {"run": str(run.place), "formula": run.formula, "covariance": summary["covariance"], **told}
+    about |= {"structure": structure}
     return about | {name: value} | kept
 
 
 def _ratios(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> Iterator[Ratio]:
-    from scipy.special import chdtrc
-
     pairs = list(zip(runs, rows, strict=True))
     for (small, a), (large, b) in permutations(pairs, 2):
         df = b["n_parameters"] - a["n_parameters"]
         if df > 0 and contains(large, small):
             statistic = 2.0 * (large.likelihood[1] - small.likelihood[1])
-            yield Ratio(a["run"], b["run"], statistic, df, float(chdtrc(df, max(statistic, 0.0))))
+            edge = _edge(large, small)
+            yield Ratio(a["run"], b["run"], statistic, df, _p_value(max(statistic, 0.0), df, edge), edge)
+
+
+def _p_value(statistic: float, df: int, edge: int) -> float:
+    """P(chi2 > statistic), the degrees of freedom being df less a binomial number, of `edge` trials, ½ each."""
+    from scipy.special import chdtrc, gammaln
+
+    missing = np.arange(edge + 1)
+    weights = np.exp(gammaln(edge + 1) - gammaln(missing + 1) - gammaln(edge - missing + 1) - edge * math.log(2.0))
+    none = df == missing  # of a chi2 without degrees of freedom, which is 0
+    tails = np.where(none, float(statistic <= 0.0), chdtrc(np.where(none, 1, df - missing), statistic))
+    return float(weights @ tails)
+
+
+def _edge(large: Run, small: Run) -> int:
+    """Parameters of `large` that are at their edge in `small`."""
+    sizes = {"all": 1, "response": len(large.responses), "sample": large.summary["n_samples"]}
+    edge = 0
+    for setting in large.spec.settings:
+        values = [run.settings.get(setting.name, setting.default) for run in (large, small)]
+        if values[0] in setting.boundary and values[1] not in setting.boundary:
+            edge += sizes[setting.boundary[values[0]]]
+    return edge
 
 
 def contains(large: Run, small: Run) -> bool:
@@ -136,7 +175,7 @@ def contains(large: Run, small: Run) -> bool:
 
 def _within(large: Run, small: Run, setting: Setting) -> bool:
     """Whether what a setting of the model is in `small` is a case of what it is in `large`."""
-    values = large.settings.get(setting.name), small.settings.get(setting.name)
+    values = [run.settings.get(setting.name, setting.default) for run in (large, small)]
     if setting.matrix:  # given to both, it must be the same; given to one, the other has to estimate it
         given = None not in values
         return not given or np.array_equal(large.estimates["Omega"], small.estimates["Omega"])
@@ -210,6 +249,11 @@ def _told(
     ]
     if at_zero:
         notes.append(f"Variances are 0 in {some(at_zero)}: tests at such a boundary are conservative.")
+    if any(ratio.edge for ratio in ratios):
+        notes.append(
+            "Probabilities of structural zeros are 0 in the smaller model, the edge of what they may be: its statistic "
+            "is a mixture of chi2 with df less as many, ½ chi2(0) + ½ chi2(1) for each."
+        )
     notes += disagreeing({str(run.place): run.summary for run in runs}, ratios)
     lost = [ratio for ratio in ratios if ratio.statistic < 0.0]
     warnings += [

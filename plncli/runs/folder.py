@@ -15,6 +15,7 @@ from torch import Tensor
 from plncli.evaluation.checks import Subject, checks
 from plncli.inference.wald import tensors_of
 from plncli.models import MODELS
+from plncli.models.abilities import Tabulating
 from plncli.models.findings import LOOK
 from plncli.models.spec import SIGMA, Symbol, writes_square
 from plncli.names import COLUMNS
@@ -45,7 +46,8 @@ OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 def table_names() -> tuple[str, ...]:
     """The tables that a fit of any model may leave."""
     own = dict.fromkeys(symbol.table for spec in MODELS.values() for symbol in spec.tables)
-    return ("coefficients", "vcov", "loss_trace", "features", path.TABLE, *own)
+    further = dict.fromkeys(name for spec in MODELS.values() for name, _ in spec.further)
+    return ("coefficients", "vcov", "loss_trace", "features", path.TABLE, *own, *further)
 
 
 def written() -> set[str]:
@@ -128,6 +130,11 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         wanted &= not symbol.square or writes_square(config.own.get(SIGMA.name), len(run.responses))
         if symbol.name in run.estimates and wanted:
             tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
+    if isinstance(run.fitted, Tabulating):
+        for name, columns in run.fitted.further_tables(run.samples).items():
+            tables[name] = lambda columns=columns: output.table(  # type: ignore[misc]
+                {head: values if isinstance(values, list) else _values(values) for head, values in columns.items()}
+            )
     if outcome.path is not None:
         tables[path.TABLE] = outcome.path.table
     suffix = config.format
@@ -251,7 +258,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "n_features": result.data.p,
         "n_covariates": result.data.d,
         "covariance": outcome.config.spec.structure(outcome.config.own),
-        **outcome.config.spec.penalised(outcome.config.own),
+        **outcome.config.spec.told(outcome.config.own),
         result.model.spec.likelihood: criteria.loglik,
         "n_parameters": criteria.n_parameters,
         "aic": criteria.aic,

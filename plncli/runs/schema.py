@@ -49,6 +49,10 @@ def _complete(properties: dict[str, Any]) -> None:
             if setting.penalised:
                 told = "the penalty that is part of the likelihood; not there without one."
                 properties[setting.name] = {"description": f"{spec.name}: {told}", "enum": list(setting.penalised)}
+            elif setting.told:
+                told = f"--{setting.name.replace('_', '-')}, not there where it is {setting.default}."
+                chosen = [value for value in setting.choices if value != setting.default]
+                properties[setting.name] = {"description": f"{spec.name}: {told}", "enum": chosen}
         for symbol in spec.symbols:
             if symbol.reported:
                 properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}

@@ -26,11 +26,13 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
         places[axis] = torch.tensor([at.get(name, -1) for name in getattr(data, names)])
     known = {**run.estimates, **run.state}
     init = {}
-    for symbol, (down, across) in INIT.items():
+    for symbol, axes in INIT.items():
         if symbol in known:
-            table = torch.from_numpy(known[symbol]).to(data.Y)
-            table = _matched(table, places[down])
-            init[symbol] = _matched(table.mT, places[across]).mT if across in places else table
+            table = torch.as_tensor(known[symbol]).to(data.Y)
+            for place, axis in enumerate(axes):
+                if axis in places:
+                    table = _matched(table.movedim(place, 0), places[axis]).movedim(0, place)
+            init[symbol] = table
     told = []
     for axis in INIT["S"] if "S" in init else INIT["B"]:
         shared, total = int((places[axis] >= 0).sum()), len(places[axis])

@@ -18,6 +18,7 @@ from plncli.inputs.designs.design import Design, make_design
 from plncli.inputs.formula import parse
 from plncli.models import MODELS
 from plncli.models.fitted import fitted_of
+from plncli.models.inflation.spec import SYMBOLS
 from plncli.models.spec import CLASSES, COUNTS, Spec
 from plncli.numerics.linalg import principal_axes
 from plncli.numerics.simulation import count_intercepts, logistic_intercepts, square_root, toeplitz
@@ -35,6 +36,8 @@ class Recipe:
     numeric: how many standard normal covariates; levels: of a factor (0: none); effect: standard deviation of slopes.
     covariance, correlation, sd, sigma: of the latent layer or the residuals; rank: of a layer in components. depth:
     mean expected total of a sample; depth_spread: standard deviation of the log exposures; zeros: share of zeros.
+    zero_inflation: probability of a structural zero; zero_inflation_spread: standard deviation of its logit among
+    features.
     """
 
     model: str
@@ -51,6 +54,8 @@ class Recipe:
     depth: float | None = None
     depth_spread: float | None = None
     zeros: float | None = None
+    zero_inflation: float | None = None
+    zero_inflation_spread: float | None = None
 
 
 GAUSSIAN: dict[str, Any] = {"covariance": "full", "correlation": 0.5, "sd": 1.0}
@@ -77,7 +82,9 @@ def taken(spec: Spec) -> tuple[str, ...]:
     """What can be set for a model."""
     of_response = {"counts": ("depth", "depth_spread", "zeros"), "classes": ("zeros",), "numbers": ()}
     latent = _latent(spec)
-    return (*EVERYWHERE, *latent, *(("sigma",) if latent is GAUSSIAN else ()), *of_response[spec.response.name])
+    inflation = ("zero_inflation", "zero_inflation_spread") if spec.setting("zero_inflation") else ()
+    sigma = ("sigma",) if latent is GAUSSIAN else ()
+    return (*EVERYWHERE, *latent, *sigma, *of_response[spec.response.name], *inflation)
 
 
 def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
@@ -90,6 +97,8 @@ def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
         raise UsageError(f"{_flag(without[0])} does not go with --sigma FILE, which gives all of the covariance.")
     if "correlation" in given and given.get("covariance", "full") != "full":
         raise UsageError(f"--correlation goes with --covariance full, but that is {given['covariance']}.")
+    if "zero_inflation_spread" in given and "zero_inflation" not in given:
+        raise UsageError("--zero-inflation-spread goes with --zero-inflation.")
     values = {**defaults(MODELS[model]), **given, **({} if n is None else {"n": n})}
     if "sigma" in given:
         values |= dict.fromkeys(GAUSSIAN)
@@ -119,6 +128,8 @@ def _check(recipe: Recipe) -> None:
         ("depth", positive, "positive"),
         ("depth_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
         ("zeros", lambda x: 0 < x < 1, "a share between 0 and 1"),
+        ("zero_inflation", lambda x: 0 < x < 1, "a probability between 0 and 1"),
+        ("zero_inflation_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
     )
     for name, rule, words in rules:
         value = getattr(recipe, name)
@@ -137,6 +148,7 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
     B = recipe.effect * torch.randn(len(design.terms), p, generator=generator, dtype=torch.float64)
     profile = torch.randn(p, generator=generator, dtype=torch.float64)
     B[0] = 0.0
+    zeta = _structural(recipe, p, generator)
     facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in taken(spec)} | {"p": p}}
     O = torch.zeros(n, 1, dtype=torch.float64)
     if spec.response is COUNTS:
@@ -144,10 +156,12 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
         log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
         variance = latent["C"].square().sum(1) if "C" in latent else latent["Sigma"].diagonal()
         depth = 10.0 * p if recipe.depth is None and recipe.zeros is None else recipe.depth
-        level = count_intercepts(X @ B + log_exposure, variance, profile, depth, recipe.zeros)
+        counted = 1.0 if zeta is None else float((-zeta).sigmoid().mean())  # of counts, the share that may be more
+        wanted = None if depth is None else depth / counted
+        level = count_intercepts(X @ B + log_exposure, variance, profile, wanted, _of_the_rest(recipe.zeros, counted))
         unit = math.log(level.depth / float(log_exposure.exp().mean()))  # exposures near the expected totals
         O, B[0] = log_exposure + unit, level.intercepts - unit
-        facts["expected_depth"] = level.depth
+        facts["expected_depth"] = level.depth * counted
     elif spec.response is CLASSES:
         assert recipe.zeros is not None
         B[0] = logistic_intercepts(X @ B, recipe.zeros)
@@ -158,8 +172,35 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
         own["covariance"] = "full" if recipe.sigma else recipe.covariance
     if "C" in latent:
         own["rank"] = recipe.rank
-    known = fitted_of(spec, design.terms, responses, {"B": B, **latent}, {}, {})
+    state: dict[str, Tensor] = {}
+    if zeta is not None:
+        of = "feature" if recipe.zero_inflation_spread else "single"
+        own["zero_inflation"], state = of, {SYMBOLS[of]: zeta if of == "feature" else zeta[0]}
+    known = fitted_of(spec, design.terms, responses, {"B": B, **latent}, state, {})
     return Truth(known, samples, formula, own, X, O, B, covariates, facts=facts)
+
+
+def _structural(recipe: Recipe, p: int, generator: Generator) -> Tensor | None:
+    """Logits (p,) of the probabilities of structural zeros; None without any."""
+    if recipe.zero_inflation is None:
+        return None
+    centre = torch.full((p,), recipe.zero_inflation, dtype=torch.float64).logit()
+    if not recipe.zero_inflation_spread:
+        return centre
+    return centre + recipe.zero_inflation_spread * torch.randn(p, generator=generator, dtype=torch.float64)
+
+
+def _of_the_rest(zeros: float | None, counted: float) -> float | None:
+    """The share of zeros among the counts that are no structural zeros, if that of all is to be `zeros`."""
+    if zeros is None:
+        return None
+    left = 1.0 - (1.0 - zeros) / counted
+    if not left > 0.0:
+        raise UsageError(
+            f"--zeros {zeros:g} is less than the structural zeros alone, {1.0 - counted:.2g}: raise it, or lower "
+            "--zero-inflation."
+        )
+    return left
 
 
 def _covariance(recipe: Recipe, generator: Generator, sigma: Table | None) -> tuple[dict[str, Tensor], tuple[str, ...]]:

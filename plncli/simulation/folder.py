@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
+from plncli.models import MODELS
+from plncli.models.abilities import Tabulating
 from plncli.models.spec import COUNTS, NUMBERS
 from plncli.settings import built, to_toml
 from plncli.simulation.truth import Outcome, Truth
@@ -17,7 +19,8 @@ from plncli.tables.atomic import whole_folder, write_file
 from plncli.tables.target import check_target
 from plncli.tables.writing import FORMATS
 
-TRUE = ("true_coefficients", "true_loadings", "true_sigma", "true_latent")
+FURTHER = tuple(f"true_{name}" for spec in MODELS.values() for name, _ in spec.further)
+TRUE = ("true_coefficients", "true_loadings", "true_sigma", *dict.fromkeys(FURTHER), "true_latent")
 TABLES = ("counts", "response", "covariates", "exposure", "offsets", *TRUE)
 FACTS = "simulation.json"
 WRITTEN = {f"{name}.{suffix}" for name in TABLES for suffix in FORMATS} | {FACTS, "config.toml"}
@@ -56,6 +59,11 @@ def tables(outcome: Outcome) -> dict[str, Callable[[], pa.Table]]:
     if "Sigma" in truth.fitted.estimates:
         Sigma = truth.fitted.Sigma
         made["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
+    if isinstance(truth.fitted, Tabulating):
+        for name, columns in truth.fitted.further_tables(truth.samples).items():
+            made[f"true_{name}"] = lambda columns=columns: output.table(  # type: ignore[misc]
+                {head: values if isinstance(values, list) else values.numpy() for head, values in columns.items()}
+            )
     made["true_latent"] = lambda: _matrix("sample", truth.samples, truth.responses, outcome.drawn.latent)
     return made
 

@@ -54,8 +54,8 @@ def grids(found: Comparison) -> list[Grid]:
     rows = [["run", "model", found.likelihood, "parameters", *shown, "r2"]]
     for row in found.rows:
         criteria = [_criterion(row[name], row[f"delta_{name}"]) for name in shown]
-        covariance = f", {row['covariance']}" if row["covariance"] else ""
-        model = short(f"{row['formula']}{covariance}", 28) + ("" if row["converged"] else " (not converged)")
+        structure = f", {row['structure']}" if row["structure"] else ""
+        model = short(f"{row['formula']}{structure}", 36) + ("" if row["converged"] else " (not converged)")
         rows.append(
             [
                 short(row["run"], 24),
@@ -95,7 +95,7 @@ def columns(found: Comparison) -> dict[str, Any]:
         return ["" if row[name] is None else str(row[name]) for row in found.rows]
 
     return {
-        **{name: texts(name) for name in ("run", "formula", "covariance")},
+        **{name: texts(name) for name in ("run", "formula", "covariance", *found.told)},
         **{name: numbers(name) for name in (found.likelihood, *NUMBERS)},
         "converged": ["true" if row["converged"] else "false" for row in found.rows],
     }

@@ -27,8 +27,8 @@ from plncli.inference.wald import (
     joint_test,
 )
 from plncli.models import MODELS
-from plncli.models.pln import sandwich as pln_sandwich
-from plncli.models.pln.sandwich import invert_
+from plncli.models.pln.errors import sandwich as pln_sandwich
+from plncli.models.pln.errors.sandwich import invert_
 from plncli.names import RESAMPLING
 from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided
 from plncli.optim.base import StopRule

@@ -38,10 +38,10 @@ class Gaussian:
     variance: float = 0.7
     constant: float = 1.25
 
-    def losses(self, M, S2):
+    def losses(self, M, S2, zeta=None):
         return 0.5 * ((self.Y - M).square() + S2) / self.variance
 
-    def at(self, M, S2, beside):
+    def at(self, M, S2, beside, zeta=None):
         return GaussianCells(self, M, weighed(self.w, self.losses(M, S2) + beside).sum())
 
 
@@ -63,8 +63,8 @@ class GaussianCells:
         residual = (self.M - self.emission.Y) / self.emission.variance
         return out.copy_(weighed(self.emission.w, residual + beside))
 
-    def turn(self, dM, dS2):
-        return self.second * dM, torch.zeros_like(dM)
+    def turn(self, dM, dS2, dzeta=None):
+        return self.second * dM, torch.zeros_like(dM), None
 
 
 NODES, WEIGHTS = (torch.tensor(x) for x in np.polynomial.hermite_e.hermegauss(40))
@@ -83,7 +83,7 @@ class ZeroInflated:
     logit: float = -1.0
     constant: float = 0.0
 
-    def losses(self, M, S2):
+    def losses(self, M, S2, zeta=None):
         logit = torch.tensor(self.logit, dtype=M.dtype)
         z = M[..., None] + S2.sqrt()[..., None] * NODES
         rate = z.exp()
@@ -92,7 +92,7 @@ class ZeroInflated:
         positive = (M + 0.5 * S2).exp() - self.Y * M + torch.nn.functional.softplus(logit)
         return torch.where(self.Y > 0, positive, zero)
 
-    def at(self, M, S2, beside):
+    def at(self, M, S2, beside, zeta=None):
         return AutogradCells(self, M.detach(), S2.detach(), beside.clone())
 
 
@@ -128,9 +128,9 @@ class AutogradCells:
         with torch.enable_grad():
             return out.copy_(self.slopes(*self.leaves())[0].detach() + weighed(self.emission.w, beside))
 
-    def turn(self, dM, dS2):
+    def turn(self, dM, dS2, dzeta=None):
         _, (slope, second) = torch.autograd.functional.jvp(self.slopes, (self.M, self.S2), (dM, dS2))
-        return slope, second
+        return slope, second, None
 
 
 class Ridge:
@@ -267,7 +267,7 @@ def test_the_preconditioner_of_any_composition_is_symmetric_and_positive(
     emission: str, structure: str, mean: str
 ) -> None:
     table, q = composed(emission, structure, mean, weighted=True)
-    apply = feature_preconditioner(q, table)
+    apply = feature_preconditioner(table.at(q))
     unit = torch.eye(q.numel(), dtype=torch.float64).view(-1, *q.shape)
     inverse = torch.stack([apply(e).flatten() for e in unit])
     torch.testing.assert_close(inverse, inverse.mT, rtol=1e-9, atol=1e-10)

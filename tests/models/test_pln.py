@@ -413,10 +413,8 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
     data, _, _ = pln_table(50, 3, seed=19)
     model_ = PLN()
     result = fit(model_, data, stop=TIGHT)
-    from plncli.models.pln.poisson import PoissonTable
-
-    table = model_.prepare(data).table
-    first = PoissonTable.of(table.emission, torch.tensor([0]), data.w, table.mean.Q)
+    prepared = model_.prepare(data)
+    table, first = prepared.table, prepared.regressions(torch.tensor([0]))
     gamma = first.fit(table.mean.coefficients(result.estimates["M"])[:, [0]])
     R = (result.estimates["M"] - data.X @ result.estimates["B"])[:, 1:]
     S2 = result.estimates["S"][:, 1:].square()

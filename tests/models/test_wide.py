@@ -93,7 +93,7 @@ def test_derivatives_are_those_of_the_plain_objective(weighted: bool) -> None:
     close = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
     close(at.gradient(), torch.autograd.functional.jacobian(plain, q))
     close(at.product(v), torch.autograd.functional.hvp(plain, q, v)[1])
-    apply, u = feature_preconditioner(q, tables[0]), torch.randn(2, n, p, generator=g, dtype=torch.float64)
+    apply, u = feature_preconditioner(tables[0].at(q)), torch.randn(2, n, p, generator=g, dtype=torch.float64)
     close((u * apply(v)).sum(), (v * apply(u)).sum())
     assert float((v * apply(v)).sum()) > 0.0
 

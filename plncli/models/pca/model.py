@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Params, Parts
 from plncli.dataset import Dataset
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
@@ -38,6 +38,8 @@ class PCA(Model[Prepared]):
 
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
+    loose: ClassVar[float] = 1e-2
+    patience: ClassVar[int | None] = None
     rank: int | None = None
     starts: int = 1
     sigma: bool | None = None
@@ -54,25 +56,25 @@ class PCA(Model[Prepared]):
         """Without an earlier fit, and from one of fewer components."""
         return init is None or ("C" in init and init["C"].shape[1] < prepared.table.q)
 
-    def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[Params]:
+    def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[tuple[Params, Prepared]]:
         """Annealed ones, and one from more components, or from fewer that are known."""
-        return ({"theta": theta} for theta in starts(prepared, init))
+        return (({"theta": theta}, prepared) for theta in starts(prepared, init))
 
-    def restarts(self, params: Params, prepared: Prepared) -> Iterator[Params]:
+    def restarts(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """The optimum annealed again."""
-        return ({"theta": theta} for theta in restarts(params["theta"], prepared))
+        return (({"theta": theta}, prepared) for theta in restarts(params["theta"], prepared))
 
-    def another(self, prepared: Prepared, generator: Generator) -> Params:
+    def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
         """From loadings with noise."""
-        return {"theta": another(prepared, generator)}
+        return {"theta": another(prepared, generator)}, prepared
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included, with each sample's posterior where it is best."""
         return objective(params["theta"], prepared.table)
 
-    def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
-        """One, of coefficients and loadings together."""
-        return {"theta": prepared.table.at(params["theta"])}
+    def at(self, params: Params, prepared: Prepared) -> Parts:
+        """The bound at theta, coefficients and loadings together."""
+        return Parts({"theta": prepared.table.at(params["theta"])})
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Inverse of each feature's block, less what the samples' posteriors take."""

@@ -18,8 +18,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import unfit
 from plncli.models.base import Init
-from plncli.models.pln.poisson import PoissonTable
-from plncli.models.pln.prepared import Prepared, split
+from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.start import start
 from plncli.numerics.rows import total, weigh
 
@@ -30,6 +29,7 @@ POISSON_SHARE = 0.95
 """Share of q's own variance in Sigma_jj above which a feature may have no extra-Poisson variance at all."""
 RETRY = 0.1
 """A feature that was not moved to the boundary is looked at again when its variance has fallen by this factor."""
+SIDES = ("latent", "poisson", "tried", "returns")
 MAX_RETURNS = 10
 """How often a feature may come back from the boundary."""
 
@@ -42,10 +42,10 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     table = prepared.table
     if not len(prepared.latent):
         return torch.zeros_like(prepared.latent, dtype=torch.bool)
-    at = table.at(params["q"])
+    at = prepared.at(params)
     own = total(weigh(table.w, at.S2)) / table.wbar
     variance = own + total(weigh(table.w, at.R.square())) / table.wbar
-    A = at.cells.second if table.w is None else at.cells.second / table.w[:, None]
+    A = at.cells.curvature if table.w is None else at.cells.curvature / table.w[:, None]
     extra = variance * A.amax(0)
     if prepared.structure.shared:
         own, variance, extra = (one.expand_as(own) for one in (own.mean(), variance.mean(), extra.max()))
@@ -100,12 +100,12 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
         return suspected, None, prepared.tried
     table, structure = prepared.table, prepared.structure
     M, psi = params["q"].detach()
-    at = table.at(params["q"])
+    at, zeta = prepared.at(params), _zeta(params)
     chosen = suspected.nonzero()[:, 0]
-    candidate = PoissonTable.of(table.emission, chosen, prepared.data.w, prepared.basis.Q)
+    candidate = prepared.regressions(prepared.latent[chosen]).given(zeta)
     gamma = candidate.fit(table.mean.coefficients(M)[:, chosen])
     poisson_loss = candidate.losses(gamma)
-    cells = weigh(table.w, table.emission.losses(M, at.S2) - 0.5 * psi)
+    cells = weigh(table.w, table.emission.losses(M, at.S2, zeta) - 0.5 * psi)
     now = total(cells)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
     others = ~suspected
     rest = (at.R[:, others], at.S2[:, others], structure.correlated)
@@ -124,7 +124,7 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     rises &= prepared.returns[prepared.latent[chosen]] < MAX_RETURNS
     lifted = params["q"].detach().clone()
     lifted[0][:, chosen[rises]], lifted[1][:, chosen[rises]] = M[:, rises], psi[rises]
-    if not bool(rises.any()) or not float(table.at(lifted).value) < float(at.value):
+    if not bool(rises.any()) or not float(table.at(lifted, zeta).value) < float(at.value):
         return enter, None, tried
     returns, risen = prepared.returns.clone(), prepared.latent[chosen[rises]]
     returns[risen] += 1
@@ -136,8 +136,9 @@ def _leave(params: Params, prepared: Prepared) -> Tensor:
     """(p − q,) boundary features whose variance would grow again."""
     if not len(prepared.poisson):
         return torch.zeros_like(prepared.poisson, dtype=torch.bool)
-    at, gamma = prepared.table.at(params["q"]), params["gamma"].detach()
-    score = prepared.boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.correlated)
+    at, gamma = prepared.at(params), params["gamma"].detach()
+    boundary = prepared.boundary.given(_zeta(params))
+    score = boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.correlated)
     if prepared.structure.shared:
         score = score.sum().expand_as(score)
     return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
@@ -155,32 +156,37 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
     if len(prepared.poisson):
         gamma[:, prepared.poisson] = params["gamma"].detach()
     if bool(leave.any()):
-        at = table.at(params["q"])
+        at = prepared.at(params)
         rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.correlated)
-        small = prepared.boundary.small_variance(params["gamma"].detach(), *rest)
+        boundary = prepared.boundary.given(_zeta(params))
+        small = boundary.small_variance(params["gamma"].detach(), *rest)
         M[:, back], psi[:, back] = small[0][:, leave], small[1][leave]
     latent = torch.cat([prepared.latent[~enter], back]).sort().values
     poisson = torch.cat([prepared.poisson[~leave], prepared.latent[enter]]).sort().values
     returns = prepared.returns.clone()
     returns[back] += 1
     tried[back] = math.inf
-    changed = at_state(prepared, {"latent": latent, "poisson": poisson, "tried": tried, "returns": returns})
-    begin = {"q": q[:, :, latent]}
+    known = {**state(prepared), "latent": latent, "poisson": poisson, "tried": tried, "returns": returns}
+    changed, begin = at_state(prepared, known), {"q": q[:, :, latent]}
     if len(poisson):
-        begin["gamma"] = changed.boundary.fit(gamma[:, poisson])
-    return begin, changed
+        begin["gamma"] = changed.boundary.given(_zeta(params)).fit(gamma[:, poisson])
+    return begin | {name: params[name] for name in params if name == "zeta"}, changed
+
+
+def _zeta(params: Params) -> Tensor | None:
+    return params["zeta"].detach() if "zeta" in params else None
 
 
 def state(prepared: Prepared) -> dict[str, Tensor]:
     """The active set, and what was tried: `latent`, `poisson`, `tried` and `returns` of `Prepared`, by name."""
-    return {name: getattr(prepared, name) for name in ("latent", "poisson", "tried", "returns")}
+    return {name: getattr(prepared, name) for name in SIDES}
 
 
 def at_state(prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
     """The data split as `state` says; DataError unless each feature is on one side."""
     known: dict[str, Any] = {name: tensor.to(prepared.data.Y.device) for name, tensor in state.items()}
     _check(known, prepared)
-    return split(prepared, **known)
+    return replace(prepared, **known)
 
 
 def _check(known: Mapping[str, Tensor], prepared: Prepared) -> None:

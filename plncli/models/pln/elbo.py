@@ -45,21 +45,24 @@ class LatentTable(Generic[E]):
     wbar: float
     last: dict[str, Evaluation] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def at(self, q: Tensor) -> Evaluation:
-        """The evaluation at q (2×n×p); the objective and the preconditioner ask for the same point in turn."""
+    def at(self, q: Tensor, zeta: Tensor | None = None) -> Evaluation:
+        """The evaluation at q (2×n×p); the objective and the preconditioner ask for the same point in turn.
+
+        zeta: parameters of the emission's own, if it has any.
+        """
         known = self.last.get("q")
-        if known is None or known.q.data_ptr() != q.data_ptr() or known.version != q._version:
+        if known is None or not known.of(q, zeta):
             self.last.clear()
-            known = self.last["q"] = Evaluation(q.detach(), self)
+            known = self.last["q"] = Evaluation(q.detach(), self, None if zeta is None else zeta.detach())
         return known
 
 
-def plain_objective(q: Tensor | tuple[Tensor, Tensor], table: LatentTable[Any]) -> Tensor:
+def plain_objective(q: Tensor | tuple[Tensor, Tensor], table: LatentTable[Any], zeta: Tensor | None = None) -> Tensor:
     """Minus the ELBO (scalar, nats) of q = (M, psi) in elementary operations: what the fast path is held against."""
     M, psi = q
     S2 = psi.exp()
     layer = table.layer(M - table.mean.fitted(M), S2, table.w, table.wbar)
-    cells = table.emission.losses(M, S2) - 0.5 * psi
+    cells = table.emission.losses(M, S2, zeta) - 0.5 * psi
     return grand_total(weigh(table.w, cells)) + layer.value + table.emission.constant
 
 
@@ -69,15 +72,20 @@ class Evaluation:
     S2, R: n×p, variances of q and residuals; cells: the emission at (M, S2); layer: the structure at (R, S2).
     """
 
-    def __init__(self, q: Tensor, table: LatentTable[Any]) -> None:
-        self.q, self.version = q, q._version  # holding q keeps its address from being given to another tensor
+    def __init__(self, q: Tensor, table: LatentTable[Any], zeta: Tensor | None = None) -> None:
+        self.q, self.zeta = q, zeta  # holding them keeps their addresses from being given to other tensors
+        self._known = (_identity(q), _identity(zeta))
         self.table = table
         M, psi = q
         self.S2 = psi.exp()
         self.R = M - table.mean.fitted(M)
         self.layer = table.layer(self.R, self.S2, table.w, table.wbar)
-        self.cells = table.emission.at(M, self.S2, -0.5 * psi)
+        self.cells = table.emission.at(M, self.S2, -0.5 * psi, zeta)
         self.value = self.cells.value + self.layer.value + table.emission.constant
+
+    def of(self, q: Tensor, zeta: Tensor | None = None) -> bool:
+        """Whether it is the evaluation there."""
+        return self._known == (_identity(q), _identity(zeta))
 
     @cached_property
     def rate(self) -> Tensor:
@@ -104,22 +112,30 @@ class Evaluation:
 
     def product(self, dq: Tensor) -> Tensor:
         """Hessian times dq, 2×n×p: three products of size n×p×p for a full covariance."""
+        return self.turn(dq)[0]
+
+    def turn(self, dq: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Change of the gradient, and of the emission's slopes in what its own parameters tell, along (dq, dzeta)."""
         w = self.table.w
         dM, dpsi = dq
         H = torch.empty_like(dq)
         dS2 = self.S2 * dpsi
-        dslope, dsecond = self.cells.turn(dM, dS2)
+        dslope, dsecond, dlogits = self.cells.turn(dM, dS2, dzeta)
         dpull, dprecision = self.layer.turn(self.table.mean.project(dM), dS2)
         torch.add(dslope, weigh(w, dpull), out=H[0])
         dsecond.add_(dprecision if w is None else w[:, None] * dprecision)
         torch.mul(dS2, self.rate, out=H[1])
         H[1].addcmul_(dsecond, self.S2).mul_(0.5)
-        return H
+        return H, dlogits
 
     def curve(self, dq: Tensor) -> Tensor | None:
         """Second-order term of a path along dq (2×n×p), in M alone; None where the structure knows of none."""
         bent = self.layer.curve(self.table.mean.project(dq[0]))
         return None if bent is None else torch.stack([bent, torch.zeros_like(bent)])
+
+
+def _identity(x: Tensor | None) -> tuple[int, int] | None:
+    return None if x is None else (x.data_ptr(), x._version)
 
 
 class ProfiledElbo(Fused):

@@ -48,10 +48,11 @@ class Cells(Protocol):
         """Slope in M of sum w (K F + beside·M), n×p, written to `out`."""
         ...
 
-    def turn(self, dM: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        """Change of the slope in M and of `second` along (dM, dS2), n×p each.
+    def turn(self, dM: Tensor, dS2: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Change of the slope in M and of `second` along (dM, dS2), n×p each, which may be one tensor.
 
-        The two may be one tensor, and the caller may overwrite it.
+        The caller may overwrite them. dzeta: change of an emission's own parameters, with which comes that of its
+        slopes in them.
         """
         ...
 
@@ -64,11 +65,14 @@ class Emission(Protocol):
         """Sum of w K times what of a cell's loss depends on no parameter, where cells leave it out; nats."""
         ...
 
-    def at(self, M: Tensor, S2: Tensor, beside: Tensor) -> Cells:
-        """The cells at M and S² (n×p); `beside` (n×p, may be overwritten) is what others add to each before weights."""
+    def at(self, M: Tensor, S2: Tensor, beside: Tensor, zeta: Tensor | None = None) -> Cells:
+        """The cells at M and S² (n×p); `beside` (n×p, may be overwritten) is what others add to each before weights.
+
+        zeta: parameters of the emission's own, if it has any.
+        """
         ...
 
-    def losses(self, M: Tensor, S2: Tensor) -> Tensor:
+    def losses(self, M: Tensor, S2: Tensor, zeta: Tensor | None = None) -> Tensor:
         """K F by cell (n×p), without weights and constant, in elementary operations: what autograd differentiates."""
         ...
 
@@ -91,7 +95,7 @@ class Poisson:
         """Counts, 0 in cells that don't count; n×p."""
         return self.Y if self.K is None else self.Y * self.K
 
-    def at(self, M: Tensor, S2: Tensor, beside: Tensor) -> PoissonCells:
+    def at(self, M: Tensor, S2: Tensor, beside: Tensor, zeta: Tensor | None = None) -> PoissonCells:
         """The cells at M and S²; A = inf where it overflows, and then so is the value."""
         eta = self.O + M
         A = torch.add(eta, S2, alpha=0.5).exp_()
@@ -99,7 +103,7 @@ class Poisson:
         linear = beside.addcmul_(self.counted(), eta, value=-1.0)
         return PoissonCells(self, A, grand_total(A + weigh(self.w, linear)))
 
-    def losses(self, M: Tensor, S2: Tensor) -> Tensor:
+    def losses(self, M: Tensor, S2: Tensor, zeta: Tensor | None = None) -> Tensor:
         """K (A − Y(O + M)), n×p."""
         eta = self.O + M
         cells = (eta + 0.5 * S2).exp() - self.Y * eta
@@ -127,10 +131,10 @@ class PoissonCells:
         """w (K (A − Y) + beside), n×p."""
         return torch.add(self.second, weigh(self.emission.w, beside - self.emission.counted()), out=out)
 
-    def turn(self, dM: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        """w K A (dM + ½ dS2), n×p, twice."""
+    def turn(self, dM: Tensor, dS2: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """w K A (dM + ½ dS2), n×p, twice; there are no parameters besides."""
         dA = torch.add(dM, dS2, alpha=0.5).mul_(self.second)
-        return dA, dA
+        return dA, dA, None
 
 
 def log_factorials(Y: Tensor, K: Tensor | None, w: Tensor) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.dataset import Dataset
+from plncli.models.inflation.finished import Told, told
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.numerics.covariance import FactoredCovariance
@@ -32,10 +33,13 @@ def estimates(params: Params, prepared: Prepared, *, whole: bool = True) -> dict
         S[:, latent] = (0.5 * params["q"][1]).exp()
     M = at_supremum(M, prepared.separated, -math.inf)
     found = {"B": with_limits(B, prepared.separated), "M": M, "S": S}
+    zeros = zeros_told(params, prepared)
+    if zeros is not None:
+        found["P0"] = zeros.probability
     if whole or _factors(params, prepared) is None:
         found["Sigma"], found["Omega"] = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
         if len(latent):
-            layer, place = prepared.table.at(params["q"]).layer, (latent[:, None], latent)
+            layer, place = prepared.at(params).layer, (latent[:, None], latent)
             found["Sigma"][place], found["Omega"][place] = layer.covariance().dense(), layer.inverse().dense()
     return found
 
@@ -44,7 +48,7 @@ def _factors(params: Params, prepared: Prepared) -> FactoredCovariance | None:
     """Sigma of the latent features, where the fit has it as factors."""
     if not len(prepared.latent):
         return None
-    covariance = prepared.table.at(params["q"]).layer.covariance()
+    covariance = prepared.at(params).layer.covariance()
     return covariance if isinstance(covariance, FactoredCovariance) else None
 
 
@@ -52,7 +56,7 @@ def variances(params: Params, prepared: Prepared) -> Tensor:
     """Diagonal of Sigma (p,), 0 on the boundary."""
     variance = prepared.data.Y.new_zeros(prepared.data.p)
     if len(prepared.latent):
-        variance[prepared.latent] = prepared.table.at(params["q"]).layer.covariance().variances
+        variance[prepared.latent] = prepared.at(params).layer.covariance().variances
     return variance
 
 
@@ -75,6 +79,19 @@ def expected_counts(params: Params, prepared: Prepared) -> Tensor:
     return A
 
 
+def zeros_told(params: Params, prepared: Prepared) -> Told | None:
+    """How probable it is that each cell is a structural zero, and the count expected of it; None without any."""
+    logits = None if "zeta" not in params else prepared.all_logits(params["zeta"])
+    if logits is None:
+        return None
+    data = prepared.data
+    M = data.X @ finite_coefficients(params, prepared)
+    sd = torch.zeros_like(M)
+    M[:, prepared.latent], sd[:, prepared.latent] = params["q"][0], (0.5 * params["q"][1]).exp()
+    K = torch.ones_like(data.Y, dtype=torch.bool) if prepared.counted is None else prepared.counted > 0
+    return told(data.O + M, sd, data.Y, K, logits)
+
+
 def state(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str, Tensor]:
     """Finite coefficients B_finite (d×p), finite latent means M_finite (n×p) and the features on the boundary.
 
@@ -85,11 +102,12 @@ def state(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str
     M = prepared.data.X @ B
     M[:, prepared.latent] = params["q"][0]
     limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
+    logits = {} if prepared.inflation is None else prepared.inflation.left(params["zeta"])
     factors: dict[str, Tensor] = {}
     if not whole and (found := _factors(params, prepared)) is not None:
         factors = {"D": B.new_zeros(B.shape[1]), "V": torch.zeros_like(M)}
         factors["D"][prepared.latent], factors["V"][:, prepared.latent] = found.D, found.V
-    return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **factors, **limits}
+    return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **factors, **limits, **logits}
 
 
 def entropy(params: Params, prepared: Prepared) -> float:
@@ -100,7 +118,9 @@ def entropy(params: Params, prepared: Prepared) -> float:
 
 def r2(params: Params, prepared: Prepared) -> float:
     """Share of the deviance that the fitted means explain: see `explained`."""
-    fitted = at_supremum(expected_counts(params, prepared), prepared.separated, 0.0)
+    zeros = zeros_told(params, prepared)
+    expected = expected_counts(params, prepared) if zeros is None else zeros.expected
+    fitted = at_supremum(expected, prepared.separated, 0.0)
     return explained(prepared.data, fitted)
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
+from plncli.errors import unfit
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
-from plncli.models.pln import boundary, estimates, uncertainty
+from plncli.models.pln import boundary, estimates, joint
 from plncli.models.pln.elbo import objective, plain_objective
+from plncli.models.pln.errors import uncertainty
 from plncli.models.pln.findings import findings
-from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
 from plncli.models.pln.prepared import Prepared, prepare
 from plncli.models.pln.separation import cell_limits
 from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
+from plncli.models.pln.zeros import fitting as structural_zeros
 from plncli.models.spec import Spec, writes_square
 from plncli.models.uncertainty import Uncertainty
 
@@ -39,9 +41,12 @@ class PLN(Model[Prepared]):
 
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
+    loose: ClassVar[float] = 1e-4
+    patience: ClassVar[int | None] = 10
     covariance: str = "full"
     precision: Tensor | None = None
     sigma: bool | None = None
+    zero_inflation: str = "none"
 
     def __post_init__(self) -> None:
         _ = self.structure  # which checks the two
@@ -60,7 +65,36 @@ class PLN(Model[Prepared]):
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check counts and design, find separated cells, and split off nothing else yet."""
-        return prepare(data, self.structure)
+        return prepare(data, self.structure, self.zero_inflation)
+
+    # -- where it begins -----------------------------------------------------------------------------------------------
+
+    @property
+    def curved(self) -> bool:
+        """Whether negative curvature is to be expected: where a zero is in doubt."""
+        return self.zero_inflation != "none"
+
+    @property
+    def starts(self) -> int:
+        """The model's own search alone."""
+        return 1
+
+    def searches(self, prepared: Prepared, init: Init | None) -> bool:
+        """With structural zeros, unless an earlier fit tells where they are."""
+        return prepared.inflation is not None and (init is None or prepared.inflation.known(init) is None)
+
+    def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[tuple[Params, Prepared]]:
+        """Without structural zeros, and where each zero may be one."""
+        return structural_zeros.starts(start(prepared, init), prepared)
+
+    def restarts(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
+        """None."""
+        return iter(())
+
+    def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
+        """The ordinary start: none is by chance."""
+        del generator
+        return start(prepared), prepared
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 
@@ -70,39 +104,33 @@ class PLN(Model[Prepared]):
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included."""
+        if prepared.inflation is not None:
+            return joint.objective(params, prepared)
         loss = objective(params["q"], prepared.table)
         return loss if "gamma" not in params else loss + prepared.boundary.objective(params["gamma"])
 
-    def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
-        """The latent features and those on the boundary, which have nothing to do with each other."""
-        parts: dict[str, Evaluated] = {"q": prepared.table.at(params["q"])}
-        if "gamma" in params:
-            parts["gamma"] = prepared.boundary.at(params["gamma"])
-        return parts
+    def at(self, params: Params, prepared: Prepared) -> Differentiated:
+        """The latent features, those on the boundary, and probabilities of structural zeros."""
+        return joint.evaluated(params, prepared)
 
     def plain_start(self, prepared: Prepared) -> Params:
         """The start of `plain_objective`: M and psi by their own names."""
-        M, psi = self.start(prepared)["q"]
-        return {"M": M, "psi": psi}
+        params = self.start(prepared)
+        M, psi = params.pop("q")
+        return {"M": M, "psi": psi, **params}
 
     def plain_objective(self, params: Params, prepared: Prepared) -> Tensor:
         """The same objective in ordinary tensor operations, differentiated by autograd alone."""
-        return plain_objective((params["M"], params["psi"]), prepared.table)
+        loss = plain_objective((params["M"], params["psi"]), prepared.table, params.get("zeta"))
+        return loss if prepared.inflation is None else loss + prepared.inflation.base(params["zeta"])
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Approximate inverse of each latent feature's block, and exact inverse of each boundary feature's Hessian."""
-        latent = feature_preconditioner(params["q"], prepared.table)
-        if "gamma" not in params:
-            return lambda v: {"q": latent(v["q"])}
-        poisson = prepared.boundary.preconditioner(params["gamma"])
-        return lambda v: {"q": latent(v["q"]), "gamma": poisson(v["gamma"])}
+        return joint.preconditioner(params, prepared)
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the preconditioner's blocks."""
-        diagonal = {"q": torch.stack(block_curvature(prepared.table.at(params["q"]))[::2])}
-        if "gamma" in params:
-            diagonal["gamma"] = prepared.boundary.curvature(params["gamma"])
-        return diagonal
+        return joint.curvature(params, prepared)
 
     def conditional(self, params: Params, prepared: Prepared) -> tuple[Model[Prepared], Prepared]:
         """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
@@ -120,23 +148,28 @@ class PLN(Model[Prepared]):
 
     def degenerate(self, params: Params, prepared: Prepared) -> bool:
         """Whether some feature that was not looked at yet has little but q's own variance left."""
-        return boundary.degenerate(params, prepared)
+        return boundary.degenerate(params, prepared) or structural_zeros.next_to_none(params, prepared)
 
     def resume(self, prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
         """Begin where an earlier fit ended: features that it left on the boundary start there."""
-        return boundary.resume(prepared, init)
+        return boundary.resume(structural_zeros.resume(prepared, init), init)
 
     def revise(self, params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
-        """Move features to the boundary, or, once `settled`, back; None when nothing changes."""
-        return boundary.revise(params, prepared, settled=settled)
+        """Move features to the boundary, or, once `settled`, back; so with probabilities of zeros. None: all stand."""
+        changed = boundary.revise(params, prepared, settled=settled)
+        return structural_zeros.revise(*(changed or (params, prepared)), settled=settled and not changed) or changed
 
     def boundary_state(self, prepared: Prepared) -> dict[str, Tensor]:
         """The active set, and what was tried."""
-        return boundary.state(prepared)
+        return boundary.state(prepared) | structural_zeros.state(prepared)
 
     def at_boundary_state(self, prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
         """The data split as `state` says; DataError unless each feature is on one side."""
-        return boundary.at_state(prepared, state)
+        own = {*structural_zeros.state(prepared)}
+        if not own <= {*state}:
+            raise unfit("it knows nothing of structural zeros")
+        sides = {name: tensor for name, tensor in state.items() if name not in own}
+        return boundary.at_state(structural_zeros.at_state(prepared, state), sides)
 
     # -- what comes out ------------------------------------------------------------------------------------------------
 
@@ -145,8 +178,9 @@ class PLN(Model[Prepared]):
         return estimates.estimates(params, prepared, whole=writes_square(self.sigma, prepared.data.p))
 
     def n_parameters(self, prepared: Prepared) -> int:
-        """d·p coefficients, and p(p + 1)/2, p, 1 or 0 parameters of Sigma."""
-        return prepared.data.d * prepared.data.p + self.structure.n_parameters(prepared.data.p)
+        """d·p coefficients, p(p + 1)/2, p, 1 or 0 parameters of Sigma, and those of structural zeros."""
+        zeros = 0 if prepared.inflation is None else prepared.inflation.n_parameters
+        return prepared.data.d * prepared.data.p + self.structure.n_parameters(prepared.data.p) + zeros
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_ij w_i log(2πe s_ij²) over the cells with a latent variable, in nats."""

@@ -1,15 +1,19 @@
-"""Poisson regressions beside the latent layer: the features of a PLN model whose variance is exactly 0."""
+"""Poisson regressions beside the latent layer: the features of a PLN model whose variance is exactly 0.
+
+Where zeros may be structural they are zero-inflated Poisson regressions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from plncli.models.pln.emissions import Poisson
+from plncli.models.inflation.cells import Nodes, ZeroCells
+from plncli.models.inflation.entries import Zeros
 from plncli.numerics.linalg import weighted_grams
 from plncli.numerics.rows import gram, mean, total, weighted_total
 
@@ -19,6 +23,7 @@ class PoissonTable:
     """v features with log-linear means exp(O + Q gamma), gamma d×v.
 
     Y, O, K, constant as in `emissions.Poisson`, of these features; w: (n,) weights; Q: n×d basis of the design.
+    zeros: the cells with a zero that may be structural, None where there are none, and z: their logits (`given`).
     """
 
     Y: Tensor
@@ -27,28 +32,51 @@ class PoissonTable:
     w: Tensor
     Q: Tensor
     constant: float
+    zeros: Zeros | None = None
+    z: Tensor | None = None
 
-    @staticmethod
-    def of(cells: Poisson, features: Tensor, w: Tensor, Q: Tensor) -> PoissonTable:
-        """Some features (indices) of cells with a latent layer, as Poisson regressions; losses leave out log Y!."""
-        O = cells.O if cells.O.shape[1] == 1 else cells.O[:, features]
-        K = None if cells.K is None else cells.K[:, features]
-        return PoissonTable(cells.Y[:, features], O, K, w, Q, 0.0)
+    def given(self, zeta: Tensor | None) -> PoissonTable:
+        """With the probabilities of structural zeros that zeta tells."""
+        return self if self.zeros is None or zeta is None else replace(self, z=self.zeros.logits(zeta))
 
     def means(self, gamma: Tensor) -> Tensor:
-        """Expected counts n×v, 0 in cells that don't count."""
+        """Expected counts n×v of cells that are no structural zeros, 0 in cells that don't count."""
         mu = (self.O + self.Q @ gamma).exp()
         return mu if self.K is None else mu * self.K
 
+    def zero_cells(self, gamma: Tensor) -> ZeroCells | None:
+        """Those that may be structural: at one node, for nothing varies."""
+        if self.zeros is None or not len(self.zeros.place):
+            return None
+        assert self.z is not None
+        eta = self.zeros.of(self.O + self.Q @ gamma)
+        return ZeroCells(eta, torch.ones_like(eta), self.z, Nodes(torch.zeros_like(eta[:1]), torch.ones_like(eta[:1])))
+
+    def _with_zeros(self, cells: Tensor, gamma: Tensor, of: Callable[[ZeroCells], Tensor]) -> Tensor:
+        """A table (n×v, overwritten) with other values in zeros that may be structural."""
+        at = self.zero_cells(gamma)
+        if at is None:
+            return cells
+        assert self.zeros is not None
+        return self.zeros.put(of(at), cells)
+
+    def curvatures(self, gamma: Tensor) -> Tensor:
+        """Second derivative of cells in the linear predictor, n×v: mu; any number in zeros that may be structural."""
+        return self._with_zeros(self.means(gamma), gamma, lambda at: at.sums.bend)
+
+    def stiffness(self, gamma: Tensor) -> Tensor:
+        """A positive stand-in: what it would be if it were known which zeros are structural."""
+        return self._with_zeros(self.means(gamma), gamma, lambda at: at.sums.slope)
+
     def residuals(self, gamma: Tensor) -> Tensor:
-        """Counts minus expected counts, n×v, 0 in cells that don't count."""
-        return (self.Y if self.K is None else self.Y * self.K) - self.means(gamma)
+        """Counts minus expected counts, n×v, 0 in cells that don't count: minus the slope in the linear predictor."""
+        return (self.Y if self.K is None else self.Y * self.K) - self.stiffness(gamma)
 
     def losses(self, gamma: Tensor) -> Tensor:
         """(v,) sums of w (mu − y log mu), in nats, without log y!."""
         linear = self.Y * (self.O + self.Q @ gamma)
-        cells = self.means(gamma) - (linear if self.K is None else linear * self.K)
-        return total(self.w[:, None] * cells)
+        costs = self._with_zeros(self.means(gamma), gamma, lambda at: at.loss)
+        return total(self.w[:, None] * (costs - (linear if self.K is None else linear * self.K)))
 
     def objective(self, gamma: Tensor) -> Tensor:
         """Minus the Poisson log-likelihood in nats, constants included."""
@@ -60,11 +88,14 @@ class PoissonTable:
 
     def hessians(self, gamma: Tensor) -> Tensor:
         """Hessian Q' diag(w mu) Q of each feature, v×d×d."""
-        return weighted_grams(self.Q, self.w[:, None] * self.means(gamma.detach()))
+        return weighted_grams(self.Q, self.w[:, None] * self.curvatures(gamma.detach()))
 
     def preconditioner(self, gamma: Tensor) -> Callable[[Tensor], Tensor]:
-        """Exact inverse Hessian of each feature, d×v -> d×v; directions without curvature are left as they are."""
-        values, vectors = torch.linalg.eigh(self.hessians(gamma))
+        """Inverse Hessian of each feature, d×v -> d×v, exact where no zero may be structural.
+
+        Directions without curvature are left as they are.
+        """
+        values, vectors = torch.linalg.eigh(weighted_grams(self.Q, self.w[:, None] * self.stiffness(gamma.detach())))
         flat = values <= 1e-12 * values[:, -1:].clamp_min(1e-300)
         inverse = torch.where(flat, 1.0, 1.0 / torch.where(flat, 1.0, values))
 
@@ -76,7 +107,7 @@ class PoissonTable:
 
     def curvature(self, gamma: Tensor) -> Tensor:
         """Diagonal of each feature's Hessian, d×v, kept off zero where nothing is counted."""
-        return gram(self.Q.square(), self.w[:, None] * self.means(gamma)).clamp_min(1e-6)
+        return gram(self.Q.square(), self.w[:, None] * self.stiffness(gamma)).clamp_min(1e-6)
 
     def fit(self, gamma: Tensor, steps: int = 100) -> Tensor:
         """Maximum likelihood by Newton steps, halved where they overshoot, from `gamma`; each feature by itself."""
@@ -111,7 +142,7 @@ class PoissonTable:
         Z_j = x'B_j + t beta'r + N(0, t), and beta is best at the ratio of the two sums inside.
         """
         e = self.residuals(gamma)
-        score = total(self.w[:, None] * (e.square() - self.means(gamma)))
+        score = total(self.w[:, None] * (e.square() - self.curvatures(gamma)))
         if correlated and R.shape[1]:
             follow, own = self._follow(e, R, S2)
             score = score + (follow.square() / own[:, None]).sum(dim=0)  # over other features
@@ -127,7 +158,7 @@ class PoissonTable:
         The means move by t (e + R beta), along which the ELBO has that slope; t is where the counts' own curvature
         would end the rise, and small beside the moves that double a count.
         """
-        mu, e = self.means(gamma), self.residuals(gamma)
+        mu, e = self.stiffness(gamma), self.residuals(gamma)
         move = e
         if correlated and R.shape[1]:
             follow, own = self._follow(e, R, S2)
@@ -156,3 +187,27 @@ class Evaluation:
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, d×v."""
         return torch.einsum("vij,jv->iv", self._hessians, v)
+
+    @cached_property
+    def zero_cells(self) -> ZeroCells | None:
+        """Zeros that may be structural."""
+        return self._table.zero_cells(self._gamma)
+
+    def logit_slopes(self) -> Tensor | float:
+        """Slopes in the logits of the entries, but for what all cells pay."""
+        zeros, at = self._table.zeros, self.zero_cells
+        return 0.0 if zeros is None or at is None else zeros.pooled(-at.sums.structural)
+
+    def logit_bends(self) -> Tensor | float:
+        """Second derivatives in the logits of the entries, but for what all cells pay."""
+        zeros, at = self._table.zeros, self.zero_cells
+        return 0.0 if zeros is None or at is None else zeros.pooled(-at.sums.doubt)
+
+    def turn(self, dgamma: Tensor, dzeta: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Change of the gradient, and of `logit_slopes`, along (dgamma, dzeta)."""
+        H, zeros, at = self.product(dgamma), self._table.zeros, self.zero_cells
+        if zeros is None or at is None:
+            return H, 0.0
+        dz, deta = zeros.logits(dzeta), zeros.of(self._table.Q @ dgamma)
+        mixed = zeros.put(-zeros.w * at.sums.mixed * dz, torch.zeros_like(self._table.Y))
+        return H + gram(self._table.Q, mixed), zeros.pooled(at.turn(deta, torch.zeros_like(deta), dz)[2])

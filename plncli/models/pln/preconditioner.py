@@ -6,12 +6,11 @@ It asks of the emission nothing but a positive curvature, of the mean its basis,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from plncli.models.pln.elbo import Evaluation, LatentTable
+from plncli.models.pln.elbo import Evaluation
 from plncli.numerics.linalg import weighted_grams
 from plncli.numerics.rows import gram, grand_total, total, weigh
 
@@ -37,7 +36,7 @@ def block_curvature(at: Evaluation) -> tuple[Tensor, Tensor, Tensor]:
     return at.stiffness, Mpsi, 0.5 * at.S2 * (at.stiffness + Mpsi)
 
 
-def feature_preconditioner(q: Tensor, table: LatentTable[Any]) -> Callable[[Tensor], Tensor]:
+def feature_preconditioner(at: Evaluation) -> Callable[[Tensor], Tensor]:
     """Approximate inverse of the Hessian's block of each feature, as a map on 2×n×p.
 
     With psi eliminated cell by cell, the block of feature j in its column of M is, for a full covariance,
@@ -51,13 +50,12 @@ def feature_preconditioner(q: Tensor, table: LatentTable[Any]) -> Callable[[Tens
     is kept whole among the columns of the design and diagonal among the others. Rare features need it: their D is
     almost all omega, and without F the preconditioner takes the flat directions for steep ones.
     """
-    at = table.at(q)
     blocks = _FeatureBlocks(at)
     loaded = at.layer.loadings(LOADED)
     samples = None
     if loaded is not None:
         g = at.gradient()
-        if 0.5 * float(grand_total(g * blocks(g))) < NEAR * table.wbar:
+        if 0.5 * float(grand_total(g * blocks(g))) < NEAR * at.table.wbar:
             samples = _SampleBlocks(at, *loaded)
             samples = samples if samples.positive else None
     flat = _flat_directions(at, blocks)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from plncli.errors import UsageError
+from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
+from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work, writes_square
 from plncli.names import MODEL
 
@@ -189,7 +191,9 @@ PLN = Spec(
         Symbol("poisson_features", ("responses",), state=True),
         Symbol("D", ("response",), state=True, finite=True, optional=True),
         Symbol("V", ("sample", "response"), state=True, finite=True, optional=True),
+        *ZEROS,
     ),
+    further=(TABLE,),
     standard_errors=("sandwich", "fisher"),
     bound=True,
     alternating=True,
@@ -218,6 +222,7 @@ PLN = Spec(
             path="file",
             matrix=True,
         ),
+        ZERO_INFLATION,
         SIGMA,
     ),
     check=check,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from plncli.arrays import Params
 from plncli.models.base import Init
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.structures import held
-from plncli.models.pln.variational_step import variational_step
+from plncli.models.pln.variational_step import STEPS, variational_step
 from plncli.numerics.rows import total
+
+START = -3.0
+"""Logit at which probabilities of structural zeros begin."""
 
 
 def start(prepared: Prepared, init: Init | None = None) -> Params:
@@ -32,30 +33,39 @@ def start(prepared: Prepared, init: Init | None = None) -> Params:
     params = {"q": torch.stack([M, psi])}
     if len(prepared.poisson):
         params["gamma"] = M.new_zeros((prepared.data.d, len(prepared.poisson)))
+    if prepared.inflation is not None:
+        params["zeta"] = prepared.inflation.start(START)
+        known = None if init is None else prepared.inflation.known(init)
+        if known is not None:
+            params["zeta"] = torch.where(torch.isfinite(known), known, params["zeta"])
     return params
 
 
 def conditional(params: Params, prepared: Prepared) -> Prepared:
     """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
-    table = prepared.table
-    layer = table.at(params["q"]).layer
-    return replace(prepared, table=replace(table, mean=table.mean.held(params["q"][0]), layer=held(layer)))
+    mean = prepared.table.mean.held(params["q"][0])
+    return prepared.hold(mean, held(prepared.at(params).layer))
 
 
-def settle(params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
+def settle(params: Params, prepared: Prepared, *, steps: int = STEPS) -> tuple[Params, Prepared]:
     """B and Sigma held where they are, q where it is best for them, sample by sample: what new samples get too.
 
-    At the optimum nothing changes. Where the tolerance ended the fit, the bound grows by no more than was left.
+    steps: of Newton's method, at most, whose end is taken then. At the optimum nothing changes. Where the
+    tolerance ended the fit, the bound grows by no more than was left.
     """
     if not len(prepared.latent):
         return params, prepared
-    Omega = prepared.table.at(params["q"]).layer.inverse()
-    if not bool(torch.isfinite(Omega.logdet)):  # a fit that ended where its variance was all but gone
+    layer = prepared.at(params).layer
+    if not bool(torch.isfinite(layer.value)):  # a fit that ended where its variance was all but gone
+        return params, prepared
+    Omega = layer.inverse()
+    if not bool(torch.isfinite(Omega.logdet)):
         return params, prepared
     after = conditional(params, prepared)
     cells = after.table.emission
     M, psi = params["q"].detach()
     K = torch.ones_like(M) if cells.K is None else cells.K
-    step = variational_step(cells.Y, K, cells.O, after.table.mean.fitted(M), Omega, (M, psi))
+    centre, Z = after.table.mean.fitted(M), None if "zeta" not in params else after.logits(params["zeta"])
+    step = variational_step(cells.Y, K, cells.O, centre, Omega, (M, psi), Z, prepared.nodes, steps)
     q = torch.stack([step.M, 2.0 * step.S.log()])
-    return {**params, "q": torch.where(step.converged[:, None], q, params["q"])}, after
+    return {**params, "q": q if steps < STEPS else torch.where(step.converged[:, None], q, params["q"])}, after

@@ -114,10 +114,9 @@ class Full:
 
     @property
     def _inverse(self) -> Tensor:
-        """Omega (p×p)."""
+        """Omega (p×p), nan where Sigma^ is not positive definite: a run may end there, by rounding alone."""
         if self._Omega is None:
-            assert self._factor is not None
-            self._Omega = self._factor.inverse()
+            self._Omega = torch.full_like(self._Sigma, torch.nan) if self._factor is None else self._factor.inverse()
         return self._Omega
 
     def inverse(self) -> Precision:

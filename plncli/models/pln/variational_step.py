@@ -6,6 +6,10 @@ With a centre c_i = B'x_i, r = m − c, psi = log s² and A = exp(o + m + s²/2)
 
 which is strictly convex, so that Newton's method with a line search finds the minimum from anywhere. The samples are
 independent: they share nothing but the work.
+
+Zeros that may be structural have another loss (`models.inflation.cells`), which is not convex: there steps take the
+curvature that it would have if it were known which of them are, always positive, and each sample goes down from two
+starts, at which its zeros are counts and at which they are none, to the better end.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
+from plncli.models.inflation.cells import NODES, Nodes, ZeroCells
 from plncli.models.uncertainty import blocks
 from plncli.numerics.covariance import DiagonalPrecision, FactoredPrecision, Precision, as_precision
 
@@ -48,13 +53,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Samples:
-    """b samples × p features: counts Y and 1 where they count in K (n×p both), offset O, centre C, precision Omega."""
+    """b samples × p features: counts Y and 1 where they count in K (n×p both), offset O, centre C, precision Omega.
+
+    Z: n×p, logit of the probability that a zero is structural, −inf where it cannot be; None: nowhere.
+    """
 
     Y: Tensor
     K: Tensor
     O: Tensor
     C: Tensor
     Omega: Precision
+    Z: Tensor | None = None
+    nodes: Nodes | None = None
 
     @property
     def omega(self) -> Tensor:
@@ -63,28 +73,58 @@ class Samples:
 
     def take(self, rows: Tensor | slice) -> Samples:
         """Some of the samples."""
-        return replace(self, **{letter: getattr(self, letter)[rows] for letter in ("Y", "K", "O", "C")})
+        some = {letter: getattr(self, letter)[rows] for letter in ("Y", "K", "O", "C")}
+        return replace(self, **some, Z=None if self.Z is None else self.Z[rows])
+
+    @cached_property
+    def zeros(self) -> tuple[Tensor, Tensor] | None:
+        """Rows and columns of zeros that may be structural."""
+        if self.Z is None:
+            return None
+        rows, columns = ((self.Y == 0) & (self.K > 0) & (-math.inf < self.Z)).nonzero(as_tuple=True)
+        return (rows, columns) if len(rows) else None
+
+    def zero_cells(self, M: Tensor, psi: Tensor) -> ZeroCells | None:
+        """Those, at M and psi."""
+        if self.zeros is None:
+            return None
+        assert self.Z is not None and self.nodes is not None
+        eta, s = (self.O + M)[self.zeros], (0.5 * psi[self.zeros]).exp()
+        return ZeroCells(eta, s, self.Z[self.zeros], self.nodes)
 
     def means(self, M: Tensor, psi: Tensor) -> Tensor:
         """A, 0 in cells that don't count; b×p."""
         return torch.where(self.K > 0, (self.O + M + 0.5 * psi.exp()).exp(), 0.0)
+
+    def slopes(self, M: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """What A is in the slope in M and the curvature, and in the slope in psi; b×p, one tensor but for zeros."""
+        A, zero = self.means(M, psi), self.zero_cells(M, psi)
+        if zero is None:
+            return A, A
+        assert self.zeros is not None
+        second = A.index_put(self.zeros, zero.second)
+        return A.index_put(self.zeros, zero.sums.slope), second
 
     def pull(self, M: Tensor) -> Tensor:
         """R Omega, b×p."""
         return self.Omega.times(M - self.C)
 
     def value(self, M: Tensor, psi: Tensor) -> Tensor:
-        """f of each sample, (b,)."""
-        cells = self.means(M, psi) - self.K * self.Y * (self.O + M) - 0.5 * psi
+        """f of each sample, (b,); but for −log(1 − pi), which no step changes."""
+        A, zero = self.means(M, psi), self.zero_cells(M, psi)
+        if zero is not None:
+            assert self.zeros is not None
+            A[self.zeros] = zero.loss
+        cells = A - self.K * self.Y * (self.O + M) - 0.5 * psi
         cells = cells + 0.5 * (M - self.C) * self.pull(M) + 0.5 * self.omega * psi.exp()
         return cells.sum(1)
 
     def direction(self, M: Tensor, psi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Newton's step in M and psi (b×p each), psi eliminated cell by cell, and the decrement (b,) it promises."""
-        A, S2 = self.means(M, psi), psi.exp()
+        (A, second), S2 = self.slopes(M, psi), psi.exp()
         rate = A + self.omega
         g_M = A - self.K * self.Y + self.pull(M)
-        g_psi = 0.5 * (S2 * rate - 1.0)
+        g_psi = 0.5 * (S2 * (second + self.omega) - 1.0)
         mixed = 0.5 * A * S2
         own = 0.5 * S2 * (rate + mixed)
         ratio = mixed / own
@@ -157,20 +197,29 @@ def _conjugate_gradients(product: Callable[[Tensor], Tensor], r: Tensor, product
 
 
 def variational_step(
-    Y: Tensor, K: Tensor, O: Tensor, C: Tensor, Omega: Tensor | Precision, start: tuple[Tensor, Tensor] | None = None
+    Y: Tensor,
+    K: Tensor,
+    O: Tensor,
+    C: Tensor,
+    Omega: Tensor | Precision,
+    start: tuple[Tensor, Tensor] | None = None,
+    Z: Tensor | None = None,
+    nodes: int = NODES,
+    steps: int = STEPS,
 ) -> Step:
     """The minimum of f for each sample; n×p each, K 1 where a cell counts. Omega: p×p, (p,) or what answers for it.
 
-    start: M and psi near it, if they are known. Samples go through in blocks, so that no more than a few tables of a
-    block are in memory beside Omega.
+    start: M and psi near it, if they are known. Z: logits of the probabilities of structural zeros, n×p, with so many
+    nodes of quadrature; steps: at most. Samples go through in blocks, so that
+    no more than a few tables of a block are in memory beside Omega.
     """
     Omega = as_precision(Omega)
-    whole = Samples(Y, K, O.expand_as(Y), C, Omega)
+    whole = Samples(Y, K, O.expand_as(Y), C, Omega, Z, None if Z is None else Nodes.of(nodes, Y))
     n, p = Y.shape
     done = Step(torch.empty_like(C), torch.empty_like(C), C.new_zeros(n))
     if p:
         for rows in blocks(n, _numbers(Omega) if p < LARGE else p):
-            step = _minimise(whole.take(rows), None if start is None else (start[0][rows], start[1][rows]))
+            step = _best(whole.take(rows), None if start is None else (start[0][rows], start[1][rows]), steps)
             done.M[rows], done.S[rows], done.gap[rows] = step.M, step.S, step.gap
     return done
 
@@ -183,17 +232,31 @@ def _numbers(Omega: Precision) -> int:
     return p if isinstance(Omega, DiagonalPrecision) else p * p
 
 
-def _minimise(samples: Samples, start: tuple[Tensor, Tensor] | None) -> Step:
+def _best(samples: Samples, start: tuple[Tensor, Tensor] | None, steps: int) -> Step:
+    """Down from `start`; without one from the counts, and from where zeros that may be structural are unobserved."""
+    found = _minimise(samples, *(start or _from_counts(samples, samples.K)), steps)
+    if samples.zeros is None or start is not None:
+        return found
+    value = samples.value(found.M, 2.0 * found.S.log())
+    without = samples.K.index_put(samples.zeros, torch.zeros_like(samples.Y[samples.zeros]))
+    other = _minimise(samples, *_from_counts(samples, without))
+    better = (value - samples.value(other.M, 2.0 * other.S.log()) > 0.0) & other.converged
+    M, S = (torch.where(better[:, None], *both) for both in ((other.M, found.M), (other.S, found.S)))
+    return Step(M, S, torch.where(better, other.gap, found.gap))
+
+
+def _from_counts(samples: Samples, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """M and psi from which Newton's method goes, cells that are not counted (0) at their centre."""
+    M = torch.where(counted > 0, samples.Y.log1p() - samples.O, samples.C)
+    return M, -torch.where(counted > 0, 2.0 + samples.Y, samples.omega).log()
+
+
+def _minimise(samples: Samples, M: Tensor, psi: Tensor, steps: int = STEPS) -> Step:
     """Newton's method on a block of samples, each with a line search of its own; those that are done drop out."""
-    Y, K = samples.Y, samples.K
-    if start is None:
-        M = torch.where(K > 0, Y.log1p() - samples.O, samples.C)
-        psi = -torch.where(K > 0, 2.0 + Y, samples.omega).log()
-    else:
-        M, psi = start[0].clone(), start[1].clone()
+    M, psi = M.clone(), psi.clone()
     gap = M.new_full((len(M),), math.inf)
     going = torch.arange(len(M), device=M.device)
-    for _ in range(STEPS):
+    for _ in range(steps):
         at = samples.take(going)
         d_M, d_psi, decrement = at.direction(M[going], psi[going])
         gap[going] = decrement

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.arrays import Evaluated, Params
+from plncli.arrays import Params, Parts
 from plncli.dataset import Dataset
 from plncli.errors import TERMS, DataError, counted, short, some
 from plncli.models.base import Init, Model
@@ -81,9 +81,9 @@ class Logistic(Model[Prepared]):
         """Minus the log-likelihood, in nats: −sum_ij w_i log p(y_ij | eta_ij); less the penalty, if there is one."""
         return Loss.apply(params["gamma"], prepared)
 
-    def parts(self, params: Params, prepared: Prepared) -> dict[str, Evaluated]:
-        """The one part there is."""
-        return {"gamma": prepared.at(params["gamma"])}
+    def at(self, params: Params, prepared: Prepared) -> Parts:
+        """The loss at gamma."""
+        return Parts({"gamma": prepared.at(params["gamma"])})
 
     def plain_start(self, prepared: Prepared) -> Params:
         """The same start."""

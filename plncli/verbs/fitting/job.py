@@ -145,7 +145,9 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
         say.note(f"note: {note}")
     spec, structure = config.spec, config.spec.structure(config.own)
     what = f"{spec.name} ({structure} covariance)" if structure else spec.name
-    what += "".join(f" ({name} {value})" for name, value in spec.penalised(config.own).items())
+    for name, value in spec.told(config.own).items():
+        setting = spec.setting(name)
+        what += f" ({setting.titles.get(value, value) if setting else value})"
     if config.path is not None:
         what += f" along {config.path} {', '.join(str(one.own[config.path]) for one in config.members())}"
     say.note(

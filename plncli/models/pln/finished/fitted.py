@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -35,43 +34,40 @@ from plncli.models.fitted import (
     INFINITE,
     NOT_ESTIMABLE,
     NOT_FOUND,
-    Fitted,
     at_limits,
     check_errors,
     expected_values,
 )
+from plncli.models.inflation.finished import StructuralZeros, told
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
+from plncli.models.pln.finished.latent import FittedLatent
 from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
 from plncli.models.pln.variational_step import variational_step
-from plncli.numerics.covariance import Covariance, DenseCovariance, definite
+from plncli.numerics.covariance import DenseCovariance, definite
 from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.rows import weighted_total
 from plncli.numerics.simulation import by_blocks, poisson_counts
 
 
 @dataclass(frozen=True)
-class FittedPLN(Fitted):
-    """A finished fit: with the covariance of the latent layer."""
-
-    @cached_property
-    def latent(self) -> Covariance:
-        """Covariance of the latent layer."""
-        assert self.covariance is not None
-        return self.covariance
+class FittedPLN(FittedLatent):
+    """A finished fit: with the covariance of the latent layer, and perhaps structural zeros."""
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
     def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
         """`link`, `marginal`, `median`; pred_low, pred_high: quantiles of the Poisson log-normal distribution.
 
-        Its mean is eta, its variance Sigma_jj + that of eta by the coefficients.
+        Its mean is eta, its variance Sigma_jj + that of eta by the coefficients. Where counts may be structural zeros,
+        `marginal` is times the probability that they are none, `median` is of the rate of those that are none, and
+        quantiles are those of the mixture.
         """
         check_errors(self, "confidence" in intervals)
-        variance = self.latent.variances
+        variance, counted = self.latent.variances, self.counted
 
         def observation(eta: Tensor, of_eta: Tensor, _: float) -> tuple[Tensor, Tensor]:
-            return _count_interval(eta, of_eta + variance, level)
+            return _count_interval(eta, of_eta + variance, level, self.zeros)
 
         return expected_values(
             self,
@@ -80,27 +76,38 @@ class FittedPLN(Fitted):
             intervals,
             level,
             column="marginal",
-            expected=lambda eta: (eta + 0.5 * variance).exp(),
+            expected=lambda eta: counted * (eta + 0.5 * variance).exp(),
             median=torch.exp,
             observation=observation,
         )
 
     def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
-        """`latent_mean` and `latent_sd` of q, and `fitted`: exp(o + m + s²/2)."""
-        q = self.transform(X, O, Y, K)
+        """`latent_mean` and `latent_sd` of q, and `fitted`: exp(o + m + s²/2).
+
+        Where a zero may be structural, `zero_probability` is how probable that is given all counts of its sample, and
+        `fitted` the expected count that leaves.
+        """
+        q, logits = self._transformed(X, O, Y, K)
         expected = (O + q.mean + 0.5 * q.sd.square()).exp()
-        return Prediction(self.responses, {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": expected}, q.reasons)
+        columns = {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": expected}
+        if logits is not None:
+            found = told(O + q.mean, q.sd, Y, K, logits)
+            columns |= {"fitted": found.expected, "zero_probability": found.probability}
+        return Prediction(self.responses, columns, q.reasons)
 
     def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
         """q of each sample in the joint model of all features, as in the fit."""
+        return self._transformed(X, O, Y, K)[0]
+
+    def _transformed(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[LatentValues, Tensor | None]:
+        """The same, and logits of structural zeros."""
         limits, C = self.limits(X), X @ self.B
         counted = (K & (limits == 0)).to(Y)
         varied, O = self.latent.varied, O.expand_as(Y)
-        Omega = definite(self.latent.precision())
-        step = variational_step(Y[:, varied], counted[:, varied], O[:, varied], C[:, varied], Omega)
+        step, logits = self.step(Y, counted, O, C, definite(self.latent.precision()))
         M, S = C.clone(), torch.zeros_like(C)
         M[:, varied], S[:, varied] = step.M, step.S
-        return latent_values(limits, K & (Y > 0), C, M, S, step.converged)
+        return latent_values(limits, K & (Y > 0), C, M, S, step.converged), logits
 
     def conditional(
         self,
@@ -124,10 +131,14 @@ class FittedPLN(Fitted):
         mean, variance, lost = self.given(X, O, Y, observed, K & (limits[:, observed] == 0), others)
         mean = at_limits(limits[:, others], mean).masked_fill(lost[:, None], math.nan)
         eta = O[:, others] + mean
-        expected = {"conditional": (eta + 0.5 * variance).exp(), "median": eta.exp()}
+        known = None if self.zeros is None else self.zeros.among(others)
+        conditional = (eta + 0.5 * variance).exp()
+        if known is not None:
+            conditional = (1.0 - known.expected) * conditional
+        expected = {"conditional": conditional, "median": eta.exp()}
         columns = {"latent_mean": mean, "latent_sd": variance.sqrt(), **expected}
         if "prediction" in intervals:
-            columns |= dict(zip(("pred_low", "pred_high"), _count_interval(eta, variance, level), strict=True))
+            columns |= dict(zip(("pred_low", "pred_high"), _count_interval(eta, variance, level, known), strict=True))
         impossible = torch.zeros_like(others).expand_as(limits).clone()
         impossible[:, observed] = K & (limits[:, observed] < 0) & (Y > 0)
         reasons = {
@@ -157,7 +168,8 @@ class FittedPLN(Fitted):
                 continue
             Omega = definite(DenseCovariance(self.latent.block(o, o)).precision()).dense()
             counts, centre = Y[rows][:, pattern], C[rows][:, o]
-            step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega)
+            Z = None if self.zeros is None else self.zeros.among(o).expected.logit().expand_as(counts)
+            step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega, Z=Z)
             cross = self.latent.block(others.nonzero()[:, 0], o)
             G = cross @ Omega
             mean[rows] += (step.M - centre) @ G.mT
@@ -165,20 +177,32 @@ class FittedPLN(Fitted):
             lost[rows] = ~step.converged
         return mean, variance, lost
 
+    def further_tables(self, samples: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """`zero_inflation`: of all counts, or of each feature or sample, the logit and the probability."""
+        if self.zeros is None:
+            return {}
+        logits = self.zeros.logits.flatten()
+        names: dict[str, Any] = {"feature": self.responses, "sample": samples}
+        of = self.zeros.of if self.zeros.of in names else "counts"
+        return {"zero_inflation": {of: list(names.get(of, ["all"])), "logit": logits, "probability": logits.sigmoid()}}
+
     # -- draws and scores ------------------------------------------------------------------------------------------
 
     def simulate(self, X: Tensor, O: Tensor, generator: Generator) -> Simulated:
         """Counts Y_ij ~ Poisson(exp(O_ij + Z_ij)), Z_i ~ Normal(B'x_i, Sigma), for all n rows of X.
 
-        A variance of 0 makes Poisson counts; Z is −inf in cells whose expected count is 0. DataError for counts that
-        float64 cannot hold.
+        A variance of 0 makes Poisson counts; Z is −inf in cells whose expected count is 0. Structural zeros are 0
+        whatever Z is. DataError for counts that float64 cannot hold.
         """
         never = self.limits(X) < 0
 
         def draw(rows: slice, eta: Tensor) -> tuple[Tensor, Tensor]:
             Z = eta + self.latent.draws(eta, generator)
             Z = Z.masked_fill(never[rows], -math.inf)
-            return poisson_counts((O[rows] + Z).exp(), generator), Z
+            Y = poisson_counts((O[rows] + Z).exp(), generator)
+            if self.zeros is not None:
+                Y = Y.masked_fill(self.zeros.drawn(len(Y), Y.shape[1], generator), 0.0)
+            return Y, Z
 
         return Simulated(*by_blocks(X, self.B, draw))
 
@@ -195,7 +219,8 @@ class FittedPLN(Fitted):
     def cells(self, data: Dataset) -> Cells:
         """The counts of the fit; observed ones whose expected value is 0 or not estimable do not count."""
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
-        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.latent)
+        logits = self.own_logits(data.n)
+        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.latent, logits)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p, nan where a cell does not count."""
@@ -270,11 +295,15 @@ def latent_values(limits: Tensor, seen: Tensor, C: Tensor, M: Tensor, sd: Tensor
     return LatentValues(mean, sd.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
 
 
-def _count_interval(eta: Tensor, variance: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """Quantiles of the Poisson log-normal distribution, n×p, that leave out as much on either side."""
-    low, high = (
-        poisson_lognormal_quantile(probability, eta, variance) for probability in (0.5 - 0.5 * level, 0.5 + 0.5 * level)
-    )
+def _count_interval(
+    eta: Tensor, variance: Tensor, level: float, zeros: StructuralZeros | None
+) -> tuple[Tensor, Tensor]:
+    """Quantiles of the (zero-inflated) Poisson log-normal distribution, n×p, that leave out as much on either side."""
+    probabilities = (0.5 - 0.5 * level, 0.5 + 0.5 * level)
+    if zeros is None:
+        low, high = (poisson_lognormal_quantile(probability, eta, variance) for probability in probabilities)
+        return low, high
+    low, high = (zeros.quantile(probability, eta, variance) for probability in probabilities)
     return low, high
 
 

@@ -25,9 +25,11 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.errors import DataError
+from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
+from plncli.models.inflation.finished import mixed
 from plncli.numerics.covariance import Covariance, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
-from plncli.numerics.likelihoods import expected_poisson_loglik, poisson_loglik
+from plncli.numerics.likelihoods import expected_poisson_loglik, poisson_loglik, softplus
 
 WIDER = 0.35
 NUMBERS = 1 << 22
@@ -36,6 +38,8 @@ STEPS = 30
 """Newton steps towards the proposal: wherever they end, the estimate is unbiased."""
 FARTHEST = 2.0
 """Longest step of a latent mean."""
+MOST = 700.0
+"""Expected count whose exponential is 0 to the last digit."""
 UNRELIABLE = 0.7
 """Shape k of the largest weights above which they are too few."""
 
@@ -45,13 +49,15 @@ class Cells:
     """Counts of n samples × p features and their latent layer, on the log scale of the expected counts.
 
     Y: counts; K: True where a cell counts (observed, and expected to be more than 0); mean: O + XB, finite;
-    covariance: of the latent layer.
+    covariance: of the latent layer; logits: of the probability that a zero is structural, n×p, −inf where there are
+    none, None without any.
     """
 
     Y: Tensor = field(repr=False)
     K: Tensor = field(repr=False)
     mean: Tensor = field(repr=False)
     covariance: Covariance = field(repr=False)
+    logits: Tensor | None = field(repr=False, default=None)
 
     @property
     def latent(self) -> Tensor:
@@ -62,6 +68,10 @@ class Cells:
     def variances(self) -> Tensor:
         """Of the latent layer (p,)."""
         return self.covariance.variances
+
+    def logits_of(self, features: Tensor) -> Tensor | None:
+        """The logits of some features (indices)."""
+        return None if self.logits is None else self.logits[:, features]
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,22 @@ def sample_bounds(cells: Cells, M: Tensor, S2: Tensor) -> Tensor:
     Omega = definite(cells.covariance.precision())
     M, S2, Y, K = M[:, at], S2[:, at], cells.Y[:, at], cells.K[:, at]
     R = M - cells.mean[:, at]
-    value = value + torch.where(K, expected_poisson_loglik(Y, M, S2), 0.0).sum(1) + 0.5 * S2.log().sum(1)
+    value = value + torch.where(K, expected_loglik(Y, M, S2, cells.logits_of(at)), 0.0).sum(1)
+    value = value + 0.5 * S2.log().sum(1)
     spread = (Omega.times(R) * R).sum(1) + S2 @ Omega.diagonal
     return value - 0.5 * (spread - Omega.logdet - len(at))
+
+
+def expected_loglik(Y: Tensor, M: Tensor, S2: Tensor, logits: Tensor | None) -> Tensor:
+    """E log p(y | z) under z ~ N(M, S2), n×p."""
+    counted = expected_poisson_loglik(Y, M, S2)
+    if logits is None:
+        return counted
+    doubt = (Y == 0) & (logits > -math.inf)
+    found = counted - softplus(logits)
+    z = logits[doubt]
+    loss = ZeroCells(M[doubt], S2[doubt].sqrt(), z, Nodes.of(FINEST, Y)).loss
+    return found.index_put((doubt,), -loss - softplus(z))
 
 
 def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: Generator) -> LogLikelihood:
@@ -94,15 +117,17 @@ def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: G
     khat = torch.full_like(error, math.nan)
     if cells.covariance.independent:
         logs = poisson_lognormal_logpmf(cells.Y[:, at], cells.mean[:, at], cells.variances[at])
+        logs = mixed(cells.Y[:, at], logs, cells.logits_of(at))
         return LogLikelihood(value + torch.where(cells.K[:, at], logs, 0.0).sum(1), error, khat)
     precision = definite(cells.covariance.precision())
     Omega = precision.dense()
     parts = (cells.Y[:, at], cells.K[:, at].to(cells.Y), cells.mean[:, at], M[:, at], S2[:, at])
-    p = len(at)
+    p, logits = len(at), cells.logits_of(at)
     for rows in torch.arange(n).split(max(1, NUMBERS // (p * p))):
         Y, K, mean, m, v = (part[rows] for part in parts)
-        proposal = _proposal(Y, K, mean, m, v, Omega)
-        weights = _log_weights(Y, K, mean, *proposal, Omega, draws, generator)
+        z = None if logits is None else logits[rows]
+        proposal = _proposal(Y, K, mean, m, v, Omega, z)
+        weights = _log_weights(Y, K, mean, *proposal, Omega, draws, generator, z)
         weights = weights + 0.5 * precision.logdet - (K * torch.lgamma(Y + 1.0)).sum(1)
         found = averaged(weights)
         value[rows] += found.value
@@ -122,14 +147,21 @@ def averaged(weights: Tensor) -> LogLikelihood:
 def _poisson(cells: Cells) -> Tensor:
     """(n,) log-likelihood of the features without a latent layer."""
     still = (cells.variances == 0).nonzero()[:, 0]
-    logs = poisson_loglik(cells.Y[:, still], cells.mean[:, still])
+    logs = mixed(cells.Y[:, still], poisson_loglik(cells.Y[:, still], cells.mean[:, still]), cells.logits_of(still))
     return torch.where(cells.K[:, still], logs, 0.0).sum(1)
 
 
-def _proposal(Y: Tensor, K: Tensor, mean: Tensor, m: Tensor, v: Tensor, Omega: Tensor) -> tuple[Tensor, Tensor]:
+def _proposal(
+    Y: Tensor, K: Tensor, mean: Tensor, m: Tensor, v: Tensor, Omega: Tensor, logits: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Means (b×p) of the proposals, and the Cholesky factors (b×p×p) of their precisions."""
-    for _ in range(STEPS):
+
+    def means(m: Tensor, v: Tensor) -> Tensor:
         a = K * (m + 0.5 * v).exp()
+        return a if logits is None else torch.where(Y > 0, a, a * (-a.clamp(max=MOST) - logits).sigmoid())
+
+    for _ in range(STEPS):
+        a = means(m, v)
         if not bool(torch.isfinite(a).all()):
             raise DataError("The latent means of the fit expect counts that no number holds: it is damaged. Fit again.")
         C = torch.linalg.cholesky(Omega + torch.diag_embed(a))
@@ -141,12 +173,20 @@ def _proposal(Y: Tensor, K: Tensor, mean: Tensor, m: Tensor, v: Tensor, Omega: T
         v = v_next
         if change < 1e-3:
             break
-    a = K * (m + 0.5 * v).exp()
+    a = means(m, v)
     return m, torch.linalg.cholesky(Omega + torch.diag_embed(a))
 
 
 def _log_weights(
-    Y: Tensor, K: Tensor, mean: Tensor, m: Tensor, C: Tensor, Omega: Tensor, draws: int, generator: Generator
+    Y: Tensor,
+    K: Tensor,
+    mean: Tensor,
+    m: Tensor,
+    C: Tensor,
+    Omega: Tensor,
+    draws: int,
+    generator: Generator,
+    logits: Tensor | None,
 ) -> Tensor:
     """Logs of p(y, z)/g(z), without log y! and ½ log |Sigma|; draws×b. The ½ p log 2 pi of both cancel."""
     b, p = Y.shape
@@ -157,7 +197,9 @@ def _log_weights(
         E = torch.randn((b, p, len(some)), generator=generator, dtype=Y.dtype)
         eta = m[:, :, None] + wide * torch.linalg.solve_triangular(C.mT, E, upper=True)
         R = eta - mean[:, :, None]
-        log = (K[:, :, None] * (Y[:, :, None] * eta - eta.exp())).sum(1) - 0.5 * ((Omega @ R) * R).sum(1)
+        counts = Y[:, :, None]
+        known = mixed(counts, counts * eta - eta.exp(), None if logits is None else logits[:, :, None])
+        log = (K[:, :, None] * known).sum(1) - 0.5 * ((Omega @ R) * R).sum(1)
         out.append((log + 0.5 * E.square().sum(1) - log_density[:, None]).mT)
     return torch.cat(out)
 

@@ -26,21 +26,25 @@ BLOCK = 1 << 14
 def quantile_residuals(cells: Cells, generator: Generator) -> Tensor:
     """Randomised quantile residuals n×p (Dunn & Smyth 1996), nan where a cell does not count.
 
-    Phi^-1 of a number drawn between F(y − 1) and F(y), F the Poisson log-normal distribution of the cell given its
-    covariates alone: standard normal where the model holds, and independent between samples, not between features.
+    Phi^-1 of a number drawn between F(y − 1) and F(y), F the (zero-inflated) Poisson log-normal distribution of the
+    cell given its covariates alone: standard normal where the model holds, and independent between samples, not between
+    features.
     """
     out = torch.full_like(cells.mean, math.nan)
     variance = cells.variances.expand_as(cells.mean)[cells.K]
     y, mean = cells.Y[cells.K], cells.mean[cells.K]
+    pi = torch.zeros_like(y) if cells.logits is None else cells.logits[cells.K].sigmoid()
     share = torch.rand(len(y), generator=generator, dtype=y.dtype)
-    found = [_residual(*part) for part in zip(*(x.split(BLOCK) for x in (y, mean, variance, share)), strict=True)]
+    found = [_residual(*part) for part in zip(*(x.split(BLOCK) for x in (y, mean, variance, pi, share)), strict=True)]
     out[cells.K] = torch.cat(found) if found else y
     return out
 
 
-def _residual(y: Tensor, mean: Tensor, variance: Tensor, share: Tensor) -> Tensor:
-    drawn = share * poisson_lognormal_logpmf(y, mean, variance).exp()
+def _residual(y: Tensor, mean: Tensor, variance: Tensor, pi: Tensor, share: Tensor) -> Tensor:
+    probability = (1.0 - pi) * poisson_lognormal_logpmf(y, mean, variance).exp()
+    drawn = share * torch.where(y > 0, probability, pi + probability)
     below, above = (poisson_lognormal_cdf(y, mean, variance, upper=upper) for upper in (False, True))
+    below, above = pi + (1.0 - pi) * below, (1.0 - pi) * above
     low = torch.special.ndtri((below - drawn).clamp(0.0, 1.0))  # each tail from its own side
     high = -torch.special.ndtri((above + drawn).clamp(0.0, 1.0))
     return torch.where(below < above, low, high).clamp(-FARTHEST, FARTHEST)
@@ -49,6 +53,9 @@ def _residual(y: Tensor, mean: Tensor, variance: Tensor, share: Tensor) -> Tenso
 def zeros(cells: Cells) -> Zeros:
     """Zeros of each feature among the cells that count, beside what the model expects."""
     probability = poisson_lognormal_logpmf(torch.zeros_like(cells.mean), cells.mean, cells.variances).exp()
+    if cells.logits is not None:
+        pi = cells.logits.sigmoid()
+        probability = pi + (1.0 - pi) * probability
     probability = torch.where(cells.K, probability, 0.0)
     variance = total(probability * (1.0 - probability))
     return Zeros(total(cells.K & (cells.Y == 0)).to(cells.Y), total(probability), variance.sqrt())

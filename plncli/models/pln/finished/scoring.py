@@ -23,61 +23,77 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.models.abilities import Score
-from plncli.models.fitted import Fitted
-from plncli.models.pln.variational_step import Samples, variational_step
+from plncli.models.inflation.cells import FINEST, Nodes
+from plncli.models.inflation.finished import mixed
+from plncli.models.pln.finished.latent import FittedLatent
+from plncli.models.pln.variational_step import Samples
 from plncli.numerics.covariance import Precision, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
-from plncli.numerics.likelihoods import log_factorial, poisson_deviance, poisson_loglik
+from plncli.numerics.likelihoods import log_factorial, poisson_deviance, poisson_loglik, softplus
 
 
-def of_samples(known: Fitted, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
+def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
     """The bound of each sample; features without variance are Poisson regressions beside it.
 
     Cells that are not scored count as unobserved, as they would in a fit. X n×d, O n×p or n×1, Y and scored n×p.
     """
     limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
     counted = (scored & (limits == 0)).to(Y)
-    assert known.covariance is not None
-    variance, v = known.covariance.variances, known.covariance.varied
-    Omega = definite(known.covariance.precision())
-    samples = Samples(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega)
-    step = variational_step(samples.Y, samples.K, samples.O, samples.C, Omega)
+    variance, v = known.latent.variances, known.latent.varied
+    Omega = definite(known.latent.precision())
+    step, logits = known.step(Y, counted, O, C, Omega)
+    Z = None if logits is None else logits[:, v]
+    samples = Samples(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega, Z, Nodes.of(FINEST, Y))
     bound = -samples.value(step.M, 2.0 * step.S.log()) - (samples.K * log_factorial(samples.Y)).sum(1)
+    if Z is not None:
+        bound = bound - (samples.K * softplus(Z)).sum(1)
     if len(v):
         bound = bound + 0.5 * (Omega.logdet + len(v))
     bound = torch.where(samples.K.any(1), bound, 0.0)  # q of nothing bounds a likelihood of 1, not tightly
     eta = torch.where(limits < 0, -math.inf, O + C)
     flat = scored & (variance == 0)
-    bound = bound + torch.where(flat, poisson_loglik(Y, eta), 0.0).sum(1)
+    bound = bound + torch.where(flat, mixed(Y, poisson_loglik(Y, eta), logits), 0.0).sum(1)
+    eta = eta + torch.as_tensor(known.counted).log()
     return with_deviances(bound, Y, eta, variance, scored, bool(step.converged.all()))
 
 
-def of_cells(known: Fitted, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
+def of_cells(known: FittedLatent, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
     """The score of cells (n×p booleans) of the fit's own samples that the mask of `data` hid; Y holds their counts.
 
     The deviances are those against median and mean of the distribution above, times exp(o).
     """
     assert data.K is not None
     X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
-    assert known.covariance is not None
-    M, S, v = known.tensor("M_finite"), known.tensor("S"), known.covariance.varied
+    M, S, v = known.tensor("M_finite"), known.tensor("S"), known.latent.varied
     scored, limits = scored.cpu(), known.limits(X)
     counted = data.K.cpu() & (limits == 0)
     variance = torch.zeros_like(M)
     if len(v):
-        Omega = definite(known.covariance.precision())
+        Omega = definite(known.latent.precision())
         variance[:, v] = _unseen_variance(Omega, counted[:, v], S[:, v].square(), scored[:, v])
-    return of_hidden(Y, O + M, variance, scored, limits)
+    return of_hidden(Y, O + M, variance, scored, limits, logits=known.own_logits(len(Y)))
 
 
 def of_hidden(
-    Y: Tensor, mean: Tensor, variance: Tensor, scored: Tensor, limits: Tensor, converged: bool = True
+    Y: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    scored: Tensor,
+    limits: Tensor,
+    converged: bool = True,
+    logits: Tensor | None = None,
 ) -> Score:
-    """The score of counts whose log rates have that mean and variance, n×p each, or −inf at their limits."""
+    """The score of counts whose log rates have that mean and variance, n×p each, or −inf at their limits.
+
+    logits: of the probability that a zero is structural, n×p.
+    """
     mean = torch.where(limits < 0, -math.inf, mean)
     at = (scored & (limits == 0)).nonzero(as_tuple=True)
     loglik = torch.zeros_like(mean)
     loglik[at] = poisson_lognormal_logpmf(Y[at], mean[at], variance[at])
+    if logits is not None:
+        loglik[at] = mixed(Y[at], loglik[at], logits[at])
+        mean = mean + torch.nn.functional.logsigmoid(-logits)
     return with_deviances(loglik, Y, mean, variance, scored, converged)
 
 

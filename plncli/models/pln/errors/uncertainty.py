@@ -12,9 +12,9 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
+from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.estimates import expected_counts
 from plncli.models.pln.prepared import Prepared
-from plncli.models.pln.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.separation import without_estimate
 from plncli.models.uncertainty import (
     Determined,
@@ -40,8 +40,13 @@ FEW = (
 )
 
 
+STRUCTURAL = "No standard errors: the sandwich does not know those of the probabilities of structural zeros."
+
+
 def default_se(prepared: Prepared) -> str | Finding:
-    """`sandwich`, unless that would take much longer than the fit."""
+    """`sandwich`, unless that would take much longer than the fit, or zeros may be structural."""
+    if prepared.inflation is not None:
+        return Finding("no-standard-errors", STRUCTURAL, remedy="Ask for them with --se jackknife or --se bootstrap.")
     joint, d = len(_joint(prepared)), prepared.data.d
     if work(prepared.data.n, joint, d) <= MOST_WORK and (joint * d) ** 2 <= MOST_NUMBERS:
         return "sandwich"
@@ -58,6 +63,8 @@ def uncertainty(
     Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
     Raises Interrupted when `cancelled` says so.
     """
+    if prepared.inflation is not None:
+        return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se jackknife or --se bootstrap.")
     data, basis = prepared.data, prepared.basis
     at = Determined.by(basis.Q, data.w, prepared.counted)
     missing = without_estimate(data, prepared.separated)
@@ -93,7 +100,7 @@ def _cells(params: Params, prepared: Prepared, at: Determined) -> Cells:
     Y = data.Y if prepared.counted is None else data.Y * prepared.counted
     Sigma, omega = A.new_zeros((data.p, data.p)), A.new_full((data.p,), math.inf)
     if len(latent):
-        layer = prepared.table.at(params["q"]).layer
+        layer = prepared.at(params).layer
         Sigma[latent[:, None], latent] = layer.covariance().dense()
         omega[latent] = layer.precision
     E, H = Y - A, A / (1.0 + 0.5 * A / (A + omega).square())
