@@ -1,4 +1,4 @@
-"""Zero inflation: cells against quadrature, derivatives, the boundary pi = 0, floors, truths, and what a fit answers."""
+"""Zero inflation: cells, derivatives, the boundary pi = 0, floors, truths, and what a fit answers."""
 
 from __future__ import annotations
 
