@@ -143,6 +143,8 @@ def _tables() -> str:
             if symbol.table:
                 axes = " × ".join(f"{axis}s" for axis in symbol.axes).replace("response", spec.response.noun)
                 rows.setdefault(symbol.table, (axes, symbol.meaning, []))[2].append(spec.name)
+        for name, meaning in spec.further:
+            rows.setdefault(name, ("", meaning, []))[2].append(spec.name)
     cells = ((f"`{name}.csv`", axes, _cell(meaning), ", ".join(of)) for name, (axes, meaning, of) in rows.items())
     return _table(("file", "rows × columns", "content", "models"), cells)
 

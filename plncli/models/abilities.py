@@ -219,8 +219,12 @@ class MeanResiduals(Protocol):
 
 
 class Zeros(NamedTuple):
-    """By feature, (p,) each: zeros counted, expected, and the standard deviation of their number."""
+    """By feature, (p,) each: zeros counted, expected, and the standard deviation of their number.
+
+    sampling: expected of those that are not structural; None where none are.
+    """
 
     counted: Tensor
     expected: Tensor
     sd: Tensor
+    sampling: Tensor | None = None

@@ -110,7 +110,7 @@ def poisson_lognormal_quantile(probability: float | Tensor, mean: Tensor, varian
 
     So does a probability of 0 or less.
     """
-    p, mean, variance = torch.broadcast_tensors(torch.as_tensor(probability).to(mean), mean, variance)
+    p, mean, variance = torch.broadcast_tensors(torch.as_tensor(probability, dtype=mean.dtype), mean, variance)
     shape = mean.shape
     p, mean, variance = p.reshape(-1), mean.reshape(-1), variance.reshape(-1)
     known = torch.isfinite(mean) & torch.isfinite(variance)

@@ -271,7 +271,8 @@ KINDS = {
         counts.describe_zeros,
         "Zeros",
         "How to read it: each point is a feature. Those above the diagonal have more zeros than the model expects; "
-        "named ones by more than three standard deviations.",
+        "named ones by more than three standard deviations. With zero inflation, open points show the zeros that are "
+        "expected but for structural ones.",
     ),
     ("roc", "classes"): Kind(
         classes.roc,

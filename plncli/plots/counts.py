@@ -56,12 +56,16 @@ class Depth:
 
 @dataclass(frozen=True)
 class ZeroCounts:
-    """By feature (p,): zeros counted, expected, and the standard deviation of their number."""
+    """By feature (p,): zeros counted, expected, and the standard deviation of their number.
+
+    sampling: expected of those that are not structural; empty where none are.
+    """
 
     features: tuple[str, ...] = field(repr=False)
     counted: np.ndarray = field(repr=False)
     expected: np.ndarray = field(repr=False)
     sd: np.ndarray = field(repr=False)
+    sampling: np.ndarray = field(repr=False, default_factory=lambda: np.empty(0))
     notes: tuple[str, ...] = ()
 
 
@@ -99,7 +103,9 @@ def depth(source: Source, _: Wanted) -> Depth:
 def zeros(source: Source, _: Wanted) -> ZeroCounts:
     """Zeros of each feature beside what the model expects."""
     found = source.counting.expected_zeros(source.data)
-    return ZeroCounts(source.run.responses, found.counted.numpy(), found.expected.numpy(), found.sd.numpy())
+    sampling = np.empty(0) if found.sampling is None else found.sampling.numpy()
+    known = (found.counted.numpy(), found.expected.numpy(), found.sd.numpy())
+    return ZeroCounts(source.run.responses, *known, sampling)
 
 
 # Drawing
@@ -157,6 +163,12 @@ def draw_zeros(record: ZeroCounts, width: float) -> Figure:
     off = (record.counted - record.expected) / np.where(record.sd > 0, record.sd, np.inf)
     far = np.abs(off) > FAR
     axes.axline((0.0, 0.0), slope=1.0, color=style.GREY, linewidth=0.6)
+    if len(record.sampling):
+        axes.hlines(record.counted, record.sampling, record.expected, color=style.GREY, linewidth=0.4, linestyle=":")
+        axes.plot(
+            record.sampling, record.counted, "o", ms=2.8, mfc="white", mec=style.GREY, mew=0.5,
+            label="without structural zeros",
+        )  # fmt: skip
     for there, colour, label in ((~far, style.BLUE, f"within {FAR:g} sd"), (far, style.RED, f"beyond {FAR:g} sd")):
         if there.any():
             axes.errorbar(
@@ -166,8 +178,13 @@ def draw_zeros(record: ZeroCounts, width: float) -> Figure:
     top = float(max(record.counted.max(), (record.expected + 2.0 * record.sd).max(), 1.0))
     axes.set(xlim=(-0.03 * top, 1.03 * top), ylim=(-0.03 * top, 1.03 * top))
     axes.set(xlabel="zeros expected (± 2 sd)", ylabel="zeros counted")
+    if far.any() or len(record.sampling):
+        axes.legend(
+            loc="lower right" if len(record.sampling) else "upper left",  # where hardly a point lies
+            title=counted(len(off), "feature"),
+            title_fontsize=style.TEXT,
+        )
     if far.any():
-        axes.legend(loc="upper left", title=counted(len(off), "feature"), title_fontsize=style.TEXT)
         worst = [j for j in np.argsort(-np.abs(off), kind="stable")[:NAMED].tolist() if far[j]]
         if far.sum() > len(worst):
             style.footnote(
@@ -212,8 +229,10 @@ def describe_depth(record: Depth) -> str:
 def describe_zeros(record: ZeroCounts) -> str:
     """How many zeros there are and ought to be."""
     far = np.abs(record.counted - record.expected) > FAR * record.sd
+    of = record.expected.sum() - record.sampling.sum()
+    structural = f", {of:.1f} of them structural" if len(record.sampling) else ""
     return (
         f"Zeros of {counted(len(record.features), 'feature')}: {record.counted.sum():g} counted, "
-        f"{record.expected.sum():.1f} expected; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard "
+        f"{record.expected.sum():.1f} expected{structural}; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard "
         "deviations."
     )

@@ -213,6 +213,7 @@ def diagnosis(found: Mapping[str, Any]) -> list[str]:
     if "zeros" in found:
         share, expected = (100 * found["zeros"][name] for name in ("share", "expected"))
         told.append(f"{share:.2f} % of the counts are zeros, and {expected:.2f} % were expected.")
+        told += _structural(found["zeros"])
     if "residuals" in found:
         one = found["residuals"]
         told.append(
@@ -223,3 +224,15 @@ def diagnosis(found: Mapping[str, Any]) -> list[str]:
     if found.get("poor_features"):
         told.append(f"Those that depart from the model: {some(found['poor_features'])}.")
     return told
+
+
+def _structural(zeros: Mapping[str, Any]) -> list[str]:
+    """How many zeros are structural, and which features have the most; nothing without zero inflation."""
+    if "structural" not in zeros:
+        return []
+    most = zeros["most_structural"]
+    share = f"Of all counts {100 * zeros['structural']:.2f} % are expected to be structural zeros"
+    if not most:
+        return [f"{share}: none to speak of."]
+    told = ", ".join(f"{name} ({many:.0f})" for name, many in most.items())
+    return [f"{share}, which the rest of the model does not explain; most in {told}."]

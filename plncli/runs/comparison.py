@@ -43,7 +43,8 @@ class Comparison:
     """Runs side by side.
 
     rows: of each its name, formula, covariance and what else is told of its model, `structure` in words, `likelihood`
-    (elbo or loglik), criteria and their distances. told: the settings among them.
+    (elbo or loglik), criteria and their distances. told: the settings among them
+    that some run has set.
     """
 
     likelihood: str
@@ -67,7 +68,11 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for row in rows:
             row[f"delta_{name}"] = None if row[name] is None else row[name] - best
     ratios = tuple(_ratios(runs, rows))
-    told = tuple(setting.name for setting in runs[0].spec.settings if setting.told)
+    told = tuple(
+        setting.name
+        for setting in runs[0].spec.settings
+        if setting.told and any(row[setting.name] != setting.default for row in rows)
+    )
     return Comparison(runs[0].likelihood[0], tuple(rows), ratios, *_told(runs, names, ratios), told)
 
 

@@ -137,9 +137,11 @@ def _facts(facts: Mapping[str, Any], noun: str) -> Iterator[tuple[str, str]]:
             f"{khat['unreliable']} of {counted(facts['n_samples'], 'sample')}",
         )
     if "zeros" in facts:
+        zeros = facts["zeros"]
+        structural = f", {100 * zeros['structural']:.2f} % structural" if "structural" in zeros else ""
         yield (
             "zeros",
-            f"{100 * facts['zeros']['share']:.2f} % of the counts, {100 * facts['zeros']['expected']:.2f} % expected",
+            f"{100 * zeros['share']:.2f} % of the counts, {100 * zeros['expected']:.2f} % expected{structural}",
         )
     if "residuals" in facts:
         found = facts["residuals"]

@@ -60,12 +60,15 @@ class Compared:
 
 
 def _labels(compared: Compared) -> list[dict[str, str]]:
-    """Formula, and values of settings of the model, of each candidate."""
-    return [
-        {"formula": standing.candidate.formula}
-        | {name: str(value) for name, value in standing.candidate.labels.items()}
-        for standing in compared.validated.standings
+    """Formula, and values of settings of the model, of each candidate; of those that are told only where set, if any."""
+    candidates = [standing.candidate for standing in compared.validated.standings]
+    settings = {setting.name: setting for setting in candidates[0].model.spec.settings}
+    shown = [
+        name
+        for name in candidates[0].labels
+        if not settings[name].told or any(one.labels[name] != settings[name].default for one in candidates)
     ]
+    return [{"formula": one.formula} | {name: str(one.labels[name]) for name in shown} for one in candidates]
 
 
 def lines(compared: Compared) -> list[str]:

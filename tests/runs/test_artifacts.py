@@ -130,7 +130,7 @@ def test_the_trace_has_every_step(tmp_path: Path) -> None:
 def test_matrices_read_back_exactly_in_every_format(tmp_path: Path, suffix: str) -> None:
     made = outcome(n=20, p=7, format=suffix)
     write(tmp_path / "a", made)
-    for symbol in MODELS["pln"].tables:
+    for symbol in (symbol for symbol in MODELS["pln"].tables if not symbol.optional):
         path = tmp_path / "a" / f"{symbol.table}.{suffix}"
         if suffix in ("csv", "tsv"):
             (_, *columns), *rows = read(path, delimiter="," if suffix == "csv" else "\t")

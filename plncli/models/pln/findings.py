@@ -9,6 +9,7 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import some
 from plncli.models.findings import IN_FULL, Finding
+from plncli.models.inflation.findings import of_zeros
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import Separated
 from plncli.numerics.rows import total, weigh
@@ -39,9 +40,13 @@ class Counted(Protocol):
 
 
 def findings(prepared: Prepared, B: Tensor, variance: Tensor | None) -> tuple[Finding, ...]:
-    """Those of all counts with a latent layer (`of_counts`), and features on the boundary."""
+    """Those of all counts with a latent layer (`of_counts`), features on the boundary, and structural zeros."""
     boundary = _without_variance(prepared)
-    return of_counts(prepared, B, variance) + (() if boundary is None else (boundary,))
+    found = of_counts(prepared, B, variance) + (() if boundary is None else (boundary,))
+    if prepared.inflation is None:
+        return found
+    data = prepared.data
+    return found + of_zeros(prepared.inflation, data.samples, data.responses, prepared.nodes)
 
 
 def of_counts(prepared: Counted, B: Tensor, variance: Tensor | None) -> tuple[Finding, ...]:

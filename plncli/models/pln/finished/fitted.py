@@ -49,6 +49,9 @@ from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.rows import weighted_total
 from plncli.numerics.simulation import by_blocks, poisson_counts
 
+MOST = 5
+"""Features whose structural zeros are told."""
+
 
 @dataclass(frozen=True)
 class FittedPLN(FittedLatent):
@@ -267,6 +270,7 @@ class FittedPLN(FittedLatent):
             "feature": list(data.responses),
             "zeros": zero.counted,
             "zeros_expected": zero.expected,
+            **({} if zero.sampling is None else {"zeros_structural": zero.expected - zero.sampling}),
             "zeros_z": (zero.counted - zero.expected) / zero.sd,
             **by_feature,
         }
@@ -274,6 +278,7 @@ class FittedPLN(FittedLatent):
         facts["zeros"] = {
             "share": float(zero.counted.sum()) / counting,
             "expected": float(zero.expected.sum()) / counting,
+            **structural_facts(zero, counting, data.responses),
             "poor_features": [data.responses[j] for j in far_off(zero).nonzero()[:, 0].tolist()],
         }
         facts |= residual_facts(R, by_feature, data.responses)
@@ -282,6 +287,16 @@ class FittedPLN(FittedLatent):
             features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
         )
         return Diagnosis(facts, {"samples": samples, "features": features}, R)
+
+
+def structural_facts(zero: Zeros, counting: int, responses: tuple[str, ...]) -> dict[str, Any]:
+    """Of structural zeros: their expected share of all counts, and the features with the most; nothing without any."""
+    if zero.sampling is None:
+        return {}
+    structural = zero.expected - zero.sampling
+    order = structural.argsort(descending=True, stable=True)[:MOST].tolist()
+    most = {responses[j]: float(structural[j]) for j in order if float(structural[j]) >= 1.0}
+    return {"structural": float(structural.sum()) / counting, "most_structural": most}
 
 
 def latent_values(limits: Tensor, seen: Tensor, C: Tensor, M: Tensor, sd: Tensor, found: Tensor) -> LatentValues:

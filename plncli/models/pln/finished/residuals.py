@@ -53,12 +53,15 @@ def _residual(y: Tensor, mean: Tensor, variance: Tensor, pi: Tensor, share: Tens
 def zeros(cells: Cells) -> Zeros:
     """Zeros of each feature among the cells that count, beside what the model expects."""
     probability = poisson_lognormal_logpmf(torch.zeros_like(cells.mean), cells.mean, cells.variances).exp()
+    sampling = None
     if cells.logits is not None:
         pi = cells.logits.sigmoid()
-        probability = pi + (1.0 - pi) * probability
+        probability = (1.0 - pi) * probability
+        sampling = total(torch.where(cells.K, probability, 0.0))
+        probability = pi + probability
     probability = torch.where(cells.K, probability, 0.0)
     variance = total(probability * (1.0 - probability))
-    return Zeros(total(cells.K & (cells.Y == 0)).to(cells.Y), total(probability), variance.sqrt())
+    return Zeros(total(cells.K & (cells.Y == 0)).to(cells.Y), total(probability), variance.sqrt(), sampling)
 
 
 def far_off(found: Zeros) -> Tensor:
