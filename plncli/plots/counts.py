@@ -233,6 +233,6 @@ def describe_zeros(record: ZeroCounts) -> str:
     structural = f", {of:.1f} of them structural" if len(record.sampling) else ""
     return (
         f"Zeros of {counted(len(record.features), 'feature')}: {record.counted.sum():g} counted, "
-        f"{record.expected.sum():.1f} expected{structural}; {counted(int(far.sum()), 'feature')} beyond {FAR:g} standard "
-        "deviations."
+        f"{record.expected.sum():.1f} expected{structural}; {counted(int(far.sum()), 'feature')} beyond {FAR:g} "
+        "standard deviations."
     )

@@ -60,7 +60,7 @@ class Compared:
 
 
 def _labels(compared: Compared) -> list[dict[str, str]]:
-    """Formula, and values of settings of the model, of each candidate; of those that are told only where set, if any."""
+    """Formula, and values of settings of the model, of each candidate; of those that are told only where set."""
     candidates = [standing.candidate for standing in compared.validated.standings]
     settings = {setting.name: setting for setting in candidates[0].model.spec.settings}
     shown = [
