@@ -129,6 +129,7 @@ def test_the_referee_scores_posteriors_that_are_at_their_best():
     assert score(problem, {"B": B, "C": c[:, None]}) == pytest.approx(total, abs=1e-4)
 
 
+@pytest.mark.slow  # packages of the rivals are loaded, and the search of one is long
 @pytest.mark.parametrize("rival", [name for name, rival in RIVALS.items() if rival.takes(low_rank())])
 def test_a_rival_that_finds_components_is_scored(rival):
     skip_without(rival)

@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,15 @@ def rounding(data: Dataset, value: float) -> float:
     return 10.0 * torch.finfo(torch.float64).eps * max(abs(value), size)
 
 
+@cache
+def best(name: str, table: str) -> float | None:
+    """Nats at the optimum that a tight fit of its own finds; None of a model with many of them."""
+    model, data = MODELS[name], TABLES[name]()[table]
+    if isinstance(model, Searching) and model.searches(model.prepare(data), None):
+        return None
+    return fit(model, data, stop=StopRule(tol=1e-10, max_iter=200)).optimum.value
+
+
 def judge(name: str, table: str, optimizer: str, dtype: torch.dtype, stop: StopRule) -> str:
     """How a fit ended; fails where it says what is not so."""
     model, data = MODELS[name], TABLES[name]()[table]
@@ -233,10 +243,10 @@ def judge(name: str, table: str, optimizer: str, dtype: torch.dtype, stop: StopR
         for part in ("std_error", "statistic", "p_value", "q_value"):
             assert not bool(torch.isinf(getattr(result.inference, part)).any()), part
     if ending is Status.CONVERGED:
-        # of many optima the one that was found, else whatever a fit of its own finds
-        many = isinstance(model, Searching) and model.searches(model.prepare(data), None)
-        init = {**result.estimates, **result.state} if many else None
-        known = fit(model, data, stop=StopRule(tol=1e-10, max_iter=200), init=init).optimum.value
+        known = best(name, table)
+        if known is None:  # of many optima the one that was found
+            init = {**result.estimates, **result.state}
+            known = fit(model, data, stop=StopRule(tol=1e-10, max_iter=200), init=init).optimum.value
         left = left_to_gain(model, data, result, known)
         most = max(10.0 * gap, 1e-6 * data.total_weight, rounding(data, known))
         assert left <= most, f"{table}: {left:.3g} nats left, not {gap:.3g}"
@@ -249,7 +259,7 @@ ONE_OF_A_KIND = [pytest.param(name, marks=pytest.mark.slow if name in LONG else 
 
 
 def test_low_rank_on_some_nasty_tables() -> None:
-    some = [table for table in TABLES["pca"]() if table != "outlier of 1e15"][::5]
+    some = [table for table in TABLES["pca"]() if table != "outlier of 1e15"][::9]
     ended = [judge("pca", table, "newton-cg", torch.float64, StopRule()) for table in some]
     assert set(ended) <= {"CONVERGED", "refused"} and ended.count("CONVERGED") > len(some) // 2
 
@@ -294,7 +304,8 @@ def test_zero_inflation_is_never_worse_than_none(kind: str, covariance: str, ste
 def test_every_optimizer_on_every_nasty_table(name: str, optimizer: str, dtype: torch.dtype) -> None:
     if optimizer == "vem" and name in ("logistic", "linear"):
         pytest.skip("vem is for models with a latent layer")
-    ended = [judge(name, table, optimizer, dtype, StopRule(max_iter=1000, time_limit=5.0)) for table in TABLES[name]()]
+    stop = StopRule(max_iter=300, time_limit=3.0)
+    ended = [judge(name, table, optimizer, dtype, stop) for table in TABLES[name]()]
     assert len(ended) >= 15 and "refused" in ended and "CONVERGED" in ended
 
 

@@ -54,7 +54,10 @@ def test_a_bare_table_of_counts_is_enough(cli: Cli, tmp_path: Path, small: str) 
     assert listed(tmp_path) == ["small-pln", "small.csv"]
 
 
-@pytest.mark.parametrize("model", MODELS)
+RUN = [pytest.param(name, marks=pytest.mark.slow if name == "pln-pca" else ()) for name in MODELS]  # oaks, many starts
+
+
+@pytest.mark.parametrize("model", RUN)
 def test_the_committed_configurations_run(cli: Cli, tmp_path: Path, model: str) -> None:
     ran = cli("fit", model, "--config", CONFIGS / f"{model}.toml", "--out", "run", "--json")
     assert ran.code == 0, ran.err

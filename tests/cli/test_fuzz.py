@@ -8,7 +8,7 @@ import pytest
 from commands import outcomes
 from drawn import COMMANDS, case
 
-FEW, MANY = 40, 1250
+FEW, MANY = 24, 1250
 
 
 def judged(first: int, last: int) -> Counter[str]:

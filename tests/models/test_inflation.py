@@ -125,6 +125,7 @@ def test_the_fast_bound_is_the_plain_one(kind: str) -> None:
 # Optima
 
 
+@pytest.mark.slow  # three fits of the oaks
 def test_the_oaks_end_where_they_are_known_to() -> None:
     """Bounds that other starts and other programs' optimizers were certified at, no better one being known."""
     plain = fit(PLN(), oaks()).criteria.loglik

@@ -251,6 +251,7 @@ def test_intervals_cover() -> None:
     assert bool(((covered > 0.92) & (covered < 0.98)).all()), covered  # 95 ± 2 %, and the noise of 1600 intervals
 
 
+@pytest.mark.slow  # some fifty fits
 def test_errors_are_those_of_resampling_where_components_leave_much_unexplained() -> None:
     """Counts of rank 4, far beyond Poisson noise, fitted with one component: few samples have most of the weight."""
     data, _, _ = drawn(40, 6, 4, seed=3, level=4.0)

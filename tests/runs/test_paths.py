@@ -118,6 +118,7 @@ def test_a_path_is_repeated_to_the_bit_and_so_is_each_of_its_fits(path: Path, cl
         assert done.code == 0, done.err
 
 
+@pytest.mark.slow  # many fits; that of a single fit is in the contract tests
 def test_a_path_that_was_cut_short_ends_in_the_same_bits(path: Path, tables: Path, cli: Cli, tmp_path: Path) -> None:
     """By limits of time at first, by an interrupt and a kill then; nothing that was done is done again."""
     out = tmp_path / "out"
