@@ -39,7 +39,8 @@ class Inference:
 
     blocks: p×d×d, the covariance of each response's own coefficients, nan where a coefficient has no standard error.
     covariance: (p·d)×(p·d), entry j·d + k being term k of response j; None unless it was asked for.
-    df: degrees of freedom of the t statistics, inf for normal ones; facts: for the summary, by name.
+    df: degrees of freedom of the t statistics, inf for normal ones; facts: for the summary, by name. beside: standard
+    errors and ends of intervals of other parameters, as SYMBOL_se, SYMBOL_low and SYMBOL_high.
     """
 
     method: str
@@ -56,11 +57,13 @@ class Inference:
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 def tensors_of(found: Inference) -> dict[str, Tensor]:
     """What is worth keeping, by name: the tests and intervals, `blocks` and `df`."""
-    return {name: getattr(found, name) for name in (*COLUMNS, "blocks")} | {"df": torch.tensor(found.df).double()}
+    known = {name: getattr(found, name) for name in (*COLUMNS, "blocks")} | {"df": torch.tensor(found.df).double()}
+    return known | dict(found.beside)
 
 
 def infer(
@@ -95,7 +98,17 @@ def infer(
         found.findings,
         0.0 if began is None else time.perf_counter() - began,
         found.facts,
+        _of_others(found, level),
     )
+
+
+def _of_others(found: Uncertainty, level: float) -> dict[str, Tensor]:
+    """Standard errors and intervals of the parameters beside the coefficients."""
+    reach, out = quantile(0.5 + 0.5 * level, found.df), dict[str, Tensor]()
+    for symbol, (estimate, variance) in found.beside.items():
+        estimate, se = _plain(estimate), _plain(variance).sqrt()
+        out |= {f"{symbol}_se": se, f"{symbol}_low": estimate - reach * se, f"{symbol}_high": estimate + reach * se}
+    return out
 
 
 def _plain(A: Tensor) -> Tensor:

@@ -56,6 +56,13 @@ class Ratios(NamedTuple):
     high: Tensor
 
 
+class Beside(NamedTuple):
+    """Other parameters of a model, and their variances, of one shape; nan where there is none."""
+
+    estimate: Tensor
+    variance: Tensor
+
+
 @dataclass(frozen=True)
 class Uncertainty:
     """How well coefficients are known.
@@ -63,7 +70,7 @@ class Uncertainty:
     blocks: p×d×d, the covariance of each response's own coefficients, nan in the rows and columns of those without
     one; covariance: the whole matrix, (p·d)×(p·d), on demand, responses outside and terms inside (entry j·d + k is
     term k of response j); df: degrees of freedom of the t statistics, inf for z; facts: for the summary, by name.
-    ratios: tests and intervals that are not Wald's, None where these are.
+    ratios: tests and intervals that are not Wald's, None where these are. beside: of other parameters, by symbol.
     """
 
     method: str
@@ -73,6 +80,7 @@ class Uncertainty:
     findings: tuple[Finding, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     ratios: LikelihoodRatios | None = field(default=None, repr=False)
+    beside: Mapping[str, Beside] = field(default_factory=dict, repr=False)
 
     @property
     def variance(self) -> Tensor:

@@ -236,6 +236,12 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         for symbol in run.spec.symbols
         if not symbol.indices
     }
+    expected |= {  # of other parameters than the coefficients
+        f"inference.{symbol.name}_{part}": tuple(sizes[axis] for axis in symbol.axes)
+        for symbol in run.spec.symbols
+        for part in ("se", "low", "high")
+        if not symbol.indices
+    }
     expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
     there = {name.partition(".")[2] for name in shapes}
     held = {

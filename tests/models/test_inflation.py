@@ -15,6 +15,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
+from plncli.inference.wald import InferenceRule
 from plncli.models.inflation.cells import Nodes, ZeroCells, losses
 from plncli.models.inflation.finished import mixed
 from plncli.models.pln.finished.fitted import FittedPLN
@@ -365,3 +366,73 @@ def test_more_nodes_change_nothing() -> None:
     }
     values = [float(Joint(params, replace(prepared, nodes=nodes)).value) for nodes in (80, 160)]
     assert values[0] == pytest.approx(values[1], abs=1e-5 * result.data.n)
+
+
+# Standard errors
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical"])
+def test_without_structural_zeros_standard_errors_are_those_of_the_plain_model(covariance: str) -> None:
+    data = table(60, 4, 300.0, 0.0, 16, sd=0.3)[0]
+    plain, inflated = (
+        fit(PLN(covariance, zero_inflation=kind), data, stop=StopRule(tol=1e-10), inference=InferenceRule())
+        for kind in ("none", "feature")
+    )
+    assert bool(inflated.state["zeta_response"].isneginf().all())
+    assert plain.inference is not None and inflated.inference is not None
+    torch.testing.assert_close(inflated.inference.std_error, plain.inference.std_error, rtol=1e-6, atol=0)
+    assert bool(inflated.inference.beside["zeta_response_se"].isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth"),
+    [
+        ("feature", 20.0),
+        *(
+            pytest.param(*both, marks=pytest.mark.slow)
+            for both in (("single", 20.0), ("single", 2.0), ("feature", 2.0))
+        ),
+    ],
+)
+def test_standard_errors_are_those_of_the_jackknife(kind: str, depth: float) -> None:
+    """Of coefficients by the program's own jackknife, of logits by leaving samples out here."""
+    data = table(50, 2, depth, 0.3, 17)[0]
+    model = PLN(zero_inflation=kind)
+    result = fit(model, data, inference=InferenceRule())
+    jackknife = fit(model, data, inference=InferenceRule("jackknife"))
+    assert result.inference is not None and jackknife.inference is not None
+    ratio = result.inference.std_error / jackknife.inference.std_error
+    assert bool(((ratio > 0.85) & (ratio < 1.15)).all())
+    symbol = {"single": "zeta_all", "feature": "zeta_response"}[kind]
+    init, left = {**result.estimates, **result.state}, []
+    for i in range(data.n):
+        rest = torch.arange(data.n) != i
+        some = Dataset(data.Y[rest], data.X[rest], data.O[rest], data.w[rest])
+        of_rest = {name: init[name][rest] if name in ("M_finite", "S") else init[name] for name in init}
+        left.append(fit(model, some, init=of_rest).state[symbol])
+    spread = torch.stack(left)
+    wanted = ((spread - spread.mean(0)).square().sum(0) * (data.n - 1) / data.n).sqrt()
+    found = result.inference.beside[f"{symbol}_se"]
+    well = wanted < 1.0  # beyond that the estimate itself is next to the boundary
+    assert bool(((found / wanted)[well] > 0.75).all() and ((found / wanted)[well] < 1.25).all())
+
+
+@pytest.mark.slow
+def test_intervals_cover() -> None:
+    """95 % of the slopes, and of the logit, in 120 tables of 100 samples."""
+    B, inside, of_logit = None, [], []
+    for seed in range(120):
+        g = torch.Generator().manual_seed(1000 + seed)
+        X = torch.cat([torch.ones(100, 1), torch.randn(100, 1, generator=g)], 1).double()
+        B = torch.tensor([[2.0, 1.5, 2.5, 1.0], [0.3, -0.3, 0.0, 0.5]], dtype=torch.float64)
+        Z = X @ B + 0.7 * torch.randn(100, 4, generator=g, dtype=torch.float64)
+        Y = torch.poisson(Z.exp(), generator=g).masked_fill(torch.rand(100, 4, generator=g) < 0.3, 0.0)
+        data = Dataset(Y, X, torch.zeros(100, 1).double(), torch.ones(100).double())
+        found = fit(PLN(zero_inflation="single"), data, inference=InferenceRule()).inference
+        assert found is not None
+        inside.append((found.conf_low <= B) & (found.conf_high >= B))
+        truth = math.log(0.3 / 0.7)
+        of_logit.append(float(found.beside["zeta_all_low"]) <= truth <= float(found.beside["zeta_all_high"]))
+    slopes = torch.stack(inside)[:, 1].double().mean()
+    assert 0.92 < float(slopes) < 0.98
+    assert 0.89 < float(np.mean(of_logit)) <= 1.0

@@ -155,7 +155,7 @@ def _apart(cells: Cells, features: Tensor) -> Callable[[slice], Tensor] | None:
     bend = torch.where(sd.free[features], bend, torch.inf)
     if inverses.isnan().any() or not bool((bend > 0).all()):
         return None
-    factor = _correction(Q, W, inverses)
+    factor = leverage_factors(Q, W, inverses)
 
     def influence(rows: slice) -> Tensor:
         u = torch.einsum("jkl,il,ij->ijk", inverses, Q[rows], factor[rows] * E[rows])
@@ -175,7 +175,7 @@ def _together(cells: Cells, cancelled: Callable[[], bool]) -> Callable[[slice], 
     solve = _solver(C, at)
     if solve is None:
         return None
-    factor = _correction(Q, W, at.inverse(C.diagonal(dim1=0, dim2=2).permute(2, 0, 1)))
+    factor = leverage_factors(Q, W, at.inverse(C.diagonal(dim1=0, dim2=2).permute(2, 0, 1)))
 
     def held(rows: slice) -> Tensor:
         return solve((factor[rows] * E[rows])[:, :, None] * Q[rows][:, None, :])
@@ -200,7 +200,7 @@ def _of(at: Determined, features: Tensor) -> Determined:
     return at if len(at.free) == 1 else Determined(at.vectors[features], at.free[features], at.gram[features])
 
 
-def _correction(Q: Tensor, W: Tensor, inverses: Tensor) -> Tensor:
+def leverage_factors(Q: Tensor, W: Tensor, inverses: Tensor) -> Tensor:
     """1/(1 − leverage) of each cell (n×f), as one sample of weight 1; 1 where a sample fits itself exactly."""
     leverage = torch.empty_like(W)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
+from plncli.models.pln.errors import inflated
 from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.estimates import expected_counts
 from plncli.models.pln.prepared import Prepared
@@ -40,15 +41,16 @@ FEW = (
 )
 
 
-STRUCTURAL = "No standard errors: the sandwich does not know those of the probabilities of structural zeros."
+STRUCTURAL = "No standard errors: there are none yet where each sample has a probability of structural zeros."
 
 
 def default_se(prepared: Prepared) -> str | Finding:
     """`sandwich`, unless that would take much longer than the fit, or zeros may be structural."""
-    if prepared.inflation is not None:
+    if prepared.inflation is not None and prepared.inflation.kind == "sample":
         return Finding("no-standard-errors", STRUCTURAL, remedy="Ask for them with --se jackknife or --se bootstrap.")
     joint, d = len(_joint(prepared)), prepared.data.d
-    if work(prepared.data.n, joint, d) <= MOST_WORK and (joint * d) ** 2 <= MOST_NUMBERS:
+    each = d if prepared.inflation is None else d + 2  # log sd and the logit go with the coefficients
+    if work(prepared.data.n, joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
         return "sandwich"
     message = f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more."
     remedy = "Ask for them with --se sandwich, or fit with --covariance diagonal."
@@ -63,7 +65,7 @@ def uncertainty(
     Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
     Raises Interrupted when `cancelled` says so.
     """
-    if prepared.inflation is not None:
+    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.kind == "sample"):
         return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se jackknife or --se bootstrap.")
     data, basis = prepared.data, prepared.basis
     at = Determined.by(basis.Q, data.w, prepared.counted)
@@ -73,7 +75,10 @@ def uncertainty(
         found = from_inverses(method, basis, at.inverse(weighted_grams(basis.Q, weighted)), missing)
         return replace(found, findings=(Finding("naive-standard-errors", NAIVE, remedy="Use --se sandwich."),))
     alone = resting_on_one(basis, data.w, prepared.counted, at, data.p, data.clusters) & ~missing
-    answer = sandwich(_cells(params, prepared, at), missing | alone, cancelled)
+    if prepared.inflation is not None:
+        answer = inflated.sandwich(params, prepared, at, missing | alone, cancelled)
+    else:
+        answer = sandwich(_cells(params, prepared, at), missing | alone, cancelled)
     if answer is None:
         return Finding(
             "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
@@ -83,7 +88,9 @@ def uncertainty(
 
 
 def _joint(prepared: Prepared) -> Tensor:
-    """Features that Sigma correlates with others."""
+    """Features that Sigma correlates with others, or structural zeros."""
+    if prepared.inflation is not None:
+        return torch.arange(prepared.data.p, device=prepared.latent.device)
     return prepared.latent if prepared.structure.correlated else prepared.latent[:0]
 
 

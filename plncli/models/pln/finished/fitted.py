@@ -39,6 +39,7 @@ from plncli.models.fitted import (
     expected_values,
 )
 from plncli.models.inflation.finished import StructuralZeros, told
+from plncli.models.inflation.spec import SYMBOLS
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
 from plncli.models.pln.finished.latent import FittedLatent
@@ -187,7 +188,12 @@ class FittedPLN(FittedLatent):
         logits = self.zeros.logits.flatten()
         names: dict[str, Any] = {"feature": self.responses, "sample": samples}
         of = self.zeros.of if self.zeros.of in names else "counts"
-        return {"zero_inflation": {of: list(names.get(of, ["all"])), "logit": logits, "probability": logits.sigmoid()}}
+        found = {of: list(names.get(of, ["all"])), "logit": logits, "probability": logits.sigmoid()}
+        for name, column in (("se", "logit_std_error"), ("low", "logit_conf_low"), ("high", "logit_conf_high")):
+            known = self.inference.get(f"{SYMBOLS[self.zeros.of]}_{name}")
+            if known is not None:
+                found[column] = torch.as_tensor(known).detach().cpu().double().reshape(-1)
+        return {"zero_inflation": found}
 
     # -- draws and scores ------------------------------------------------------------------------------------------
 
