@@ -231,17 +231,9 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         "inference.blocks": (p, d, d),
         "state.courses_T": (d, d),
     }
-    expected |= {
-        f"{'state' if symbol.state else 'estimates'}.{symbol.name}": tuple(sizes[axis] for axis in symbol.axes)
-        for symbol in run.spec.symbols
-        if not symbol.indices
-    }
-    expected |= {  # of other parameters than the coefficients
-        f"inference.{symbol.name}_{part}": tuple(sizes[axis] for axis in symbol.axes)
-        for symbol in run.spec.symbols
-        for part in ("se", "low", "high")
-        if not symbol.indices
-    }
+    for symbol in (symbol for symbol in run.spec.symbols if not symbol.indices):
+        names = (_place(symbol), *(f"inference.{symbol.name}_{part}" for part in ("se", "low", "high")))
+        expected |= dict.fromkeys(names, tuple(sizes[axis] for axis in symbol.axes))
     expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
     there = {name.partition(".")[2] for name in shapes}
     held = {
