@@ -65,6 +65,10 @@ class Estimates(Shown):
     def _table(self, name: str) -> pd.DataFrame:
         if name == "features" and self.run.features:
             return artifacts.features(self.run).to_pandas().set_index("feature")
+        others = artifacts.further(self.run)
+        if name in others:
+            frame = others[name]().to_pandas()
+            return frame.set_index(frame.columns[0])
         symbol = next((symbol for symbol in self.run.spec.tables if symbol.table == name), None)
         if symbol is None or symbol.name not in self.run.estimates:
             raise AttributeError(f"A {self.run.model} fit has no {name}" + (": give sigma=True." if symbol else "."))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
         wanted &= not symbol.square or writes_square(config.own.get(SIGMA.name), len(run.responses))
         if symbol.name in run.estimates and wanted:
             tables[symbol.table] = lambda symbol=symbol: matrix(run, symbol)  # type: ignore[misc]
-    if isinstance(run.fitted, Tabulating):
-        for name, columns in run.fitted.further_tables(run.samples).items():
-            tables[name] = lambda columns=columns: output.table(  # type: ignore[misc]
-                {head: values if isinstance(values, list) else _values(values) for head, values in columns.items()}
-            )
+    tables |= further(run)
     if outcome.path is not None:
         tables[path.TABLE] = outcome.path.table
     suffix = config.format
@@ -171,6 +168,18 @@ def matrix(run: Run, symbol: Symbol) -> pa.Table:
     rows = getattr(run, AXIS_NAMES[row])
     columns = getattr(run, AXIS_NAMES[symbol.axes[1]]) if len(symbol.axes) > 1 else (symbol.table,)
     return output.with_names(row, rows, columns, [output.number_column(values[:, j]) for j in range(len(columns))])
+
+
+def further(run: Run) -> dict[str, Callable[[], pa.Table]]:
+    """Tables of other shapes that the fit leaves, by name."""
+    fitted = run.fitted
+    if not isinstance(fitted, Tabulating):
+        return {}
+
+    def made(columns: Mapping[str, Any]) -> pa.Table:
+        return output.table({name: each if isinstance(each, list) else _values(each) for name, each in columns.items()})
+
+    return {name: partial(made, columns) for name, columns in fitted.further_tables(run.samples).items()}
 
 
 def coefficients(run: Run) -> pa.Table:
