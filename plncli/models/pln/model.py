@@ -42,7 +42,7 @@ class PLN(Model[Prepared]):
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
     loose: ClassVar[float] = 1e-4
-    patience: ClassVar[int | None] = 10
+    patience: ClassVar[int | None] = 5
     covariance: str = "full"
     precision: Tensor | None = None
     sigma: bool | None = None
