@@ -67,6 +67,7 @@ def _searched(
         return model.start(prepared), prepared, []
     agree = sum(value - best.value <= search.agreed for value in values)
     starts = Starts(len(values), agree, max(values) - best.value) if model.starts > 1 else None
+    best = search.best(model.wholes(best.optimum.params, best.prepared)) or best
     return best.optimum.params, best.prepared, [replace(search.whole(best.optimum), starts=starts)]
 
 

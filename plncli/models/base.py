@@ -206,6 +206,10 @@ class Searching(Protocol[P]):
         """A start by chance."""
         ...
 
+    def wholes(self, params: Params, prepared: P) -> Iterator[tuple[Params, P]]:
+        """Starts of the model itself, where the search was for the best optimum of a simpler one: that is given."""
+        ...
+
 
 @runtime_checkable
 class Elementary(Protocol[Q]):

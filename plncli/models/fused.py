@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from plncli.arrays import Evaluated
+from plncli.arrays import Differentiated, Evaluated, Params
 
 
 class Source(Protocol):
@@ -56,3 +58,39 @@ class FusedGradient(torch.autograd.Function):
         (upstream,) = ctx.saved_tensors
         along = (ctx.at.gradient() * dx).sum() if ctx.needs_input_grad[1] else None
         return ctx.at.product(dx).mul_(upstream), along, None
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """An objective of several tensors as one of a vector."""
+
+    objective: Callable[[Params], Differentiated]
+    shapes: dict[str, torch.Size]
+
+    def split(self, x: Tensor) -> Params:
+        parts = x.split([shape.numel() for shape in self.shapes.values()])
+        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
+
+    def at(self, x: Tensor) -> _OfVector:
+        return _OfVector(self, self.objective(self.split(x.detach())))
+
+
+class _OfVector:
+    def __init__(self, source: _Joined, at: Differentiated) -> None:
+        self._source, self._at, self.value = source, at, at.value
+
+    def _vector(self, params: Params) -> Tensor:
+        return torch.cat([params[name].reshape(-1) for name in self._source.shapes])
+
+    def gradient(self) -> Tensor:
+        return self._vector(self._at.gradient())
+
+    def product(self, v: Tensor) -> Tensor:
+        return self._vector(self._at.product(self._source.split(v)))
+
+
+def joined(kind: type[Fused], params: Params, at: Callable[[Params], Differentiated]) -> Tensor:
+    """The value (scalar) at `params` of an objective that is known by its evaluations, under the name of `kind`."""
+    x = torch.cat([tensor.reshape(-1) for tensor in params.values()])
+    value: Tensor = kind.apply(x, _Joined(at, {name: tensor.shape for name, tensor in params.items()}))
+    return value

@@ -20,10 +20,12 @@ from plncli.fitting import fit
 from plncli.inference.resampling import Resampling
 from plncli.inference.wald import InferenceRule
 from plncli.models.pca import profile as profile_module
+from plncli.models.pca.cells import Samples
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
-from plncli.models.pca.posterior import Samples, Triangle, posterior
+from plncli.models.pca.posterior import posterior
 from plncli.models.pca.sandwich import _factor
+from plncli.models.pca.triangle import Triangle
 from plncli.models.pln.model import PLN
 from plncli.models.uncertainty import Determined
 from plncli.optim.base import StopRule

@@ -44,6 +44,11 @@ class Inflation:
         return replace(self, free=free)
 
     @property
+    def closed(self) -> Inflation:
+        """All held at 0."""
+        return self.with_free(torch.zeros_like(self.free))
+
+    @property
     def shape(self) -> torch.Size:
         """Of the entries."""
         return self.weights.shape

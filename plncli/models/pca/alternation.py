@@ -12,28 +12,34 @@ import math
 import torch
 from torch import Tensor
 
-from plncli.models.pca.posterior import FARTHEST, Posterior, natural_step
+from plncli.models.pca.cells import FARTHEST
+from plncli.models.pca.posterior import Posterior, State, natural_step
 from plncli.models.pca.profile import Evaluation, Table
 
 HALVINGS = 20
 
 
 class Alternation:
-    """theta ((d+q)×p) and the posteriors of the samples; value: minus the bound there, in nats."""
+    """theta ((d+q)×p) and the posteriors of the samples; value: minus the bound there, in nats.
 
-    def __init__(self, table: Table, theta: Tensor, z: tuple[Tensor, Tensor] | None = None) -> None:
+    zeta: parameters of the probabilities of structural zeros, held, where there are any.
+    """
+
+    def __init__(
+        self, table: Table, theta: Tensor, z: tuple[Tensor, Tensor] | None = None, zeta: Tensor | None = None
+    ) -> None:
         """Begin at theta, and at M and S (z) where they are given."""
-        self.table, self.theta = table, theta
-        self.samples = table.samples(theta)
+        self.table, self.theta, self.zeta = table, theta, zeta
+        self.samples = table.samples(theta, zeta)
         M, V = self.samples.cold() if z is None else (z[0], table.triangle.entries(z[1]))
-        S, A = table.triangle.matrix(V), self.samples.means(M, V)
-        self.z = (M, S, V, A, self.samples.value(A, M, S, torch.linalg.slogdet(S).logabsdet))
+        S = table.triangle.matrix(V)
+        self.z = State.at(self.samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
 
     @property
     def value(self) -> float:
         """Minus the bound, less its constant; inf where counts are expected that are beyond sense."""
-        w, (_, _, _, A, f) = self.table.w, self.z
-        return float((f if w is None else w * f).sum()) if bool(A.amax() < FARTHEST) else math.inf
+        w, f = self.table.w, self.z.value
+        return float((f if w is None else w * f).sum()) if bool(self.z.A.amax() < FARTHEST) else math.inf
 
     def settled(self, rounds: int) -> Alternation:
         """After some rounds, or as many as gain anything."""
@@ -48,10 +54,10 @@ class Alternation:
     def _round(self) -> Alternation | None:
         """The state after a round; None where nothing is gained."""
         self._follow()
-        at = Evaluation(self.theta, self.table, Posterior(*self.z, self.z[4]))
+        at = Evaluation(self.theta, self.table, Posterior(*self.z, torch.zeros_like(self.z.value)), self.zeta)
         step = at.preconditioner()(at.gradient()).neg_()
         for halving in range(HALVINGS):
-            after = Alternation(self.table, self.theta + 0.5**halving * step, self.z[:2])
+            after = Alternation(self.table, self.theta + 0.5**halving * step, self.z[:2], self.zeta)
             if math.isfinite(after.value):
                 after._follow()
                 if after.value < self.value:
@@ -60,4 +66,4 @@ class Alternation:
 
     def _follow(self) -> None:
         """A step of the samples."""
-        self.z = natural_step(self.samples, *self.z)[0]
+        self.z = natural_step(self.samples, self.z)[0]

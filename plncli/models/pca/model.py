@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from plncli.arrays import Params, Parts
+from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
+from plncli.errors import unfit
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
+from plncli.models.inflation.findings import of_zeros
+from plncli.models.inflation.spec import NONE
+from plncli.models.pca import joint
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
 from plncli.models.pca.start import another, restarts, rotated, start, starts
+from plncli.models.pca.zeros import ZEROS, logits_at_start, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
 from plncli.models.pln.separation import at_supremum, cell_limits, with_limits
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.rows import weighted_total
+
+STRUCTURAL = (
+    "No standard errors: the sandwich of low rank does not know those of the probabilities of structural zeros."
+)
+RESAMPLING = "--se jackknife or --se bootstrap"
 
 
 @dataclass(frozen=True)
@@ -43,55 +53,106 @@ class PCA(Model[Prepared]):
     rank: int | None = None
     starts: int = 1
     sigma: bool | None = None
+    zero_inflation: str = NONE
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check counts, design and rank, and find separated cells."""
-        return prepare(data, self.rank)
+        return prepare(data, self.rank, self.zero_inflation)
+
+    # -- where it begins -----------------------------------------------------------------------------------------------
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """From log counts, or from B and C of an earlier fit, of whatever rank."""
-        return {"theta": start(prepared, init)}
+        zeta = logits_at_start(prepared, init)
+        return _params(start(prepared, init, zeta), zeta)
 
     def searches(self, prepared: Prepared, init: Init | None) -> bool:
-        """Without an earlier fit, and from one of fewer components."""
-        return init is None or ("C" in init and init["C"].shape[1] < prepared.table.q)
+        """Without an earlier fit, and from one of fewer components, or one that knows nothing of structural zeros."""
+        if init is None or ("C" in init and init["C"].shape[1] < prepared.table.q):
+            return True
+        return prepared.inflation is not None and prepared.inflation.known(init) is None
 
     def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[tuple[Params, Prepared]]:
-        """Annealed ones, and one from more components, or from fewer that are known."""
-        return (({"theta": theta}, prepared) for theta in starts(prepared, init))
+        """Annealed ones, and one from more components, or from fewer that are known.
+
+        Without structural zeros, unless an earlier fit tells where they are.
+        """
+        known = None if prepared.inflation is None or init is None else prepared.inflation.known(init)
+        at = searching(prepared) if known is None else ZEROS.resume(prepared, known)
+        zeta = logits_at_start(at, init)
+        return ((_params(theta, zeta), at) for theta in starts(at, init, zeta))
 
     def restarts(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """The optimum annealed again."""
-        return (({"theta": theta}, prepared) for theta in restarts(params["theta"], prepared))
+        return (({**params, "theta": theta}, prepared) for theta in restarts(params["theta"], prepared))
 
     def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
         """From loadings with noise."""
-        return {"theta": another(prepared, generator)}, prepared
+        at = searching(prepared)
+        return _params(another(at, generator), logits_at_start(at, None)), at
+
+    def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
+        """With structural zeros, from the best that there is without."""
+        return wholes(params, prepared)
+
+    # -- as optimizers see it ------------------------------------------------------------------------------------------
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included, with each sample's posterior where it is best."""
+        if prepared.inflation is not None:
+            return joint.objective(params, prepared)
         return objective(params["theta"], prepared.table)
 
-    def at(self, params: Params, prepared: Prepared) -> Parts:
-        """The bound at theta, coefficients and loadings together."""
-        return Parts({"theta": prepared.table.at(params["theta"])})
+    def at(self, params: Params, prepared: Prepared) -> Differentiated:
+        """The bound at theta, coefficients and loadings together, and at the probabilities of structural zeros."""
+        return joint.evaluated(params, prepared)
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Inverse of each feature's block, less what the samples' posteriors take."""
-        apply = prepared.table.at(params["theta"]).preconditioner()
-        return lambda v: {"theta": apply(v["theta"])}
+        return joint.preconditioner(params, prepared)
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Diagonal of the features' blocks."""
-        return {"theta": prepared.table.at(params["theta"]).curvature()}
+        return joint.curvature(params, prepared)
 
     def settle(self, params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
         """The same fit on the principal axes of Sigma, posteriors solved as those of new samples are."""
-        return {"theta": rotated(params["theta"].detach(), prepared.table)}, prepared
+        return {**params, "theta": rotated(params["theta"].detach(), prepared.table)}, prepared
+
+    # -- the boundary pi = 0 -------------------------------------------------------------------------------------------
+
+    def degenerate(self, params: Params, prepared: Prepared) -> bool:
+        """Whether some probability of structural zeros is 0 at its best."""
+        return ZEROS.next_to_none(params, prepared)
+
+    def resume(self, prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
+        """Begin where an earlier fit ended, probabilities 0 where it left them so."""
+        at = ZEROS.resume(prepared, None if prepared.inflation is None else prepared.inflation.known(init))
+        return self.start(at, init), at
+
+    def revise(self, params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
+        """Probabilities that become 0, or, once `settled`, more than 0; not while the best of starts is looked for."""
+        return None if prepared.plain else ZEROS.revise(params, prepared, settled=settled)
+
+    def boundary_state(self, prepared: Prepared) -> dict[str, Tensor]:
+        """Which probabilities are above 0."""
+        known = ZEROS.state(prepared)
+        return {**known, "plain": torch.tensor(prepared.plain)} if known else {}
+
+    def at_boundary_state(self, prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
+        """The data as `state` says; DataError where that cannot be."""
+        at = ZEROS.at_state(prepared, state)
+        if prepared.inflation is None:
+            return at
+        if "plain" not in state or state["plain"].shape or state["plain"].dtype != torch.bool:
+            raise unfit("it does not say whether it looks for a start")
+        return replace(at, plain=bool(state["plain"]))
+
+    # -- what comes out ------------------------------------------------------------------------------------------------
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_i w_i log|2πe S_i|, in nats."""
-        S = prepared.table.at(params["theta"]).z.S
+        S = prepared.at(params).z.S
         own = 0.5 * (torch.linalg.slogdet(S).logabsdet + prepared.table.q * math.log(2.0 * math.pi * math.e))
         return float(weighted_total(prepared.data.w, own))
 
@@ -101,7 +162,7 @@ class PCA(Model[Prepared]):
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), C (p×q), scores and their sd (n×q), shares (q,), M and S (n×p) on the log scale of the counts."""
-        at = prepared.table.at(params["theta"])
+        at = prepared.at(params)
         B = self._finite(params, prepared)
         variance = at.C.square().sum(0)
         found = {
@@ -115,29 +176,37 @@ class PCA(Model[Prepared]):
         }
         if self.sigma:
             found["Sigma"] = at.C @ at.C.mT
+        zeros = zeros_told(params, prepared)
+        if zeros is not None:
+            found["P0"] = zeros.probability
         return found
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B_finite (d×p), M_finite (n×p), and where linear predictors go."""
-        at, B = prepared.table.at(params["theta"]), self._finite(params, prepared)
+        at, B = prepared.at(params), self._finite(params, prepared)
         limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
-        return {"B_finite": B, "M_finite": prepared.data.X @ B + at.z.M @ at.C.mT, **limits}
+        logits = {} if prepared.inflation is None else prepared.inflation.left(params["zeta"])
+        return {"B_finite": B, "M_finite": prepared.data.X @ B + at.z.M @ at.C.mT, **limits, **logits}
 
     def _finite(self, params: Params, prepared: Prepared) -> Tensor:
         return prepared.basis.coefficients(params["theta"][: prepared.table.d])
 
     def n_parameters(self, prepared: Prepared) -> int:
-        """d·p coefficients and p·q loadings, less the q(q − 1)/2 angles of their axes."""
+        """d·p coefficients, p·q loadings less the q(q − 1)/2 angles of their axes, and those of structural zeros."""
         q = prepared.table.q
-        return prepared.data.p * (prepared.data.d + q) - q * (q - 1) // 2
+        zeros = 0 if prepared.inflation is None else prepared.inflation.n_parameters
+        return prepared.data.p * (prepared.data.d + q) - q * (q - 1) // 2 + zeros
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance of the fitted means against that of a Poisson model with intercept and offset alone."""
-        A = prepared.table.at(params["theta"]).z.A
-        return explained(prepared.data, at_supremum(A, prepared.separated, 0.0))
+        zeros = zeros_told(params, prepared)
+        expected = prepared.at(params).z.A if zeros is None else zeros.expected
+        return explained(prepared.data, at_supremum(expected, prepared.separated, 0.0))
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
+        if prepared.inflation is not None:
+            return Finding("no-standard-errors", STRUCTURAL, remedy=f"Ask for them with {RESAMPLING}.")
         work, numbers = size(prepared)
         if work <= MOST_WORK and numbers <= MOST_NUMBERS:
             return "sandwich"
@@ -148,11 +217,21 @@ class PCA(Model[Prepared]):
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty | Finding:
         """Covariance of B: `sandwich`."""
+        if prepared.inflation is not None:
+            return Finding("no-standard-errors", STRUCTURAL, remedy=f"Use {RESAMPLING}.")
         return sandwich(params["theta"], prepared, cancelled)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
-        """Expected counts beyond sense, and coefficients without a finite estimate."""
+        """Expected counts beyond sense, coefficients without a finite estimate, and structural zeros."""
         variance = None
         if math.isfinite(gap):
             variance = params["theta"][prepared.table.d :].square().sum(0)
-        return of_counts(prepared, self._finite(params, prepared), variance)
+        found = of_counts(prepared, self._finite(params, prepared), variance)
+        if prepared.inflation is None:
+            return found
+        data = prepared.data
+        return found + of_zeros(prepared.inflation, data.samples, data.responses, prepared.nodes)
+
+
+def _params(theta: Tensor, zeta: Tensor | None) -> Params:
+    return {"theta": theta} if zeta is None else {"theta": theta, "zeta": zeta}

@@ -10,6 +10,12 @@ the inverse of S where f is stationary in it: steps go from m to m − Pi^-1 g a
 as f falls (natural gradients: Amari 1998, Neural Computation 10). Near the minimum each leaves about a hundredth of
 the nats; samples where they leave more end by Newton's method on both. S is kept by its distinct entries, row by row of
 its upper triangle: t = q(q + 1)/2 of them.
+
+Zeros that may be structural have another loss (`cells`), which is not convex. What is A in Pi is then twice the slope
+in c_j'S c_j, and can be negative: a step in m takes, where Pi is not positive definite, the curvature that there would
+be if it were known which zeros are structural, which is positive. Samples go down from two starts, at which their zeros
+are counts and at which they are unobserved, to the better end: so f is the same function of all that is held wherever
+it was looked at before.
 """
 
 from __future__ import annotations
@@ -17,260 +23,194 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+
+from plncli.models.pca.cells import FARTHEST, HALVINGS, Samples
+from plncli.models.pca.curvature import Curvature
+from plncli.models.pca.triangle import inverse
 
 TOLERANCE = 1e-11
 """Nats left in a sample at which one more step is the last; it leaves about a hundredth of them."""
 ROUNDING = 50.0
 """Rounding of f, in units of the last place: what is less is no fall, and not worth another step."""
-FARTHEST = 1e12
-"""Expected count beyond which a sample is not looked at: f is inf there, for rounding would hide the prior."""
 NATURAL, STEPS = 12, 100
 """Natural-gradient steps of a sample, and all of its steps, at most."""
-RESIDUAL, LOOSE, ITERATIONS = 1e-7, 1e-5, 100
-"""Share of the right side that conjugate gradients leave of a sample, also where less will do; iterations at most."""
-HALVINGS = 40
 ARMIJO = 1e-4
+COARSE, NEAR = 8, 1e-4
+"""Nodes with which zeros are summed on the way to the neighbourhood of a minimum, and nats left in a sample there."""
+TOGETHER = 1e-4
+"""Squared distance of means, in units of S, at which two ways down have come together."""
 
 
-class Triangle:
-    """Symmetric q×q matrices by their distinct entries. k: how often each stands in the matrix, (t,)."""
-
-    def __init__(self, like: Tensor, q: int) -> None:
-        self.q = q
-        self.rows, self.columns = torch.triu_indices(q, q, device=like.device)
-        self.k = torch.where(self.rows == self.columns, 1.0, 2.0).to(like)
-        place = torch.empty((q, q), dtype=torch.int64, device=like.device)
-        place[self.rows, self.columns] = place[self.columns, self.rows] = torch.arange(len(self.k), device=like.device)
-        self._place, self._upper = place.flatten(), self.rows * q + self.columns
-
-    def entries(self, S: Tensor) -> Tensor:
-        """Distinct entries (... × t) of matrices (... × q×q)."""
-        return S.flatten(-2).index_select(-1, self._upper)
-
-    def matrix(self, V: Tensor) -> Tensor:
-        """Matrices (... × q×q) of distinct entries (... × t)."""
-        return V.index_select(-1, self._place).unflatten(-1, (self.q, self.q))
-
-    def products(self, C: Tensor) -> Tensor:
-        """c_j c_j' by entries (p×t), rows c_j' of C (p×q)."""
-        return C.index_select(1, self.rows) * C.index_select(1, self.columns)
-
-    def turned(self, C: Tensor, dC: Tensor) -> Tensor:
-        """Change of `products` along dC."""
-        return C[:, self.rows] * dC[:, self.columns] + dC[:, self.rows] * C[:, self.columns]
-
-
-def inverse(P: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverses of b×q×q, and their log-determinants (b,); nan where a matrix is not positive definite."""
-    L, failed = torch.linalg.cholesky_ex(P)
-    L = torch.where((failed == 0)[:, None, None], L, torch.eye(P.shape[1], dtype=P.dtype, device=P.device))
-    nothing = torch.where(failed == 0, 0.0, math.nan).to(P)
-    S = torch.cholesky_inverse(L).add_(nothing[:, None, None])
-    return S, nothing - 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """b samples × p features: counts Y, 0 where they don't count; K 1 where they do (None: all); linear predictor."""
-
-    Y: Tensor
-    K: Tensor | None
-    predictor: Tensor
-    C: Tensor
-    triangle: Triangle
-
-    @cached_property
-    def products(self) -> Tensor:
-        """c_j c_j' by entries, p×t."""
-        return self.triangle.products(self.C)
-
-    @cached_property
-    def halves(self) -> Tensor:
-        """½ c_j'Sc_j as a linear map of the entries of S, p×t."""
-        return 0.5 * self.triangle.k * self.products
-
-    @cached_property
-    def map(self) -> Tensor:
-        """Log of the expected counts as a linear map of m and the entries of S, p×(q+t)."""
-        return torch.cat([self.C, self.halves], 1)
-
-    def take(self, rows: Tensor) -> Samples:
-        """Some of the samples."""
-        K = None if self.K is None else self.K[rows]
-        some = Samples(self.Y[rows], K, self.predictor[rows], self.C, self.triangle)
-        known = ("products", "halves", "map")
-        some.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
-        return some
-
-    def cold(self) -> tuple[Tensor, Tensor]:
-        """M and V of a Gaussian likelihood with log(y + ½) for a mean and 1/(y + ½) for a variance.
-
-        Nearer to 0 by halves where that would expect counts beyond FARTHEST.
-        """
-        weight = self.Y + 0.5 if self.K is None else (self.Y + 0.5) * self.K
-        S = inverse(self.curvature(weight))[0]
-        pull = (weight * ((self.Y + 0.5).log() - self.predictor)) @ self.C
-        M, V = (S @ pull[:, :, None])[:, :, 0], self.triangle.entries(S)
-        for _ in range(HALVINGS):
-            beyond = ~(self.means(M, V).amax(1) < FARTHEST)[:, None]
-            if not bool(beyond.any()):
-                break
-            M, V = torch.where(beyond, 0.5 * M, M), torch.where(beyond, 0.5 * V, V)
-        return M, V
-
-    def means(self, M: Tensor, V: Tensor) -> Tensor:
-        """A (b×p), 0 in cells that don't count."""
-        A = torch.addmm(self.predictor, M, self.C.mT).addmm_(V, self.halves.mT).exp_()
-        return A if self.K is None else A.mul_(self.K)
-
-    def slope(self, A: Tensor, M: Tensor) -> Tensor:
-        """Gradient in m, b×q."""
-        return (A - self.Y) @ self.C + M
-
-    def curvature(self, A: Tensor) -> Tensor:
-        """Pi, b×q×q."""
-        Pi = self.triangle.matrix(A @ self.products)
-        Pi.diagonal(dim1=1, dim2=2).add_(1.0)
-        return Pi
-
-    def value(self, A: Tensor, M: Tensor, S: Tensor, logdet: Tensor) -> Tensor:
-        """f of each sample (b,), without log y!."""
-        cells = A.sum(1) - (self.Y * self.predictor).sum(1) - (M * (self.Y @ self.C)).sum(1)
-        spread = M.square().sum(1) + S.diagonal(dim1=1, dim2=2).sum(1) - logdet - M.shape[1]
-        return cells + 0.5 * spread
-
-
-class Curvature:
-    """Hessian H_zz of f in z = (m, entries of S), of b samples at A (b×p) and S (b×q×q)."""
-
-    def __init__(self, samples: Samples, A: Tensor, S: Tensor) -> None:
-        self.samples, self.A, self.S = samples, A, S
-        self.P, _ = inverse(S)
-
-    def product(self, y: Tensor) -> Tensor:
-        """H_zz y, b×(q+t)."""
-        q, triangle, linear = self.P.shape[1], self.samples.triangle, self.samples.map
-        out = (self.A * (y @ linear.mT)) @ linear
-        out[:, :q] += y[:, :q]
-        out[:, q:] += 0.5 * triangle.k * triangle.entries(self.P @ triangle.matrix(y[:, q:]) @ self.P)
-        return out
-
-    def nearly(self, r: Tensor) -> Tensor:
-        """Nearly H_zz^-1 r, b×(q+t): without what m and S share, and the fourth derivatives."""
-        q, triangle, S = self.P.shape[1], self.samples.triangle, self.S
-        own = S @ triangle.matrix(r[:, q:] / triangle.k) @ S
-        return torch.cat([(S @ r[:, :q, None])[:, :, 0], 2.0 * triangle.entries(own)], 1)
-
-    def solve(self, b: Tensor, residual: float = RESIDUAL) -> Tensor:
-        """H_zz^-1 b of each sample by conjugate gradients; all share the product, and those that are done wait."""
-        x, r = torch.zeros_like(b), b.clone()
-        z = self.nearly(r)
-        s, rz = z, (r * z).sum(1)
-        goal = rz * residual**2
-        for _ in range(ITERATIONS):
-            going = rz > goal
-            if not bool(going.any()):
-                break
-            Hs = self.product(s)
-            step = torch.where(going, rz / (s * Hs).sum(1), 0.0)[:, None]
-            x.addcmul_(step, s)
-            r.addcmul_(step, Hs, value=-1.0)
-            z = self.nearly(r)
-            before, rz = rz, torch.where(going, (r * z).sum(1), rz)
-            s = torch.where(going[:, None], z + (rz / before)[:, None] * s, s)
-        return x
-
-    def matrix(self) -> Tensor:
-        """H_zz whole, b×(q+t)×(q+t)."""
-        q, triangle, linear, P = self.P.shape[1], self.samples.triangle, self.samples.map, self.P
-        pairs, a, b = Triangle(linear, linear.shape[1]), triangle.rows, triangle.columns
-        H = pairs.matrix(self.A @ pairs.products(linear))
-        H[:, :q, :q].diagonal(dim1=1, dim2=2).add_(1.0)
-        own = P[:, a][:, :, a] * P[:, b][:, :, b] + P[:, a][:, :, b] * P[:, b][:, :, a]
-        H[:, q:, q:] += 0.25 * triangle.k[:, None] * triangle.k * own
-        return H
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Means M (b×q), covariances S (b×q×q) and their entries V (b×t), A (b×p), f (b,) and the nats left in each."""
+class State(NamedTuple):
+    """Means M (b×q), covariances S (b×q×q), their entries V (b×t), f (b,), and the cells' slopes (`cells.Slopes`)."""
 
     M: Tensor
     S: Tensor
     V: Tensor
-    A: Tensor
     value: Tensor
+    A: Tensor
+    bent: Tensor | None
+
+    @staticmethod
+    def at(samples: Samples, M: Tensor, S: Tensor, V: Tensor, logdet: Tensor) -> State:
+        """Where the samples are at M and S."""
+        A, bent, lost = samples.slopes(M, V)
+        return State(M, S, V, samples.value(lost, M, S, logdet), A, bent)
+
+    @property
+    def second(self) -> Tensor:
+        """Slopes of the cells in h, b×p."""
+        return self.A if self.bent is None else self.bent
+
+    def take(self, rows: Tensor) -> State:
+        """Some of the samples."""
+        bent = None if self.bent is None else self.bent[rows]
+        return State(self.M[rows], self.S[rows], self.V[rows], self.value[rows], self.A[rows], bent)
+
+    def put(self, rows: Tensor, new: State) -> None:
+        """Some of the samples anew, in place."""
+        for each, part in zip(self, new, strict=True):
+            if each is not None and part is not None:
+                each[rows] = part
+
+    def or_else(self, take: Tensor, new: State) -> State:
+        """The new state of the samples that take it (b,)."""
+        chosen = [_where(take, there, here) for here, there in zip(self, new, strict=True) if here is not None]
+        return State(*chosen, *([None] if self.bent is None else []))
+
+
+def _where(take: Tensor, new: Tensor | None, old: Tensor) -> Tensor:
+    assert new is not None
+    return torch.where(take.view(-1, *[1] * (old.ndim - 1)), new, old)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """As `State`, and the nats left in each sample, (b,)."""
+
+    M: Tensor
+    S: Tensor
+    V: Tensor
+    value: Tensor
+    A: Tensor
+    bent: Tensor | None
     gap: Tensor
+
+    @property
+    def second(self) -> Tensor:
+        """Slopes of the cells in h, b×p."""
+        return self.A if self.bent is None else self.bent
 
     @property
     def converged(self) -> Tensor:
         """(b,) samples whose minimum was found."""
         return (self.gap <= TOLERANCE) | (self.gap <= _rounding(self.value))
 
+    def or_else(self, take: Tensor, new: Self) -> Posterior:
+        """The new one of the samples that take it (b,)."""
+        mine, others = (State(z.M, z.S, z.V, z.value, z.A, z.bent) for z in (self, new))
+        return Posterior(*mine.or_else(take, others), torch.where(take, new.gap, self.gap))
+
 
 def posterior(samples: Samples) -> Posterior:
-    """The minimum of f for each sample. Samples that are done wait for the others without work."""
+    """The minimum of f for each sample."""
+    if samples.zeros is None:
+        return _descent(samples, *samples.cold())
+    coarse = samples.with_nodes(COARSE)
+    found = _descent(coarse, *coarse.cold(), NEAR)
+    other = _descent(coarse, *coarse.without_zeros().cold(), NEAR, found)
+    found = found.or_else(other.value < found.value, other)
+    return _descent(samples, found.M, found.V, natural=0)
+
+
+def _descent(
+    samples: Samples,
+    M: Tensor,
+    V: Tensor,
+    tolerance: float = TOLERANCE,
+    beside: Posterior | None = None,
+    natural: int = NATURAL,
+) -> Posterior:
+    """Down from M and V, to the tolerance in nats. Samples that are done wait for the others without work.
+
+    beside: another end; samples that are coming there are given up, with f = inf. natural: natural-gradient steps
+    before those of Newton's method.
+    """
     b, like = len(samples.Y), samples.predictor
-    M, V = samples.cold()
     S = samples.triangle.matrix(V)
-    A = samples.means(M, V)
-    value = samples.value(A, M, S, torch.linalg.slogdet(S).logabsdet)
-    gap = torch.full_like(value, math.inf)
-    if not bool((A.amax() < FARTHEST) & torch.isfinite(value).all()):
-        return Posterior(M, S, V, A, torch.full_like(value, math.inf), gap)
+    now = State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
+    gap = torch.full_like(now.value, math.inf)
+    if not bool((now.A.amax() < FARTHEST) & torch.isfinite(now.value).all()):
+        return Posterior(*now._replace(value=torch.full_like(now.value, math.inf)), gap)
     going = torch.arange(b, device=like.device)
     for number in range(STEPS):
+        if beside is not None:
+            there = _together(now.M[going], beside.M[going], beside.S[going])
+            now.value[going[there]] = math.inf
+            going = going[~there]
+            if not len(going):
+                break
         whole = len(going) == b
         at = samples if whole else samples.take(going)
-        now = (M, S, V, A, value) if whole else (M[going], S[going], V[going], A[going], value[going])
-        new, left, moved = (natural_step if number < NATURAL else _newton)(at, *now)
+        new, left, moved = (natural_step if number < natural else _newton)(at, now if whole else now.take(going))
         if whole:
-            M, S, V, A, value = new
-            gap = left
+            now, gap = new, left
         else:
-            for each, part in zip((M, S, V, A, value, gap), (*new, left), strict=True):
-                each[going] = part
-        going = going[(left > TOLERANCE) & (left > _rounding(value[going])) & moved]
+            now.put(going, new)
+            gap[going] = left
+        going = going[(left > tolerance) & (left > _rounding(now.value[going])) & moved]
         if not len(going):
             break
-    return Posterior(M, S, V, A, value, gap)
+    return Posterior(*now, gap)
 
 
-State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+def _together(M: Tensor, other: Tensor, S: Tensor) -> Tensor:
+    """Which means (b×q) are next to others with covariances S."""
+    L, _ = torch.linalg.cholesky_ex(S)
+    apart = torch.linalg.solve_triangular(L, (M - other)[:, :, None], upper=False)
+    return apart.square().sum((1, 2)) < TOGETHER
 
 
-def natural_step(
-    at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor
-) -> tuple[State, Tensor, Tensor]:
-    """The next (M, S, V, A, f), the nats that were left at this one, and which samples moved."""
-    triangle, q = at.triangle, M.shape[1]
-    g, Pi = at.slope(A, M), at.curvature(A)
+def natural_step(at: Samples, now: State) -> tuple[State, Tensor, Tensor]:
+    """The next state, the nats that were left at this one, and which samples moved."""
+    M, S, triangle, q = now.M, now.S, at.triangle, now.M.shape[1]
+    g, Pi = at.slope(now.A, M), at.curvature(now.second)
     target, logdet = inverse(Pi)
-    d = -(target @ g[:, :, None])[:, :, 0]
     before, _ = torch.linalg.cholesky_ex(S)
     spread = (Pi * S).sum((1, 2)) - q + logdet - 2.0 * before.diagonal(dim1=1, dim2=2).log().sum(1)
+    towards = target
+    definite = torch.isfinite(logdet)
+    if now.bent is not None and not bool(definite.all()):
+        towards = torch.where(definite[:, None, None], target, inverse(at.curvature(now.A))[0])
+        spread = torch.where(definite, spread, 0.5 * _distance(Pi, before))
+    d = -(towards @ g[:, :, None])[:, :, 0]
     left = 0.5 * (-(g * d).sum(1) + spread)
 
     def trial(size: Tensor, whole: bool) -> State:
-        new_S, new_logdet = (target, logdet) if whole else _between(before, Pi, size)
-        new_M, new_V = M + size[:, None] * d, triangle.entries(new_S)
-        new_A = at.means(new_M, new_V)
-        return new_M, new_S, new_V, new_A, at.value(new_A, new_M, new_S, new_logdet)
+        new_S, new_logdet = (target, logdet) if whole else _between(S, Pi, size)
+        return State.at(at, M + size[:, None] * d, new_S, triangle.entries(new_S), new_logdet)
 
-    after, moved = _backtracked(trial, (M, S, V, A, value), left)
+    after, moved = _backtracked(trial, now, left)
     return after, left, moved
 
 
-def _newton(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tensor) -> tuple[State, Tensor, Tensor]:
+def _distance(Pi: Tensor, before: Tensor) -> Tensor:
+    """Squared norm of L'Pi L − I, L (before) the factors of S: what S is from Pi^-1 in its own metric; (b,)."""
+    D = before.mT @ Pi @ before
+    D.diagonal(dim1=1, dim2=2).sub_(1.0)
+    return D.square().sum((1, 2))
+
+
+def _newton(at: Samples, now: State) -> tuple[State, Tensor, Tensor]:
     """As `natural_step`, by Newton's method on m and S."""
-    triangle, q = at.triangle, M.shape[1]
-    curved = Curvature(at, A, S)
-    g = torch.cat([at.slope(A, M), 0.5 * triangle.k * triangle.entries(at.curvature(A) - curved.P)], 1)
-    d = curved.solve(g).neg_()
+    M, S, V, triangle, q = now.M, now.S, now.V, at.triangle, now.M.shape[1]
+    curved = Curvature(at, at.bends(M, V, now.A), S)
+    g = torch.cat([at.slope(now.A, M), 0.5 * triangle.k * triangle.entries(at.curvature(now.second) - curved.P)], 1)
+    d = curved.step(g).neg_()
     left = -0.5 * (g * d).sum(1)
 
     def trial(size: Tensor, whole: bool) -> State:
@@ -278,11 +218,10 @@ def _newton(at: Samples, M: Tensor, S: Tensor, V: Tensor, A: Tensor, value: Tens
         new_M, new_V = M + size[:, None] * d[:, :q], V + size[:, None] * d[:, q:]
         new_S = triangle.matrix(new_V)
         L, outside = torch.linalg.cholesky_ex(new_S)
-        new_A = at.means(new_M, new_V)
-        f = at.value(new_A, new_M, new_S, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
-        return new_M, new_S, new_V, new_A, torch.where(outside == 0, f, math.inf)
+        new = State.at(at, new_M, new_S, new_V, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
+        return new._replace(value=torch.where(outside == 0, new.value, math.inf))
 
-    after, moved = _backtracked(trial, (M, S, V, A, value), 2.0 * left)
+    after, moved = _backtracked(trial, now, 2.0 * left)
     return after, left, moved
 
 
@@ -292,14 +231,14 @@ def _backtracked(trial: Callable[[Tensor, bool], State], now: State, slope: Tens
     trial: the state after a step of each sample's size (b,), all of them whole ones or not; slope: nats that f falls
     by in a step, as far as it is linear.
     """
-    value, best = now[4], now
+    value, best = now.value, now
     slack, size, short = _rounding(value), torch.ones_like(value), torch.ones_like(value, dtype=torch.bool)
     for halving in range(HALVINGS):
         new = trial(size, not halving)
-        good = new[4] <= value - ARMIJO * size * slope + slack
+        good = new.value <= value - ARMIJO * size * slope + slack
         if not halving and bool(good.all()):
             return new, good
-        best = _where(short & good, new, best)
+        best = best.or_else(short & good, new)
         short &= ~good
         if not bool(short.any()):
             break
@@ -307,18 +246,12 @@ def _backtracked(trial: Callable[[Tensor, bool], State], now: State, slope: Tens
     return best, ~short
 
 
-def _where(take: Tensor, new: State, old: State) -> State:
-    """The new state of the samples that take it."""
-    pairs = zip(new, old, strict=True)
-    return tuple(torch.where(take.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs)  # type: ignore[return-value]
-
-
 def _rounding(value: Tensor) -> Tensor:
     """What rounding may hide of f, (b,)."""
     return ROUNDING * torch.finfo(value.dtype).eps * (1.0 + value.abs())
 
 
-def _between(before: Tensor, Pi: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """S (b×q×q) of precision (1 − size) S^-1 + size Pi, and log|S|; `before`: Cholesky factors of S."""
+def _between(S: Tensor, Pi: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """The covariance (b×q×q) of precision (1 − size) S^-1 + size Pi, and its log-determinant."""
     t = size[:, None, None]
-    return inverse((1.0 - t) * torch.cholesky_inverse(before) + t * Pi)
+    return inverse((1.0 - t) * inverse(S)[0] + t * Pi)

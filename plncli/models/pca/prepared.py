@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
+from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.models.pca.profile import Table
+from plncli.models.inflation.cells import NODES
+from plncli.models.inflation.entries import Inflation, Zeros
+from plncli.models.inflation.spec import NONE
+from plncli.models.pca.profile import Evaluation, Table
 from plncli.models.pca.spec import RANK
 from plncli.models.pln.emissions import log_factorials
 from plncli.models.pln.prepared import check_counts
@@ -21,17 +27,43 @@ class Prepared:
     """Data for the solver.
 
     separated: what has no finite estimate, None where there is nothing; counted: n×p, 1 where a cell counts (observed
-    and not separated), None when all do; table: the objective.
+    and not separated), None when all do; counts: the objective without structural zeros; inflation: their
+    probabilities, None without any; nodes: of quadrature, for them; plain: whether all are held at 0 for now, while
+    the best of several starts is looked for.
     """
 
     data: Dataset
     basis: Basis
     separated: Separated | None
     counted: Tensor | None
-    table: Table
+    counts: Table
+    inflation: Inflation | None = None
+    nodes: int = NODES
+    plain: bool = False
+
+    @cached_property
+    def table(self) -> Table:
+        """The objective; that of the counts alone where no zero may be structural."""
+        if self.inflation is None or not bool(self.inflation.free.any()):
+            return self.counts
+        zeros = self.zeros_of(self.inflation)
+        return replace(self.counts, zeros=zeros, nodes=self.nodes) if len(zeros.rows) else self.counts
+
+    def zeros_of(self, inflation: Inflation) -> Zeros:
+        """Zeros in its open entries."""
+        table = self.counts
+        return Zeros.among(table.Y, table.K, table.w, inflation, torch.arange(self.data.p, device=table.Y.device))
+
+    def at(self, params: Params) -> Evaluation:
+        """The evaluation of the bound, but for what all cells pay for structural zeros."""
+        return self.table.at(params["theta"], params.get("zeta"))
+
+    def logits(self, zeta: Tensor) -> Tensor | None:
+        """Of structural zeros, n×p, −inf where there are none."""
+        return None if self.inflation is None else self.inflation.logits(zeta).expand_as(self.data.Y)
 
 
-def prepare(data: Dataset, rank: int | None) -> Prepared:
+def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prepared:
     """DataError for what are no counts, a design without full column rank, or a rank beyond the table's."""
     check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)
@@ -47,6 +79,9 @@ def prepare(data: Dataset, rank: int | None) -> Prepared:
     w = None if bool((data.w == 1).all()) else data.w
     Y = data.Y if counted is None else data.Y * counted
     constant = log_factorials(data.Y, counted, data.w)
-    return Prepared(
-        data, basis, separated, counted, Table(Y, data.O, counted, w, data.total_weight, basis.Q, max(q, 1), constant)
-    )
+    counts = Table(Y, data.O, counted, w, data.total_weight, basis.Q, max(q, 1), constant)
+    inflation = None
+    if zero_inflation != NONE:
+        weights = data.w[:, None].expand_as(data.Y)
+        inflation = Inflation.of(zero_inflation, weights if counted is None else weights * counted)
+    return Prepared(data, basis, separated, counted, counts, inflation)

@@ -10,6 +10,9 @@ Hong & Fitzgibbon 2015 for why it finds minima that joint steps miss),
 with z_i = (m_i, S_i) by its q + q(q+1)/2 entries. H_zz falls apart by samples. A product solves with its blocks by
 conjugate gradients, preconditioned by S on m and 2 S · S on S, whose residual falls about tenfold an iteration; where
 many products are wanted at a point, and the blocks are small, they are factored.
+
+With zeros that may be structural, F is a function of the parameters zeta of their probabilities too. What is A in
+dF/dc_j is then the cells' slope in h (`cells`), and zeta meets theta through those zeros, and through the samples.
 """
 
 from __future__ import annotations
@@ -22,8 +25,13 @@ import torch
 from torch import Tensor
 
 from plncli.models.fused import Fused
-from plncli.models.pca.posterior import LOOSE, Curvature, Posterior, Samples, Triangle, posterior
+from plncli.models.inflation.cells import NODES, Nodes
+from plncli.models.inflation.entries import Zeros
+from plncli.models.pca.cells import Bends, Doubtful, Samples
+from plncli.models.pca.curvature import LOOSE, Curvature
+from plncli.models.pca.posterior import Posterior, posterior
 from plncli.models.pca.spec import HELD
+from plncli.models.pca.triangle import Triangle
 from plncli.numerics.rows import gram, grand_total, weigh
 
 LARGEST = 150
@@ -34,6 +42,8 @@ LEAST = 1e-10
 """Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
 FLAT = 1e-10
 """Eigenvalue of a feature's block, of unit diagonal, up to which a direction has no curvature: not determined."""
+ENDED = 1e-6
+"""Nats left in a sample with zeros that may be structural, from which Newton's method is not let loose."""
 BLOCK = 1 << 18
 """Numbers in a block of samples × features × parameters of a feature."""
 
@@ -43,7 +53,8 @@ class Table:
     """n samples × p features, and rank q.
 
     Y: counts, 0 where they don't count; O: offset n×p or n×1; K: n×p, 1 where a cell counts, None when all do; w: (n,),
-    None for ones; wbar: their sum; Q: n×d with Q'WQ = wbar·I; constant: sum of w K log Y!. last: the latest evaluation.
+    None for ones; wbar: their sum; Q: n×d with Q'WQ = wbar·I; constant: sum of w K log Y!. zeros: those that may be
+    structural, None without any; nodes: of quadrature, for them. last: the latest evaluation.
     """
 
     Y: Tensor
@@ -54,6 +65,8 @@ class Table:
     Q: Tensor
     q: int
     constant: float
+    zeros: Zeros | None = None
+    nodes: int = NODES
     last: dict[str, Evaluation] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
@@ -66,16 +79,28 @@ class Table:
         """Of the posterior covariances."""
         return Triangle(self.Y, self.q)
 
-    def samples(self, theta: Tensor) -> Samples:
+    def samples(self, theta: Tensor, zeta: Tensor | None = None) -> Samples:
         """What the posterior of each sample depends on."""
-        return Samples(self.Y, self.K, self.O + self.Q @ theta[: self.d], theta[self.d :].mT, self.triangle)
+        doubtful, zeros = None, self.zeros
+        if zeros is not None:
+            assert zeta is not None
+            doubtful = Doubtful(zeros.rows, zeros.columns, zeros.logits(zeta), Nodes.of(self.nodes, theta))
+        predictor = self.O + self.Q @ theta[: self.d]
+        return Samples(self.Y, self.K, predictor, theta[self.d :].mT, self.triangle, doubtful)
 
-    def at(self, theta: Tensor) -> Evaluation:
-        """The evaluation at theta, which depends on nothing else: fits are repeated, and gone on with, to the bit."""
+    def at(self, theta: Tensor, zeta: Tensor | None = None) -> Evaluation:
+        """The evaluation there, which depends on nothing else: fits are repeated, and gone on with, to the bit."""
         known = self.last.get("theta")
-        if known is None or known.theta.data_ptr() != theta.data_ptr() or known.version != theta._version:
-            known = self.last["theta"] = Evaluation(theta.detach(), self)
+        if known is None or known.place != _place(theta, zeta):
+            zeta = None if zeta is None else zeta.detach()
+            known = self.last["theta"] = Evaluation(theta.detach(), self, zeta=zeta)
         return known
+
+
+def _place(theta: Tensor, zeta: Tensor | None) -> list[int]:
+    """Which numbers these are: where they lie, and how often they were changed there."""
+    given = [each for each in (theta, zeta) if each is not None]
+    return [number for each in given for number in (each.data_ptr(), each._version)]
 
 
 class Evaluation:
@@ -84,9 +109,10 @@ class Evaluation:
     z: the posteriors of the samples, where they are best unless others are given, at which the gradient is then taken.
     """
 
-    def __init__(self, theta: Tensor, table: Table, z: Posterior | None = None) -> None:
-        self.theta, self.version, self.table = theta, theta._version, table
-        self.samples = table.samples(theta)
+    def __init__(self, theta: Tensor, table: Table, z: Posterior | None = None, zeta: Tensor | None = None) -> None:
+        self.theta, self.zeta, self.table = theta, zeta, table
+        self.place = _place(theta, zeta)
+        self.samples = table.samples(theta, zeta)
         self._polished, self._products = z is not None, 0
         self.z = posterior(self.samples) if z is None else z
         value = grand_total(weigh(table.w, self.z.value[:, None])) + table.constant
@@ -99,8 +125,13 @@ class Evaluation:
 
     @cached_property
     def A(self) -> Tensor:
-        """Expected counts times weights, n×p."""
+        """Expected counts times weights, n×p; what stands for them in the cells' slopes in eta."""
         return weigh(self.table.w, self.z.A)
+
+    @property
+    def second(self) -> Tensor:
+        """The same in the cells' slopes in h."""
+        return self.A if self.z.bent is None else weigh(self.table.w, self.z.bent)
 
     @cached_property
     def E(self) -> Tensor:
@@ -109,8 +140,8 @@ class Evaluation:
 
     @cached_property
     def spread(self) -> Tensor:
-        """sum_i w_i A_ij S_i of each feature, p×q×q."""
-        return self.table.triangle.matrix(gram(self.A, self.z.V))
+        """sum_i w_i A_ij S_i of each feature, p×q×q, A in the slopes in h."""
+        return self.table.triangle.matrix(gram(self.second, self.z.V))
 
     def _polish(self) -> None:
         """One Newton step of the posteriors, whose error is squared: gradients are as exact as values then."""
@@ -121,15 +152,21 @@ class Evaluation:
         residual = torch.cat(
             [
                 self.samples.slope(z.A, z.M),
-                0.5 * triangle.k * triangle.entries(self.samples.curvature(z.A) - self._curved.P),
+                0.5 * triangle.k * triangle.entries(self.samples.curvature(z.second) - self._curved.P),
             ],
             1,
         )
         y = self._curved.solve(residual)
+        if z.bent is not None:
+            y = torch.where((z.gap < ENDED)[:, None], y, 0.0)
         M, V = z.M - y[:, :q], z.V - y[:, q:]
-        A = self.samples.means(M, V)
-        self.z = replace(z, M=M, V=V, S=triangle.matrix(V), A=A)
-        del self._curved  # of what was
+        A, bent, _ = self.samples.slopes(M, V)
+        self.z = replace(z, M=M, V=V, S=triangle.matrix(V), A=A, bent=bent)
+        del self._curved, self._bends  # of what was
+
+    def linear(self) -> Tensor:
+        """Means of the logs of the rates, o + x'b_j + c_j'm_i, n×p."""
+        return torch.addmm(self.samples.predictor, self.z.M, self.C.mT)
 
     def variance(self) -> Tensor:
         """c_j'S_i c_j of the latent values, n×p."""
@@ -141,29 +178,75 @@ class Evaluation:
         loadings = gram(self.z.M, self.E) + (self.spread @ self.C[:, :, None])[:, :, 0].mT
         return torch.cat([gram(self.table.Q, self.E), loadings])
 
+    def logit_slopes(self) -> Tensor:
+        """Slopes in the entries' logits, but for what all cells pay."""
+        self._polish()
+        zeros, zero = self.table.zeros, self._bends.zero
+        assert zeros is not None and zero is not None
+        return zeros.pooled(-zero.sums.structural)
+
+    def logit_bends(self) -> Tensor:
+        """Second derivatives in the entries' logits with samples held, but for what all cells pay."""
+        self._polish()
+        zeros, zero = self.table.zeros, self._bends.zero
+        assert zeros is not None and zero is not None
+        return zeros.pooled(-zero.sums.doubt)
+
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, (d+q)×p each."""
+        return self.turn(v)[0]
+
+    def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Change of the gradient, (d+q)×p, and of the slopes in the entries' logits, along (v, dzeta)."""
         self._polish()
-        table, z, C, triangle = self.table, self.z, self.C, self.table.triangle
+        table, z, C, triangle, samples = self.table, self.z, self.C, self.table.triangle, self.samples
         q, dG, dC = table.q, v[: table.d], v[table.d :].mT
         dhalves = 0.5 * triangle.k * triangle.turned(C, dC)
-        dA = torch.addmm(table.Q @ dG, z.M, dC.mT).addmm_(z.V, dhalves.mT).mul_(z.A)
-        across = dA @ self.samples.map
+        deta, dh = torch.addmm(table.Q @ dG, z.M, dC.mT), z.V @ dhalves.mT
+        dz = None if dzeta is None or table.zeros is None else table.zeros.logits(dzeta)
+        dslope, dsecond = self._pushed(*self._bends.turn(deta, dh), dz)
+        across = samples.pulled(dslope, dsecond)
         across[:, :q] += (z.A - table.Y) @ dC
-        across[:, q:] += z.A @ dhalves
+        across[:, q:] += z.second @ dhalves
         y = self._solve(across).neg_()
-        dA += z.A * (y @ self.samples.map.mT)
-        dA = weigh(table.w, dA)
-        follow = gram(dA, torch.cat([z.M, z.V], 1))
-        turn = triangle.matrix(follow[:, q:] + gram(self.A, y[:, q:]))
-        loadings = follow[:, :q] + gram(self.E, y[:, :q])
+        own = self._bends.zero is None
+        follow_slope, follow_second = samples.turned(self._bends, y)
+        dslope = weigh(table.w, dslope + follow_slope)
+        dsecond = dslope if own else weigh(table.w, dsecond + follow_second)
+        turn = triangle.matrix(gram(dsecond, z.V) + gram(self.second, y[:, q:]))
+        loadings = gram(dslope, z.M) + gram(self.E, y[:, :q])
         loadings += (turn @ C[:, :, None] + self.spread @ dC[:, :, None])[:, :, 0]
-        return torch.cat([gram(table.Q, dA), loadings.mT])
+        turned = None
+        if dz is not None:
+            turned = self._logit_turn(deta, dh, y, dz)
+        return torch.cat([gram(table.Q, dslope), loadings.mT]), turned
+
+    def _pushed(self, dslope: Tensor, dsecond: Tensor, dz: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Changes of the slopes in eta and in h (n×p), with what logits of zeros (k,) change in them."""
+        zero, doubtful = self._bends.zero, self.samples.zeros
+        if dz is None or zero is None or doubtful is None:
+            return dslope, dsecond
+        at = zero.sums
+        doubtful.put(doubtful.of(dslope) - at.mixed * dz, dslope)
+        return dslope, doubtful.put(doubtful.of(dsecond) - at.mixed_e / zero.s * dz, dsecond)
+
+    def _logit_turn(self, deta: Tensor, dh: Tensor, y: Tensor, dz: Tensor) -> Tensor:
+        """Change of the slopes in the entries' logits, y being that of the posteriors."""
+        zero, doubtful, zeros, q = self._bends.zero, self.samples.zeros, self.table.zeros, self.table.q
+        assert zero is not None and doubtful is not None and zeros is not None
+        deta = deta + y[:, :q] @ self.C.mT
+        dh = dh + y[:, q:] @ self.samples.halves.mT
+        return zeros.pooled(zero.turn(doubtful.of(deta), 2.0 * doubtful.of(dh), dz)[2])
+
+    @cached_property
+    def _bends(self) -> Bends:
+        """Second derivatives of the cells."""
+        return self.samples.bends(self.z.M, self.z.V, self.z.A)
 
     @cached_property
     def _curved(self) -> Curvature:
         """H_zz of each sample."""
-        return Curvature(self.samples, self.z.A, self.z.S)
+        return Curvature(self.samples, self._bends, self.z.S)
 
     def _solve(self, r: Tensor) -> Tensor:
         """H_zz^-1 r, n×(q+t): by factors once there are enough products at this point to be worth them."""
@@ -176,12 +259,15 @@ class Evaluation:
     def _factors(self) -> Tensor | None:
         """Cholesky factors of H_zz, n×(q+t)×(q+t); None where they are larger than worth it."""
         n, r = len(self.z.A), self.samples.map.shape[1]
-        return self.factors_of(slice(None)) if r <= LARGEST and n * r * r <= HELD else None
+        if r > LARGEST or n * r * r > HELD:
+            return None
+        L, failed = self.factors_of(slice(None))
+        return None if self.table.zeros is not None and bool(failed.any()) else L
 
-    def factors_of(self, rows: Tensor | slice) -> Tensor:
-        """Cholesky factors of some samples' blocks H_zz, b×(q+t)×(q+t)."""
-        H = Curvature(self.samples, self.z.A[rows], self.z.S[rows]).matrix()
-        return torch.linalg.cholesky_ex(H).L
+    def factors_of(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Cholesky factors of some samples' blocks H_zz, b×(q+t)×(q+t), and where there is none, not 0 (b,)."""
+        H = Curvature(self.samples, self._bends.take(rows), self.z.S[rows]).matrix()
+        return torch.linalg.cholesky_ex(H)
 
     def blocks(self, *, profiled: bool) -> Tensor:
         """Each feature's block of the Hessian, p×(d+q)×(d+q): with the samples held, or less what they take.
@@ -199,7 +285,7 @@ class Evaluation:
             T = (z.M[rows, :, None] + z.S[rows] @ C.mT).permute(2, 0, 1)  # p×b×q
             F = torch.cat([table.Q[rows].expand(p, -1, -1), T], 2)
             H.baddbmm_((F * curvature[rows].mT[:, :, None]).mT, F)
-        H[:, table.d :, table.d :] += self.spread
+        H[:, table.d :, table.d :] += self.spread if z.bent is None else table.triangle.matrix(gram(self.A, z.V))
         return H
 
     def preconditioner(self) -> Callable[[Tensor], Tensor]:

@@ -131,7 +131,7 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
         J[:, :q, :, d:] += E[:, None, :, None] * units[:, None]
         J[:, q:, :, d:] += A[:, None, :, None] * turned.transpose(0, 1)
         flat = J.flatten(2)
-        L = at.factors_of(rows)
+        L, _ = at.factors_of(rows)
         half = torch.linalg.solve_triangular(L, flat, upper=False)
         half = weigh(None if table.w is None else table.w[rows].sqrt(), half.flatten(1)).view(-1, p * width)
         H.addmm_(half.mT, half, alpha=-1.0)

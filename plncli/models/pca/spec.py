@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
+from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
 from plncli.names import MODEL
@@ -76,7 +78,9 @@ PCA = Spec(
         Symbol("S", ("sample", "response"), "latent_sd", finite=True, asked=True, meaning="their standard deviations"),
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
+        *ZEROS,
     ),
+    further=(TABLE,),
     standard_errors=("sandwich",),
     bound=True,
     settings=(
@@ -111,6 +115,7 @@ PCA = Spec(
             default="icl",
             choices=("icl", "bic", "aic", "cv", "none"),
         ),
+        ZERO_INFLATION,
         SIGMA,
     ),
     memory=memory,

@@ -19,7 +19,7 @@ from plncli.models.base import Init
 from plncli.models.pca.alternation import Alternation
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Evaluation, Table
-from plncli.numerics.linalg import Basis, principal_axes
+from plncli.numerics.linalg import principal_axes
 from plncli.numerics.rows import gram, total, weigh
 
 HOT = (1e-3, 1e-1)
@@ -40,12 +40,15 @@ MOST_WIDER, LEAST_HOT = 10, 1e-4
 """Of starts by chance."""
 
 
-def starts(prepared: Prepared, init: Init | None) -> Iterator[Tensor]:
-    """Starts that are worth a try, theta ((d+q)×p) each; init: an earlier fit of fewer components."""
+def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) -> Iterator[Tensor]:
+    """Starts that are worth a try, theta ((d+q)×p) each; init: an earlier fit of fewer components.
+
+    zeta: parameters of the probabilities of structural zeros, held, where there are any.
+    """
     table = prepared.table
     if init is not None:
-        yield start(prepared, init)
-        yield annealed(table, of_log_counts(table), HOT[0])
+        yield start(prepared, init, zeta)
+        yield annealed(table, of_log_counts(table), HOT[0], zeta)
         return
     yield annealed(table, of_log_counts(table), HOT[0])
     yield narrowed(table, WIDER)
@@ -67,11 +70,12 @@ def another(prepared: Prepared, generator: Generator) -> Tensor:
     return annealed(table, noisy(of_log_counts(table), table.d, generator), LEAST_HOT ** (1.0 - share))
 
 
-def annealed(table: Table, theta: Tensor, weight: float) -> Tensor:
+def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = None) -> Tensor:
     """From theta, by counts of that weight at first, and 1 at last: w counts, as w times as many are expected."""
     for level in torch.linspace(0.0, 1.0, LEVELS).tolist():
         w = weight ** (1.0 - level)
-        theta = Alternation(replace(table, Y=table.Y * w, O=table.O + math.log(w)), theta).settled(ROUNDS).theta
+        weighed = replace(table, Y=table.Y * w, O=table.O + math.log(w))
+        theta = Alternation(weighed, theta, zeta=zeta).settled(ROUNDS).theta
     return theta
 
 
@@ -92,11 +96,11 @@ def noisy(theta: Tensor, d: int, generator: Generator) -> Tensor:
     return torch.cat([theta[:d], C + C.square().mean(1, keepdim=True).sqrt() * noise])
 
 
-def start(prepared: Prepared, init: Init | None = None) -> Tensor:
+def start(prepared: Prepared, init: Init | None = None, zeta: Tensor | None = None) -> Tensor:
     """theta ((d+q)×p). init: B (d×p), maybe finite, and C (p×any rank) of an earlier fit, nan where it has none."""
     theta = of_log_counts(prepared.table)
     if init is not None and "C" in init:
-        _take(theta, init, prepared.table, prepared.basis)
+        _take(theta, init, prepared, zeta)
     return theta
 
 
@@ -120,8 +124,9 @@ def of_log_counts(table: Table) -> Tensor:
     return torch.cat([G, C.mT])
 
 
-def _take(theta: Tensor, init: Init, table: Table, basis: Basis) -> None:
+def _take(theta: Tensor, init: Init, prepared: Prepared, zeta: Tensor | None) -> None:
     """Put an earlier fit into a start, as far as it goes: features that it knows, components that both have."""
+    table, basis = prepared.table, prepared.basis
     d, C = table.d, init["C"].to(theta)
     known = torch.isfinite(C).all(1)
     both = min(C.shape[1], table.q)
@@ -129,23 +134,23 @@ def _take(theta: Tensor, init: Init, table: Table, basis: Basis) -> None:
     B = init["B_finite" if "B_finite" in init else "B"].to(theta)
     theta[:d] = torch.where(torch.isfinite(B).all(0) & known, basis.reduced(B.nan_to_num()), theta[:d])
     if both < table.q:
-        theta[d + both :] = _missing(theta[: d + both], table)
+        theta[d + both :] = _missing(theta[: d + both], table, zeta)
 
 
-def _missing(theta: Tensor, table: Table) -> Tensor:
+def _missing(theta: Tensor, table: Table, zeta: Tensor | None) -> Tensor:
     """Loadings of the components that a fit of fewer lacks most, as far as they gain: (those to the table's q)×p.
 
     One of loadings c, small, and scores of variance 1 changes the bound by half of c'(E'WE − diag sum_i w_i A_ij)c.
     """
-    at = Evaluation(theta, replace(table, q=len(theta) - table.d))
+    at = Evaluation(theta, replace(table, q=len(theta) - table.d), zeta=zeta)
     E = weigh(None if table.w is None else table.w.sqrt(), at.z.A - table.Y)
     more = table.q - len(theta) + table.d
     if E.shape[1] <= LARGE:
-        c = torch.linalg.eigh(gram(E, E) - total(at.A).diag()).eigenvectors[:, -more:].flip(1).mT
+        c = torch.linalg.eigh(gram(E, E) - total(at.second).diag()).eigenvectors[:, -more:].flip(1).mT
     else:
         c = torch.linalg.svd(E, full_matrices=False).Vh[:more]
     for _ in range(SMALLER):
-        if Evaluation(torch.cat([theta, c]), table).value <= at.value:
+        if Evaluation(torch.cat([theta, c]), table, zeta=zeta).value <= at.value:
             break
         c = 0.3 * c
     return c

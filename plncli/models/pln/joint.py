@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from plncli.arrays import Params, Parts
-from plncli.models.fused import Fused
+from plncli.models.fused import Fused, joined
+from plncli.models.inflation import logits
 from plncli.models.inflation.entries import Inflation
 from plncli.models.pln.elbo import Evaluation
 from plncli.models.pln.poisson import Evaluation as BoundaryEvaluation
 from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
 from plncli.models.pln.prepared import Prepared
-from plncli.numerics.linalg import weighted_grams
-
-LEAST = 1e-2
-"""Share of what all cells pay that the curvature in a logit keeps in the preconditioner, whatever the zeros take."""
 
 
 class Joint:
@@ -68,11 +64,10 @@ class Joint:
 
     def logit_curvatures(self) -> Tensor:
         """Positive curvature in the entries' logits, of entries' shape, 0 in closed ones."""
-        base = self._inflation.base_bend(self._zeta)
-        bends = base + self.latent.cells.logit_bends()
+        bends = self.latent.cells.logit_bends()
         if self.boundary is not None:
             bends = bends + self.boundary.logit_bends()
-        return torch.where(self._inflation.free, torch.maximum(bends, LEAST * base), 0.0)
+        return logits.curvatures(self._inflation, self._zeta, bends)
 
 
 def evaluated(params: Params, prepared: Prepared) -> Parts | Joint:
@@ -91,18 +86,8 @@ def preconditioner(params: Params, prepared: Prepared) -> Callable[[Params], Par
     if "gamma" in params:
         known["gamma"] = prepared.boundary.given(params.get("zeta")).preconditioner(params["gamma"])
     if prepared.inflation is not None:
-        known["zeta"] = _logit_preconditioner(Joint(params, prepared).logit_curvatures(), prepared.inflation.X)
+        known["zeta"] = logits.preconditioner(Joint(params, prepared).logit_curvatures(), prepared.inflation.X)
     return lambda v: {name: known[name](v[name]) for name in v}
-
-
-def _logit_preconditioner(curvature: Tensor, X: Tensor | None) -> Callable[[Tensor], Tensor]:
-    if X is None:
-        inverse = torch.where(curvature > 0, curvature, 1.0).reciprocal()
-        return lambda v: inverse * v
-    values, V = torch.linalg.eigh(weighted_grams(X, curvature))
-    flat = values <= 1e-12 * values[:, -1:].clamp_min(1e-300)
-    scale = torch.where(flat, 1.0, values).reciprocal()
-    return lambda v: (V @ (scale[:, :, None] * (V.mT @ v.mT[:, :, None])))[:, :, 0].mT
 
 
 def curvature(params: Params, prepared: Prepared) -> Params:
@@ -111,38 +96,8 @@ def curvature(params: Params, prepared: Prepared) -> Params:
     if "gamma" in params:
         diagonal["gamma"] = prepared.boundary.given(params.get("zeta")).curvature(params["gamma"])
     if prepared.inflation is not None:
-        entries, X = Joint(params, prepared).logit_curvatures(), prepared.inflation.X
-        diagonal["zeta"] = (entries if X is None else X.square().mT @ entries).clamp_min(1e-6)
+        diagonal["zeta"] = logits.diagonal(Joint(params, prepared).logit_curvatures(), prepared.inflation.X)
     return diagonal
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The joint objective as one of a vector, for autograd."""
-
-    prepared: Prepared
-    shapes: dict[str, torch.Size]
-
-    def split(self, x: Tensor) -> Params:
-        parts = x.split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
-
-    def at(self, x: Tensor) -> _OfVector:
-        return _OfVector(self, Joint(self.split(x.detach()), self.prepared))
-
-
-class _OfVector:
-    def __init__(self, source: _Source, joint: Joint) -> None:
-        self._source, self._joint, self.value = source, joint, joint.value
-
-    def _joined(self, params: Params) -> Tensor:
-        return torch.cat([params[name].reshape(-1) for name in self._source.shapes])
-
-    def gradient(self) -> Tensor:
-        return self._joined(self._joint.gradient())
-
-    def product(self, v: Tensor) -> Tensor:
-        return self._joined(self._joint.product(self._source.split(v)))
 
 
 class ZeroInflatedElbo(Fused):
@@ -151,5 +106,4 @@ class ZeroInflatedElbo(Fused):
 
 def objective(params: Params, prepared: Prepared) -> Tensor:
     """Minus the ELBO (scalar, nats) of a zero-inflated model, with its derivatives behind autograd's own interface."""
-    x = torch.cat([tensor.reshape(-1) for tensor in params.values()])
-    return ZeroInflatedElbo.apply(x, _Source(prepared, {name: tensor.shape for name, tensor in params.items()}))
+    return joined(ZeroInflatedElbo, params, lambda split: Joint(split, prepared))

@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 
 from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
-from plncli.errors import unfit
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.pln import boundary, estimates, joint
@@ -25,6 +24,7 @@ from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
 from plncli.models.pln.zeros import fitting as structural_zeros
+from plncli.models.pln.zeros.fitting import ZEROS
 from plncli.models.spec import Spec, writes_square
 from plncli.models.uncertainty import Uncertainty
 
@@ -96,6 +96,11 @@ class PLN(Model[Prepared]):
         del generator
         return start(prepared), prepared
 
+    def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
+        """None: no start is of a simpler model."""
+        del params, prepared
+        return iter(())
+
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
@@ -148,28 +153,27 @@ class PLN(Model[Prepared]):
 
     def degenerate(self, params: Params, prepared: Prepared) -> bool:
         """Whether some feature that was not looked at yet has little but q's own variance left."""
-        return boundary.degenerate(params, prepared) or structural_zeros.next_to_none(params, prepared)
+        return boundary.degenerate(params, prepared) or ZEROS.next_to_none(params, prepared)
 
     def resume(self, prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
         """Begin where an earlier fit ended: features that it left on the boundary start there."""
-        return boundary.resume(structural_zeros.resume(prepared, init), init)
+        known = None if prepared.inflation is None else prepared.inflation.known(init)
+        return boundary.resume(ZEROS.resume(prepared, known), init)
 
     def revise(self, params: Params, prepared: Prepared, *, settled: bool) -> tuple[Params, Prepared] | None:
         """Move features to the boundary, or, once `settled`, back; so with probabilities of zeros. None: all stand."""
         changed = boundary.revise(params, prepared, settled=settled)
-        return structural_zeros.revise(*(changed or (params, prepared)), settled=settled and not changed) or changed
+        return ZEROS.revise(*(changed or (params, prepared)), settled=settled and not changed) or changed
 
     def boundary_state(self, prepared: Prepared) -> dict[str, Tensor]:
         """The active set, and what was tried."""
-        return boundary.state(prepared) | structural_zeros.state(prepared)
+        return boundary.state(prepared) | ZEROS.state(prepared)
 
     def at_boundary_state(self, prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
         """The data split as `state` says; DataError unless each feature is on one side."""
-        own = {*structural_zeros.state(prepared)}
-        if not own <= {*state}:
-            raise unfit("it knows nothing of structural zeros")
-        sides = {name: tensor for name, tensor in state.items() if name not in own}
-        return boundary.at_state(structural_zeros.at_state(prepared, state), sides)
+        known = ZEROS.at_state(prepared, state)
+        sides = {name: tensor for name, tensor in state.items() if name not in ZEROS.state(prepared)}
+        return boundary.at_state(known, sides)
 
     # -- what comes out ------------------------------------------------------------------------------------------------
 

@@ -9,17 +9,13 @@ import torch
 from torch import Tensor
 
 from plncli.models.fitted import Fitted
-from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
-from plncli.models.inflation.closing import Cells, opening
-from plncli.models.inflation.entries import Inflation, Zeros
+from plncli.models.inflation.cells import FINEST
+from plncli.models.inflation.closing import Cells
+from plncli.models.inflation.entries import Inflation
 from plncli.models.inflation.finished import StructuralZeros
+from plncli.models.inflation.own import cells_among, with_own_logits
 from plncli.models.pln.variational_step import Step, variational_step
 from plncli.numerics.covariance import Covariance, Precision
-
-ROUNDS, SETTLED = 100, 1e-9
-"""Of q and the probability of a sample in turn; change of its logit at which they end."""
-EXACT = 45
-"""Halvings of the interval of a logit."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +60,15 @@ class FittedLatent(Fitted):
     def _with_own(self, Y: Tensor, counted: Tensor, O: Tensor, C: Tensor, Omega: Precision) -> tuple[Step, Tensor]:
         assert self.zeros is not None
         v, flat = self.latent.varied, (self.latent.variances == 0).nonzero()[:, 0]
-        of_counts = Inflation.of("sample", counted)
-        closed = of_counts.with_free(torch.zeros_like(of_counts.free))
-        zeta, start = self.zeros.expected.logit().expand(len(Y), 1), None
-        nodes = Nodes.of(FINEST, Y)
-        for _ in range(ROUNDS):
+        of_counts, start = Inflation.of("sample", counted), None
+
+        def fitted(zeta: Tensor) -> tuple[Step, list[Cells]]:
+            nonlocal start
             logits = zeta.expand_as(Y)
             step = variational_step(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega, start, logits[:, v], FINEST)
             start = (step.M, 2.0 * step.S.log())
-            tables = [
-                _cells(Y, counted, O + M, S, of_counts, features, nodes)
-                for features, M, S in ((v, _put(C, v, step.M), step.S), (flat, C, torch.ones_like(C[:, flat])))
-            ]
-            before, zeta = zeta, opening(closed, tables, EXACT)
-            if bool(((zeta - before).abs().nan_to_num(nan=0.0) <= SETTLED).all()):
-                break
+            eta, sd = O + C.index_copy(1, v, step.M), torch.zeros_like(C).index_copy(1, v, step.S)
+            return step, [cells_among(Y, counted, eta, sd, of_counts, features) for features in (v, flat)]
+
+        step, zeta = with_own_logits(of_counts, self.zeros.expected.logit(), fitted)
         return step, zeta.expand_as(Y)
-
-
-def _put(C: Tensor, features: Tensor, M: Tensor) -> Tensor:
-    return C.index_copy(1, features, M)
-
-
-def _cells(
-    Y: Tensor, counted: Tensor, eta: Tensor, S: Tensor, inflation: Inflation, features: Tensor, nodes: Nodes
-) -> Cells:
-    zeros = Zeros.among(Y[:, features], counted[:, features], None, inflation, features)
-    at = zeros.of(eta[:, features])
-    return Cells(zeros, ZeroCells(at, zeros.of(S), torch.zeros_like(at), nodes), at.exp())
