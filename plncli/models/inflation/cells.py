@@ -102,15 +102,18 @@ class _Block:
 
 
 class ZeroCells:
-    """k cells at (eta, s, z), (k,) each: eta and s > 0 are mean and standard deviation of the log of lambda."""
+    """k cells at (eta, s, z), (k,) each: eta and s > 0 are mean and standard deviation of the log of lambda.
+
+    Sums over nodes are of float64, whatever these are: next to a kink float32 loses what steps live on.
+    """
 
     def __init__(self, eta: Tensor, s: Tensor, z: Tensor, nodes: Nodes) -> None:
         self.eta, self.s, self.z, self.nodes = eta, s, z, nodes
 
     def _blocks(self) -> Iterator[_Block]:
-        rows = max(1, BLOCK // len(self.nodes.e))
-        known = zip(self.eta.split(rows), self.s.split(rows), self.z.split(rows), strict=True)
-        return (_Block(*each, self.nodes) for each in known)
+        rows, nodes = max(1, BLOCK // len(self.nodes.e)), Nodes(self.nodes.e.double(), self.nodes.omega.double())
+        eta, s, z = (each.double().split(rows) for each in (self.eta, self.s, self.z))
+        return (_Block(*each, nodes) for each in zip(eta, s, z, strict=True))
 
     @cached_property
     def _kept(self) -> Sequence[_Block]:
@@ -120,19 +123,19 @@ class ZeroCells:
     @cached_property
     def loss(self) -> Tensor:
         """F − softplus(z), (k,)."""
-        return torch.cat([block.losses() for block in self._kept or self._blocks()])
+        return torch.cat([block.losses() for block in self._kept or self._blocks()]).to(self.eta)
 
     @cached_property
     def sums(self) -> Sums:
         """What derivatives need."""
-        found = Sums(*torch.cat([block.sums() for block in self._kept or self._blocks()], 1))
+        found = Sums(*torch.cat([block.sums() for block in self._kept or self._blocks()], 1).to(self.eta))
         self.__dict__.pop("_kept", None)
         return found
 
     @property
     def structural(self) -> Tensor:
         """E rho alone, (k,)."""
-        return torch.cat([block.structural() for block in self._blocks()])
+        return torch.cat([block.structural() for block in self._blocks()]).to(self.eta)
 
     @property
     def second(self) -> Tensor:
