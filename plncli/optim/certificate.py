@@ -21,6 +21,10 @@ TIGHT = 0.1
 DELAY = 4
 """The decrement also counts only once this many iterations together add less than `TIGHT` of it."""
 
+FIRST = 16.0
+"""The first trust radius where negative curvature is to be expected, in lengths of the preconditioned gradient: without
+any, a direction that hardly curves is followed to where nothing is as it was; with a short one, every step is cut."""
+
 LinearMap = Callable[[Tensor], Tensor]
 
 
@@ -53,7 +57,7 @@ def newton_solve(
 
     Ends at a residual below `forcing` (relative, in the preconditioner's norm) — or, where the decrement found so far
     is at most `goal` nats, only once it is tight, so that a small number is not mistaken for a small gap —, at the
-    radius (0: as far as the preconditioned gradient goes), on negative curvature (then at the radius too, if there is
+    radius (0: FIRST times the preconditioned gradient), on negative curvature (then at the radius too, if there is
     one), or after `cap` products. A gradient that is zero to rounding is a solution as it stands.
     """
     dot = point.space.dot
@@ -65,7 +69,7 @@ def newton_solve(
         precondition, z, rz = torch.clone, r.clone(), float(dot(r, r))
     if 0.5 * rz <= 1e-3 * torch.finfo(r.dtype).eps * max(1.0, abs(point.loss)):
         return NewtonSolve(-z, math.sqrt(max(rz, 0.0)), 0.5 * rz, solved=True, cut=False, curved=False)
-    radius = radius or math.sqrt(rz)
+    radius = radius or FIRST * math.sqrt(rz)
     s = -z
     del z
     dd, ds, ss = 0.0, 0.0, rz  # inner products of d and s in the preconditioner's metric

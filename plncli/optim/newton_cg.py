@@ -34,7 +34,7 @@ class NewtonCG:
 
     There is none until a step has shown that the quadratic model goes too far: a whole step fails or keeps little of
     what was promised, or the curvature is negative (Steihaug 1983; Conn, Gould & Toint 2000, section 7.5.1); but where
-    negative curvature is to be expected the first one is as far as the preconditioned gradient goes.
+    negative curvature is to be expected there is one from the start.
     `products` caps the Hessian products of a step; `certify_products` those of the step that ends the run.
 
     Steps follow the problem's curves where it knows them (`Point.curve`). Where a step still leaves the floor of a

@@ -61,7 +61,7 @@ def tables(params: Params, prepared: Prepared, closed: bool) -> list[Cells]:
     if len(prepared.latent):
         zeros = Zeros.among(cells.Y, cells.K, prepared.w, inflation, prepared.latent)
         eta, S2 = zeros.of(cells.O + M), zeros.of(psi.exp())
-        at = ZeroCells(eta, S2.sqrt(), zeros.logits(zeta), Nodes.of(prepared.nodes, eta))
+        at = ZeroCells(eta, S2.sqrt(), zeros.logits(zeta), Nodes.of(NODES, eta))
         found.append(Cells(zeros, at, (eta + 0.5 * S2).exp()))
     if "gamma" in params:
         boundary = prepared.boundary
