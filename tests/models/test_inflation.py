@@ -17,6 +17,7 @@ from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
 from plncli.models.inflation.cells import Nodes, ZeroCells, losses
+from plncli.models.inflation.entries import Inflation
 from plncli.models.inflation.finished import mixed
 from plncli.models.pln.finished.fitted import FittedPLN
 from plncli.models.pln.joint import Joint
@@ -86,14 +87,17 @@ def test_derivatives_of_zeros_are_those_of_the_sum_over_nodes() -> None:
     torch.testing.assert_close([dslope, 0.5 * dsecond, dlogit], wanted, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "covariates"])
 @pytest.mark.parametrize("boundary", [False, True])
 def test_derivatives_of_the_bound(kind: str, boundary: bool) -> None:
     data = replace(
         table(12, 4, 2.0, 0.3, 1)[0], w=torch.rand(12, generator=torch.Generator().manual_seed(2)).double() + 0.5
     )
-    model = PLN(zero_inflation=kind)
+    model = PLN(zero_inflation=kind if kind in KINDS else "feature")
     prepared = model.prepare(data)
+    if kind not in KINDS:
+        weights = data.w[:, None].expand_as(data.Y)
+        prepared = replace(prepared, inflation=Inflation.of(kind, weights, data.X))
     if boundary:
         prepared = replace(prepared, latent=torch.tensor([0, 2]), poisson=torch.tensor([1, 3]))
     g = torch.Generator().manual_seed(3)

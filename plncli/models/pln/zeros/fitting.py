@@ -12,7 +12,7 @@ from dataclasses import replace
 from plncli.arrays import Params
 from plncli.models.inflation import closing
 from plncli.models.inflation.active import ActiveSet, with_logits, without
-from plncli.models.inflation.cells import Nodes, ZeroCells
+from plncli.models.inflation.cells import NODES, Nodes, ZeroCells
 from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import Zeros
 from plncli.models.pln.joint import Joint
