@@ -16,6 +16,8 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
+from plncli.inference.wald import InferenceRule
+from plncli.models.findings import Finding
 from plncli.models.inflation.cells import Nodes
 from plncli.models.pca import posterior as posterior_module
 from plncli.models.pca.cells import Doubtful, Samples
@@ -385,14 +387,60 @@ def test_other_optimizers_end_there_too(optimizer: str) -> None:
     assert other.converged and other.criteria.loglik == pytest.approx(best.criteria.loglik, abs=1e-2)
 
 
-def test_there_are_no_standard_errors_yet() -> None:
-    from plncli.inference.wald import InferenceRule
-    from plncli.models.findings import Finding
+def test_the_hessian_of_the_standard_errors_is_flat_in_rotations_alone() -> None:
+    from plncli.models.pca.inflated import _hessian
+    from plncli.models.pca.joint import Joint
 
-    model = PCA(rank=2, zero_inflation="single")
-    assert isinstance(model.default_se(model.prepare(fitted("single").data)), Finding)
+    result = fitted("feature")
+    prepared = result.model.prepare(result.data)
+    at = {
+        "theta": torch.cat([prepared.basis.reduced(result.estimates["B"]), result.estimates["C"].mT]),
+        "zeta": result.state["zeta_response"][None],
+    }
+    values = torch.linalg.eigvalsh(_hessian(Joint(at, prepared), at, prepared.inflation.free, lambda: False))
+    assert abs(float(values[0])) < 1e-3 * float(values[1]) and float(values[1]) > 0  # as exact as its products
+
+
+def test_where_structural_zeros_are_plain_their_logit_is_as_uncertain_as_a_proportion() -> None:
+    data = table(80, 5, 1, 0.3, 18, depth=3000.0)[0]
+    result = fit(PCA(rank=1, zero_inflation="single"), data, inference=InferenceRule())
+    zeros = float((data.Y == 0).sum())
+    assert result.inference is not None
+    wanted = math.sqrt(1.0 / zeros + 1.0 / (400.0 - zeros))
+    assert float(result.inference.beside["zeta_all_se"]) == pytest.approx(wanted, rel=0.25)  # that of 80 samples
+    assert bool(result.inference.std_error.isfinite().all())
+
+
+@pytest.mark.slow  # 80 fits
+@pytest.mark.parametrize("kind", ["single", "feature"])
+def test_standard_errors_are_those_of_the_jackknife(kind: str) -> None:
+    """Of coefficients by the program's own jackknife, of logits by leaving samples out here."""
+    data = table(40, 4, 1, 0.3, 17, depth=30.0)[0]
+    model = PCA(rank=1, zero_inflation=kind)
+    result = fit(model, data, inference=InferenceRule())
+    init = {**result.estimates, **result.state}
+    symbol, left, B = {"single": "zeta_all", "feature": "zeta_response"}[kind], [], []
+    for i in range(data.n):
+        rest = torch.arange(data.n) != i
+        some = Dataset(data.Y[rest], data.X[rest], data.O[rest], data.w[rest])
+        again = fit(model, some, init=init)
+        left.append(again.state[symbol])
+        B.append(again.estimates["B"])
+    assert result.inference is not None
+    pairs = ((B, result.inference.std_error, 0.7), (left, result.inference.beside[f"{symbol}_se"], 0.75))
+    for estimates, found, least in pairs:
+        spread = torch.stack(estimates)
+        wanted = ((spread - spread.mean(0)).square().sum(0) * (data.n - 1) / data.n).sqrt()
+        well = wanted < 1.0  # beyond that the estimate itself is next to the boundary
+        ratio = (found / wanted)[well]
+        assert bool(((ratio > least) & (ratio < 1.0 / least)).all()), ratio
+
+
+def test_there_are_no_standard_errors_yet_by_sample() -> None:
+    model = PCA(rank=2, zero_inflation="sample")
+    assert isinstance(model.default_se(model.prepare(fitted("sample").data)), Finding)
     data = table(40, 4, 1, 0.3, 13)[0]
-    result = fit(PCA(rank=1, zero_inflation="single"), data, inference=InferenceRule("sandwich"))
+    result = fit(PCA(rank=1, zero_inflation="sample"), data, inference=InferenceRule("sandwich"))
     assert result.inference is None
     assert any("jackknife" in finding.remedy for finding in result.findings)
 

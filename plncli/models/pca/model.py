@@ -17,7 +17,7 @@ from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.inflation.findings import of_zeros
 from plncli.models.inflation.spec import NONE
-from plncli.models.pca import joint
+from plncli.models.pca import inflated, joint
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
@@ -31,9 +31,7 @@ from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.rows import weighted_total
 
-STRUCTURAL = (
-    "No standard errors: the sandwich of low rank does not know those of the probabilities of structural zeros."
-)
+STRUCTURAL = "No standard errors: there are none yet where each sample has a probability of structural zeros."
 RESAMPLING = "--se jackknife or --se bootstrap"
 
 
@@ -205,7 +203,7 @@ class PCA(Model[Prepared]):
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
-        if prepared.inflation is not None:
+        if prepared.inflation is not None and prepared.inflation.kind == "sample":
             return Finding("no-standard-errors", STRUCTURAL, remedy=f"Ask for them with {RESAMPLING}.")
         work, numbers = size(prepared)
         if work <= MOST_WORK and numbers <= MOST_NUMBERS:
@@ -216,9 +214,11 @@ class PCA(Model[Prepared]):
     def uncertainty(
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty | Finding:
-        """Covariance of B: `sandwich`."""
+        """Covariance of B, and of logits of structural zeros: `sandwich`."""
         if prepared.inflation is not None:
-            return Finding("no-standard-errors", STRUCTURAL, remedy=f"Use {RESAMPLING}.")
+            if prepared.inflation.kind == "sample":
+                return Finding("no-standard-errors", STRUCTURAL, remedy=f"Use {RESAMPLING}.")
+            return inflated.sandwich(params, prepared, cancelled)
         return sandwich(params["theta"], prepared, cancelled)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:

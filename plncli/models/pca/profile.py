@@ -192,6 +192,12 @@ class Evaluation:
         assert zeros is not None and zero is not None
         return zeros.pooled(-zero.sums.doubt)
 
+    def structural(self) -> Tensor:
+        """Probabilities that counts are structural zeros, n×p, 0 but in zeros that may be."""
+        self._polish()
+        found, zero, doubtful = torch.zeros_like(self.table.Y), self._bends.zero, self.samples.zeros
+        return found if zero is None or doubtful is None else doubtful.put(zero.sums.structural, found)
+
     def product(self, v: Tensor) -> Tensor:
         """Hessian times v, (d+q)×p each."""
         return self.turn(v)[0]

@@ -42,6 +42,8 @@ from plncli.numerics.rows import weigh
 
 BLOCK = 1 << 24
 """Numbers in the derivatives J_i that are held at a time."""
+PRODUCT = 4.0
+"""Multiplications of a Hessian product for each sample, feature, and number of a posterior."""
 MOST_WORK = 2e12
 """Multiplications that it may take by default."""
 MOST_NUMBERS = 2e8
@@ -52,6 +54,9 @@ def size(prepared: Prepared) -> tuple[float, float]:
     """Multiplications that it takes, and entries of H."""
     table, (n, p) = prepared.table, prepared.table.Y.shape
     width, r = p * (table.d + table.q), table.q + len(table.triangle.k)
+    if prepared.inflation is not None:  # a Hessian product for each parameter
+        width += prepared.inflation.n_parameters
+        return PRODUCT * width * n * r * (p + r) + width**3, width**2
     return n * r * width**2 + width**3, width**2
 
 
@@ -69,10 +74,10 @@ def sandwich(theta: Tensor, prepared: Prepared, cancelled: Callable[[], bool]) -
             "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
         )
     d, p, width = table.d, data.p, table.d + table.q
-    leverage = None if data.clusters is not None else _leverage(at)
+    leverage = None if data.clusters is not None else leverage_of(at)
 
     def influence(rows: slice) -> Tensor:
-        scores = _scores(at, rows, leverage)  # b×p×(d+q)
+        scores = scores_of(at, rows, leverage)  # b×p×(d+q)
         u = factor.solve(scores.flatten(1).mT).mT.view(-1, p, width)[:, :, :d]
         return to_units(prepared.basis, u)
 
@@ -90,17 +95,17 @@ def _regressors(at: Evaluation, rows: Tensor | slice) -> Tensor:
     return torch.cat([table.Q[rows, None].expand(-1, len(at.C), -1), T], 2)
 
 
-def _scores(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
+def scores_of(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
     """b×p×(d+q), without weights."""
     table, z = at.table, at.z
     E = z.A[rows] - table.Y[rows]
-    own = z.A[rows, :, None] * (z.S[rows] @ at.C.mT).mT
+    own = z.second[rows, :, None] * (z.S[rows] @ at.C.mT).mT
     loadings = E[:, :, None] * z.M[rows, None] + own
     scores = torch.cat([E[:, :, None] * table.Q[rows, None], loadings], 2)
     return scores if leverage is None else scores / (1.0 - leverage[rows]).clamp_min(1.0 - ALONE)[:, None, None]
 
 
-def _leverage(at: Evaluation) -> Tensor:
+def leverage_of(at: Evaluation) -> Tensor:
     """Mean over features of a_ij f'H_j^-1 f, with the profiled blocks H_j, of each sample of weight 1, (n,)."""
     inverse = at.inverse_blocks()
     curvature = at.z.A * (1.0 - at.z.A * at.variance()).clamp_min(0.0)
@@ -135,11 +140,11 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
         half = torch.linalg.solve_triangular(L, flat, upper=False)
         half = weigh(None if table.w is None else table.w[rows].sqrt(), half.flatten(1)).view(-1, p * width)
         H.addmm_(half.mT, half, alpha=-1.0)
-    _close(H.view(p, width, p, width), C, determined, d)
+    close(H.view(p, width, p, width), C, determined, d)
     return cholesky_scaled(H)
 
 
-def _close(H: Tensor, C: Tensor, determined: Determined, d: int) -> None:
+def close(H: Tensor, C: Tensor, determined: Determined, d: int) -> None:
     """Give curvature to what has none, in place (p×m×p×m): rotations of the axes, and coefficients not determined."""
     p, q = C.shape
     flat = H.view(p * (d + q), -1)

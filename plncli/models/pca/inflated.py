@@ -1,0 +1,117 @@
+"""Sandwich covariance of coefficients and of the logits of structural zeros, estimated together with the loadings.
+
+As `sandwich`, with zeta among the parameters of the M-estimate: the score of a logit is the sum of pi − rho over its
+cells in a sample, rho how probable it is that a count is a structural zero. H is the profile's Hessian in all of them,
+a product for each parameter: none of its blocks is short where a zero is in doubt. Probabilities that are 0 are held
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from plncli.arrays import Params
+from plncli.models.findings import Finding
+from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.pca.joint import Joint
+from plncli.models.pca.prepared import Prepared
+from plncli.models.pca.sandwich import close, leverage_of, scores_of
+from plncli.models.pln.separation import without_estimate
+from plncli.models.uncertainty import (
+    ALONE,
+    Beside,
+    Determined,
+    Interrupted,
+    Uncertainty,
+    alone_finding,
+    cluster_correction,
+    from_influence,
+    resting_on_one,
+    to_units,
+)
+from plncli.numerics.linalg import cholesky_scaled
+
+
+def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) -> Uncertainty | Finding:
+    """Covariance of B, and the variances of the logits; a finding where H is not positive definite.
+
+    Of one probability, or one a feature. Raises Interrupted.
+    """
+    data, inflation = prepared.data, prepared.inflation
+    assert inflation is not None and inflation.kind != "sample"
+    joint = Joint(params, prepared)
+    at, table = joint.at, joint.at.table
+    d, p, width = table.d, data.p, table.d + table.q
+    determined = Determined.by(table.Q, data.w, prepared.counted)
+    missing = without_estimate(data, prepared.separated)
+    alone = resting_on_one(prepared.basis, data.w, prepared.counted, determined, p, data.clusters) & ~missing
+    H = _hessian(joint, params, inflation.free, cancelled)
+    theta = H[: p * width, : p * width].clone().view(p, width, p, width)
+    close(theta, at.C, determined, d)
+    H[: p * width, : p * width] = theta.view(p * width, -1)
+    factor = cholesky_scaled(H)
+    if factor is None:
+        return Finding(
+            "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
+        )
+    leverage = None if data.clusters is not None else leverage_of(at)
+    of_logits = _logit_scores(joint, params, prepared, leverage)
+
+    def moved(rows: slice) -> Tensor:
+        scores = torch.cat([scores_of(at, rows, leverage).flatten(1), of_logits[rows]], 1)
+        return factor.solve(scores.mT).mT
+
+    def coefficients(rows: slice) -> Tensor:
+        return to_units(prepared.basis, moved(rows)[:, : p * width].view(-1, p, width)[:, :, :d])
+
+    correction, many = 1.0 if data.clusters is None else cluster_correction(data), of_logits.shape[1]
+    found = from_influence("sandwich", coefficients, data.w, (d, p), missing | alone, data.clusters, correction)
+    none = torch.zeros((1, many), dtype=torch.bool, device=missing.device)
+    logits = from_influence(
+        "sandwich", lambda rows: moved(rows)[:, p * width :, None], data.w, (1, many), none, data.clusters, correction
+    )
+    symbol = SYMBOLS[inflation.kind]
+    estimate = inflation.left(params["zeta"])[symbol]
+    variance = torch.full_like(estimate.reshape(-1), torch.nan)
+    variance[inflation.free.flatten()] = logits.blocks[:, 0, 0]
+    return Uncertainty(
+        found.method,
+        found.blocks,
+        found.covariance,
+        findings=alone_finding(alone, data),
+        facts=found.facts,
+        beside={symbol: Beside(estimate, variance.view(estimate.shape))},
+    )
+
+
+def _hessian(joint: Joint, params: Params, free: Tensor, cancelled: Callable[[], bool]) -> Tensor:
+    """H, features outside and their parameters inside, then the logits of open entries."""
+    joint.gradient()  # brings the posteriors to where they are exact
+    theta, zeta = torch.zeros_like(params["theta"]), torch.zeros_like(params["zeta"])
+    at_theta, at_zeta = theta.mT.numel(), free.flatten().nonzero()[:, 0]
+    H = theta.new_empty((at_theta + len(at_zeta), at_theta + len(at_zeta)))
+    for k in range(len(H)):
+        if cancelled():
+            raise Interrupted
+        v = {"theta": theta.clone(), "zeta": zeta.clone()}
+        if k < at_theta:
+            v["theta"][k % len(theta), k // len(theta)] = 1.0
+        else:
+            v["zeta"].view(-1)[at_zeta[k - at_theta]] = 1.0
+        Hv = joint.product(v)
+        H[k] = torch.cat([Hv["theta"].mT.flatten(), Hv["zeta"].flatten()[at_zeta]])
+    return 0.5 * (H + H.mT)
+
+
+def _logit_scores(joint: Joint, params: Params, prepared: Prepared, leverage: Tensor | None) -> Tensor:
+    """Of the logits of open entries, without weights, n×Z."""
+    inflation = prepared.inflation
+    assert inflation is not None
+    pi = inflation.probabilities(params["zeta"]).expand_as(prepared.data.Y)
+    each = (pi if prepared.counted is None else pi * prepared.counted) - joint.at.structural()
+    scores = each.sum(1, keepdim=True) if inflation.kind == "single" else each
+    scores = scores[:, inflation.free.flatten()]
+    return scores if leverage is None else scores / (1.0 - leverage).clamp_min(1.0 - ALONE)[:, None]
