@@ -179,10 +179,10 @@ def test_the_bound_is_never_below_that_without_structural_zeros(kind: str) -> No
     never_below(kind, 0.1, 4.0, 30, 5, 1)
 
 
-@pytest.mark.slow  # a minute, or more
+@pytest.mark.slow  # minutes
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("pi", [0.0, 0.2, 0.5])
-@pytest.mark.parametrize("depth", [1.0, 10.0, 100.0])
+@pytest.mark.parametrize("pi", [0.0, 0.4])
+@pytest.mark.parametrize("depth", [1.0, 100.0])
 def test_nor_of_other_tables(kind: str, pi: float, depth: float) -> None:
     never_below(kind, pi, depth, 50, 6, 2)
 
