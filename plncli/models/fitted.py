@@ -49,6 +49,12 @@ class Fitted:
     state: Mapping[str, Any] = field(repr=False, default_factory=dict)
     inference: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
+    @classmethod
+    def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
+        """What answers for a fit that left that state."""
+        del state
+        return cls
+
     def tensor(self, symbol: str) -> Tensor:
         """An estimate or a tensor of the state."""
         group = self.estimates if symbol in self.estimates else self.state
@@ -132,7 +138,8 @@ def fitted_of(
     inference: Mapping[str, Any],
 ) -> Fitted:
     """What a fit of that model answers. DataError for one of an earlier version that lacks what predictions need."""
-    made = spec.load_fitted()(spec, tuple(terms), tuple(responses), estimates, state, inference)
+    kind: type[Fitted] = spec.load_fitted().answering(state)
+    made = kind(spec, tuple(terms), tuple(responses), estimates, state, inference)
     if made._limits is None and not bool(torch.isfinite(torch.as_tensor(estimates["B"])).all()):
         raise DataError("The fit has coefficients of inf, and is of an earlier version; fit again with this one.")
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -21,6 +21,7 @@ from plncli.models.pln.findings import findings
 from plncli.models.pln.prepared import Prepared, prepare
 from plncli.models.pln.separation import cell_limits
 from plncli.models.pln.spec import PLN as SPEC
+from plncli.models.pln.spec import has_full_posterior
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
 from plncli.models.pln.zeros import fitting as structural_zeros
@@ -50,6 +51,15 @@ class PLN(Model[Prepared]):
 
     def __post_init__(self) -> None:
         _ = self.structure  # which checks the two
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
+        """The model with these settings: another one where q has a full covariance, unless that is no different."""
+        if not has_full_posterior(own):
+            return super().of(own, matrices)
+        from plncli.models.pln.posterior.model import FullPLN
+
+        return FullPLN.of(own, matrices)
 
     @property
     def structure(self) -> Structure:

@@ -32,6 +32,30 @@ OTHER_WORK = {"diagonal": (14.0, 24.0), "spherical": (7.0, 11.0), "fixed": (7.0,
 """Points and products of fits without zeros and without a full covariance: tables of any size take as many."""
 
 
+SECONDS = 2e-7
+"""Seconds that a fit with a full posterior takes on a core for each sample and cube of its features: as on the oaks."""
+HELD = 1 << 26
+"""Numbers in matrices p×p of all samples up to which two of each are kept between Hessian products."""
+
+
+def has_full_posterior(own: Mapping[str, Any]) -> bool:
+    """Whether q of a sample has a full covariance; where Sigma is diagonal, the best one is diagonal anyway."""
+    return own.get("posterior") == "full" and own.get("covariance", "full") in CORRELATED
+
+
+def seconds_of_full(n: int, p: int) -> float:
+    """Seconds that a fit with a full posterior takes on one core."""
+    return SECONDS * n * float(p) ** 3
+
+
+def _memory_of_full(size: Size) -> float:
+    """Numbers at the peak of a fit with a full posterior: counted in the code, not measured."""
+    n, p, d = size.n, size.p, size.d
+    matrices = float(n * p * p)
+    held = 2.0 * matrices if matrices <= HELD else 0.0
+    return 30.0 * n * p + held + 8.0 * min(BLOCKS / 2, matrices) + 4.0 * p * (p + d) ** 2 + 20.0 * p * p
+
+
 def wide(n: int, p: int) -> bool:
     """Whether a full covariance costs less in matrices of samples: their Hessian products take 5n²p, or 3np²."""
     return 5 * n < 3 * p
@@ -49,6 +73,8 @@ def memory(size: Size) -> float:
     place, and 6 p×p where Sigma is written. The sandwich comes when the fit has let go of most: 12 n×p and 6 p×p stay,
     and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
     """
+    if has_full_posterior(size.own):
+        return _memory_of_full(size)
     n, p, d = size.n, size.p, size.d
     cells = TABLES.get(size.optimizer, OTHER_TABLES) * n * p
     covariance = size.own.get("covariance", "full")
@@ -64,6 +90,9 @@ def memory(size: Size) -> float:
 
 def smaller(size: Size) -> Iterator[tuple[str, Size]]:
     """Changes that may make a fit smaller."""
+    if has_full_posterior(size.own):
+        yield "--posterior diagonal", replace(size, own={**size.own, "posterior": "diagonal"})
+        return
     if size.optimizer != "newton-cg":
         yield "--optimizer newton-cg", replace(size, optimizer="newton-cg")
     if (
@@ -85,6 +114,8 @@ def work(size: Size) -> tuple[Work, Work]:
     are than samples, the more so where features are on and off: regressions on 199 simulated tables (n of 40 to 1500,
     p of 10 to 600, 5 to 95 % zeros), whose residuals have a standard deviation of 0.5 in the logs of both.
     """
+    if has_full_posterior(size.own):
+        return Work(20, 40), Work(120, 500)
     covariance = size.own.get("covariance", "full")
     if covariance == "full":
         over = max(size.p / size.n, 1.0)
@@ -97,7 +128,12 @@ def work(size: Size) -> tuple[Work, Work]:
 
 
 def check(own: Mapping[str, Any]) -> None:
-    """UsageError for a fixed covariance without its precision, or a precision without it."""
+    """UsageError for a fixed covariance without its precision, or a precision without it; or zeros that are unknown."""
+    if has_full_posterior(own) and own.get("zero_inflation", "none") != "none":
+        raise UsageError(
+            "--posterior full knows no structural zeros where features are correlated: leave out --zero-inflation, or "
+            "use --posterior diagonal."
+        )
     if own["covariance"] == "fixed" and not own["precision"]:
         raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")
     if own["precision"] and own["covariance"] != "fixed":
@@ -155,6 +191,11 @@ WORDS = Words(
             "Given the covariates, their counts are not overdispersed relative to the Poisson distribution, so their "
             "latent variance is 0 and they have no correlations."
         ),
+        "singular-covariance": (
+            "The latent values vary in fewer directions than there are features: some combinations of features do not "
+            "vary beyond Poisson variation, given the others. Σ is estimated well, but its inverse does not exist, nor "
+            "do the partial correlations that rest on it."
+        ),
     },
 )
 
@@ -189,6 +230,7 @@ PLN = Spec(
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
+        Symbol("A", ("sample", "response"), state=True, finite=True, optional=True),
         Symbol("D", ("response",), state=True, finite=True, optional=True),
         Symbol("V", ("sample", "response"), state=True, finite=True, optional=True),
         *ZEROS,
@@ -221,6 +263,18 @@ PLN = Spec(
             metavar="FILE",
             path="file",
             matrix=True,
+        ),
+        Setting(
+            "Covariance of the latent values of a sample given its counts, as the bound of the likelihood takes them: "
+            "full is tighter, and takes longer, by the cube of the features.",
+            MODEL,
+            name="posterior",
+            default="diagonal",
+            choices=("diagonal", "full"),
+            titles={"diagonal": "diagonal posterior", "full": "full posterior"},
+            compared=True,
+            told=True,
+            null="diagonal",
         ),
         ZERO_INFLATION,
         SIGMA,

@@ -18,7 +18,7 @@ such samples have a rate above it. No variance raises it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from plncli.models.fitted import (
     INFINITE,
     NOT_ESTIMABLE,
     NOT_FOUND,
+    Fitted,
     at_limits,
     check_errors,
     expected_values,
@@ -57,6 +58,13 @@ MOST = 5
 @dataclass(frozen=True)
 class FittedPLN(FittedLatent):
     """A finished fit: with the covariance of the latent layer, and perhaps structural zeros."""
+
+    @classmethod
+    def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
+        """`FittedFull` where q has a full covariance."""
+        from plncli.models.pln.posterior.fitted import FittedFull
+
+        return FittedFull if cls is FittedPLN and "A" in state else cls
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
