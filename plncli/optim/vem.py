@@ -41,7 +41,7 @@ class VEM:
         """Minimise until a window of steps gains little, and let the certificate judge."""
         if problem.alternate is None:
             raise UsageError(
-                "The optimizer `vem` needs a model with a variational step, such as pln. "
+                "The optimizer `vem` needs a model with a variational step, such as pln with a diagonal posterior. "
                 "Use --optimizer newton-cg or lbfgs."
             )
         run = Run(stop, on_step, offer, state)

@@ -33,10 +33,12 @@ from plncli.numerics.rows import weighted_total
 
 LONGEST = 2 * 3600.0
 """Seconds on one core beyond which a fit is refused beforehand."""
-FLAT = 1e-8
-"""Eigenvalue of Sigma, scaled to correlations, up to which a direction has no variance: steps halve the root of it."""
-NO_VARIANCE = 1e-9
-"""Variance of a log rate up to which there is none."""
+SHARES = (1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Eigenvalues of Sigma, scaled to correlations, up to which directions are tried without."""
+NO_VARIANCE = 1e-6
+"""Variance of a log rate up to which it is tried without any: it changes a count by 0.1 % at most."""
+FLAT = 1e-10
+"""Eigenvalue of the correlations up to which there is no inverse."""
 NO_ERRORS = "No standard errors: the sandwich does not know those of a full posterior."
 
 
@@ -134,13 +136,17 @@ class FullPLN(Model[Prepared]):
     # -- what comes out ------------------------------------------------------------------------------------------------
 
     def settle(self, params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
-        """C on principal axes, those without variance left out: what is next to 0 is 0."""
+        """C on principal axes, without the directions in which Sigma is on its way to 0: F is lower without them."""
         at, table = prepared.table.at(params), prepared.table
         settled = {**params, "t": at.z.t}
         if table.held is None:
-            settled["C"] = _told_apart(at.C)
-            if not float(table.at(settled).value) - float(at.value) <= 1e-6 * table.wbar:
-                settled["C"] = at.C
+            least = float(at.value) + 1e-12 * abs(float(at.value))
+            for share in SHARES:
+                C = _told_apart(at.C, share)
+                value = float(Evaluation({**settled, "C": C}, table).value)
+                if not value <= least:
+                    break
+                settled["C"], least = C, value + 1e-12 * abs(value)
         return settled, prepared
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
@@ -213,13 +219,14 @@ class FullPLN(Model[Prepared]):
         return (*found, Finding("singular-covariance", message, note=True))
 
 
-def _told_apart(C: Tensor) -> Tensor:
-    """C on the principal axes of the correlations, with 0 for features and for directions that have no variance."""
+def _told_apart(C: Tensor, share: float) -> Tensor:
+    """C on the principal axes of the correlations, 0 in those up to a share, and for features up to that variance."""
     variance = C.square().sum(1)
-    C = torch.where((variance > NO_VARIANCE)[:, None], C, 0.0)
-    scaled = C / torch.where(variance > NO_VARIANCE, variance, 1.0).sqrt()[:, None]
+    varied = variance > min(share, NO_VARIANCE)
+    C = torch.where(varied[:, None], C, 0.0)
+    scaled = C / torch.where(varied, variance, 1.0).sqrt()[:, None]
     values, V = torch.linalg.eigh(scaled.mT @ scaled)
-    return (C @ V) * (values > FLAT)
+    return (C @ V) * (values > share)
 
 
 def _lacking(at: Evaluation) -> int:
@@ -228,7 +235,7 @@ def _lacking(at: Evaluation) -> int:
     if not len(C):
         return 0
     scaled = C / C.square().sum(1).sqrt()[:, None]
-    return int((torch.linalg.eigvalsh(scaled @ scaled.mT) <= 1e-2 * FLAT).sum())
+    return int((torch.linalg.eigvalsh(scaled @ scaled.mT) <= FLAT).sum())
 
 
 @dataclass(frozen=True)

@@ -189,11 +189,12 @@ class Evaluation:
 
     def curve(self, v: Params) -> Params:
         """Nothing but t, carried to where the samples' log rates will be after a step v, to first order."""
-        dt, dSigma = torch.empty_like(self._t), self._turned(v)
+        dt, dSigma = torch.zeros_like(self._t), self._turned(v)
         for piece in self._pieces():
-            rates, Y = self.z.rates[piece.rows], torch.matmul(dSigma, piece.N.mT) if self.estimated else dSigma
-            dt[piece.rows] = self._followed(piece, v, dSigma, Y) / rates.sqrt().clamp_min(torch.finfo(Y.dtype).tiny)
-        dt = dt.nan_to_num().clamp_(-FARTHEST, FARTHEST) + (self.z.t - self._t)
+            root, Y = self.z.rates[piece.rows].sqrt(), torch.matmul(dSigma, piece.N.mT) if self.estimated else dSigma
+            half = self._followed(piece, v, dSigma, Y)
+            dt[piece.rows] = torch.where(root > 0, half / root, 0.0)
+        dt = dt.clamp_(-FARTHEST, FARTHEST).add_(self.z.t - self._t)
         return {name: torch.zeros_like(tensor) for name, tensor in v.items()} | {"t": dt}
 
     # -- preconditioner ------------------------------------------------------------------------------------------------
