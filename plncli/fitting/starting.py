@@ -67,8 +67,12 @@ def _searched(
         return model.start(prepared), prepared, []
     agree = sum(value - best.value <= search.agreed for value in values)
     starts = Starts(len(values), agree, max(values) - best.value) if model.starts > 1 else None
-    best = search.best(model.wholes(best.optimum.params, best.prepared)) or best
-    return best.optimum.params, best.prepared, [replace(search.whole(best.optimum), starts=starts)]
+    params, prepared = best.optimum.params, best.prepared
+    whole = search.best(model.wholes(params, prepared))
+    if whole is None:  # there are none, or there was no time, or none was defined: the optimizer will say so
+        params, prepared = next(model.wholes(params, prepared), (params, prepared))
+        return params, prepared, [replace(search.whole(best.optimum), starts=starts)]
+    return whole.optimum.params, whole.prepared, [replace(search.whole(whole.optimum), starts=starts)]
 
 
 @dataclass

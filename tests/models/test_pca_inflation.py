@@ -361,6 +361,17 @@ def test_a_fit_that_is_cut_short_goes_on_to_the_same_bits(kind: str) -> None:
             assert torch.equal(again.estimates[name].nan_to_num(), tensor.nan_to_num())
 
 
+def test_a_search_without_time_is_no_converged_fit() -> None:
+    data = table(40, 6, 1, 0.3, 15)[0]
+    seen: list[State] = []
+
+    def enough() -> bool:  # once a start of the counts alone was followed
+        return len(seen) > 1
+
+    result = fit(PCA(rank=1, zero_inflation="single"), data, stop=StopRule(cancelled=enough), offer=seen.append)
+    assert not result.converged and math.isfinite(result.criteria.loglik)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_warm_start_keeps_the_optimum(kind: str) -> None:
     result = fitted(kind)

@@ -14,8 +14,7 @@ its upper triangle: t = q(q + 1)/2 of them.
 Zeros that may be structural have another loss (`cells`), which is not convex. What is A in Pi is then twice the slope
 in c_j'S c_j, and can be negative: a step in m takes, where Pi is not positive definite, the curvature that there would
 be if it were known which zeros are structural, which is positive. Samples go down from two starts, at which their zeros
-are counts and at which they are unobserved, to the better end: so f is the same function of all that is held wherever
-it was looked at before.
+are counts and at which they are unobserved, to the better end, which depends on nothing but what is held.
 """
 
 from __future__ import annotations

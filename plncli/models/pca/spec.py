@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
+from plncli.models.inflation.spec import NONE, TABLE, ZERO_INFLATION
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
@@ -13,6 +13,8 @@ from plncli.names import MODEL
 
 TABLES = 16
 """Tables of n×p numbers at the peak of a fit: counted in the code, not measured."""
+INFLATED = 8
+"""The same that zeros that may be structural add."""
 HELD = 1 << 25
 """Numbers in the samples' blocks of the Hessian up to which they are factored: 256 MB of float64."""
 RANK = 5
@@ -25,7 +27,8 @@ def memory(size: Size) -> float:
     q = size.own.get("rank") or RANK
     r = q + q * (q + 1) // 2
     held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
-    return TABLES * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
+    tables = TABLES + INFLATED * (size.own.get(ZERO_INFLATION.name, NONE) != NONE)
+    return tables * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
 
 
 def work(size: Size) -> tuple[Work, Work]:
