@@ -30,8 +30,6 @@ from plncli.models.pln.posterior.samples import FARTHEST, At, Posteriors, Sample
 from plncli.models.pln.spec import HELD
 from plncli.numerics.rows import gram, grand_total, total, weigh
 
-LEAST = 1e-10
-"""Share of a cell's curvature that its leverage leaves at least."""
 FLAT = 1e-13
 """Share of the largest eigenvalue of C'C below which a direction does not tell a rotation."""
 
@@ -200,16 +198,14 @@ class Evaluation:
     # -- preconditioner ------------------------------------------------------------------------------------------------
 
     def blocks(self) -> Tensor:
-        """Each feature's block of the Hessian in its coefficients and its row of C, p×(d+p)×(d+p).
+        """Each feature's block of the Hessian in its coefficients and its row of C, u_i held, p×(d+p)×(d+p).
 
-        As in `pca`: in terms of u_i ~ N(0, I) with r_i = Cu_i, of posterior mean C'alpha_i and covariance
-        U_i = I − C'W_iC, it is sum_i w_i (a_ij [Q_i; u_i + U_i c_j][·]' + lambda_ij U_i), a_ij = lambda_ij less the
-        leverage that the sample's own posterior takes.
+        With r_i = Cu_i, u_i ~ N(0, I) of posterior mean C'alpha_i and covariance U_i = I − C'W_iC, it is
+        sum_i w_i lambda_ij ([Q_i; u_i + U_i c_j][·]' + U_i).
         """
         table, C = self.table, self.C
         p, d = len(C), table.Q.shape[1]
         width = d + p if self.estimated else d
-        a = self.A * (1.0 - self.z.rates * self.z.variance).clamp_min_(LEAST)
         H = C.new_zeros((p, width, width))
         across = C.new_zeros((p, p * p)) if self.estimated else None
         for rows, N, _ in self._pieces():
@@ -218,7 +214,7 @@ class Evaluation:
                 F = torch.cat([F, (self.z.pull[rows] @ C)[:, None, :] + N @ C], 2)
                 across.addmm_(self.A[rows].mT, (self.z.rates[rows, :, None] * N).flatten(1))
             F = F.transpose(0, 1)  # p×b×width
-            H.baddbmm_((F * a[rows].mT[:, :, None]).mT, F)
+            H.baddbmm_((F * self.A[rows].mT[:, :, None]).mT, F)
         if across is not None:
             H[:, d:, d:] -= C.mT @ across.view(p, p, p) @ C
             H[:, d:, d:].diagonal(dim1=1, dim2=2).add_(total(self.A)[:, None])
@@ -239,7 +235,8 @@ class Evaluation:
         """Inverse of the features' blocks + what a round of EM would do, free of rotations.
 
         The blocks hold the samples' standardised values u_i and are right where counts tell little of them; EM holds q,
-        and is right where they tell much. Both step too short elsewhere, so that their sum is never far too long.
+        and is right where they tell much. Elsewhere either steps too short, so that their sum is twice too long at
+        most. Blocks less what the samples take, as in `pca`, have steps without measure where a feature is rare.
         """
         C, Sigma, wbar = self.C, self.Sigma, self.table.wbar
         unrotated = _unrotated(C) if self.estimated else None

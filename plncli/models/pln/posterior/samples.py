@@ -10,7 +10,7 @@ over r and all positive definite S, which is convex. At the minimum (Opper & Arc
     S = (Omega + diag(lambda))^-1,   r = Sigma (y − lambda),   lambda = k A,
 
 so that p numbers lambda tell all, and none of it needs an inverse of Sigma, which may be singular. The minimum is also
-the maximum of the dual (Khan, Aravkin, Friedlander & Seeger 2013, ICML), concave in lambda,
+the maximum of the dual (Khan, Aravkin, Friedlander & Seeger 2013, ICML), concave in lambda:
 
     D(lambda) = lambda'(1 + eta − log lambda) − y'eta − ½ (y − lambda)'Sigma(y − lambda) + ½ log|I + Sigma Lambda|,
 
