@@ -250,6 +250,15 @@ def test_a_weight_of_two_is_a_sample_twice() -> None:
     assert weighted.optimum.value == pytest.approx(fit(FullPLN(), twice, stop=TIGHT).optimum.value, abs=1e-6)
 
 
+def test_omega_is_the_inverse_of_sigma() -> None:
+    full = fit(FullPLN(), table(150, 4, depth=30.0))
+    assert full.converged
+    assert "singular-covariance" not in {finding.code for finding in full.findings}
+    Sigma, Omega = full.estimates["Sigma"], full.estimates["Omega"]
+    torch.testing.assert_close(Sigma @ Omega, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert torch.equal(Omega, Omega.mT)
+
+
 def test_a_singular_optimum_is_told() -> None:
     """More features than samples: Sigma has no inverse, and no eigenvalue next to 0."""
     data = table(12, 15, depth=4.0)

@@ -163,7 +163,8 @@ class FullPLN(Model[Prepared]):
         varied = at.Sigma.diagonal() > 0
         Omega, place = torch.full_like(at.Sigma, math.nan), varied[:, None] & varied
         if bool(varied.any()) and not _lacking(at):
-            Omega[place] = torch.linalg.inv(at.Sigma[varied][:, varied]).flatten()
+            inverse = torch.linalg.inv(at.Sigma[varied][:, varied])
+            Omega[place] = (0.5 * (inverse + inverse.mT)).flatten()
         M = at_supremum(prepared.data.X @ B + at.z.r, prepared.separated, -math.inf)
         S = at.z.variance.clamp_min(0.0).sqrt()
         return {"B": with_limits(B, prepared.separated), "M": M, "S": S, "Sigma": at.Sigma, "Omega": Omega}
