@@ -30,6 +30,7 @@ from plncli.optim.base import State, StopRule
 from plncli.results import FitResult
 
 KINDS = ("single", "feature", "sample")
+ONE = [pytest.param(kind, marks=() if kind == "feature" else pytest.mark.slow) for kind in KINDS]  # seconds each
 
 
 def table(n: int, p: int, q: int, pi: float | Tensor, seed: int, depth: float = 15.0) -> tuple[Dataset, Tensor, Tensor]:
@@ -174,7 +175,7 @@ def never_below(kind: str, pi: float, depth: float, n: int, p: int, q: int) -> N
     assert inflated.criteria.loglik >= plain.criteria.loglik - 2e-6 * data.n
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE)
 def test_the_bound_is_never_below_that_without_structural_zeros(kind: str) -> None:
     never_below(kind, 0.1, 4.0, 30, 5, 1)
 
@@ -230,6 +231,7 @@ def test_structural_zeros_are_told_from_others() -> None:
     assert abs(float(gone[zero].sum()) - expected) < 5.0 * max(sd, 3.0)
 
 
+@pytest.mark.slow  # paths of zero-inflated fits
 def test_a_rank_more_never_lowers_the_bound() -> None:
     data, init, bounds = table(40, 5, 2, 0.25, 7)[0], None, []
     for q in range(1, 4):
@@ -252,7 +254,7 @@ def test_weights_are_repetitions() -> None:
 # What a fit answers
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE)
 def test_the_samples_of_the_fit_come_out_as_in_the_fit(kind: str) -> None:
     result = fitted(kind)
     data, K = result.data, torch.ones_like(result.data.Y, dtype=torch.bool)
@@ -343,7 +345,7 @@ def test_hidden_cells_are_scored_as_the_mixture_says() -> None:
 # On its way
 
 
-@pytest.mark.parametrize("kind", ["feature", "sample"])
+@pytest.mark.parametrize("kind", [pytest.param("feature", marks=pytest.mark.slow), "sample"])
 def test_a_fit_that_is_cut_short_goes_on_to_the_same_bits(kind: str) -> None:
     data, model = table(25, 5, 1, 0.3, 15)[0], PCA(rank=1, zero_inflation=kind)
     states: list[State] = []
@@ -388,6 +390,7 @@ def test_a_fit_without_structural_zeros_is_a_start_too() -> None:
     assert again.criteria.loglik == pytest.approx(fitted("feature").criteria.loglik, abs=1e-3)
 
 
+@pytest.mark.slow  # the same objective
 @pytest.mark.parametrize("optimizer", ["lbfgs"])
 def test_other_optimizers_end_there_too(optimizer: str) -> None:
     from plncli.optim import OPTIMIZERS
