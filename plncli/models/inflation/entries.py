@@ -17,6 +17,9 @@ from plncli.models.inflation.cells import LINEAR
 from plncli.models.inflation.spec import SYMBOLS
 from plncli.numerics.rows import gram, grand_total, group_totals, total
 
+START = -3.0
+"""Logit at which probabilities begin."""
+
 
 @dataclass(frozen=True)
 class Inflation:
@@ -47,6 +50,11 @@ class Inflation:
     def closed(self) -> Inflation:
         """All held at 0."""
         return self.with_free(torch.zeros_like(self.free))
+
+    @property
+    def opposite(self) -> Inflation:
+        """Open where this is closed."""
+        return self.with_free(~self.free & (self.weights > 0))
 
     @property
     def shape(self) -> torch.Size:
@@ -82,6 +90,11 @@ class Inflation:
         """Logits of entries' shape that an earlier fit left (`left`), nan where it knows none; None: of no such fit."""
         symbol = SYMBOLS.get(self.kind, "")
         return init[symbol].to(self.weights).reshape(self.shape) if symbol in init else None
+
+    def begun(self, init: Mapping[str, Tensor] | None) -> Tensor:
+        """zeta where a fit begins: as an earlier fit left it, and as low as START elsewhere."""
+        zeta, known = self.start(START), None if init is None else self.known(init)
+        return zeta if known is None else torch.where(torch.isfinite(known), known, zeta)
 
     def probabilities(self, zeta: Tensor) -> Tensor:
         """Of entries' shape, 0 where they are closed."""

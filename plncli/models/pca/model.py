@@ -23,7 +23,7 @@ from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
 from plncli.models.pca.start import another, restarts, rotated, start, starts
-from plncli.models.pca.zeros import ZEROS, logits_at_start, searching, wholes, zeros_told
+from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
 from plncli.models.pln.separation import at_supremum, cell_limits, with_limits
@@ -61,7 +61,7 @@ class PCA(Model[Prepared]):
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """From log counts, or from B and C of an earlier fit, of whatever rank."""
-        zeta = logits_at_start(prepared, init)
+        zeta = _begun(prepared, init)
         return _params(start(prepared, init, zeta), zeta)
 
     def searches(self, prepared: Prepared, init: Init | None) -> bool:
@@ -77,7 +77,7 @@ class PCA(Model[Prepared]):
         """
         known = None if prepared.inflation is None or init is None else prepared.inflation.known(init)
         at = searching(prepared) if known is None else ZEROS.resume(prepared, known)
-        zeta = logits_at_start(at, init)
+        zeta = _begun(at, init)
         return ((_params(theta, zeta), at) for theta in starts(at, init, zeta))
 
     def restarts(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
@@ -87,7 +87,7 @@ class PCA(Model[Prepared]):
     def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
         """From loadings with noise."""
         at = searching(prepared)
-        return _params(another(at, generator), logits_at_start(at, None)), at
+        return _params(another(at, generator), _begun(at, None)), at
 
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """With structural zeros, from the best that there is without."""
@@ -235,3 +235,8 @@ class PCA(Model[Prepared]):
 
 def _params(theta: Tensor, zeta: Tensor | None) -> Params:
     return {"theta": theta} if zeta is None else {"theta": theta, "zeta": zeta}
+
+
+def _begun(prepared: Prepared, init: Init | None) -> Tensor | None:
+    """zeta where a fit begins; None without zero inflation."""
+    return None if prepared.inflation is None else prepared.inflation.begun(init)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Params
-from plncli.models.base import Init
 from plncli.models.inflation import closing
 from plncli.models.inflation.active import ActiveSet, with_logits, without
 from plncli.models.inflation.cells import Nodes, ZeroCells
 from plncli.models.inflation.closing import Cells
+from plncli.models.inflation.entries import START
 from plncli.models.inflation.finished import Told, told
 from plncli.models.pca.alternation import Alternation
 from plncli.models.pca.joint import Joint
@@ -27,8 +27,6 @@ from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Evaluation
 from plncli.models.pca.start import HOT, ROUNDS, annealed, of_log_counts
 
-START = -3.0
-"""Logit at which probabilities of structural zeros begin."""
 TURNS = 2
 """How often the probabilities and all else are brought nearer to their best by turns, before a fit."""
 
@@ -43,15 +41,6 @@ def wholes(params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepare
     if prepared.plain:
         yield params, replace(prepared, plain=False)
         yield structural_start(replace(prepared, plain=False))
-
-
-def logits_at_start(prepared: Prepared, init: Init | None) -> Tensor | None:
-    """zeta where a fit begins: as low as START, or as an earlier fit left it."""
-    if prepared.inflation is None:
-        return None
-    known = None if init is None else prepared.inflation.known(init)
-    zeta = prepared.inflation.start(START)
-    return zeta if known is None else torch.where(torch.isfinite(known), known, zeta)
 
 
 def structural_start(prepared: Prepared) -> tuple[Params, Prepared]:
@@ -79,10 +68,8 @@ def tables(params: Params, prepared: Prepared, closed: bool) -> list[Cells]:
     """Zeros of open entries, or of `closed` ones."""
     inflation = prepared.inflation
     assert inflation is not None
-    if closed:
-        prepared_ = replace(prepared, inflation=inflation.with_free(~inflation.free & (inflation.weights > 0)))
-        return _cells(prepared.at(params), prepared_, params["zeta"].detach())
-    return _cells(prepared.at(params), prepared, params["zeta"].detach())
+    of = replace(prepared, inflation=inflation.opposite) if closed else prepared
+    return _cells(prepared.at(params), of, params["zeta"].detach())
 
 
 def _cells(at: Evaluation, prepared: Prepared, zeta: Tensor) -> list[Cells]:

@@ -11,9 +11,6 @@ from plncli.models.pln.structures import held
 from plncli.models.pln.variational_step import STEPS, variational_step
 from plncli.numerics.rows import total
 
-START = -3.0
-"""Logit at which probabilities of structural zeros begin."""
-
 
 def start(prepared: Prepared, init: Init | None = None) -> Params:
     """q (2×n×q): M = log(1 + Y) − O and S² = 1/(2 + Y); gamma (d×(p − q)) = 0 of features on the boundary.
@@ -34,10 +31,7 @@ def start(prepared: Prepared, init: Init | None = None) -> Params:
     if len(prepared.poisson):
         params["gamma"] = M.new_zeros((prepared.data.d, len(prepared.poisson)))
     if prepared.inflation is not None:
-        params["zeta"] = prepared.inflation.start(START)
-        known = None if init is None else prepared.inflation.known(init)
-        if known is not None:
-            params["zeta"] = torch.where(torch.isfinite(known), known, params["zeta"])
+        params["zeta"] = prepared.inflation.begun(init)
     return params
 
 

@@ -16,7 +16,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
-from plncli.models.fused import Fused
+from plncli.models.fused import Fused, joined
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import findings
 from plncli.models.pln.posterior.profile import Evaluation, Table
@@ -113,9 +113,7 @@ class FullPLN(Model[Prepared]):
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included, with each sample's posterior where it is best."""
-        x = torch.cat([tensor.reshape(-1) for tensor in params.values()])
-        shapes = {name: tensor.shape for name, tensor in params.items()}
-        return FullElbo.apply(x, _Source(prepared.table, shapes))
+        return joined(FullElbo, params, lambda split: Evaluation(split, prepared.table))
 
     def at(self, params: Params, prepared: Prepared) -> Evaluation:
         """The bound at coefficients G and the root C of Sigma."""
@@ -237,35 +235,6 @@ def _lacking(at: Evaluation) -> int:
         return 0
     scaled = C / C.square().sum(1).sqrt()[:, None]
     return int((torch.linalg.eigvalsh(scaled @ scaled.mT) <= FLAT).sum())
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The objective as one of a vector, for autograd."""
-
-    table: Table
-    shapes: dict[str, torch.Size]
-
-    def split(self, x: Tensor) -> Params:
-        parts = x.split([shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(self.shapes[name]) for name, part in zip(self.shapes, parts, strict=True)}
-
-    def at(self, x: Tensor) -> _OfVector:
-        return _OfVector(self, Evaluation(self.split(x.detach()), self.table))
-
-
-class _OfVector:
-    def __init__(self, source: _Source, at: Evaluation) -> None:
-        self._source, self._at, self.value = source, at, at.value
-
-    def _joined(self, params: Params) -> Tensor:
-        return torch.cat([params[name].reshape(-1) for name in self._source.shapes])
-
-    def gradient(self) -> Tensor:
-        return self._joined(self._at.gradient())
-
-    def product(self, v: Tensor) -> Tensor:
-        return self._joined(self._at.product(self._source.split(v)))
 
 
 class FullElbo(Fused):

@@ -14,10 +14,10 @@ from plncli.models.inflation import closing
 from plncli.models.inflation.active import ActiveSet, with_logits, without
 from plncli.models.inflation.cells import NODES, Nodes, ZeroCells
 from plncli.models.inflation.closing import Cells
-from plncli.models.inflation.entries import Zeros
+from plncli.models.inflation.entries import START, Zeros
 from plncli.models.pln.joint import Joint
 from plncli.models.pln.prepared import Prepared
-from plncli.models.pln.start import START, settle, start
+from plncli.models.pln.start import settle, start
 
 ROUNDS, FEW = 2, 4
 """Rounds of a fit, and Newton steps of each sample in a round."""
@@ -56,7 +56,7 @@ def tables(params: Params, prepared: Prepared, closed: bool) -> list[Cells]:
     inflation, zeta = prepared.inflation, params["zeta"].detach()
     assert inflation is not None
     if closed:
-        inflation = inflation.with_free(~inflation.free & (inflation.weights > 0))
+        inflation = inflation.opposite
     (M, psi), cells, found = params["q"].detach(), prepared.table.emission, []
     if len(prepared.latent):
         zeros = Zeros.among(cells.Y, cells.K, prepared.w, inflation, prepared.latent)
