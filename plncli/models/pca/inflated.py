@@ -15,14 +15,13 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.findings import Finding
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.errors import beside
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.sandwich import close, leverage_of, scores_of
 from plncli.models.pln.separation import without_estimate
 from plncli.models.uncertainty import (
     ALONE,
-    Beside,
     Determined,
     Interrupted,
     Uncertainty,
@@ -67,24 +66,13 @@ def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) 
     def coefficients(rows: slice) -> Tensor:
         return to_units(prepared.basis, moved(rows)[:, : p * width].view(-1, p, width)[:, :, :d])
 
-    correction, many = 1.0 if data.clusters is None else cluster_correction(data), of_logits.shape[1]
+    correction = 1.0 if data.clusters is None else cluster_correction(data)
     found = from_influence("sandwich", coefficients, data.w, (d, p), missing | alone, data.clusters, correction)
-    none = torch.zeros((1, many), dtype=torch.bool, device=missing.device)
-    logits = from_influence(
-        "sandwich", lambda rows: moved(rows)[:, p * width :, None], data.w, (1, many), none, data.clusters, correction
+    answer = Uncertainty(
+        found.method, found.blocks, found.covariance, findings=alone_finding(alone, data), facts=found.facts
     )
-    symbol = SYMBOLS[inflation.kind]
-    estimate = inflation.left(params["zeta"])[symbol]
-    variance = torch.full_like(estimate.reshape(-1), torch.nan)
-    variance[inflation.free.flatten()] = logits.blocks[:, 0, 0]
-    return Uncertainty(
-        found.method,
-        found.blocks,
-        found.covariance,
-        findings=alone_finding(alone, data),
-        facts=found.facts,
-        beside={symbol: Beside(estimate, variance.view(estimate.shape))},
-    )
+    own = lambda rows: moved(rows)[:, p * width :]  # noqa: E731
+    return beside(answer, inflation, params["zeta"], own, data.w, data.clusters, correction)
 
 
 def _hessian(joint: Joint, params: Params, free: Tensor, cancelled: Callable[[], bool]) -> Tensor:

@@ -20,19 +20,18 @@ So minus the Hessian of a sample in (eta, log sd, z) is W between the shifts (1,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.errors import beside
 from plncli.models.pln.errors.sandwich import BLOCK, leverage_factors
 from plncli.models.pln.estimates import finite_coefficients
 from plncli.models.pln.prepared import Prepared
 from plncli.models.uncertainty import (
-    Beside,
     Determined,
     Interrupted,
     Uncertainty,
@@ -145,8 +144,8 @@ def sandwich(
             raise Interrupted
         f = lever[rows]
         g_B = torch.einsum("jlk,ijl->ijk", U, (f * cells.E[rows])[:, :, None] * Q[rows][:, None, :]).flatten(1)
-        beside = [(f * score[rows]) @ pool for score, pool in zip(cells.scores, (sd, z), strict=True)]
-        found = factor.solve(torch.cat([g_B * known, *beside], 1).mT).mT
+        others = [(f * score[rows]) @ pool for score, pool in zip(cells.scores, (sd, z), strict=True)]
+        found = factor.solve(torch.cat([g_B * known, *others], 1).mT).mT
         return torch.cat([found[:, : p * d] * known, found[:, p * d :]], 1)
 
     def of_coefficients(rows: slice) -> Tensor:
@@ -154,17 +153,11 @@ def sandwich(
         return to_units(prepared.basis, torch.einsum("jkl,ijl->ijk", U, u))
 
     def of_logits(rows: slice) -> Tensor:
-        return moved(rows)[:, p * d + sd.shape[1] :, None]
+        return moved(rows)[:, p * d + sd.shape[1] :]
 
     correction = 1.0 if data.clusters is None else cluster_correction(data)
     answer = from_influence("sandwich", of_coefficients, data.w, (d, p), missing, data.clusters, correction)
-    none = torch.zeros((1, z.shape[1]), dtype=torch.bool, device=missing.device)
-    of_z = from_influence("sandwich", of_logits, data.w, (1, z.shape[1]), none, data.clusters, correction)
-    symbol = SYMBOLS[inflation.kind]
-    estimate = inflation.left(params["zeta"])[symbol]
-    variance = torch.full_like(estimate.reshape(-1), torch.nan)
-    variance[torch.isfinite(estimate.reshape(-1))] = of_z.blocks[:, 0, 0]
-    return replace(answer, beside={symbol: Beside(estimate, variance.view(estimate.shape))})
+    return beside(answer, inflation, params["zeta"], of_logits, data.w, data.clusters, correction)
 
 
 def _factor(hessian: Tensor, U: Tensor, known: Tensor) -> Factor | None:
@@ -200,15 +193,15 @@ def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) 
             sums[2][b].add_(torch.einsum("ij,ijm,im->jm", w[rows, None] * left, W, right))
 
     accumulate(sums, add, n, p * p, BLOCK)
-    BB, across, beside = sums
+    BB, across, others = sums
     across[0].diagonal(dim1=1, dim2=2).add_(gram(w[:, None] * Q, cells.between[0]))
     for b, own in enumerate(cells.between[1:]):
-        beside[b].diagonal().add_(weighted_total(w, own))
+        others[b].diagonal().add_(weighted_total(w, own))
     sd, z = cells.pools
     B_sd, B_z = (block.permute(1, 0, 2).reshape(p * d, p) for block in across)
     rows = [
         [BB.permute(2, 0, 3, 1).reshape(p * d, p * d), B_sd @ sd, B_z @ z],
-        [(B_sd @ sd).mT, sd.mT @ beside[0] @ sd, sd.mT @ beside[1] @ z],
-        [(B_z @ z).mT, (sd.mT @ beside[1] @ z).mT, z.mT @ beside[2] @ z],
+        [(B_sd @ sd).mT, sd.mT @ others[0] @ sd, sd.mT @ others[1] @ z],
+        [(B_z @ z).mT, (sd.mT @ others[1] @ z).mT, z.mT @ others[2] @ z],
     ]
     return torch.cat([torch.cat(row, 1) for row in rows]), diagonals
