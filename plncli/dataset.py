@@ -21,6 +21,7 @@ class Dataset:
     w: (n,) positive sample weights.
     K: n×p boolean, True where Y is observed; None when every entry is.
     clusters: (n,) integer codes 0, 1, ... of what samples belong together; None when each is by itself.
+    X0: n×c design matrix of structural zeros, its columns `zero_terms`; None without one.
     """
 
     Y: Tensor
@@ -32,6 +33,8 @@ class Dataset:
     samples: tuple[str, ...] = field(default=(), repr=False)
     terms: tuple[str, ...] = ()
     responses: tuple[str, ...] = field(default=(), repr=False)
+    X0: Tensor | None = None
+    zero_terms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.Y.ndim != 2 or self.X.ndim != 2:
@@ -47,6 +50,8 @@ class Dataset:
             shapes["K"] = (n, p)
         if self.clusters is not None:
             shapes["clusters"] = (n,)
+        if self.X0 is not None:
+            shapes["X0"] = (n, len(self.zero_terms))
         for letter, shape in shapes.items():
             tensor = getattr(self, letter)
             if tuple(tensor.shape) != shape:
@@ -90,6 +95,8 @@ class Dataset:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dataset:
         """The same data on another device or in another floating dtype."""
         moved = {letter: getattr(self, letter).to(device=device, dtype=dtype) for letter in ("Y", "X", "O", "w")}
+        if self.X0 is not None:
+            moved["X0"] = self.X0.to(device=device, dtype=dtype)
         for letter in ("K", "clusters"):
             tensor = getattr(self, letter)
             moved[letter] = None if tensor is None else tensor.to(device=device)
@@ -97,12 +104,18 @@ class Dataset:
 
     def take(self, rows: Tensor, times: Tensor) -> Dataset:
         """Some samples, each as often as `times` says, by their weight; which cluster they are of is left behind."""
-        per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K")}
+        per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K", "X0")}
         taken: dict[str, Any] = {
             letter: None if tensor is None else tensor[rows] for letter, tensor in per_sample.items()
         }
         names = tuple(self.samples[i] for i in rows.tolist())
         return replace(self, w=self.w[rows] * times.to(self.w), clusters=None, samples=names, **taken)
+
+    def with_zero_terms(self, kept: Tensor) -> Dataset:
+        """Some columns of the design of structural zeros, by index."""
+        if self.X0 is None or len(kept) == len(self.zero_terms):
+            return self
+        return replace(self, X0=self.X0[:, kept], zero_terms=tuple(self.zero_terms[k] for k in kept.tolist()))
 
     def among(self, terms: Tensor, features: Tensor) -> Dataset:
         """Some columns of the design and of the table to explain, by index."""

@@ -40,7 +40,8 @@ class FitResult:
         """What the fit answers: predictions, draws, scores, whatever its model can."""
         data = self.data
         inference = {} if self.inference is None else tensors_of(self.inference)
-        return fitted_of(self.model.spec, data.terms, data.responses, self.estimates, self.state, inference)
+        known = (self.estimates, self.state, inference, data.zero_terms)
+        return fitted_of(self.model.spec, data.terms, data.responses, *known)
 
     @property
     def cut_short(self) -> bool:

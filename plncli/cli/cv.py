@@ -98,7 +98,7 @@ def _compared(setting: Setting) -> Any:
         list[str] | None,
         typer.Option(
             option(setting.name),
-            metavar="|".join(setting.choices) or "N",
+            metavar="|".join((*setting.choices, *(["~TERMS"] if setting.formula else []))) or "N",
             help=f"{setting.help} Give several to compare them, with each formula.{default}",
             show_default=False,
             rich_help_panel="Model",

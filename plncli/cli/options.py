@@ -269,7 +269,7 @@ def _annotation(setting: Setting, model: str) -> Any:
     kind, flag = setting.kind, option(setting.name)
     default = "" if setting.default in (None, ()) or kind is bool else f" [default: {setting.default}]"
     offered = choices(setting, model)
-    listed = "|".join(offered)
+    listed = "|".join((*offered, *(["~TERMS"] if setting.formula else [])))
     fits = len(listed) <= LONGEST
     return Annotated[
         (bool if kind is bool else list[str] if kind is tuple else str) | None,

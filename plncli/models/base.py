@@ -35,10 +35,11 @@ INIT: Mapping[str, tuple[str, ...]] = {
     "zeta_all": (),
     "zeta_response": ("response",),
     "zeta_sample": ("sample",),
+    "zeta_cells": ("sample", "response"),
 }
 """Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B and loadings C.
 
-Logits of structural zeros are −inf where there are none.
+Logits of structural zeros are −inf where there are none, and inf where all zeros are.
 """
 
 
@@ -310,6 +311,9 @@ class RatioTesting(Protocol[Q]):
 class SeparatedCells(Protocol):
     """A model of which some cells have a finite supremum only at the boundary, where they expect exactly 0."""
 
-    def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
-        """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p: 0, ±1, nan; None: all finite."""
+    def cell_limits(self, training: Dataset, X: Tensor, X0: Tensor | None = None) -> Tensor | None:
+        """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p: 0, ±1, nan; None: all finite.
+
+        X0: m×c, their columns of the design of structural zeros.
+        """
         ...

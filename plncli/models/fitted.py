@@ -31,6 +31,7 @@ INFINITE = "infinite, for their linear predictor goes to infinity"
 IMPOSSIBLE = "with a count where the fit expects exactly 0, taken as unobserved and left empty"
 NO_ERROR = "without an interval, for a coefficient without standard error"
 NO_SPREAD = "without an interval, for their expected count is exactly 0"
+ZEROS_NOT_ESTIMABLE = "empty, for their probability of structural zeros is not estimable"
 NOT_FOUND = "empty, for the variational step of their sample did not converge"
 
 
@@ -40,6 +41,7 @@ class Fitted:
 
     estimates, state: by symbol (`Spec.symbols`), tensors or arrays; inference: tests and intervals of the coefficients,
     `blocks` (p×d×d, the covariance of each response's coefficients) and `df`, empty without standard errors.
+    zero_terms: columns of the design of structural zeros; none where they have none.
     """
 
     spec: Spec
@@ -48,12 +50,27 @@ class Fitted:
     estimates: Mapping[str, Any] = field(repr=False)
     state: Mapping[str, Any] = field(repr=False, default_factory=dict)
     inference: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    zero_terms: tuple[str, ...] = ()
 
     @classmethod
     def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
         """What answers for a fit that left that state."""
         del state
         return cls
+
+    def of_samples(self, X0: Tensor | None) -> Fitted:
+        """The fit as it answers for samples with these rows of the design of structural zeros (n×c), if it has one.
+
+        DataError where they lack them.
+        """
+        if not self.zero_terms:
+            return self
+        if X0 is None or X0.ndim != 2 or X0.shape[1] != len(self.zero_terms):
+            raise DataError(
+                f"The fit has a design of structural zeros of {len(self.zero_terms)} columns, {some(self.zero_terms)}: "
+                "give them of the samples, as X0."
+            )
+        return self
 
     def tensor(self, symbol: str) -> Tensor:
         """An estimate or a tensor of the state."""
@@ -136,10 +153,11 @@ def fitted_of(
     estimates: Mapping[str, Any],
     state: Mapping[str, Any],
     inference: Mapping[str, Any],
+    zero_terms: Sequence[str] = (),
 ) -> Fitted:
     """What a fit of that model answers. DataError for one of an earlier version that lacks what predictions need."""
     kind: type[Fitted] = spec.load_fitted().answering(state)
-    made = kind(spec, tuple(terms), tuple(responses), estimates, state, inference)
+    made = kind(spec, tuple(terms), tuple(responses), estimates, state, inference, tuple(zero_terms))
     if made._limits is None and not bool(torch.isfinite(torch.as_tensor(estimates["B"])).all()):
         raise DataError("The fit has coefficients of inf, and is of an earlier version; fit again with this one.")
     return made
@@ -158,13 +176,16 @@ def predict(
     observed: Tensor | None = None,
     intervals: Sequence[str] = (),
     level: float = 0.95,
+    X0: Tensor | None = None,
 ) -> Prediction:
     """Expected values of samples with covariates X (n×d) and offset O (n×1 or n×p; 0 unless given).
 
     Without Y they are marginal. Y: counts, n×p, for the fitted ones; or n×o with `observed`, the indices (o,) of the
     features they are of, for conditional ones of the others. K: as Y, True where observed. intervals: of INTERVALS.
+    X0: columns of the design of structural zeros, n×c, where the fit has one.
     """
     X, O = _design(fitted, X, O)
+    fitted = fitted.of_samples(X0)
     if Y is None:
         return _able(fitted, Predicting, "predicts nothing").predict(X, O, intervals, level)
     width = len(fitted.responses) if observed is None else len(observed)
@@ -178,12 +199,20 @@ def predict(
     return able.fitted_values(X, O, Y, K)
 
 
-def transform(fitted: Fitted, Y: Tensor, X: Tensor, O: Tensor | None = None, K: Tensor | None = None) -> LatentValues:
+def transform(
+    fitted: Fitted,
+    Y: Tensor,
+    X: Tensor,
+    O: Tensor | None = None,
+    K: Tensor | None = None,
+    X0: Tensor | None = None,
+) -> LatentValues:
     """Latent values of samples with counts Y (n×p), covariates X (n×d) and offset O, by the variational step.
 
-    K: n×p, True where Y is observed. Samples are independent of each other.
+    K: n×p, True where Y is observed; X0: as for `predict`. Samples are independent of each other.
     """
     X, O = _design(fitted, X, O)
+    fitted = fitted.of_samples(X0)
     able = _able(fitted, Transforming, "has no latent layer")
     return able.transform(X, O, *_observed(Y, K, (len(X), len(fitted.responses))))
 

@@ -35,6 +35,10 @@ CLASSES = Response("classes", "response", "response", required=False, whole=True
 NUMBERS = Response("numbers", "response", "response", required=False, whole=False, null="a single value")
 
 
+FORMULA = "~"
+"""What a formula begins with."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """A setting: option, key of a configuration file, environment variable and Python argument in one.
@@ -48,7 +52,9 @@ class Setting:
     tensor. several: of kind int, it may be given several values, along which `fit` fits a path of models. compared:
     cross-validation compares its values when several are given, and null is that of the null model.
     within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
-    penalty that depends on the design is part of the likelihood, so that it compares with no other. boundary: values
+    penalty that depends on the design is part of the likelihood, so that it compares with no other. formula: beside
+    its choices it may be a formula of the covariates, which begins with `~`, and stands for one in `within` and
+    `titles` (`FORMULA`). boundary: values
     whose model holds others at the edge of what their parameters may be, and how many such parameters there are: `all`
     (one), or one a `response` or `sample`. told: summaries tell it where it is not the default.
     """
@@ -68,6 +74,7 @@ class Setting:
     matrix: bool = False
     compared: bool = False
     several: bool = False
+    formula: bool = False
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     penalised: tuple[str, ...] = ()
     boundary: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +82,19 @@ class Setting:
     null: str = ""
     check: Callable[[Any], bool] | None = None
     expects: str = ""
+
+    def is_formula(self, value: Any) -> bool:
+        """Whether a value is a formula of the covariates."""
+        return self.formula and isinstance(value, str) and value.startswith(FORMULA)
+
+    def kind_of(self, value: Any) -> str:
+        """The value, or FORMULA for all formulas."""
+        return FORMULA if self.is_formula(value) else str(value)
+
+    def title(self, value: Any) -> str:
+        """What a value is called in reports; nothing where it has no name of its own."""
+        title = self.titles.get(self.kind_of(value), "")
+        return f"{title} {value}" if self.is_formula(value) else title
 
     def of(self, spec: Spec) -> bool:
         """Whether models of this kind have the setting."""
@@ -315,6 +335,11 @@ class Spec:
         return self.penalised(chosen) | {
             name: value for name, value in values.items() if value not in (None, defaults[name])
         }
+
+    def formulas(self, own: Mapping[str, Any]) -> dict[str, str]:
+        """The settings that are formulas, with their values."""
+        values = [(setting, own.get(setting.name)) for setting in self.settings]
+        return {setting.name: str(value) for setting, value in values if setting.is_formula(value)}
 
     def structure(self, own: Mapping[str, Any]) -> str | None:
         """The value of `covariance`, None for a model without that setting."""

@@ -172,6 +172,33 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     return Separation(cells.to(Y.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
 
 
+def one_sided(X: Tensor, down: Tensor, up: Tensor) -> Separation | None:
+    """Where linear predictors run off that cost ever less the lower they are (`down`, n×p), or the higher (`up`).
+
+    Rows that are both stay where they are, those that are neither do not count. cells: those that run off. None when
+    there is none, and all coefficients are determined.
+    """
+    down, up = down.cpu(), up.cpu()
+    A, T = _rows(X)
+    A, member = _distinct(A)  # needs all rows
+    falls, rises = (group_totals(each.double(), member, len(A)) > 0 for each in (down, up))
+    suspects = _singular(weighted_grams(A, falls & rises)).nonzero()[:, 0]
+    if len(suspects) == 0:
+        return None
+    patterns, which = torch.unique(torch.cat([falls, rises])[:, suspects], dim=1, return_inverse=True)
+    cones = []
+    for column in patterns.T:
+        low, high = column[: len(A)], column[len(A) :]
+        cones.append(recession(torch.where(high[:, None], -A, A), low & high, low ^ high, T))
+    found = [(j, cones[c]) for j, c in zip(suspects.tolist(), which.tolist(), strict=True) if cones[c].kernel.shape[1]]
+    if not found:
+        return None
+    cells = torch.zeros_like(down)
+    for j, cone in found:
+        cells[:, j] = cone.cells[member] & (down | up)[:, j]
+    return Separation(cells.to(X.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
+
+
 def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None) -> Recession | None:
     """Separation in a Bernoulli regression of y (n,), 0 or 1, on X (n×d); None when there is none.
 

@@ -127,8 +127,8 @@ def _row(run: Run) -> dict[str, Any]:
     summary = run.summary
     kept = {key: summary[key] for key in ("n_parameters", *CRITERIA, "r2", "converged", "gap")}
     told = {setting.name: summary.get(setting.name, setting.default) for setting in run.spec.settings if setting.told}
-    titles = {setting.name: setting.titles for setting in run.spec.settings}
-    words = [titles[name].get(value, value) for name, value in run.spec.told(summary).items()]
+    titles = {setting.name: setting.title for setting in run.spec.settings}
+    words = [titles[name](value) or value for name, value in run.spec.told(summary).items()]
     structure = ", ".join(filter(None, [summary["covariance"], *words]))
     about = {"run": str(run.place), "formula": run.formula, "covariance": summary["covariance"], **told}
     about |= {"structure": structure}

@@ -52,7 +52,9 @@ def _complete(properties: dict[str, Any]) -> None:
             elif setting.told:
                 told = f"--{setting.name.replace('_', '-')}, not there where it is {setting.default}."
                 chosen = [value for value in setting.choices if value != setting.default]
-                properties[setting.name] = {"description": f"{spec.name}: {told}", "enum": chosen}
+                kind = {"type": "string"} if setting.formula else {"enum": chosen}
+                listed = f" One of {', '.join(chosen)}, or a formula." if setting.formula else ""
+                properties[setting.name] = {"description": f"{spec.name}: {told}{listed}", **kind}
         for symbol in spec.symbols:
             if symbol.reported:
                 properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}

@@ -146,10 +146,13 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
         kinds = {str: "text", bool: "true or false", int: "an integer", float: "a number", tuple: "a list of texts"}
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects or kinds[wanted]}.")
     known = choices(setting)
-    if known and value not in known:  # one of another model is refused by `check`, with the reason
+    value = value.strip() if setting.formula and isinstance(value, str) else value
+    if known and value not in known and not setting.is_formula(value):  # one of another model: `check` says why
         offered = choices(setting, model)
+        or_else = ", or a formula that begins with `~`" if setting.formula else ""
         raise given.error(
-            f"{given.where} is {_shown(value)}, but must be one of {', '.join(offered)}.{nearest(value, offered)}"
+            f"{given.where} is {_shown(value)}, but must be one of {', '.join(offered)}{or_else}."
+            f"{nearest(value, offered)}"
         )
     if setting.check and not all(map(setting.check, each(value) if setting.several else (value,))):
         raise given.error(f"{given.where} is {_shown(given.value)}, but must be {setting.expects}.")

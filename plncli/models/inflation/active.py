@@ -16,7 +16,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import unfit
-from plncli.models.inflation import closing
+from plncli.models.inflation import closing, faces
 from plncli.models.inflation.cells import NODES
 from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import Inflation
@@ -79,7 +79,7 @@ class ActiveSet(Generic[P]):
         inflation = prepared.inflation
         if known is None or inflation is None:
             return prepared
-        return replace(prepared, inflation=inflation.with_free(inflation.free & ~known.isneginf()))
+        return replace(prepared, inflation=inflation.resumed(known))
 
     def state(self, prepared: P) -> dict[str, Tensor]:
         """Which probabilities are open, and the number of nodes; nothing without zero inflation."""
@@ -95,6 +95,8 @@ class ActiveSet(Generic[P]):
         if not {*self.state(prepared)} <= {*state}:
             raise unfit("it knows nothing of structural zeros")
         free, nodes = state["free"], state["nodes"]
+        if known.wider is not None and free.shape == known.wider.shape:
+            known = known.wider
         if free.shape != known.shape or free.dtype != torch.bool or bool((free & (known.weights == 0)).any()):
             raise unfit("it has other probabilities of structural zeros")
         if nodes.shape or nodes.dtype != torch.int64 or int(nodes) not in range(NODES, MOST_NODES + 1):
@@ -108,6 +110,8 @@ class ActiveSet(Generic[P]):
     def _closing(self, params: Params, prepared: P) -> Tensor:
         assert prepared.inflation is not None
         inflation, zeta = prepared.inflation, params["zeta"].detach()
+        if inflation.design is not None:  # closed, and opened, by faces
+            return torch.zeros_like(inflation.free)
         near = (inflation.weights * inflation.probabilities(zeta) < closing.NEXT) & inflation.free
         if not bool(near.any()):  # a look that costs nothing
             return near
@@ -118,6 +122,8 @@ class ActiveSet(Generic[P]):
         inflation = prepared.inflation
         if inflation is None:
             return None
+        if inflation.design is not None:
+            return (faces.revised(self, params, prepared) or self._finer(params, prepared)) if settled else None
         close = self._closing(params, prepared)
         free, zeta = inflation.free & ~close, params["zeta"].detach()
         if settled:
@@ -127,7 +133,15 @@ class ActiveSet(Generic[P]):
             zeta = with_logits(zeta, torch.where(opened, logits, torch.nan), inflation)
         if not torch.equal(free, inflation.free):
             return {**params, "zeta": zeta}, replace(prepared, inflation=inflation.with_free(free))
-        return self._finer(params, prepared) if settled else None
+        return (self._finer(params, prepared) or self._wider(params, prepared)) if settled else None
+
+    def _wider(self, params: Params, prepared: P) -> tuple[Params, P] | None:
+        """By covariates, where the probabilities that do not depend on them are best."""
+        assert prepared.inflation is not None
+        if prepared.inflation.wider is None:
+            return None
+        wider, zeta = prepared.inflation.widened(params["zeta"].detach())
+        return {**params, "zeta": zeta}, replace(prepared, inflation=wider)
 
     def _finer(self, params: Params, prepared: P) -> tuple[Params, P] | None:
         """More nodes, where twice as many tell another bound."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from plncli.models.inflation.cells import ZeroCells
 from plncli.models.inflation.entries import Inflation, Zeros
-from plncli.numerics.rows import total
+from plncli.numerics.rows import group_totals, total
 
 NEXT = 1e-6
 """Structural zeros expected in the cells of an entry, below which its probability is next to 0."""
@@ -37,13 +37,17 @@ class Cells(NamedTuple):
 
 def closing(inflation: Inflation, zeta: Tensor, tables: Sequence[Cells], wbar: float) -> Tensor:
     """Which open entries are 0 at their best, of entries' shape; those of a feature together, with covariates."""
-    known = [(each.zeros, each.zeros.pooled(each.poisson - each.at.loss)) for each in tables]
-    lost = sum((lost for _, lost in known), torch.zeros_like(inflation.weights)) - inflation.base_cost(zeta)
     slope = inflation.base_slope(zeta) - sum(each.zeros.pooled(each.at.sums.structural) for each in tables)
     few = _grouped(inflation, inflation.weights * inflation.probabilities(zeta)) < NEXT
     free = NOTHING * wbar / few.numel()
-    close = few & (_grouped(inflation, lost) <= free) & (_grouped(inflation, slope) > 0.0)
+    close = few & (_grouped(inflation, lost(inflation, zeta, tables)) <= free) & (_grouped(inflation, slope) > 0.0)
     return close & inflation.free
+
+
+def lost(inflation: Inflation, zeta: Tensor, tables: Sequence[Cells]) -> Tensor:
+    """What open entries would cost more if they were closed, of entries' shape."""
+    gone = sum((each.zeros.pooled(each.poisson - each.at.loss) for each in tables), torch.zeros_like(inflation.weights))
+    return gone - inflation.base_cost(zeta)
 
 
 def opening(inflation: Inflation, tables: Sequence[Cells], halvings: int = HALVINGS) -> Tensor:
@@ -60,7 +64,7 @@ def opening(inflation: Inflation, tables: Sequence[Cells], halvings: int = HALVI
         left = _slope(inflation, middle, weights, tables) < 0.0
         low, high = torch.where(left, middle, low), torch.where(left, high, middle)
     found = torch.where(rises & (weights > 0), 0.5 * (low + high), -torch.inf)
-    return torch.where(inflation.free, torch.nan, found.expand(inflation.shape))
+    return torch.where(inflation.free, torch.nan, _spread(inflation, found))
 
 
 def _next(weights: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ def _next(weights: Tensor) -> Tensor:
 def _slope(inflation: Inflation, logit: Tensor, weights: Tensor, tables: Sequence[Cells]) -> Tensor:
     """Slope in a logit that all cells of a group share."""
     slope = weights * logit.sigmoid()
-    entries = logit.expand(inflation.shape).reshape(-1)
+    entries = _spread(inflation, logit).reshape(-1)
     for each in tables:
         moved = ZeroCells(each.at.eta, each.at.s, entries[each.zeros.place], each.at.nodes)
         slope = slope - _grouped(inflation, each.zeros.pooled(moved.structural))
@@ -79,5 +83,13 @@ def _slope(inflation: Inflation, logit: Tensor, weights: Tensor, tables: Sequenc
 
 
 def _grouped(inflation: Inflation, A: Tensor) -> Tensor:
-    """Sums over the entries that are closed together."""
+    """Sums over the entries that are closed, or looked at, together."""
+    if inflation.design is not None:
+        groups = inflation.design.groups
+        return group_totals(A, groups, int(groups.max()) + 1)
     return A if inflation.X is None else total(A)[None]
+
+
+def _spread(inflation: Inflation, grouped: Tensor) -> Tensor:
+    """What entries that go together share, of entries' shape."""
+    return grouped.expand(inflation.shape) if inflation.design is None else grouped[inflation.design.groups]

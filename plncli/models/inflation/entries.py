@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from plncli.models.inflation.cells import LINEAR
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.design import ZeroDesign
+from plncli.models.inflation.spec import COURSES, SYMBOLS, TERMS
 from plncli.numerics.rows import gram, grand_total, group_totals, total
+from plncli.numerics.separation import Separation
 
 START = -3.0
 """Logit at which probabilities begin."""
@@ -28,12 +31,16 @@ class Inflation:
     kind: what has one of its own, `single`, `feature`, `sample`, or anything else with X. X: n×c, columns on which the
     logit depends, None without covariates; weights: of entries' shape, sum of the weights of the cells that count;
     free: the entries whose probability may be more than 0, of entries' shape; the others are exactly 0.
+    design: what X is the basis of (TERMS), None of others; wider: what a fit goes on with where this has its optimum,
+    which is a case of it.
     """
 
     kind: str
     weights: Tensor
     free: Tensor
     X: Tensor | None = None
+    design: ZeroDesign | None = None
+    wider: Inflation | None = None
 
     @staticmethod
     def of(kind: str, weights: Tensor, X: Tensor | None = None) -> Inflation:
@@ -41,6 +48,44 @@ class Inflation:
         if X is None:
             weights = _pooled(kind, weights)
         return Inflation(kind, weights, weights > 0, X)
+
+    @staticmethod
+    def by(design: ZeroDesign, weights: Tensor) -> Inflation:
+        """One a feature, all open, and then by covariates: a fit of these never ends below that of the former."""
+        own = torch.where(design.sure == 0, weights, 0.0)
+        wider = Inflation(TERMS, own, own > 0, design.basis.Q, design)
+        return replace(Inflation.of("feature", weights), wider=wider)
+
+    @property
+    def goal(self) -> str:
+        """The kind that a fit ends with."""
+        return self.kind if self.wider is None else self.wider.kind
+
+    def widened(self, zeta: Tensor) -> tuple[Inflation, Tensor]:
+        """What the fit goes on with, at the same probabilities; itself where it does not."""
+        wider = self.wider
+        if wider is None:
+            return self, zeta
+        return wider.with_free(wider.free & self.free), wider.start(1.0) * zeta
+
+    def resumed(self, known: Tensor) -> Inflation:
+        """Closed where an earlier fit, whose logits are `known`, left probabilities at 0."""
+        wider = self.wider
+        if wider is None or known.shape != wider.shape:
+            return self.with_free(self.free & ~known.isneginf())
+        return wider.closing(wider.free & known.isneginf())
+
+    def closing(self, near: Tensor) -> Inflation:
+        """Also closed, of `near` entries, where all others can hold still."""
+        assert self.design is not None
+        found = self.design.faces(near | (~self.free & (self.weights > 0)))
+        return self if found is None else self.with_free(self.free & ~found.cells)
+
+    @cached_property
+    def faces(self) -> Separation | None:
+        """Where logits run off, now that entries are closed."""
+        assert self.design is not None
+        return self.design.faces(~self.free)
 
     def with_free(self, free: Tensor) -> Inflation:
         """Others open."""
@@ -64,7 +109,7 @@ class Inflation:
     @property
     def n_parameters(self) -> int:
         """Of the model, 0 or not."""
-        return self.start(0.0).numel()
+        return (self.wider or self).start(0.0).numel()
 
     def start(self, logit: float) -> Tensor:
         """zeta at which all entries, as nearly as covariates let them, have a logit."""
@@ -78,23 +123,44 @@ class Inflation:
         return zeta if self.X is None else self.X @ zeta
 
     def logits(self, zeta: Tensor) -> Tensor:
-        """The same, −inf where entries are closed."""
-        return torch.where(self.free, self.entries(zeta), -math.inf)
+        """The same, −inf where entries are closed; by covariates also of cells that do not count, ±inf at limits."""
+        if self.design is None:
+            return torch.where(self.free, self.entries(zeta), -math.inf)
+        logits = self.entries(zeta)
+        if self.faces is not None:
+            limits = self.faces.predictor_limits().of_samples(self.design.X).to(logits)
+            logits = torch.where(limits.abs() == 1, limits * math.inf, logits)
+        closed = ~self.free & self.design.counted
+        return torch.where(self.design.sure > 0, math.inf, torch.where(closed, -math.inf, logits))
 
     def left(self, zeta: Tensor) -> dict[str, Tensor]:
         """What a fit leaves of them, by symbol."""
-        logits, symbol = self.logits(zeta).detach(), SYMBOLS[self.kind]
+        inflation, zeta = self.widened(zeta.detach())
+        logits, design = inflation.logits(zeta), inflation.design
+        if design is not None:
+            faces = inflation.faces
+            courses = {} if faces is None else faces.predictor_limits().tensors()
+            found = {"zeta_terms": design.basis.coefficients(zeta), "zeta_cells": logits}
+            return found | {f"{COURSES}{name}": tensor for name, tensor in courses.items()}
+        symbol = SYMBOLS[self.kind]
         return {symbol: logits[0, 0] if self.kind == "single" else logits.flatten()}
 
     def known(self, init: Mapping[str, Tensor]) -> Tensor | None:
         """Logits of entries' shape that an earlier fit left (`left`), nan where it knows none; None: of no such fit."""
+        wide = self if self.design is not None else self.wider
+        if wide is not None and "zeta_cells" in init:
+            return init["zeta_cells"].to(wide.weights)
         symbol = SYMBOLS.get(self.kind, "")
         return init[symbol].to(self.weights).reshape(self.shape) if symbol in init else None
 
     def begun(self, init: Mapping[str, Tensor] | None) -> Tensor:
         """zeta where a fit begins: as an earlier fit left it, and as low as START elsewhere."""
         zeta, known = self.start(START), None if init is None else self.known(init)
-        return zeta if known is None else torch.where(torch.isfinite(known), known, zeta)
+        if known is None:
+            return zeta
+        if self.design is None:
+            return torch.where(torch.isfinite(known), known, zeta) if known.shape == zeta.shape else zeta
+        return torch.where(torch.isfinite(known).any(0), self.design.nearest(known), zeta)
 
     def probabilities(self, zeta: Tensor) -> Tensor:
         """Of entries' shape, 0 where they are closed."""

@@ -11,28 +11,51 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.spec import COURSES, SYMBOLS, TERMS
 from plncli.numerics.distributions import poisson_lognormal_quantile
+from plncli.numerics.separation import PredictorLimits
 
 
 @dataclass(frozen=True)
 class StructuralZeros:
     """Logits of the probability that a count is a structural zero: 1×1, 1×p, or n×1; −inf where there are none.
 
-    of: what they are of (`SYMBOLS`).
+    of: what they are of (`SYMBOLS`); TERMS: those of some samples, n×p, inf where all zeros are structural. unknown:
+    n×p, where they are not estimable, and any value fits as well; None: nowhere.
     """
 
     of: str
     logits: Tensor = field(repr=False)
+    unknown: Tensor | None = field(repr=False, default=None)
 
     @staticmethod
     def left(state: Mapping[str, object]) -> StructuralZeros | None:
         """Those that a fit has left, if there are any."""
+        if "zeta_cells" in state:
+            return StructuralZeros(TERMS, torch.as_tensor(state["zeta_cells"]).detach().cpu().double())
         for of, symbol in SYMBOLS.items():
             if symbol in state:
                 known = torch.as_tensor(state[symbol]).detach().cpu().double()
                 return StructuralZeros(of, known.reshape(-1, 1) if of == "sample" else known.reshape(1, -1))
         return None
+
+    @staticmethod
+    def of_samples(state: Mapping[str, object], X0: Tensor) -> StructuralZeros:
+        """Those of samples with rows X0 (n×c) of the design."""
+        logits = X0 @ torch.as_tensor(state["zeta_terms"]).detach().cpu().double()
+        limits = limits_of(state, X0)
+        if limits is None:
+            return StructuralZeros(TERMS, logits)
+        logits = torch.where(limits.abs() == 1, limits * math.inf, logits)
+        return StructuralZeros(TERMS, logits, limits.isnan() if bool(limits.isnan().any()) else None)
+
+    @property
+    def doubtful(self) -> Tensor | None:
+        """Where a count tells something of all else, n×p: not where it is not estimable, or a zero for sure."""
+        if self.of != TERMS:
+            return None
+        there = self.logits < math.inf
+        return there if self.unknown is None else there & ~self.unknown
 
     @property
     def expected(self) -> Tensor:
@@ -42,11 +65,19 @@ class StructuralZeros:
 
     def among(self, features: Tensor) -> StructuralZeros:
         """Of some features, by index or as booleans (p,)."""
-        return replace(self, logits=self.logits[:, features]) if self.logits.shape[1] > 1 else self
+        if self.logits.shape[1] == 1 and self.of != TERMS:
+            return self
+        unknown = None if self.unknown is None else self.unknown[:, features]
+        return replace(self, logits=self.logits[:, features], unknown=unknown)
+
+    def take(self, rows: Tensor | slice) -> StructuralZeros:
+        """Of some samples, where they are of samples by covariates."""
+        return replace(self, logits=self.logits[rows]) if self.of == TERMS else self
 
     def quantile(self, probability: float, mean: Tensor, variance: Tensor) -> Tensor:
         """Of counts of new samples whose log rates have that mean and variance, n×p."""
-        left = (probability - self.expected) / (1.0 - self.expected)
+        pi = self.expected
+        left = torch.where(pi < 1.0, (probability - pi) / (1.0 - pi), 0.0)
         return poisson_lognormal_quantile(left, mean, variance)
 
     def drawn(self, n: int, p: int, generator: Generator) -> Tensor:
@@ -55,6 +86,17 @@ class StructuralZeros:
         if self.of == "sample":
             pi = pi[torch.randint(len(pi), (n,), generator=generator)]
         return torch.rand((n, p), generator=generator, dtype=pi.dtype) < pi
+
+
+def limits_of(state: Mapping[str, object], X0: Tensor) -> Tensor | None:
+    """Where logits go at rows X0 of the design, m×p: 0 finite, ±1 to ±inf, nan not estimable; None: all are finite."""
+    own = {
+        name.removeprefix(COURSES): torch.as_tensor(state[name]).cpu()
+        for name in state
+        if name.startswith(f"{COURSES}courses")
+    }
+    found = PredictorLimits.from_tensors(own)
+    return None if found is None else found.of_samples(X0)
 
 
 def mixed(Y: Tensor, logp: Tensor, logits: Tensor | None) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from plncli.models.spec import Setting, Symbol
+from plncli.models.spec import FORMULA, Setting, Symbol
 from plncli.names import MODEL
 
 NONE = "none"
 ZERO_INFLATION = Setting(
     "Structural zeros, counts that are 0 whatever the latent layer says, with one probability for all counts, or one a "
-    "feature or a sample.",
+    "feature or a sample, or, by a formula such as `~ habitat`, with logits that are linear in covariates, each feature "
+    "by itself.",
     MODEL,
     name="zero_inflation",
     default=NONE,
@@ -17,19 +18,32 @@ ZERO_INFLATION = Setting(
         "single": "zero-inflated",
         "feature": "zero-inflated by feature",
         "sample": "zero-inflated by sample",
+        FORMULA: "zero-inflated by",
     },
+    formula=True,
     compared=True,
     told=True,
-    within={"single": (NONE,), "feature": (NONE, "single"), "sample": (NONE, "single")},
+    within={
+        "single": (NONE,),
+        "feature": (NONE, "single"),
+        "sample": (NONE, "single"),
+        FORMULA: (NONE, "single", "feature"),
+    },
     boundary={"single": "all", "feature": "response", "sample": "sample"},
 )
 SYMBOLS = {"single": "zeta_all", "feature": "zeta_response", "sample": "zeta_sample"}
 """What logits are of -> the symbol by which a fit leaves them."""
+TERMS = "terms"
+"""What they are of where they are linear in covariates: coefficients `zeta_terms`, and `zeta_cells` of own samples."""
+COURSES = "zero_"
+"""Begins the names of what tells where logits of other samples go (`PredictorLimits`)."""
 TABLE = ("zero_inflation", "probabilities of structural zeros, and their logits")
 TABLES = (
     Symbol("zeta_all", (), state=True, optional=True),
     Symbol("zeta_response", ("response",), state=True, optional=True),
     Symbol("zeta_sample", ("sample",), state=True, optional=True),
+    Symbol("zeta_terms", ("zero_term", "response"), state=True, finite=True, optional=True),
+    Symbol("zeta_cells", ("sample", "response"), state=True, optional=True),
     Symbol(
         "P0",
         ("sample", "response"),

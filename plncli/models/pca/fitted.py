@@ -23,9 +23,9 @@ from plncli.models.inflation.own import cells_among, with_own_logits
 from plncli.models.pca.cells import Doubtful, Samples
 from plncli.models.pca.posterior import Posterior, posterior
 from plncli.models.pca.triangle import Triangle
-from plncli.models.pln.finished.fitted import FittedPLN, latent_values
+from plncli.models.pln.finished.fitted import FittedPLN, latent_values, without_impossible
 from plncli.models.pln.finished.importance import WIDER, LogLikelihood, averaged
-from plncli.models.pln.finished.scoring import of_hidden, with_deviances
+from plncli.models.pln.finished.scoring import check_possible, of_hidden, with_deviances
 from plncli.models.uncertainty import blocks
 from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
 from plncli.numerics.likelihoods import log_factorial, poisson_loglik, softplus
@@ -80,9 +80,10 @@ class FittedPCA(FittedPLN):
     def _transformed(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[LatentValues, Tensor | None]:
         """q of each sample, as in the fit, and logits of structural zeros."""
         limits, C = self.limits(X), X @ self.B
-        z, logits = self._posterior(self._samples(X, O, Y, K & (limits == 0)))
+        z, logits = self._posterior(self._samples(X, O, Y, self.telling(K & (limits == 0))))
         mean, sd = C + z.M @ self.C.mT, self._variance(z).sqrt()
-        return latent_values(limits, K & (Y > 0), C, mean, sd, z.converged), logits
+        q = latent_values(limits, K & (Y > 0), C, mean, sd, z.converged)
+        return without_impossible(q, K & (Y > 0), logits), logits
 
     def _variance(self, z: Posterior) -> Tensor:
         """c_j'S_i c_j, n×p."""
@@ -103,11 +104,12 @@ class FittedPCA(FittedPLN):
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """The bound of each sample; deviances as `FittedPLN` has them."""
         limits, eta = self.limits(X), O.expand_as(Y) + X @ self.B
-        counted = scored & (limits == 0)
+        check_possible(self.zeros, Y, scored)
+        counted = self.telling(scored & (limits == 0))
         z, logits = self._posterior(self._samples(X, O, Y, counted))
         bound = -z.value - (counted * log_factorial(Y)).sum(1)
         if logits is not None:
-            bound = bound - (counted * softplus(logits)).sum(1)
+            bound = bound - torch.where(counted, softplus(logits), 0.0).sum(1)
         bound = torch.where(counted.any(1), bound, 0.0)
         eta = torch.where(limits < 0, -math.inf, eta) + torch.as_tensor(self.counted).log()
         return with_deviances(bound, Y, eta, self.latent.variances, scored, bool(z.converged.all()))
@@ -118,7 +120,7 @@ class FittedPCA(FittedPLN):
         X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
         scored, limits, K = scored.cpu(), self.limits(X), data.K.cpu()
         seen = torch.where(K, data.Y.detach().cpu().double(), 0.0)
-        z, logits = self._posterior(self._samples(X, O, seen, K & (limits == 0)), own=True)
+        z, logits = self._posterior(self._samples(X, O, seen, self.telling(K & (limits == 0))), own=True)
         mean, variance = O + X @ self.B + z.M @ self.C.mT, self._variance(z)
         return of_hidden(Y, mean, variance, scored, limits, bool(z.converged.all()), logits)
 

@@ -16,7 +16,7 @@ from plncli.errors import unfit
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.inflation.findings import of_zeros
-from plncli.models.inflation.spec import NONE
+from plncli.models.inflation.spec import NONE, TERMS
 from plncli.models.pca import inflated, joint
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
@@ -26,7 +26,8 @@ from plncli.models.pca.start import another, restarts, rotated, start, starts
 from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
-from plncli.models.pln.separation import at_supremum, cell_limits, with_limits
+from plncli.models.pln.separation import at_supremum, with_limits
+from plncli.models.pln.zeros.counting import cell_limits
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.rows import weighted_total
@@ -154,9 +155,9 @@ class PCA(Model[Prepared]):
         own = 0.5 * (torch.linalg.slogdet(S).logabsdet + prepared.table.q * math.log(2.0 * math.pi * math.e))
         return float(weighted_total(prepared.data.w, own))
 
-    def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
+    def cell_limits(self, training: Dataset, X: Tensor, X0: Tensor | None = None) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
-        return cell_limits(training, X)
+        return cell_limits(training, X, X0, self.zero_inflation)
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), C (p×q), scores and their sd (n×q), shares (q,), M and S (n×p) on the log scale of the counts."""
@@ -203,7 +204,7 @@ class PCA(Model[Prepared]):
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
-        if prepared.inflation is not None and prepared.inflation.kind == "sample":
+        if prepared.inflation is not None and prepared.inflation.goal in ("sample", TERMS):
             return Finding("no-standard-errors", STRUCTURAL, remedy=f"Ask for them with {RESAMPLING}.")
         work, numbers = size(prepared)
         if work <= MOST_WORK and numbers <= MOST_NUMBERS:
@@ -216,7 +217,7 @@ class PCA(Model[Prepared]):
     ) -> Uncertainty | Finding:
         """Covariance of B, and of logits of structural zeros: `sandwich`."""
         if prepared.inflation is not None:
-            if prepared.inflation.kind == "sample":
+            if prepared.inflation.goal in ("sample", TERMS):
                 return Finding("no-standard-errors", STRUCTURAL, remedy=f"Use {RESAMPLING}.")
             return inflated.sandwich(params, prepared, cancelled)
         return sandwich(params["theta"], prepared, cancelled)

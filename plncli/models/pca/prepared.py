@@ -18,7 +18,8 @@ from plncli.models.pca.profile import Evaluation, Table
 from plncli.models.pca.spec import RANK
 from plncli.models.pln.emissions import log_factorials
 from plncli.models.pln.prepared import check_counts
-from plncli.models.pln.separation import Separated, counted_cells, separated_cells
+from plncli.models.pln.separation import Separated
+from plncli.models.pln.zeros.counting import counting
 from plncli.numerics.linalg import Basis, orthonormal_basis
 
 
@@ -67,8 +68,7 @@ def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prep
     """DataError for what are no counts, a design without full column rank, or a rank beyond the table's."""
     check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)
-    separated = separated_cells(data)
-    counted = counted_cells(data, separated)
+    separated, counted, inflation = counting(data, zero_inflation)
     most = min(data.p, data.n - data.d)
     if rank is not None and rank > most:
         raise DataError(
@@ -80,8 +80,4 @@ def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prep
     Y = data.Y if counted is None else data.Y * counted
     constant = log_factorials(data.Y, counted, data.w)
     counts = Table(Y, data.O, counted, w, data.total_weight, basis.Q, max(q, 1), constant)
-    inflation = None
-    if zero_inflation != NONE:
-        weights = data.w[:, None].expand_as(data.Y)
-        inflation = Inflation.of(zero_inflation, weights if counted is None else weights * counted)
     return Prepared(data, basis, separated, counted, counts, inflation)

@@ -19,12 +19,12 @@ from plncli.models.pln.elbo import objective, plain_objective
 from plncli.models.pln.errors import uncertainty
 from plncli.models.pln.findings import findings
 from plncli.models.pln.prepared import Prepared, prepare
-from plncli.models.pln.separation import cell_limits
 from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.spec import has_full_posterior
 from plncli.models.pln.start import conditional, settle, start
 from plncli.models.pln.structures import Structure
 from plncli.models.pln.zeros import fitting as structural_zeros
+from plncli.models.pln.zeros.counting import cell_limits
 from plncli.models.pln.zeros.fitting import ZEROS
 from plncli.models.spec import Spec, writes_square
 from plncli.models.uncertainty import Uncertainty
@@ -155,9 +155,9 @@ class PLN(Model[Prepared]):
         """B and Sigma held where they are, q where it is best for them, sample by sample: what new samples get too."""
         return settle(params, prepared)
 
-    def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
+    def cell_limits(self, training: Dataset, X: Tensor, X0: Tensor | None = None) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
-        return cell_limits(training, X)
+        return cell_limits(training, X, X0, self.zero_inflation)
 
     # -- the boundary Sigma_jj = 0 -------------------------------------------------------------------------------------
 

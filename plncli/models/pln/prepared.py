@@ -18,8 +18,9 @@ from plncli.models.pln.elbo import Evaluation, LatentTable
 from plncli.models.pln.emissions import Poisson, log_factorials
 from plncli.models.pln.means import Linear, Mean
 from plncli.models.pln.poisson import PoissonTable
-from plncli.models.pln.separation import Separated, counted_cells, separated_cells
+from plncli.models.pln.separation import Separated
 from plncli.models.pln.structures import LayerAt, Structure
+from plncli.models.pln.zeros.counting import counting
 from plncli.models.pln.zeros.emission import ZeroInflated
 from plncli.numerics.linalg import Basis, orthonormal_basis
 from plncli.numerics.rows import total
@@ -113,14 +114,9 @@ def prepare(data: Dataset, structure: Structure, zero_inflation: str = "none") -
     """All features with a latent layer. DataError for what are no counts, or a design without full column rank."""
     check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)
-    separated = separated_cells(data)
-    counted = counted_cells(data, separated)
+    separated, counted, inflation = counting(data, zero_inflation)
     latent = torch.arange(data.p, device=data.Y.device)
     tried, returns = torch.full_like(data.Y[0], math.inf), torch.zeros_like(latent)
-    inflation = None
-    if zero_inflation != "none":
-        weights = data.w[:, None].expand_as(data.Y)
-        inflation = Inflation.of(zero_inflation, weights if counted is None else weights * counted)
     made = Prepared(data, basis, structure, separated, counted, latent, latent[:0], tried, returns, inflation)
     _ = made.table  # which checks a precision that was given
     return made

@@ -147,7 +147,7 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
     what = f"{spec.name} ({structure} covariance)" if structure else spec.name
     for name, value in spec.told(config.own).items():
         setting = spec.setting(name)
-        what += f" ({setting.titles.get(value, value) if setting else value})"
+        what += f" ({setting.title(value) or value if setting else value})"
     if config.path is not None:
         what += f" along {config.path} {', '.join(str(one.own[config.path]) for one in config.members())}"
     say.note(

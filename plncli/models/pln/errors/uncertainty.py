@@ -12,6 +12,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
+from plncli.models.inflation.spec import TERMS
 from plncli.models.pln.errors import inflated
 from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.estimates import expected_counts
@@ -46,7 +47,7 @@ STRUCTURAL = "No standard errors: there are none yet where each sample has a pro
 
 def default_se(prepared: Prepared) -> str | Finding:
     """`sandwich`, unless that would take much longer than the fit, or zeros may be structural."""
-    if prepared.inflation is not None and prepared.inflation.kind == "sample":
+    if prepared.inflation is not None and prepared.inflation.goal in ("sample", TERMS):
         return Finding("no-standard-errors", STRUCTURAL, remedy="Ask for them with --se jackknife or --se bootstrap.")
     joint, d = len(_joint(prepared)), prepared.data.d
     each = d if prepared.inflation is None else d + 2  # log sd and the logit go with the coefficients
@@ -65,7 +66,7 @@ def uncertainty(
     Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
     Raises Interrupted when `cancelled` says so.
     """
-    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.kind == "sample"):
+    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.goal in ("sample", TERMS)):
         return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se jackknife or --se bootstrap.")
     data, basis = prepared.data, prepared.basis
     at = Determined.by(basis.Q, data.w, prepared.counted)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,13 +34,14 @@ from plncli.models.fitted import (
     INFINITE,
     NOT_ESTIMABLE,
     NOT_FOUND,
+    ZEROS_NOT_ESTIMABLE,
     Fitted,
     at_limits,
     check_errors,
     expected_values,
 )
-from plncli.models.inflation.finished import StructuralZeros, told
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.finished import StructuralZeros, limits_of, told
+from plncli.models.inflation.spec import SYMBOLS, TERMS
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
 from plncli.models.pln.finished.latent import FittedLatent
@@ -51,6 +52,8 @@ from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.rows import weighted_total
 from plncli.numerics.simulation import by_blocks, poisson_counts
 
+STATUSES = ("estimated", "infinite", "not estimable")
+"""What is said of a coefficient of a logit."""
 MOST = 5
 """Features whose structural zeros are told."""
 
@@ -81,7 +84,7 @@ class FittedPLN(FittedLatent):
         def observation(eta: Tensor, of_eta: Tensor, _: float) -> tuple[Tensor, Tensor]:
             return _count_interval(eta, of_eta + variance, level, self.zeros)
 
-        return expected_values(
+        found = expected_values(
             self,
             X,
             O,
@@ -91,6 +94,23 @@ class FittedPLN(FittedLatent):
             expected=lambda eta: counted * (eta + 0.5 * variance).exp(),
             median=torch.exp,
             observation=observation,
+        )
+        return self._without_unknown(found, ("marginal", "conf_low", "conf_high", "pred_low", "pred_high"))
+
+    def _without_unknown(
+        self, found: Prediction, columns: Sequence[str], among: Tensor | slice = slice(None)
+    ) -> Prediction:
+        """Empty in these columns where a probability of structural zeros is not estimable, and a count is expected."""
+        unknown = None if self.zeros is None else self.zeros.unknown
+        if unknown is None:
+            return found
+        median = found.columns["median"]
+        lost = unknown[:, among] & (median > 0)
+        left = {name: found.columns[name].masked_fill(lost, math.nan) for name in columns if name in found.columns}
+        whole = torch.zeros_like(unknown)
+        whole[:, among] = lost
+        return replace(
+            found, columns={**found.columns, **left}, reasons={**found.reasons, ZEROS_NOT_ESTIMABLE: whole}
         )
 
     def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
@@ -103,7 +123,7 @@ class FittedPLN(FittedLatent):
         expected = (O + q.mean + 0.5 * q.sd.square()).exp()
         columns = {"latent_mean": q.mean, "latent_sd": q.sd, "fitted": expected}
         if logits is not None:
-            found = told(O + q.mean, q.sd, Y, K, logits)
+            found = told(O + q.mean, q.sd, Y, self.telling(K), logits)
             columns |= {"fitted": found.expected, "zero_probability": found.probability}
         return Prediction(self.responses, columns, q.reasons)
 
@@ -114,12 +134,13 @@ class FittedPLN(FittedLatent):
     def _transformed(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[LatentValues, Tensor | None]:
         """The same, and logits of structural zeros."""
         limits, C = self.limits(X), X @ self.B
-        counted = (K & (limits == 0)).to(Y)
+        counted = self.telling(K & (limits == 0)).to(Y)
         varied, O = self.latent.varied, O.expand_as(Y)
         step, logits = self.step(Y, counted, O, C, definite(self.latent.precision()))
         M, S = C.clone(), torch.zeros_like(C)
         M[:, varied], S[:, varied] = step.M, step.S
-        return latent_values(limits, K & (Y > 0), C, M, S, step.converged), logits
+        q = latent_values(limits, K & (Y > 0), C, M, S, step.converged)
+        return without_impossible(q, K & (Y > 0), logits), logits
 
     def conditional(
         self,
@@ -140,7 +161,10 @@ class FittedPLN(FittedLatent):
         limits, O = self.limits(X), O.expand(-1, len(self.responses))
         others = torch.ones(O.shape[1], dtype=torch.bool)
         others[observed] = False
-        mean, variance, lost = self.given(X, O, Y, observed, K & (limits[:, observed] == 0), others)
+        limited = limits[:, observed]
+        of_observed = None if self.zeros is None else self.zeros.among(observed).doubtful
+        counted = K & (limited == 0) & (True if of_observed is None else of_observed)
+        mean, variance, lost = self.given(X, O, Y, observed, counted, others)
         mean = at_limits(limits[:, others], mean).masked_fill(lost[:, None], math.nan)
         eta = O[:, others] + mean
         known = None if self.zeros is None else self.zeros.among(others)
@@ -152,7 +176,10 @@ class FittedPLN(FittedLatent):
         if "prediction" in intervals:
             columns |= dict(zip(("pred_low", "pred_high"), _count_interval(eta, variance, level, known), strict=True))
         impossible = torch.zeros_like(others).expand_as(limits).clone()
-        impossible[:, observed] = K & (limits[:, observed] < 0) & (Y > 0)
+        never = limited < 0
+        if self.zeros is not None and of_observed is not None:
+            never = never | (self.zeros.among(observed).logits == math.inf)
+        impossible[:, observed] = K & never & (Y > 0)
         reasons = {
             NOT_ESTIMABLE: limits.isnan() & others,
             INFINITE: (limits > 0) & others,
@@ -160,7 +187,8 @@ class FittedPLN(FittedLatent):
             NOT_FOUND: lost[:, None] & others,
         }
         names = tuple(name for name, other in zip(self.responses, others.tolist(), strict=True) if other)
-        return Prediction(names, columns, reasons)
+        found = Prediction(names, columns, reasons)
+        return self._without_unknown(found, ("conditional", "pred_low", "pred_high"), others)
 
     def given(
         self, X: Tensor, O: Tensor, Y: Tensor, observed: Tensor, counted: Tensor, others: Tensor
@@ -180,7 +208,7 @@ class FittedPLN(FittedLatent):
                 continue
             Omega = definite(DenseCovariance(self.latent.block(o, o)).precision()).dense()
             counts, centre = Y[rows][:, pattern], C[rows][:, o]
-            Z = None if self.zeros is None else self.zeros.among(o).expected.logit().expand_as(counts)
+            Z = None if self.zeros is None else self.zeros.among(o).take(rows).expected.logit().expand_as(counts)
             step = variational_step(counts, torch.ones_like(counts), O[rows][:, o], centre, Omega, Z=Z)
             cross = self.latent.block(others.nonzero()[:, 0], o)
             G = cross @ Omega
@@ -193,6 +221,8 @@ class FittedPLN(FittedLatent):
         """`zero_inflation`: of all counts, or of each feature or sample, the logit and the probability."""
         if self.zeros is None:
             return {}
+        if self.zeros.of == TERMS:
+            return {"zero_inflation": self._zero_coefficients()}
         logits = self.zeros.logits.flatten()
         names: dict[str, Any] = {"feature": self.responses, "sample": samples}
         of = self.zeros.of if self.zeros.of in names else "counts"
@@ -202,6 +232,24 @@ class FittedPLN(FittedLatent):
             if known is not None:
                 found[column] = torch.as_tensor(known).detach().cpu().double().reshape(-1)
         return {"zero_inflation": found}
+
+    def _zero_coefficients(self) -> dict[str, Any]:
+        """A row a feature and term: the coefficient of the logit, ±inf or nan where it has no finite estimate."""
+        zeta = self.tensor("zeta_terms")
+        limits = limits_of(self.state, torch.eye(len(zeta), dtype=zeta.dtype))
+        estimate = zeta if limits is None else at_limits(limits, zeta)
+        c, p = zeta.shape
+        status = torch.where(estimate.isnan(), 2, torch.where(estimate.isinf(), 1, 0)).mT.reshape(-1).tolist()
+        found: dict[str, Any] = {
+            "feature": [feature for feature in self.responses for _ in range(c)],
+            "term": list(self.zero_terms) * p,
+            "estimate": estimate.mT.reshape(-1),
+        }
+        for name, column in (("se", "std_error"), ("low", "conf_low"), ("high", "conf_high")):
+            known = self.inference.get(f"zeta_terms_{name}")
+            if known is not None:
+                found[column] = torch.as_tensor(known).detach().cpu().double().mT.reshape(-1)
+        return found | {"status": [STATUSES[code] for code in status]}
 
     # -- draws and scores ------------------------------------------------------------------------------------------
 
@@ -218,7 +266,7 @@ class FittedPLN(FittedLatent):
             Z = Z.masked_fill(never[rows], -math.inf)
             Y = poisson_counts((O[rows] + Z).exp(), generator)
             if self.zeros is not None:
-                Y = Y.masked_fill(self.zeros.drawn(len(Y), Y.shape[1], generator), 0.0)
+                Y = Y.masked_fill(self.zeros.take(rows).drawn(len(Y), Y.shape[1], generator), 0.0)
             return Y, Z
 
         return Simulated(*by_blocks(X, self.B, draw))
@@ -237,7 +285,8 @@ class FittedPLN(FittedLatent):
         """The counts of the fit; observed ones whose expected value is 0 or not estimable do not count."""
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
         logits = self.own_logits(data.n)
-        return Cells(data.Y, seen & (self.limits(data.X) == 0), data.O + data.X @ self.B, self.latent, logits)
+        counted = self.telling(seen & (self.limits(data.X) == 0))
+        return Cells(data.Y, counted, data.O + data.X @ self.B, self.latent, logits)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p, nan where a cell does not count."""
@@ -322,6 +371,15 @@ def latent_values(limits: Tensor, seen: Tensor, C: Tensor, M: Tensor, sd: Tensor
     reasons = {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0, IMPOSSIBLE: seen & (limits < 0), NOT_FOUND: lost}
     mean = at_limits(limits, M).masked_fill(reasons[IMPOSSIBLE] | lost, math.nan)
     return LatentValues(mean, sd.masked_fill(lost, math.nan), (M - C).masked_fill(lost, math.nan), reasons)
+
+
+def without_impossible(q: LatentValues, seen: Tensor, logits: Tensor | None) -> LatentValues:
+    """Empty in cells with a count (`seen`, n×p) where all zeros are structural."""
+    impossible = None if logits is None else seen & (logits == math.inf)
+    if impossible is None or not bool(impossible.any()):
+        return q
+    reasons = {**q.reasons, IMPOSSIBLE: q.reasons[IMPOSSIBLE] | impossible}
+    return replace(q, mean=q.mean.masked_fill(impossible, math.nan), reasons=reasons)
 
 
 def _count_interval(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -20,7 +20,22 @@ from plncli.numerics.covariance import Covariance, Precision
 
 @dataclass(frozen=True)
 class FittedLatent(Fitted):
-    """A finished fit with a latent layer, and perhaps structural zeros."""
+    """A finished fit with a latent layer, and perhaps structural zeros.
+
+    X0: n×c, rows of the design of structural zeros of the samples that are asked about; None: those of the fit.
+    """
+
+    X0: Tensor | None = field(repr=False, default=None)
+
+    def of_samples(self, X0: Tensor | None) -> FittedLatent:
+        """As it answers for samples with these rows of the design of structural zeros, if it has one."""
+        super().of_samples(X0)
+        if X0 is None or "zeta_terms" not in self.state:
+            return self
+        made = replace(self, X0=X0.detach().cpu().double())
+        kept = ("covariance", "latent", "B", "C")
+        made.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return made
 
     @cached_property
     def latent(self) -> Covariance:
@@ -31,7 +46,14 @@ class FittedLatent(Fitted):
     @cached_property
     def zeros(self) -> StructuralZeros | None:
         """Structural zeros; None where the model has none."""
+        if self.X0 is not None:
+            return StructuralZeros.of_samples(self.state, self.X0)
         return StructuralZeros.left(self.state)
+
+    def telling(self, counted: Tensor) -> Tensor:
+        """Cells that count, of these (n×p): not where zeros are structural for sure, or nobody knows."""
+        doubtful = None if self.zeros is None else self.zeros.doubtful
+        return counted if doubtful is None else counted * doubtful.to(counted.dtype)
 
     @property
     def counted(self) -> Tensor | float:

@@ -22,9 +22,12 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
+from plncli.errors import DataError
+from plncli.errors import counted as number_of
 from plncli.models.abilities import Score
 from plncli.models.inflation.cells import FINEST, Nodes
-from plncli.models.inflation.finished import mixed
+from plncli.models.inflation.finished import StructuralZeros, mixed
+from plncli.models.inflation.spec import TERMS
 from plncli.models.pln.finished.latent import FittedLatent
 from plncli.models.pln.variational_step import Samples
 from plncli.numerics.covariance import Precision, definite
@@ -38,7 +41,8 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
     Cells that are not scored count as unobserved, as they would in a fit. X n×d, O n×p or n×1, Y and scored n×p.
     """
     limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
-    counted = (scored & (limits == 0)).to(Y)
+    check_possible(known.zeros, Y, scored)
+    counted = known.telling(scored & (limits == 0)).to(Y)
     variance, v = known.latent.variances, known.latent.varied
     Omega = definite(known.latent.precision())
     step, logits = known.step(Y, counted, O, C, Omega)
@@ -46,12 +50,12 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
     samples = Samples(Y[:, v], counted[:, v], O[:, v], C[:, v], Omega, Z, Nodes.of(FINEST, Y))
     bound = -samples.value(step.M, 2.0 * step.S.log()) - (samples.K * log_factorial(samples.Y)).sum(1)
     if Z is not None:
-        bound = bound - (samples.K * softplus(Z)).sum(1)
+        bound = bound - torch.where(samples.K > 0, softplus(Z), 0.0).sum(1)
     if len(v):
         bound = bound + 0.5 * (Omega.logdet + len(v))
     bound = torch.where(samples.K.any(1), bound, 0.0)  # q of nothing bounds a likelihood of 1, not tightly
     eta = torch.where(limits < 0, -math.inf, O + C)
-    flat = scored & (variance == 0)
+    flat = known.telling(scored) & (variance == 0)
     bound = bound + torch.where(flat, mixed(Y, poisson_loglik(Y, eta), logits), 0.0).sum(1)
     eta = eta + torch.as_tensor(known.counted).log()
     return with_deviances(bound, Y, eta, variance, scored, bool(step.converged.all()))
@@ -95,6 +99,17 @@ def of_hidden(
         loglik[at] = mixed(Y[at], loglik[at], logits[at])
         mean = mean + torch.nn.functional.logsigmoid(-logits)
     return with_deviances(loglik, Y, mean, variance, scored, converged)
+
+
+def check_possible(zeros: StructuralZeros | None, Y: Tensor, scored: Tensor) -> None:
+    """DataError for counts above 0 where all zeros are structural: no score is finite with them."""
+    if zeros is not None and zeros.of == TERMS:
+        impossible = scored & (Y > 0) & (zeros.logits == math.inf)
+        if bool(impossible.any()):
+            raise DataError(
+                f"{number_of(int(impossible.sum()), 'held-out count')} of probability 0: a coefficient of --zero-inflation "
+                "is infinite. Take a formula with fewer terms."
+            )
 
 
 def _unseen_variance(Omega: Precision, counted: Tensor, S2: Tensor, wanted: Tensor) -> Tensor:

@@ -127,8 +127,9 @@ class FullPLN(Model[Prepared]):
         """Diagonal of the features' blocks."""
         return prepared.table.at(params).curvature()
 
-    def cell_limits(self, training: Dataset, X: Tensor) -> Tensor | None:
+    def cell_limits(self, training: Dataset, X: Tensor, X0: Tensor | None = None) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
+        del X0
         return cell_limits(training, X)
 
     # -- what comes out ------------------------------------------------------------------------------------------------
