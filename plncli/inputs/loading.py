@@ -14,17 +14,16 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import FIRST, DataError, Faults, short
-from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors
+from plncli.errors import FIRST, DataError, Faults
+from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors, facts_of
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
-from plncli.inputs.designs.design import Design, make_design
-from plncli.inputs.designs.told import designed
-from plncli.inputs.factors.references import concerns
+from plncli.inputs.designs.design import Design
+from plncli.inputs.designs.zeros import columns_of, designs, with_its_references, zeros_formula
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Positions, Tables, join, without_missing
 from plncli.inputs.matrices import matrix_of
-from plncli.inputs.offsets import check_offsets, offset_of
+from plncli.inputs.offsets import check_offsets, depth_note, offset_of
 from plncli.inputs.responses import real_responses, response_table, two_classes
 from plncli.inputs.selection import LISTS, choose_samples, listed_features, settled
 from plncli.inputs.sources import (
@@ -39,7 +38,7 @@ from plncli.inputs.sources import (
 )
 from plncli.inputs.weights import Weighted, weights_of
 from plncli.models.spec import CLASSES, COUNTS, NUMBERS
-from plncli.numerics.size_factors import SizeFactors, spread
+from plncli.numerics.size_factors import SizeFactors
 from plncli.settings import FitConfig, check, output_folder
 from plncli.tables.sparse import CSR, tensor_of
 from plncli.tables.table import Drop, Table, frame
@@ -92,6 +91,7 @@ class Matched(NamedTuple):
 
     tables: Tables
     formula: Formula
+    zeros: Formula | None
     used: tuple[str, ...]
     matrices: Mapping[str, Table]
     offset_blocks: Table | None
@@ -123,22 +123,16 @@ def load_each(
     for config in configs:
         check(config)
     tables = read_tables(configs[0], given or {})
-    formulas = [_formula(config, tables) for config in configs]
-    used = tuple(dict.fromkeys(name for formula in formulas for name in formula.columns))
-    configs = [_with_its_references(config, formula, used) for config, formula in zip(configs, formulas, strict=True)]
+    pairs = [(_formula(config, tables), zeros_formula(config, tables)) for config in configs]
+    used = columns_of(formula for pair in pairs for formula in pair)
+    configs = [with_its_references(config, columns_of(pair), used) for config, pair in zip(configs, pairs, strict=True)]
     inputs = tuple(
-        _assemble(config, _match(config, dict(tables), formula, used), device, dtype)
-        for config, formula in zip(configs, formulas, strict=True)
+        _assemble(config, _match(config, dict(tables), *pair, used), device, dtype)
+        for config, pair in zip(configs, pairs, strict=True)
     )
     if sum(read.data.X.numel() + read.data.Y.numel() for read in inputs) > LARGE:
         _return_memory()
     return inputs
-
-
-def _with_its_references(config: FitConfig, formula: Formula, used: Sequence[str]) -> FitConfig:
-    """The configuration without references that concern other formulas alone."""
-    elsewhere = [entry for entry in config.reference if concerns(entry, used) and not concerns(entry, formula.columns)]
-    return config.but(reference=tuple(entry for entry in config.reference if entry not in elsewhere))
 
 
 def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faults: Faults) -> Inputs | None:
@@ -150,7 +144,9 @@ def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faul
     check(config)
     tables = read_tables(config, {}, faults)
     formula = _formula(config, tables, faults)
-    matched = faults.attempt(partial(_match, config, tables, formula, formula.columns, faults), None)
+    zeros = faults.attempt(partial(zeros_formula, config, tables), None)
+    used = columns_of((formula, zeros))
+    matched = faults.attempt(partial(_match, config, tables, formula, zeros, used, faults), None)
     return None if matched is None else faults.attempt(partial(_assemble, config, matched, device, dtype, faults), None)
 
 
@@ -185,7 +181,12 @@ def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST
 
 
 def _match(
-    config: FitConfig, tables: dict[str, Table], formula: Formula, columns: tuple[str, ...], faults: Faults = FIRST
+    config: FitConfig,
+    tables: dict[str, Table],
+    formula: Formula,
+    zeros: Formula | None,
+    columns: tuple[str, ...],
+    faults: Faults = FIRST,
 ) -> Matched:
     """Join the tables, and leave out the samples that cannot be used: `columns` of the covariates must be complete."""
     sources = tuple(
@@ -212,7 +213,7 @@ def _match(
         joined = by_position(joined, faults)
     joined = join(joined, named=config.sample_names, faults=faults)
     if unread_covariates(config, joined.by_option):
-        config, formula, columns, weight_column = config.but(filter=None), Formula(""), (), ()
+        config, formula, zeros, columns, weight_column = config.but(filter=None), Formula(""), None, (), ()
     joined = choose_samples(joined, config, samples, faults)
     if joined.get("counts"):
         joined = faults.attempt(partial(listed_features, joined, features), joined)
@@ -223,7 +224,7 @@ def _match(
         joined = faults.attempt(partial(_weighted, joined, faults), None) or joined.less("weights")
     if not joined.by_option:
         raise faults.found[-1]  # none is left
-    return Matched(joined, formula, used, matrices, offset_blocks, sources, missing)
+    return Matched(joined, formula, zeros, used, matrices, offset_blocks, sources, missing)
 
 
 def _missing(covariates: Table | None, used: Sequence[str]) -> dict[str, int]:
@@ -269,7 +270,7 @@ def _assemble(
     config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
 ) -> Inputs:
     """The data set of matched tables."""
-    tables, formula, used, matrices, offset_blocks, sources, missing = matched
+    tables, formula, zeros, used, matrices, offset_blocks, sources, missing = matched
     counted = config.spec.response is COUNTS
     main = "covariates" if formula.lhs and not counted else config.spec.response.option
 
@@ -288,8 +289,8 @@ def _assemble(
     columns = None if bare else frame(covariates or tables[tables.main], used)
     if not counted:
         tables, explained = explain(tables, columns)
-    made, tables = designed(config, tables, formula, columns, faults)
-    design, X, terms = made or make_design(Formula(), None, tables.samples, "")
+    made, sound, tables = designs(config, tables, formula, zeros, columns, faults)
+    design, X, X0, terms = made
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)
     weighted = Weighted.of(tables, faults)
     tables = tables.noting(*levels_alike(tables.get("covariates"), used))
@@ -306,10 +307,11 @@ def _assemble(
         samples=tables.samples,
         terms=design.terms,
         responses=explained.responses,
+        X0=None if X0 is None else to(X0),
+        zero_terms=design.zeros.terms if design.zeros else (),
     )
     known = _matrices(matrices, data.responses, config, faults)
     name = output_folder(config.but(out=None)).name.removesuffix(f"-{config.model}")
-    sound = made is not None and bool(formula.text)
     return Inputs(
         data,
         design,
@@ -322,7 +324,7 @@ def _assemble(
         size_factors,
         tables.positions,
         Beside(tables, columns, explained.counts, sound, missing) if faults.every else None,
-        _features(tables.get("counts"), data.responses),
+        facts_of(tables.get("counts"), data.responses),
     )
 
 
@@ -335,13 +337,6 @@ def _matrices(
     }
     found = {name: faults.attempt(step, None) for name, step in steps.items()}
     return {name: values for name, values in found.items() if values is not None}
-
-
-def _features(counts: Table | None, responses: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
-    """What a table of counts says of the responses, by name of the fact; nothing of what it says of none."""
-    facts = {} if counts is None else counts.facts
-    told = {name: tuple(known.get(response) for response in responses) for name, known in facts.items()}
-    return {name: texts for name, texts in told.items() if any(text is not None for text in texts)}
 
 
 def _offset(
@@ -368,7 +363,7 @@ def _offset(
         faults.attempt(partial(check_offsets, O, tables), None)
     accounted = config.offset_method or config.offsets or config.exposure or formula.offsets
     if config.spec.response is COUNTS and explained and not accounted:
-        tables = tables.noting(*_depth_note(explained.Y, tables))
+        tables = tables.noting(*depth_note(explained.Y, tables))
     return O, size_factors, tables
 
 
@@ -379,17 +374,3 @@ def _tensor(array: np.ndarray | CSR, device: torch.device, dtype: torch.dtype) -
         largest = abs(array).max()
         raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
     return converted
-
-
-def _depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
-    """A sentence when depths vary more than 2-fold and nothing accounts for it."""
-    depth = Y.sum(axis=1)
-    fold, lowest, highest = spread(torch.from_numpy(depth))
-    if fold <= 2:
-        return []
-    low, high = (short(tables.samples[i], 32) for i in (lowest, highest))
-    return [
-        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {low}, {depth[highest]:.0f} in "
-        f"{high}) and no offset is given: depth counts as abundance. "
-        "Give --exposure FILE, --offset-method total, or `offset(log(column))` in the formula."
-    ]

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from plncli.errors import FIRST, DataError, Faults, counted, nearest, some
+from plncli.errors import FIRST, DataError, Faults, counted, nearest, short, some
 from plncli.inputs.alignment.spelling import told
 from plncli.inputs.cells import FINITE_RULE, NUMBERS_RULE, checked_numbers
 from plncli.inputs.matching import Tables
-from plncli.numerics.size_factors import log_exposure
+from plncli.numerics.size_factors import log_exposure, spread
 from plncli.tables.table import Table
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from plncli.tables.sparse import CSR
 
 MOST_OFFSET = 500.0  # beyond it, so does exp
 
@@ -79,3 +81,17 @@ def match_features(table: Table, responses: tuple[str, ...], tables: Tables) -> 
             f"{counted(len(spare), 'column')} of {table.name} not used, being no features of the fit: {some(spare)}."
         )
     return table.select(responses), tables
+
+
+def depth_note(Y: np.ndarray | CSR, tables: Tables) -> list[str]:
+    """A sentence when depths vary more than 2-fold and nothing accounts for it."""
+    depth = Y.sum(axis=1)
+    fold, lowest, highest = spread(torch.from_numpy(depth))
+    if fold <= 2:
+        return []
+    low, high = (short(tables.samples[i], 32) for i in (lowest, highest))
+    return [
+        f"Total counts vary {fold:.3g}-fold between samples ({depth[lowest]:.0f} in {low}, {depth[highest]:.0f} in "
+        f"{high}) and no offset is given: depth counts as abundance. "
+        "Give --exposure FILE, --offset-method total, or `offset(log(column))` in the formula."
+    ]

@@ -101,8 +101,10 @@ def _list(option: str, path: str, given: Mapping[str, Table]) -> Table:
 def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]:
     """With what the file of counts says of its samples as covariates, where some are asked for and none are given."""
     counts = tables.get("counts")
-    asked = left_side(config.formula) or config.filter or not re.fullmatch(r"\s*~?\s*[01]?\s*", config.formula or "")
-    asked = asked or any(getattr(config, option) and option not in tables for option in COLUMNS)
+    formulas = (config.formula or "", *config.spec.formulas(config.own).values())
+    asked = bool(left_side(config.formula) or config.filter)
+    asked = asked or any(not re.fullmatch(r"\s*~?\s*[01]?\s*", formula) for formula in formulas)
+    asked = asked or any(bool(getattr(config, option)) and option not in tables for option in COLUMNS)
     if not asked or "covariates" in tables or counts is None or counts.about is None:
         return tables
     about = table_of(counts.about, "covariates", counts.name, config.na_values)

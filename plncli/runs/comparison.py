@@ -12,7 +12,8 @@ import numpy as np
 
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.models.spec import Setting
-from plncli.runs.run import SKETCH, Run
+from plncli.runs.run import Run
+from plncli.runs.soundness import SKETCH
 
 CRITERIA = ("aic", "bic", "icl")
 SIGNIFICANT = 0.05

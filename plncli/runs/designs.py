@@ -14,6 +14,12 @@ def aliased_of(design: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
     return tuple(zip(found["places"], found["names"], strict=True))
 
 
+def zero_terms_of(design: Mapping[str, Any]) -> tuple[str, ...]:
+    """Columns of the design of structural zeros; none without one."""
+    zeros = design.get("zeros")
+    return () if zeros is None else ("Intercept",) if zeros["x"] is None else tuple(zeros["x"]["terms"])
+
+
 def terms_of(design: Mapping[str, Any], names: tuple[str, ...]) -> Terms:
     """The coefficients of these names by term of the formula, and the levels of its factors."""
     state = (design.get("x") or {}).get("state", {})

@@ -336,7 +336,10 @@ def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
     groups: dict[str, Any] = {
         "estimates": result.estimates,
         "state": result.state,
-        "sketch": {"X": sketch(result.data.X)},
+        "sketch": {
+            "X": sketch(result.data.X),
+            **({} if result.data.X0 is None else {"X0": sketch(result.data.X0)}),
+        },
     }
     if result.inference is not None:
         groups["inference"] = tensors_of(result.inference)

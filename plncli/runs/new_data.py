@@ -59,7 +59,8 @@ class Sources:
 class NewData:
     """n samples as the fit sees them: design X (n×d), offset O (n×1 or n×p), and what is known of their counts.
 
-    Y: n×p, or n×o for the features `observed` (o,) by index; K as Y, None when all are observed.
+    Y: n×p, or n×o for the features `observed` (o,) by index; K as Y, None when all are observed. X0: n×c, design of
+    structural zeros, None without one.
     """
 
     samples: tuple[str, ...]
@@ -70,6 +71,7 @@ class NewData:
     observed: Tensor | None = field(repr=False, default=None)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    X0: Tensor | None = field(repr=False, default=None)
 
 
 def load(run: Run, sources: Sources) -> NewData:
@@ -89,7 +91,7 @@ def load(run: Run, sources: Sources) -> NewData:
     joined = without_missing(joined, design.columns, sources.missing)
     joined, Y, K = _known_counts(joined)
     columns = _columns(design, joined)
-    X = design.build(columns)
+    X, X0 = design.build(columns), design.build_zeros(columns)
     O, joined = offset_of(joined, run.responses, design.offset(columns) + _constant(sources))
     if run.spec.response is not NUMBERS:
         check_offsets(O, joined)
@@ -98,7 +100,8 @@ def load(run: Run, sources: Sources) -> NewData:
             "The fit had neither --exposure nor --offsets: what is given now adds to its linear predictor."
         )
     warnings = (joined.positions.finding.message,) if joined.positions else ()
-    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes, warnings)
+    zeros = None if X0 is None else _tensor(X0)
+    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes, warnings, zeros)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -207,8 +210,9 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
         covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name, missing)
     if design.columns and covariates is None:
         raise UsageError(
-            f"The fit explains by {some(f'`{name}`' for name in design.columns)} (`{run.formula}`). Give --covariates "
-            "FILE with these columns of the new samples."
+            f"The fit explains by {some(f'`{name}`' for name in design.columns)} (`{run.formula}`"
+            f"{f', zeros `{design.zeros.formula.text}`' if design.zeros else ''}). Give --covariates FILE with these "
+            "columns of the new samples."
         )
     if not tables:
         raise UsageError("There are no samples to predict for: give --covariates FILE, or --exposure FILE.")
@@ -229,8 +233,7 @@ def _columns(design: Design, tables: Tables) -> Any:
     covariates = tables.get("covariates")
     if covariates is None:
         return pd.DataFrame(index=list(tables.samples))
-    encodings = [encoding for encoding in (design.encoding, design.offset_encoding) if encoding]
-    kinds = {name: levels for encoding in encodings for name, levels in encoding.columns.items()}
+    kinds = {name: levels for encoding in design.encodings for name, levels in encoding.columns.items()}
     covariates = _as_in_the_fit(covariates, kinds)
     columns = frame(covariates, design.columns)
     columns.index = pd.Index(covariates.samples)

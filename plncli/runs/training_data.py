@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
@@ -18,6 +19,9 @@ from plncli.settings import FRAME, FitConfig, built, option, recorded, settings,
 from plncli.tables import writing as output
 from plncli.tables.formats import digest, lies_at
 from plncli.tables.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFEST = "manifest.json"
 NAMES = {
@@ -176,7 +180,15 @@ def _same_design(run: Run, inputs: Inputs) -> bool:
     """Whether the columns of the design are those of the fit, as far as its sketch and single precision tell."""
     if inputs.design.terms != run.terms:
         return False
-    known = torch.from_numpy(run.sketch["X"]).double()
-    X = sketch(inputs.data.X)
+    data = inputs.data
+    if data.zero_terms != run.zero_terms:
+        return False
+    designs = {"X": data.X} | ({} if data.X0 is None else {"X0": data.X0})
+    return all(name in run.sketch and _alike(sketch(X), run.sketch[name]) for name, X in designs.items())
+
+
+def _alike(X: Tensor, kept: np.ndarray) -> bool:
+    """Whether a sketch is the one that was kept, to single precision."""
+    known = torch.from_numpy(kept).double()
     size = torch.linalg.vector_norm(known, dim=0)
     return X.shape == known.shape and bool((torch.linalg.vector_norm(X - known, dim=0) <= 1e-5 * size).all())

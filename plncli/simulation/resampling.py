@@ -39,18 +39,19 @@ def resample(
         data, covariates, named = own(run)
     else:
         data, covariates, named = load(run, new), new.covariates, new.sample_names
-    samples, X, O = data.samples, data.X, data.O
+    samples, X, O, X0 = data.samples, data.X, data.O, data.X0
     missing = run.settings.get("na_values", ())
     table = _covariates_of(covariates, named, missing, samples, design.columns) if design.columns else None
     open_cells = _open_cells(run, X)
     if n is not None:
         rows = torch.randint(len(samples), (n,), generator=generator)
         samples, X, O = numbered("s", n), X[rows], O[rows]
+        X0 = None if X0 is None else X0[rows]
         table = None if table is None else table.take(rows.numpy())
     if table is not None:
         table = output.with_names("sample", samples, design.columns, table.columns)
     return Truth(
-        fitted=run.fitted,
+        fitted=run.fitted.of_samples(X0),
         samples=samples,
         formula=f"~ {design.formula.rhs}",
         own=_own(run),

@@ -81,7 +81,7 @@ def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float
     from plncli.models import fitted
 
     runtime.use_threads(len(data.samples), len(run.responses), len(run.terms), "auto")
-    known = {"Y": data.Y, "K": data.K, "observed": data.observed}
+    known = {"Y": data.Y, "K": data.K, "observed": data.observed, "X0": data.X0}
     with runtime.memory_guard():
         return fitted.predict(run.fitted, data.X, data.O, **known, intervals=intervals, level=level)
 

@@ -57,7 +57,7 @@ def transformed(
     runtime.use_threads(len(data.samples), p, len(run.terms), "auto")
     with runtime.memory_guard():
         assert data.Y is not None
-        found = fitted.transform(run.fitted, data.Y, data.X, data.O, data.K)
+        found = fitted.transform(run.fitted, data.Y, data.X, data.O, data.K, data.X0)
     say.note(f"Latent values of {counted(len(data.samples), 'sample')} × {counted(p, 'feature')}.")
     for sentence in told(run, found.reasons):
         say.note(f"note: {sentence}")

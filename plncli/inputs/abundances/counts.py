@@ -221,3 +221,10 @@ def _all_zero_message(
         f"{table} has {' and '.join(parts)} among those to be fitted: nothing about them is estimable. "
         f"Leave them out with --all-zero drop."
     )
+
+
+def facts_of(counts: Table | None, responses: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
+    """What a table of counts says of the responses, by name of the fact; nothing of what it says of none."""
+    facts = {} if counts is None else counts.facts
+    told = {name: tuple(known.get(response) for response in responses) for name, known in facts.items()}
+    return {name: texts for name, texts in told.items() if any(text is not None for text in texts)}

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Design:
-    """The design of a fit: what `fit` made of the formula and `build` makes again of new data."""
+    """The design of a fit: what `fit` made of the formula and `build` makes again of new data.
+
+    zeros: that of structural zeros, None where their probabilities depend on no covariates.
+    """
 
     formula: Formula
     encoding: Encoding | None = field(default=None, repr=False)  # None: the intercept alone
     offset_encoding: Encoding | None = field(default=None, repr=False)
+    zeros: Design | None = field(default=None, repr=False)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -36,8 +40,17 @@ class Design:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns that a table of new data must have."""
-        encodings = (self.encoding, self.offset_encoding)
-        return tuple(dict.fromkeys(name for encoding in encodings if encoding for name in encoding.columns))
+        return tuple(dict.fromkeys(name for encoding in self.encodings for name in encoding.columns))
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """All that columns are turned into numbers by."""
+        own = [encoding for encoding in (self.encoding, self.offset_encoding) if encoding]
+        return (*own, *(self.zeros.encodings if self.zeros else ()))
+
+    def build_zeros(self, frame: pd.DataFrame) -> np.ndarray | None:
+        """n×c design matrix of structural zeros of new data; None without one."""
+        return None if self.zeros is None else self.zeros.build(frame)
 
     def build(self, frame: pd.DataFrame) -> np.ndarray:
         """n×d float64 design matrix of new data, encoded as in the fit."""
@@ -63,7 +76,8 @@ class Design:
         """Everything as JSON values."""
         parts = (self.encoding, self.offset_encoding)
         x, o = (None if part is None else part.to_json() for part in parts)
-        return {"formula": {**vars(self.formula)}, "x": x, "offset": o}
+        zeros = {} if self.zeros is None else {"zeros": self.zeros.to_json()}
+        return {"formula": {**vars(self.formula)}, "x": x, "offset": o, **zeros}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Design:
@@ -72,7 +86,8 @@ class Design:
             parts: dict[str, Any] = dict(content["formula"])
             parts |= {key: tuple(part) for key, part in parts.items() if isinstance(part, list)}
             x, o = (None if content[key] is None else Encoding.from_json(content[key]) for key in ("x", "offset"))
-            return cls(Formula(**parts), x, o)
+            zeros = cls.from_json(content["zeros"]) if content.get("zeros") else None
+            return cls(Formula(**parts), x, o, zeros)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The design of the fit is damaged, or was not written by plncli: {error}.") from None
 

@@ -40,9 +40,7 @@ def revised(zeros: ActiveSet[P], params: Params, prepared: P) -> tuple[Params, P
     return _opened(inflation, zeros, params, prepared)
 
 
-def _closed(
-    inflation: Inflation, zeta: Tensor, zeros: ActiveSet[P], params: Params, prepared: P
-) -> Inflation | None:
+def _closed(inflation: Inflation, zeta: Tensor, zeros: ActiveSet[P], params: Params, prepared: P) -> Inflation | None:
     """Closed, too, where next to no structural zeros are expected; None where there are none."""
     structural = inflation.weights * inflation.probabilities(zeta)
     ordered, order = torch.where(inflation.free, structural, torch.inf).sort(dim=0, stable=True)

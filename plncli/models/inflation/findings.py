@@ -43,7 +43,11 @@ def _by_design(inflation: Inflation, features: tuple[str, ...]) -> tuple[Finding
     parts = (
         ("no-structural-zeros", nowhere, "without structural zeros, of probability exactly 0"),
         ("no-structural-zeros", closed.any(0) & ~nowhere, "without structural zeros in some samples, of probability 0"),
-        ("only-structural-zeros", (design.sure > 0).any(0), "never counted in some samples: all zeros structural there"),
+        (
+            "only-structural-zeros",
+            (design.sure > 0).any(0),
+            "never counted in some samples: all zeros structural there",
+        ),
     )
     found = []
     for code, which, what in parts:

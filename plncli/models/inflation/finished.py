@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +14,9 @@ from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
 from plncli.models.inflation.spec import COURSES, SYMBOLS, TERMS
 from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.separation import PredictorLimits
+
+STATUSES = ("estimated", "infinite", "not estimable")
+"""What is said of a coefficient of a logit."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,25 @@ def limits_of(state: Mapping[str, object], X0: Tensor) -> Tensor | None:
     }
     found = PredictorLimits.from_tensors(own)
     return None if found is None else found.of_samples(X0)
+
+
+def coefficients(
+    state: Mapping[str, Any], inference: Mapping[str, Any], features: Sequence[str], terms: Sequence[str]
+) -> dict[str, Any]:
+    """A row a feature and term: the coefficient of the logit, ±inf or nan where it has no finite estimate."""
+    zeta = torch.as_tensor(state["zeta_terms"]).detach().cpu().double()
+    limits = limits_of(state, torch.eye(len(zeta), dtype=zeta.dtype))
+    estimate = zeta if limits is None else torch.where(limits == 0, zeta, limits * math.inf)
+    codes = torch.where(estimate.isnan(), 2, torch.where(estimate.isinf(), 1, 0)).mT.reshape(-1).tolist()
+    found: dict[str, Any] = {
+        "feature": [feature for feature in features for _ in terms],
+        "term": list(terms) * len(features),
+        "estimate": estimate.mT.reshape(-1),
+    }
+    for name, column in (("se", "std_error"), ("low", "conf_low"), ("high", "conf_high")):
+        if f"zeta_terms_{name}" in inference:
+            found[column] = torch.as_tensor(inference[f"zeta_terms_{name}"]).detach().cpu().double().mT.reshape(-1)
+    return found | {"status": [STATUSES[code] for code in codes]}
 
 
 def mixed(Y: Tensor, logp: Tensor, logits: Tensor | None) -> Tensor:

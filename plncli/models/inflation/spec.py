@@ -8,8 +8,7 @@ from plncli.names import MODEL
 NONE = "none"
 ZERO_INFLATION = Setting(
     "Structural zeros, counts that are 0 whatever the latent layer says, with one probability for all counts, or one a "
-    "feature or a sample, or, by a formula such as `~ habitat`, with logits that are linear in covariates, each feature "
-    "by itself.",
+    "feature or a sample; or, by a formula such as `~ habitat`, with logits that are linear in covariates.",
     MODEL,
     name="zero_inflation",
     default=NONE,

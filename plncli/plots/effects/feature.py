@@ -130,7 +130,8 @@ def _expected(
 
     run, design = source.run, Design.from_json(source.run.design)
     encoding = design.encoding
-    names = tuple(encoding.columns) if encoding else ()
+    of_mean = tuple(encoding.columns) if encoding else ()
+    names = tuple(dict.fromkeys((*of_mean, *(design.zeros.columns if design.zeros else ()))))
     own = columns(source, names)
     levels = color.levels if color is not None and color.name in names else ("",)
     grid, held = _reference(own, len(at) * len(levels), {one.name for one in (by, color) if one is not None})
@@ -140,10 +141,12 @@ def _expected(
         grid[color.name] = _column(own[color.name], np.tile(np.arange(len(levels)), len(at)))
     if not isinstance(run.fitted, Predicting):
         return None, ()
-    X = torch.from_numpy(np.ascontiguousarray(design.build(grid)))
+    X, zeros = torch.from_numpy(np.ascontiguousarray(design.build(grid))), design.build_zeros(grid)
+    X0 = None if zeros is None else torch.from_numpy(np.ascontiguousarray(zeros))
     O = source.data.O.double().mean(0).expand(len(X), -1)
     intervals = ("confidence",) if run.inference else ()
-    found = predict(run.fitted, X, O, intervals=intervals, level=float(run.summary.get("level") or 0.95)).columns
+    level = float(run.summary.get("level") or 0.95)
+    found = predict(run.fitted, X, O, intervals=intervals, level=level, X0=X0).columns
     mean = next(values for name, values in found.items() if name != "link")
     shape = (len(at), len(levels), len(run.responses))
     nothing = torch.full_like(mean, float("nan"))

@@ -40,7 +40,7 @@ from plncli.models.fitted import (
     check_errors,
     expected_values,
 )
-from plncli.models.inflation.finished import StructuralZeros, limits_of, told
+from plncli.models.inflation.finished import StructuralZeros, coefficients, told
 from plncli.models.inflation.spec import SYMBOLS, TERMS
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
@@ -52,8 +52,6 @@ from plncli.numerics.distributions import poisson_lognormal_quantile
 from plncli.numerics.rows import weighted_total
 from plncli.numerics.simulation import by_blocks, poisson_counts
 
-STATUSES = ("estimated", "infinite", "not estimable")
-"""What is said of a coefficient of a logit."""
 MOST = 5
 """Features whose structural zeros are told."""
 
@@ -109,9 +107,7 @@ class FittedPLN(FittedLatent):
         left = {name: found.columns[name].masked_fill(lost, math.nan) for name in columns if name in found.columns}
         whole = torch.zeros_like(unknown)
         whole[:, among] = lost
-        return replace(
-            found, columns={**found.columns, **left}, reasons={**found.reasons, ZEROS_NOT_ESTIMABLE: whole}
-        )
+        return replace(found, columns={**found.columns, **left}, reasons={**found.reasons, ZEROS_NOT_ESTIMABLE: whole})
 
     def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
         """`latent_mean` and `latent_sd` of q, and `fitted`: exp(o + m + s²/2).
@@ -222,7 +218,7 @@ class FittedPLN(FittedLatent):
         if self.zeros is None:
             return {}
         if self.zeros.of == TERMS:
-            return {"zero_inflation": self._zero_coefficients()}
+            return {"zero_inflation": coefficients(self.state, self.inference, self.responses, self.zero_terms)}
         logits = self.zeros.logits.flatten()
         names: dict[str, Any] = {"feature": self.responses, "sample": samples}
         of = self.zeros.of if self.zeros.of in names else "counts"
@@ -232,24 +228,6 @@ class FittedPLN(FittedLatent):
             if known is not None:
                 found[column] = torch.as_tensor(known).detach().cpu().double().reshape(-1)
         return {"zero_inflation": found}
-
-    def _zero_coefficients(self) -> dict[str, Any]:
-        """A row a feature and term: the coefficient of the logit, ±inf or nan where it has no finite estimate."""
-        zeta = self.tensor("zeta_terms")
-        limits = limits_of(self.state, torch.eye(len(zeta), dtype=zeta.dtype))
-        estimate = zeta if limits is None else at_limits(limits, zeta)
-        c, p = zeta.shape
-        status = torch.where(estimate.isnan(), 2, torch.where(estimate.isinf(), 1, 0)).mT.reshape(-1).tolist()
-        found: dict[str, Any] = {
-            "feature": [feature for feature in self.responses for _ in range(c)],
-            "term": list(self.zero_terms) * p,
-            "estimate": estimate.mT.reshape(-1),
-        }
-        for name, column in (("se", "std_error"), ("low", "conf_low"), ("high", "conf_high")):
-            known = self.inference.get(f"zeta_terms_{name}")
-            if known is not None:
-                found[column] = torch.as_tensor(known).detach().cpu().double().mT.reshape(-1)
-        return found | {"status": [STATUSES[code] for code in status]}
 
     # -- draws and scores ------------------------------------------------------------------------------------------
 

@@ -107,8 +107,8 @@ def check_possible(zeros: StructuralZeros | None, Y: Tensor, scored: Tensor) -> 
         impossible = scored & (Y > 0) & (zeros.logits == math.inf)
         if bool(impossible.any()):
             raise DataError(
-                f"{number_of(int(impossible.sum()), 'held-out count')} of probability 0: a coefficient of --zero-inflation "
-                "is infinite. Take a formula with fewer terms."
+                f"{number_of(int(impossible.sum()), 'held-out count')} of probability 0: a coefficient of "
+                "--zero-inflation is infinite. Take a formula with fewer terms."
             )
 
 

@@ -75,4 +75,3 @@ def cell_limits(training: Dataset, X: Tensor, X0: Tensor | None, zero_inflation:
     zeros = wider.faces.predictor_limits().of_samples(X0)
     found = torch.where(zeros.isnan(), math.nan, torch.where(zeros > 0, -1.0, 0.0).to(zeros))
     return found if limits is None else torch.where(limits == 0, found, limits)
-
