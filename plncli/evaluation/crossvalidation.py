@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, FitError
-from plncli.evaluation.folds import Candidate, Fold, fitted_terms, judged, weight_scored
+from plncli.evaluation.folds import Candidate, Fold, fitted_terms, fitted_zero_terms, judged, weight_scored
 from plncli.fitting import fit
 from plncli.inference.workers import Kept, shared
 from plncli.models.abilities import Score, Scoring, ScoringCells
@@ -184,15 +184,17 @@ def _scored(candidate: Candidate, fold: Fold, optimizer: Optimizer, stop: StopRu
     device = data.Y.device
     terms, features = fitted_terms(training)[0].to(device), fold.features.to(device)
     model = model if len(features) == data.p else model.among(features)
-    found = fit(model, training.among(terms, features), optimizer, stop)
+    zero_terms = fitted_zero_terms(training)[0].to(device)
+    found = fit(model, training.among(terms, features).with_zero_terms(zero_terms), optimizer, stop)
     if found.optimum.status is Status.INTERRUPTED:
         raise Interrupted
     if found.optimum.status is Status.DIVERGED:
         raise FitError(found.optimum.status.sentence)
-    whole, scored = data.among(terms, features), fold.scored[:, fold.features]
+    whole, scored = data.among(terms, features).with_zero_terms(zero_terms), fold.scored[:, fold.features]
     if fold.whole:
         rows = fold.rows.to(device)
-        score = _of_samples(found.fitted, whole.X[rows], whole.O[rows], whole.Y[rows], scored)
+        fitted = found.fitted.of_samples(None if whole.X0 is None else whole.X0[rows])
+        score = _of_samples(fitted, whole.X[rows], whole.O[rows], whole.Y[rows], scored)
     else:
         score = _of_cells(found, whole.Y, scored)
     w = data.w.cpu().double()[fold.rows]

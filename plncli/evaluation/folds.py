@@ -17,7 +17,7 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, counted, some
 from plncli.models.base import Model, SeparatedCells
-from plncli.numerics.linalg import dependent_columns
+from plncli.numerics.linalg import independent_columns
 
 INSIDE = 1e-6
 """Share of a covariate's size by which a sample may lie outside of what the others span, and be rounding."""
@@ -127,25 +127,30 @@ def judged(
 ) -> tuple[tuple[Fold, ...], list[int], tuple[str, ...]]:
     """The folds, with what is scored of them; how many counts each candidate says cannot be; and what is left out."""
     judged, told = [], []
-    impossible: dict[int, int] = dict.fromkeys((id(candidate.data.X) for candidate in candidates), 0)
+    impossible: dict[tuple[int, int], int] = dict.fromkeys(map(_design_of, candidates), 0)
     for fold in folds:
         fold, words = _fitted_features(candidates[0], fold)
         told += words
         scored = fold.scored.clone()
         for candidate in _designs(candidates):
             lost, number, words = _unpredicted(candidate, fold)
-            impossible[id(candidate.data.X)] += number
+            impossible[_design_of(candidate)] += number
             told += words
             scored &= ~lost
         if not bool(scored.any()):
             raise DataError(f"Nothing in fold {fold.number} can be scored. {' '.join(told[-2:])} Use fewer folds.")
         judged.append(replace(fold, scored=scored))
-    return tuple(judged), [impossible[id(candidate.data.X)] for candidate in candidates], tuple(told)
+    return tuple(judged), [impossible[_design_of(candidate)] for candidate in candidates], tuple(told)
 
 
 def _designs(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The first candidate of each design: what can be predicted does not hang on the covariance."""
-    return list({id(candidate.data.X): candidate for candidate in reversed(candidates)}.values())[::-1]
+    return list({_design_of(candidate): candidate for candidate in reversed(candidates)}.values())[::-1]
+
+
+def _design_of(candidate: Candidate) -> tuple[int, int]:
+    """What tells the designs of candidates apart."""
+    return id(candidate.data.X), id(candidate.data.X0)
 
 
 def _fitted_features(candidate: Candidate, fold: Fold) -> tuple[Fold, list[str]]:
@@ -165,31 +170,44 @@ def _fitted_features(candidate: Candidate, fold: Fold) -> tuple[Fold, list[str]]
 
 def fitted_terms(training: Dataset) -> tuple[Tensor, tuple[int, ...]]:
     """Indices of the columns of the design that are fitted, and those that follow from them."""
-    dropped = tuple(k for k, _ in dependent_columns(training.X, training.w))
-    kept = torch.ones(training.d, dtype=torch.bool)
-    kept[list(dropped)] = False
-    return kept.nonzero()[:, 0], dropped
+    return independent_columns(training.X, training.w)
+
+
+def fitted_zero_terms(training: Dataset) -> tuple[Tensor, tuple[int, ...]]:
+    """The same of the design of structural zeros; none without one."""
+    if training.X0 is None:
+        return torch.arange(0), ()
+    return independent_columns(training.X0, training.w)
 
 
 def _unpredicted(candidate: Candidate, fold: Fold) -> tuple[Tensor, int, list[str]]:
     """Cells (m×p) of a fold that the candidate cannot predict, or gives probability 0; how many of these; in words."""
     data, training = candidate.data, fold.training(candidate.data)
     terms, dropped = fitted_terms(training)
+    zero_terms, no_zeros = fitted_zero_terms(training)
     X = data.X.cpu().double()[fold.rows]
+    X0 = None if data.X0 is None else data.X0.cpu().double()[fold.rows]
     told, number = [], 0
     lost = torch.zeros_like(fold.scored)
-    if dropped:
-        beyond = _outside(training.X.cpu().double(), X, terms, dropped)
-        lost |= beyond[:, None]
-        names = some(f"`{data.terms[k]}`" for k in dropped)
+
+    def leave_out(fitted: Tensor, held: Tensor, kept: Tensor, gone: Sequence[int], names: Sequence[str]) -> None:
+        beyond = _outside(fitted.cpu().double(), held, kept, gone)
+        lost.logical_or_(beyond[:, None])
         many = int(beyond.sum())
         what = f"{counted(many, 'held-out sample')} not scored" if many else "no held-out sample depends on it"
         told.append(
-            f"`{candidate.formula}`, fold {fold.number}: {names} not estimable from the training samples; {what}."
+            f"`{candidate.formula}`, fold {fold.number}: {some(f'`{names[k]}`' for k in gone)} not estimable from the "
+            f"training samples; {what}."
         )
+
+    if dropped:
+        leave_out(training.X, X, terms, dropped, data.terms)
+    if no_zeros and training.X0 is not None and X0 is not None:
+        leave_out(training.X0, X0, zero_terms, no_zeros, data.zero_terms)
     if isinstance(candidate.model, SeparatedCells):
         among = training.among(terms.to(training.X.device), fold.features.to(training.X.device))
-        found = candidate.model.cell_limits(among, X[:, terms])
+        among = among.with_zero_terms(zero_terms.to(training.X.device))
+        found = candidate.model.cell_limits(among, X[:, terms], None if X0 is None else X0[:, zero_terms])
         if found is not None:
             limits = torch.zeros(lost.shape, dtype=torch.float64)
             limits[:, fold.features] = found

@@ -25,7 +25,7 @@ from plncli.inference.workers import Kept, WorkerLost, shared
 from plncli.models.base import INIT, Init, Latent, Model
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty, from_influence
-from plncli.numerics.linalg import dependent_columns
+from plncli.numerics.linalg import dependent_columns, independent_columns
 from plncli.optim.base import Optimum, Status, StopRule
 from plncli.progress import OnDone
 
@@ -127,6 +127,8 @@ class Task:
         drawn = self.weights(index).to(self.data.Y.device)
         rows = drawn.nonzero()[:, 0]
         data = self.data.take(rows, drawn[rows])
+        if data.X0 is not None:
+            data = data.with_zero_terms(independent_columns(data.X0, data.w)[0].to(data.Y.device))
         stop = StopRule(self.tol, cancelled=cancelled)
         whole = Part(torch.arange(data.d), torch.arange(data.p), torch.ones(data.d, dtype=torch.bool))
         try:

@@ -173,6 +173,14 @@ def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tup
     return found
 
 
+def independent_columns(X: Tensor, w: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Indices of the columns of X (n×d), under weights w, that follow from no earlier ones, and of those that do."""
+    dropped = tuple(k for k, _ in dependent_columns(X, w))
+    kept = torch.ones(X.shape[1], dtype=torch.bool)
+    kept[list(dropped)] = False
+    return kept.nonzero()[:, 0], dropped
+
+
 def describe_dependence(dependent: Sequence[tuple[int, Sequence[int]]], n: int, terms: Sequence[str]) -> str:
     """The sentence for the user about the columns that `dependent_columns` found among the named terms."""
     if len(terms) > n:

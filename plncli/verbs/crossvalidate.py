@@ -197,7 +197,7 @@ def validated(
     where = runtime.start(config.device, config.dtype, config.seed)
     with runtime.memory_guard():
         with say.stage(f"reading {some(named_tables(config))}"):
-            read = inputs.load_each(asked.configs, device=where.device, dtype=where.dtype, given=given)
+            read = inputs.load_each(_readings(asked), device=where.device, dtype=where.dtype, given=given)
         if read[0].positions:
             say.warn(read[0].positions.finding.message)
         for note in dict.fromkeys(note for one in read for note in one.notes):
@@ -220,6 +220,19 @@ def validated(
     return Compared(asked, found, null)
 
 
+def _readings(asked: Asked) -> list[FitConfig]:
+    """Configurations by which tables are read: each formula, with each that structures have besides, and without."""
+    return [config.but(**formulas) for config in asked.configs for formulas in _formulas(asked)]
+
+
+def _formulas(asked: Asked) -> list[dict[str, Any]]:
+    """What settings that may be formulas are in the structures: each combination once, no formula being the default."""
+    spec = asked.config.spec
+    defaults = {setting.name: setting.default for setting in spec.settings if setting.formula}
+    found = [defaults | spec.formulas({**asked.config.own, **one}) for one in asked.structures]
+    return [one for k, one in enumerate(found) if one not in found[:k]]
+
+
 def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], int]:
     """Each formula with each covariance, and where the null model is among them: it joins them if it is not there."""
     import torch
@@ -227,8 +240,11 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
     from plncli.evaluation.folds import Candidate
 
     first = read[0].data
-    candidates = []
-    for config, one in zip(asked.configs, read, strict=True):
+    candidates: list[Candidate] = []
+    formulas = _formulas(asked)
+    defaults = {setting.name: setting.default for setting in asked.config.spec.settings if setting.formula}
+    pairs = [(config, kind) for config in asked.configs for kind in formulas]
+    for (config, kind), one in zip(pairs, read, strict=True):
         if one.data.responses != first.responses or not torch.equal(one.data.Y, first.Y):
             raise DataError(
                 f"`{asked.config.formula}` and `{config.formula}` explain different responses, so what they predict "
@@ -238,10 +254,12 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
         data = replace(one.data, Y=first.Y, K=first.K, w=first.w, O=O)  # kept, and sent to workers, once
         for structure in asked.structures:
             this = config.but(**structure)
+            if kind != defaults | this.spec.formulas(this.own):
+                continue
             model = model_of(this, one if _takes(this) else None)
             candidates.append(Candidate(config.formula or "~ 1", model, data, structure))
     alone = asked.config.but(**{setting.name: setting.null for setting in asked.config.spec.settings if setting.null})
-    data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",))
+    data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",), X0=None, zero_terms=())
     null = Candidate("~ 1", model_of(alone, None), data, {name: alone.own[name] for name in asked.structures[0]})
     for number, other in enumerate(candidates):
         same = torch.equal(other.data.X, data.X) and torch.equal(other.data.O, data.O)

@@ -1,34 +1,79 @@
-"""How well logits of structural zeros are known, beside the coefficients."""
+"""How well the parameters of structural zeros are known, beside the coefficients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from plncli.models.inflation.entries import Inflation
 from plncli.models.inflation.spec import SYMBOLS
-from plncli.models.uncertainty import Beside, Uncertainty, from_influence
+from plncli.models.uncertainty import Beside, Determined, Uncertainty, from_influence, to_units
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions in which the parameters of structural zeros are determined; Z groups of features share c of them.
+
+    X: n×c, what logits are linear in, ones without covariates; pool: p×Z, which features share what; U: Z×c×c,
+    orthonormal columns; known: Z×c, those that are determined: m in all.
+    """
+
+    inflation: Inflation
+    X: Tensor
+    pool: Tensor
+    U: Tensor
+    known: Tensor
+
+    @staticmethod
+    def of(inflation: Inflation, w: Tensor, p: int) -> Directions:
+        """Of one probability, one a feature, or by covariates."""
+        like = inflation.weights
+        pool = torch.ones((p, 1)).to(like) if inflation.kind == "single" else torch.eye(p).to(like)
+        if inflation.design is None:
+            ones = torch.ones((len(w), 1)).to(like)
+            return Directions(
+                inflation, ones, pool, like.new_ones((pool.shape[1], 1, 1)), inflation.free.reshape(-1, 1)
+            )
+        at = Determined.by(inflation.design.basis.Q, w, inflation.free.to(like))
+        return Directions(inflation, inflation.design.basis.Q, pool, at.vectors, ~at.free)
+
+    def scores(self, each: Tensor, rows: slice) -> Tensor:
+        """b×m, of scores in the logits of the cells of some samples, b×p."""
+        pooled = each @ self.pool
+        return torch.einsum("bz,bc,zck->bzk", pooled, self.X[rows], self.U)[:, self.known]
+
+    def spread(self, u: Tensor) -> Tensor:
+        """Values along the directions (b×m) as those of the parameters, b×Z×c."""
+        whole = u.new_zeros((len(u), *self.known.shape))
+        whole[:, self.known] = u
+        return torch.einsum("zck,bzk->bzc", self.U, whole)
 
 
 def beside(
     answer: Uncertainty,
-    inflation: Inflation,
+    at: Directions,
     zeta: Tensor,
     influence: Callable[[slice], Tensor],
     w: Tensor,
     clusters: Tensor | None,
     correction: float,
 ) -> Uncertainty:
-    """The answer, with variances of the logits of open entries; influence: rows -> b×Z, as in `from_influence`."""
-    estimate = inflation.left(zeta)[SYMBOLS[inflation.kind]]
-    shape = (1, int(inflation.free.sum()))
-    none = torch.zeros(shape, dtype=torch.bool, device=w.device)
+    """The answer, with variances of what has a finite value; influence: rows -> b×m, as in `from_influence`."""
+    inflation, design = at.inflation, at.inflation.design
+    Z, c = at.known.shape
+    if design is None:
+        symbol = SYMBOLS[inflation.kind]
+        missing, units = ~at.known.mT, lambda u: u
+    else:
+        symbol = "zeta_terms"
+        limits = torch.zeros((c, Z)) if inflation.faces is None else inflation.faces.limits()
+        missing, units = (limits != 0).to(w.device), lambda u: to_units(design.basis, u)
     found = from_influence(
-        answer.method, lambda rows: influence(rows)[:, :, None], w, shape, none, clusters, correction
+        answer.method, lambda rows: units(at.spread(influence(rows))), w, (c, Z), missing, clusters, correction
     )
-    variance = torch.full_like(estimate.reshape(-1), torch.nan)
-    variance[inflation.free.flatten()] = found.blocks[:, 0, 0]
-    return replace(answer, beside={SYMBOLS[inflation.kind]: Beside(estimate, variance.view(estimate.shape))})
+    estimate = inflation.left(zeta)[symbol]
+    variance = found.blocks.diagonal(dim1=1, dim2=2).mT.masked_fill(missing, torch.nan)
+    return replace(answer, beside={symbol: Beside(estimate, variance.reshape(estimate.shape))})

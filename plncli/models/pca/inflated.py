@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.findings import Finding
-from plncli.models.inflation.errors import beside
+from plncli.models.inflation.errors import Directions, beside
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.sandwich import close, leverage_of, scores_of
@@ -47,7 +47,8 @@ def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) 
     determined = Determined.by(table.Q, data.w, prepared.counted)
     missing = without_estimate(data, prepared.separated)
     alone = resting_on_one(prepared.basis, data.w, prepared.counted, determined, p, data.clusters) & ~missing
-    H = _hessian(joint, params, inflation.free, cancelled)
+    z = Directions.of(inflation, data.w, p)
+    H = _hessian(joint, params, z, cancelled)
     theta = H[: p * width, : p * width].clone().view(p, width, p, width)
     close(theta, at.C, determined, d)
     H[: p * width, : p * width] = theta.view(p * width, -1)
@@ -60,7 +61,7 @@ def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) 
     of_logits = _logit_scores(joint, params, prepared, leverage)
 
     def moved(rows: slice) -> Tensor:
-        scores = torch.cat([scores_of(at, rows, leverage).flatten(1), of_logits[rows]], 1)
+        scores = torch.cat([scores_of(at, rows, leverage).flatten(1), z.scores(of_logits[rows], rows)], 1)
         return factor.solve(scores.mT).mT
 
     def coefficients(rows: slice) -> Tensor:
@@ -72,15 +73,16 @@ def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) 
         found.method, found.blocks, found.covariance, findings=alone_finding(alone, data), facts=found.facts
     )
     own = lambda rows: moved(rows)[:, p * width :]  # noqa: E731
-    return beside(answer, inflation, params["zeta"], own, data.w, data.clusters, correction)
+    return beside(answer, z, params["zeta"], own, data.w, data.clusters, correction)
 
 
-def _hessian(joint: Joint, params: Params, free: Tensor, cancelled: Callable[[], bool]) -> Tensor:
-    """H, features outside and their parameters inside, then the logits of open entries."""
+def _hessian(joint: Joint, params: Params, z: Directions, cancelled: Callable[[], bool]) -> Tensor:
+    """H, features outside and their parameters inside, then the logits' directions."""
     joint.gradient()  # brings the posteriors to where they are exact
     theta, zeta = torch.zeros_like(params["theta"]), torch.zeros_like(params["zeta"])
-    at_theta, at_zeta = theta.mT.numel(), free.flatten().nonzero()[:, 0]
-    H = theta.new_empty((at_theta + len(at_zeta), at_theta + len(at_zeta)))
+    at_theta, m = theta.mT.numel(), int(z.known.sum())
+    along = z.spread(torch.eye(m).to(theta)).mT.reshape(m, *zeta.shape)  # of c×Z, as zeta is
+    H = theta.new_empty((at_theta + m, at_theta + m))
     for k in range(len(H)):
         if cancelled():
             raise Interrupted
@@ -88,18 +90,16 @@ def _hessian(joint: Joint, params: Params, free: Tensor, cancelled: Callable[[],
         if k < at_theta:
             v["theta"][k % len(theta), k // len(theta)] = 1.0
         else:
-            v["zeta"].view(-1)[at_zeta[k - at_theta]] = 1.0
+            v["zeta"] = along[k - at_theta]
         Hv = joint.product(v)
-        H[k] = torch.cat([Hv["theta"].mT.flatten(), Hv["zeta"].flatten()[at_zeta]])
+        H[k] = torch.cat([Hv["theta"].mT.flatten(), along.flatten(1) @ Hv["zeta"].flatten()])
     return 0.5 * (H + H.mT)
 
 
 def _logit_scores(joint: Joint, params: Params, prepared: Prepared, leverage: Tensor | None) -> Tensor:
-    """Of the logits of open entries, without weights, n×Z."""
+    """Of the logits of cells, without weights, n×p."""
     inflation = prepared.inflation
     assert inflation is not None
     pi = inflation.probabilities(params["zeta"]).expand_as(prepared.data.Y)
     each = (pi if prepared.counted is None else pi * prepared.counted) - joint.at.structural()
-    scores = each.sum(1, keepdim=True) if inflation.kind == "single" else each
-    scores = scores[:, inflation.free.flatten()]
-    return scores if leverage is None else scores / (1.0 - leverage).clamp_min(1.0 - ALONE)[:, None]
+    return each if leverage is None else each / (1.0 - leverage).clamp_min(1.0 - ALONE)[:, None]

@@ -16,7 +16,7 @@ from plncli.errors import unfit
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.inflation.findings import of_zeros
-from plncli.models.inflation.spec import NONE, TERMS
+from plncli.models.inflation.spec import NONE
 from plncli.models.pca import inflated, joint
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
@@ -204,7 +204,7 @@ class PCA(Model[Prepared]):
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
-        if prepared.inflation is not None and prepared.inflation.goal in ("sample", TERMS):
+        if prepared.inflation is not None and prepared.inflation.kind == "sample":
             return Finding("no-standard-errors", STRUCTURAL, remedy=f"Ask for them with {RESAMPLING}.")
         work, numbers = size(prepared)
         if work <= MOST_WORK and numbers <= MOST_NUMBERS:
@@ -217,9 +217,10 @@ class PCA(Model[Prepared]):
     ) -> Uncertainty | Finding:
         """Covariance of B, and of logits of structural zeros: `sandwich`."""
         if prepared.inflation is not None:
-            if prepared.inflation.goal in ("sample", TERMS):
+            if prepared.inflation.kind == "sample":
                 return Finding("no-standard-errors", STRUCTURAL, remedy=f"Use {RESAMPLING}.")
-            return inflated.sandwich(params, prepared, cancelled)
+            inflation, zeta = prepared.inflation.widened(params["zeta"])
+            return inflated.sandwich({**params, "zeta": zeta}, replace(prepared, inflation=inflation), cancelled)
         return sandwich(params["theta"], prepared, cancelled)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:

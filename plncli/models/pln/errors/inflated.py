@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
-from plncli.models.inflation.errors import beside
+from plncli.models.inflation.errors import Directions, beside
 from plncli.models.pln.errors.sandwich import BLOCK, leverage_factors
 from plncli.models.pln.estimates import finite_coefficients
 from plncli.models.pln.prepared import Prepared
@@ -39,7 +40,7 @@ from plncli.models.uncertainty import (
     from_influence,
     to_units,
 )
-from plncli.numerics.linalg import Factor, cholesky_scaled
+from plncli.numerics.linalg import Factor, cholesky_scaled, weighted_grams
 from plncli.numerics.rows import accumulate, gram, weighted_total
 
 FLAT = 1e-8
@@ -52,8 +53,8 @@ NEVER = 1e-200
 class Cells:
     """What the Hessian is made of, n×p each. scores, shifts: of log sd and z; between: diagonals of the blocks.
 
-    between: (eta, log sd), (log sd, log sd), (log sd, z), (z, z); pools: p×T and p×Z, which features share what of log
-    sd and of z, 0 where nothing is estimated.
+    between: (eta, log sd), (log sd, log sd), (log sd, z), (z, z); sd: p×T, which features share what of log sd, 0 where
+    nothing is estimated; z: of the logits.
     """
 
     E: Tensor
@@ -62,7 +63,8 @@ class Cells:
     scores: tuple[Tensor, Tensor]
     shifts: tuple[Tensor, Tensor]
     between: tuple[Tensor, Tensor, Tensor, Tensor]
-    pools: tuple[Tensor, Tensor]
+    sd: Tensor
+    z: Directions
 
 
 def cells_of(params: Params, prepared: Prepared) -> Cells:
@@ -105,9 +107,6 @@ def cells_of(params: Params, prepared: Prepared) -> Cells:
     moves = torch.zeros(data.p, dtype=M.dtype, device=M.device)
     moves[latent] = float(structure.estimated)
     sd_pool = moves[:, None] if structure.shared else torch.diag(moves)
-    z_pool = torch.ones_like(moves)[:, None] if inflation.kind == "single" else torch.eye(data.p).to(M)
-    z_pool = z_pool * (inflation.free.any(0).to(M).expand(data.p)[:, None])
-    pools = tuple(pool[:, pool.any(0)] for pool in (sd_pool, z_pool))
     return Cells(
         E,
         h,
@@ -115,7 +114,8 @@ def cells_of(params: Params, prepared: Prepared) -> Cells:
         (R * E + own - 1.0, rho - pi),
         (R + g - ratio, l / h),
         (E, bend, with_sd, of_z),
-        (pools[0], pools[1]),
+        sd_pool[:, sd_pool.any(0)],
+        Directions.of(inflation, data.w, data.p),
     )
 
 
@@ -131,12 +131,12 @@ def sandwich(
     cells, (d, p) = cells_of(params, prepared), missing.shape
     hessian, W = _hessian(cells, Q, data.w, cancelled)
     U, known = at.vectors.expand(p, d, d), ~at.free.expand(p, d).reshape(-1)
-    factor = _factor(hessian, U, known)
+    sd, z = cells.sd, cells.z
+    factor = _factor(hessian, U, known, z)
     if factor is None:
         return None
     blocks = torch.stack([hessian[j * d : (j + 1) * d, j * d : (j + 1) * d] for j in range(p)])
     lever = leverage_factors(Q, W.clamp_min(0.0), at.inverse(blocks))
-    sd, z = cells.pools
 
     def moved(rows: slice) -> Tensor:
         """Influences of everything, b×m."""
@@ -144,7 +144,7 @@ def sandwich(
             raise Interrupted
         f = lever[rows]
         g_B = torch.einsum("jlk,ijl->ijk", U, (f * cells.E[rows])[:, :, None] * Q[rows][:, None, :]).flatten(1)
-        others = [(f * score[rows]) @ pool for score, pool in zip(cells.scores, (sd, z), strict=True)]
+        others = [(f * cells.scores[0][rows]) @ sd, z.scores(f * cells.scores[1][rows], rows)]
         found = factor.solve(torch.cat([g_B * known, *others], 1).mT).mT
         return torch.cat([found[:, : p * d] * known, found[:, p * d :]], 1)
 
@@ -157,24 +157,31 @@ def sandwich(
 
     correction = 1.0 if data.clusters is None else cluster_correction(data)
     answer = from_influence("sandwich", of_coefficients, data.w, (d, p), missing, data.clusters, correction)
-    return beside(answer, inflation, params["zeta"], of_logits, data.w, data.clusters, correction)
+    return beside(answer, z, params["zeta"], of_logits, data.w, data.clusters, correction)
 
 
-def _factor(hessian: Tensor, U: Tensor, known: Tensor) -> Factor | None:
-    """Of minus the Hessian, coefficients turned to directions that are known or not; the latter are left alone."""
+def _factor(hessian: Tensor, U: Tensor, known: Tensor, z: Directions) -> Factor | None:
+    """Of minus the Hessian, turned to directions that are known or not.
+
+    Those of coefficients that are not are left alone, and those of logits left out.
+    """
     p, d, _ = U.shape
-    turn = torch.block_diag(*U, torch.eye(len(hessian) - p * d).to(U))
-    turned = turn.mT @ hessian @ turn
-    keep = torch.cat([known, torch.ones(len(hessian) - p * d, dtype=torch.bool, device=known.device)])
-    turned = torch.where(keep[:, None] & keep, turned, torch.diag((~keep).to(U)))
-    return cholesky_scaled(turned)
+    between = len(hessian) - p * d - z.known.numel()
+    turn = torch.block_diag(*U, torch.eye(between).to(U), *z.U)
+    keep = torch.cat([torch.ones(p * d + between, dtype=torch.bool, device=known.device), z.known.flatten()])
+    turned = (turn.mT @ hessian @ turn)[keep][:, keep]
+    stay = torch.ones(len(turned), dtype=torch.bool, device=known.device)
+    stay[: p * d] = known
+    return cholesky_scaled(torch.where(stay[:, None] & stay, turned, torch.diag((~stay).to(U))))
 
 
 def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) -> tuple[Tensor, Tensor]:
     """Minus the Hessian in the coefficients (feature by feature), log sd and logits; and the diagonals of W, n×p."""
     (n, d), p = Q.shape, cells.E.shape[1]
-    c, k = cells.shifts
-    sums = Q.new_zeros((d, d, p, p)), Q.new_zeros((2, d, p, p)), Q.new_zeros((3, p, p))
+    (shift, k), z = cells.shifts, cells.z
+    c = z.X.shape[1]
+    sizes = (d, d), (d, 1), (d, c), (1, 1), (1, c), (c, c)
+    sums = tuple(Q.new_zeros((*size, p, p)) for size in sizes)
     diagonals = torch.empty_like(cells.E)
 
     def add(rows: slice) -> None:
@@ -184,24 +191,33 @@ def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) 
         inverse.diagonal(dim1=1, dim2=2).add_(cells.H[rows].reciprocal())
         W = torch.linalg.inv(inverse)
         diagonals[rows] = W.diagonal(dim1=1, dim2=2)
-        x, weighted = Q[rows], w[rows, None] * Q[rows]
-        flat = W.flatten(1)
-        sums[0].add_(((weighted[:, :, None] * x[:, None, :]).flatten(1).mT @ flat).view(d, d, p, p))
-        for b, shift in enumerate((c[rows], k[rows])):
-            sums[1][b].add_((weighted.mT @ (W * shift[:, None, :]).flatten(1)).view(d, p, p))
-        for b, (left, right) in enumerate(((c[rows], c[rows]), (c[rows], k[rows]), (k[rows], k[rows]))):
-            sums[2][b].add_(torch.einsum("ij,ijm,im->jm", w[rows, None] * left, W, right))
+        ones = torch.ones_like(w[rows, None])
+        parts = ((Q[rows], None), (ones, shift[rows]), (z.X[rows], k[rows]))
+        for total, ((x, left), (y, right)) in zip(sums, combinations_with_replacement(parts, 2), strict=True):
+            between = W if left is None else W * left[:, :, None]
+            between = between if right is None else between * right[:, None, :]
+            outer = (w[rows, None, None] * x[:, :, None] * y[:, None, :]).flatten(1)
+            total.add_((outer.mT @ between.flatten(1)).view(total.shape))
 
     accumulate(sums, add, n, p * p, BLOCK)
-    BB, across, others = sums
-    across[0].diagonal(dim1=1, dim2=2).add_(gram(w[:, None] * Q, cells.between[0]))
-    for b, own in enumerate(cells.between[1:]):
-        others[b].diagonal().add_(weighted_total(w, own))
-    sd, z = cells.pools
-    B_sd, B_z = (block.permute(1, 0, 2).reshape(p * d, p) for block in across)
-    rows = [
-        [BB.permute(2, 0, 3, 1).reshape(p * d, p * d), B_sd @ sd, B_z @ z],
-        [(B_sd @ sd).mT, sd.mT @ others[0] @ sd, sd.mT @ others[1] @ z],
-        [(B_z @ z).mT, (sd.mT @ others[1] @ z).mT, z.mT @ others[2] @ z],
-    ]
+    _, B_sd, _, sd_sd, sd_z, z_z = sums
+    across, own_sd, own_sd_z, own_z = cells.between
+    B_sd.diagonal(dim1=2, dim2=3).add_(gram(w[:, None] * Q, across)[:, None])
+    sd_sd.diagonal(dim1=2, dim2=3).add_(weighted_total(w, own_sd))
+    sd_z.diagonal(dim1=2, dim2=3).add_(gram(w[:, None] * z.X, own_sd_z)[None])
+    z_z.diagonal(dim1=2, dim2=3).add_(weighted_grams(z.X, w[:, None] * own_z).permute(1, 2, 0))
+    each = torch.eye(p).to(Q)
+    pools = {(0, 0): (each, each), (0, 1): (each, cells.sd), (0, 2): (each, z.pool), (1, 1): (cells.sd, cells.sd)}
+    pools |= {(1, 2): (cells.sd, z.pool), (2, 2): (z.pool, z.pool)}
+    blocks = {
+        place: _flat(pools[place][0].mT @ block @ pools[place][1])
+        for place, block in zip(combinations_with_replacement(range(3), 2), sums, strict=True)
+    }
+    rows = [[blocks[a, b] if a <= b else blocks[b, a].mT for b in range(3)] for a in range(3)]
     return torch.cat([torch.cat(row, 1) for row in rows]), diagonals
+
+
+def _flat(block: Tensor) -> Tensor:
+    """a×b×P×R as (P·a)×(R·b): features outside, their parameters inside."""
+    a, b, P, R = block.shape
+    return block.permute(2, 0, 3, 1).reshape(P * a, R * b)

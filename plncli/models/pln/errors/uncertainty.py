@@ -12,7 +12,6 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
-from plncli.models.inflation.spec import TERMS
 from plncli.models.pln.errors import inflated
 from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.estimates import expected_counts
@@ -47,10 +46,11 @@ STRUCTURAL = "No standard errors: there are none yet where each sample has a pro
 
 def default_se(prepared: Prepared) -> str | Finding:
     """`sandwich`, unless that would take much longer than the fit, or zeros may be structural."""
-    if prepared.inflation is not None and prepared.inflation.goal in ("sample", TERMS):
+    if prepared.inflation is not None and prepared.inflation.kind == "sample":
         return Finding("no-standard-errors", STRUCTURAL, remedy="Ask for them with --se jackknife or --se bootstrap.")
     joint, d = len(_joint(prepared)), prepared.data.d
-    each = d if prepared.inflation is None else d + 2  # log sd and the logit go with the coefficients
+    zeros = 0 if prepared.inflation is None else -(-prepared.inflation.n_parameters // prepared.data.p)
+    each = d if prepared.inflation is None else d + 1 + zeros  # log sd and logits go with the coefficients
     if work(prepared.data.n, joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
         return "sandwich"
     message = f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more."
@@ -66,8 +66,11 @@ def uncertainty(
     Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
     Raises Interrupted when `cancelled` says so.
     """
-    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.goal in ("sample", TERMS)):
+    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.kind == "sample"):
         return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se jackknife or --se bootstrap.")
+    if prepared.inflation is not None:
+        inflation, zeta = prepared.inflation.widened(params["zeta"])
+        prepared, params = replace(prepared, inflation=inflation), {**params, "zeta": zeta}
     data, basis = prepared.data, prepared.basis
     at = Determined.by(basis.Q, data.w, prepared.counted)
     missing = without_estimate(data, prepared.separated)
