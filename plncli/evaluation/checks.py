@@ -67,7 +67,7 @@ class Subject:
     """A finished fit as checks see it.
 
     summary: `converged`, `status`, `gap`, `findings`, `se`, `n_samples`, `n_features` and `n_covariates` of
-    summary.json; terms: its coefficients; offset: how it was given, empty where it was not (`runs.designs`).
+    summary.json; terms: its coefficients; offset: how it was given, empty where it was not (`inputs.designs.record`).
     data: what was fitted, and diagnosis: facts of a diagnosis; None where they are not at hand.
     """
 

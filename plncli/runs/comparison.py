@@ -12,8 +12,8 @@ import numpy as np
 
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.models.spec import Setting
+from plncli.numerics.nesting import mixture_p_value, spans
 from plncli.runs.run import Run
-from plncli.runs.soundness import SKETCH
 
 CRITERIA = ("aic", "bic", "icl")
 SIGNIFICANT = 0.05
@@ -143,30 +143,24 @@ def _ratios(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> Iterator[Rat
         if df > 0 and contains(large, small) and not _unidentified(large, small):
             statistic = 2.0 * (large.likelihood[1] - small.likelihood[1])
             edge = _edge(large, small)
-            yield Ratio(a["run"], b["run"], statistic, df, _p_value(max(statistic, 0.0), df, edge), edge)
+            yield Ratio(a["run"], b["run"], statistic, df, mixture_p_value(max(statistic, 0.0), df, edge), edge)
 
 
 def _unidentified(large: Run, small: Run) -> bool:
     """Whether parameters of `large` mean nothing where `small` holds: no distribution of the statistic is known.
 
-    Such are all coefficients but one of a logit whose probability is 0 (Davies 1987).
+    Such are all coefficients but one of a logit whose probability is 0 (Davies 1987), by the model or by its estimate.
     """
+    none = any(finding["code"] == "no-structural-zeros" for finding in small.summary["findings"])
     for setting in large.spec.settings:
         values = [run.settings.get(setting.name, setting.default) for run in (large, small)]
-        if setting.is_formula(values[0]) and values[1] == setting.default:
+        if (
+            setting.is_formula(values[0])
+            and not setting.is_formula(values[1])
+            and (none or values[1] == setting.default)
+        ):
             return True
     return False
-
-
-def _p_value(statistic: float, df: int, edge: int) -> float:
-    """P(chi2 > statistic), the degrees of freedom being df less a binomial number, of `edge` trials, ½ each."""
-    from scipy.special import chdtrc, gammaln
-
-    missing = np.arange(edge + 1)
-    weights = np.exp(gammaln(edge + 1) - gammaln(missing + 1) - gammaln(edge - missing + 1) - edge * math.log(2.0))
-    none = df == missing  # of a chi2 without degrees of freedom, which is 0
-    tails = np.where(none, float(statistic <= 0.0), chdtrc(np.where(none, 1, df - missing), statistic))
-    return float(weights @ tails)
 
 
 def _edge(large: Run, small: Run) -> int:
@@ -192,7 +186,7 @@ def contains(large: Run, small: Run) -> bool:
 def _spanned(large: Run, small: Run, design: str) -> bool:
     """Whether the columns of a design of one run combine to those of the other."""
     tolerance = max(INSIDE[run.settings.get("dtype", "float64")] for run in (large, small))
-    return _spans(large.sketch[design], small.sketch[design], large.summary["n_samples"], tolerance)
+    return spans(large.sketch[design], small.sketch[design], large.summary["n_samples"], tolerance)
 
 
 def _within(large: Run, small: Run, setting: Setting) -> bool:
@@ -206,22 +200,6 @@ def _within(large: Run, small: Run, setting: Setting) -> bool:
     if setting.is_formula(values[0]) and setting.is_formula(values[1]):
         return _spanned(large, small, "X0")
     return values[1] in setting.within.get(setting.kind_of(values[0]), ())
-
-
-def _spans(large: np.ndarray, small: np.ndarray, n: int, tolerance: float) -> bool:
-    """Whether the columns of one sketch (k×d) combine to those of the other (k×c), of designs with n rows."""
-    k, d = large.shape
-    if small.shape[1] > d or (n > SKETCH and d >= k):
-        return False
-    Q, inner = _orthonormal(large), _orthonormal(small)
-    outside = inner - Q @ (Q.T @ inner)
-    return float(np.linalg.norm(outside, axis=0).max()) <= tolerance
-
-
-def _orthonormal(X: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the columns (k×d) of full rank."""
-    X = X.astype(np.float64)
-    return np.linalg.qr(X / np.linalg.norm(X, axis=0)).Q
 
 
 def disagreeing(summary: Mapping[str, Mapping[str, Any]], ratios: Sequence[Ratio]) -> Iterator[str]:
@@ -282,8 +260,8 @@ def _told(
         )
     if any(contains(large, small) and _unidentified(large, small) for large, small in permutations(runs, 2)):
         notes.append(
-            "Models whose structural zeros depend on covariates are not tested against those without structural zeros: "
-            "the distribution of that statistic is not known. Compare with --zero-inflation feature, or by criteria."
+            "Models whose structural zeros depend on covariates are not tested against those without any, in all "
+            "features or in some: the distribution of that statistic is not known. Criteria, and cv, compare them."
         )
     notes += disagreeing({str(run.place): run.summary for run in runs}, ratios)
     lost = [ratio for ratio in ratios if ratio.statistic < 0.0]

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from plncli.evaluation.checks import Subject, checks
 from plncli.inference.wald import tensors_of
+from plncli.inputs.designs.record import offset_of, terms_of
 from plncli.models import MODELS
 from plncli.models.abilities import Tabulating
 from plncli.models.findings import LOOK
 from plncli.models.spec import SIGMA, Symbol, writes_square
 from plncli.names import COLUMNS
+from plncli.numerics.nesting import sketch
 from plncli.results import FitResult
 from plncli.runs import path
-from plncli.runs.designs import offset_of, terms_of
 from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
@@ -32,7 +33,6 @@ from plncli.runs.run import (
     made_run,
     pack,
     read_run,
-    sketch,
 )
 from plncli.runs.trace import trace_row
 from plncli.settings import absolute, applying, to_toml

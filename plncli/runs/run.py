@@ -15,11 +15,14 @@ from safetensors.numpy import save
 
 from plncli.errors import DataError
 from plncli.inference.hypotheses import Terms
+from plncli.inputs.designs.aliasing import Aliased
+from plncli.inputs.designs.record import aliased_of, offset_of, terms_of, zero_terms_of
 from plncli.models import MODELS
-from plncli.models.spec import Spec
+from plncli.models.spec import CLASSES, Spec, Symbol
+from plncli.names import COLUMNS
+from plncli.numerics.nesting import SKETCH
 from plncli.runs import schema as schemas
-from plncli.runs.designs import aliased_of, offset_of, terms_of, zero_terms_of
-from plncli.runs.soundness import SKETCH, check
+from plncli.settings import recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
 SUM = "sha256"
+FLOATS = ("F64", "F32")
 
 
 class UnknownVersion(Exception):
@@ -204,13 +208,163 @@ def read_run(place: Path) -> Run:
         finite = {symbol.name for symbol in MODELS[facts["model"]].symbols if symbol.finite}
         groups: dict[str, Any] = {group: Group(path, group, shapes, finite) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
-        check(run, shapes, kinds)
+        _check(run, shapes, kinds)
     except UnknownVersion:
         raise DataError(f"`{path}` was written by another version of plncli; fit again with this one.") from None
     except Exception as error:  # safetensors raises its own class, and json and attributes theirs
         reason = str(error) if isinstance(error, OSError) else "its content is not that of a model file"
         raise DataError(f"`{path}` is damaged, or was not written by plncli: {reason}.") from error
     return run
+
+
+def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str]) -> None:
+    """ValueError or DataError where facts are of the wrong kind, or tensors of another shape or type than they say."""
+    n, p, d = len(run.samples), len(run.responses), len(run.terms)
+    for names in (run.samples, run.responses, run.terms):
+        if len(set(names)) < len(names):
+            raise ValueError("Names that are not unique.")
+    recorded(run.model, run.settings, run.path)
+    _check_design(run)
+    _check_summary(run)
+    if any(len(texts) != p for texts in run.features.values()):
+        raise ValueError("What is said of other responses.")
+    if run.spec.response is CLASSES and len(run.classes or ()) not in (0, p):
+        raise ValueError("Classes of other responses.")
+    c = len(run.zero_terms)
+    sizes = {"sample": n, "response": p, "term": d, "component": len(run.components), "zero_term": c}
+    expected: dict[str, tuple[int, ...]] = {
+        "inference.df": (),
+        "inference.blocks": (p, d, d),
+        "state.courses_T": (d, d),
+        "state.zero_courses_T": (c, c),
+    }
+    for symbol in (symbol for symbol in run.spec.symbols if not symbol.indices):
+        names = (_place(symbol), *(f"inference.{symbol.name}_{part}" for part in ("se", "low", "high")))
+        expected |= dict.fromkeys(names, tuple(sizes[axis] for axis in symbol.axes))
+    expected |= dict.fromkeys((f"inference.{name}" for name in COLUMNS), (d, p))
+    there = {name.partition(".")[2] for name in shapes}
+    held = {
+        f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
+        for symbol in run.spec.symbols
+        if not symbol.optional and not (symbol.instead and {*symbol.instead} <= there)
+    }
+    if not {"sketch.X", *held} <= {*shapes}:
+        raise ValueError("Not all tensors of the model.")
+    for name, shape in expected.items():
+        if name in shapes and (shapes[name] != shape or kinds[name] not in FLOATS):
+            raise ValueError(f"{name} is of another shape or type.")
+    present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
+    if present and not {*COLUMNS, "blocks", "df"} <= present:
+        raise ValueError("Standard errors without all that follows from them.")
+    _check_sketch("sketch.X", shapes, kinds, n, d)
+    if "sketch.X0" in shapes:
+        _check_sketch("sketch.X0", shapes, kinds, n, c)
+    for begin, columns in (("", d), ("zero_", c)):
+        _check_limits(begin, run.state, shapes, kinds, columns, p)
+    for symbol in run.spec.symbols:
+        if symbol.indices:
+            _check_indices((run.state if symbol.state else run.estimates)[symbol.name], 0, p)
+
+
+def _place(symbol: Symbol) -> str:
+    """The name of a symbol's tensor in the file."""
+    return f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
+
+
+def _check_sketch(name: str, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
+    shape = shapes[name]
+    rows = min(n or SKETCH, SKETCH)
+    if len(shape) != 2 or shape[1] != d or not (shape[0] == rows or (n == 0 and shape[0] < SKETCH)):
+        raise ValueError("A sketch of another design.")
+    if kinds[name] not in FLOATS:
+        raise ValueError("A sketch of another type.")
+
+
+def _check_limits(
+    begin: str,
+    state: Mapping[str, np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    kinds: Mapping[str, str],
+    d: int,
+    p: int,
+) -> None:
+    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `PredictorLimits`)."""
+    begin = f"{begin}courses_"
+    known = {name.removeprefix(begin): shapes[f"state.{name}"] for name in state if name.startswith(begin)}
+    if known:
+        of, T, kernels, rows = (known[name] for name in ("of", "T", "kernels", "rows"))
+        cones, _, free = kernels if len(kernels) == 3 else (0, 0, -1)
+        if of != (p,) or (d, d) != T or kernels != (cones, d, free) or rows[::2] != (cones, free) or len(rows) != 3:
+            raise ValueError("PredictorLimits of other coefficients.")
+        if any(kinds[f"state.{begin}{name}"] not in FLOATS for name in ("T", "kernels", "rows")):
+            raise ValueError("PredictorLimits of another type.")
+        if not all(np.isfinite(state[f"{begin}{name}"]).all() for name in ("T", "kernels", "rows")):
+            raise ValueError("PredictorLimits that are not finite.")
+        _check_indices(state[f"{begin}of"], -1, cones)
+
+
+def _check_indices(indices: np.ndarray, low: int, end: int) -> None:
+    if indices.ndim != 1 or indices.dtype != np.int64 or not ((indices >= low) & (indices < end)).all():
+        raise ValueError("Indices that lead nowhere.")
+
+
+def _check_design(run: Run) -> None:
+    """ValueError unless the design has the terms of the run; whether it can be built, is found where it is."""
+    d, x = len(run.terms), run.design["x"]
+    if (("Intercept",) if x is None else tuple(x["terms"])) != tuple(run.terms):
+        raise ValueError("A design of other terms.")
+    zeros = run.design.get("zeros")
+    _check_parts(run.design)
+    if zeros is not None:
+        _check_parts(zeros)
+    known = run.coefficients
+    if any(k >= d for places in known.groups.values() for k in places):
+        raise ValueError("Terms that are not there.")
+    learnt = run.design.get("size_factors")
+    if learnt is not None:
+        _check_size_factors(learnt, len(run.responses))
+
+
+def _check_parts(design: Mapping[str, Any]) -> None:
+    """ValueError unless the encodings of a design are sound."""
+    for part in filter(None, (design["x"], design["offset"])):
+        columns = part["state"].get("columns", {}).values()
+        if any(not 0 <= k < len(part["terms"]) for places in columns for k in places):
+            raise ValueError("Columns that are not there.")
+        if part.get("aliased"):
+            Aliased.from_json(part["aliased"], len(part["terms"]))
+        if not {*part["columns"]} <= {*design["formula"]["columns"]}:
+            raise ValueError("Columns that the formula does not name.")
+
+
+def _check_size_factors(learnt: Mapping[str, Any], p: int) -> None:
+    """ValueError unless what a method has learnt of size factors fits its blocks (see `SizeFactors`)."""
+    block, blocks, references = learnt["block"], learnt["blocks"], learnt["references"]
+    if len(block) != len(learnt.get("features") or range(p)) or not {*block} <= {*range(len(blocks))}:
+        raise ValueError("Size factors of other features.")
+    if references is None:
+        return
+    sizes = [len(one) for one in references]
+    by_feature = learnt["method"] not in ("total", "css")
+    if len(sizes) != len(blocks) or (by_feature and sizes != [block.count(b) for b in range(len(blocks))]):
+        raise ValueError("Size factors of other blocks.")
+    if len(learnt.get("shifts") or ()) != len(blocks):
+        raise ValueError("Size factors of other blocks.")
+    if learnt["method"] == "css" and any(len(one) != 1 for one in references):
+        raise ValueError("Size factors without a quantile.")
+
+
+def _check_summary(run: Run) -> None:
+    """ValueError where the summary is not what its schema says, or is of another fit."""
+    schemas.check(run.summary, "summary")
+    n, sizes = len(run.samples), [run.summary[f"n_{what}"] for what in ("samples", "features", "covariates")]
+    if sizes != [n or sizes[0], len(run.responses), len(run.terms)] or run.summary["model"] != run.model:
+        raise ValueError("The summary of another fit.")
+    if run.inference and run.summary["level"] is None:
+        raise ValueError("Intervals of no level.")
+    structured = run.spec.setting("covariance") is not None
+    if (run.summary["covariance"] is not None) != structured or run.spec.likelihood not in run.summary:
+        raise ValueError("The summary of another model.")
 
 
 def _model_file(place: Path) -> Path:
@@ -242,23 +396,3 @@ def _hash(*tensors: Tensor) -> str:
         digest.update(f"{tuple(tensor.shape)}".encode())
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     return digest.hexdigest()
-
-
-def sketch(X: Tensor) -> Tensor:
-    """At most SKETCH × d numbers that span what the columns of X (n×d) span, as far as other designs can tell.
-
-    Row i is the sum of the samples i, i + SKETCH, ..., each times a random number that depends on its place alone, so
-    two designs of the same samples are sketched alike: columns that combine to another's do so in the sketch, and
-    while there are fewer of them than rows, those that don't do not (with probability 1; Clarkson & Woodruff 2013).
-    """
-    import torch
-
-    n, d = X.shape
-    # numpy promises that this old generator's numbers never change.
-    draws = X.new_tensor(np.random.RandomState(0).uniform(-1.0, 1.0, n))
-    scale = draws + draws.sign()
-    rows = min(n, SKETCH)
-    end = n - n % rows
-    out = torch.einsum("kid,ki->id", X[:end].reshape(-1, rows, d), scale[:end].reshape(-1, rows))
-    out[: n - end] += X[end:] * scale[end:, None]
-    return out

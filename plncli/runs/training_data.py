@@ -13,8 +13,9 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
 from plncli.inputs.alignment.positions import named_by_position
 from plncli.inputs.loading import Inputs, load
+from plncli.numerics.nesting import sketch
 from plncli.runs import schema as schemas
-from plncli.runs.run import Run, fingerprint, sketch
+from plncli.runs.run import Run, fingerprint
 from plncli.settings import FRAME, FitConfig, built, option, recorded, settings, split_part
 from plncli.tables import writing as output
 from plncli.tables.formats import digest, lies_at

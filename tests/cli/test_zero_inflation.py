@@ -16,7 +16,7 @@ from scipy import stats
 
 import plncli
 import plncli.cli
-from plncli.runs.comparison import _p_value
+from plncli.numerics.nesting import mixture_p_value
 
 Cli = Callable[..., Ran]
 
@@ -82,9 +82,9 @@ def test_p_values_are_those_of_the_mixture(edge: int) -> None:
     df, statistic = edge + 2, 9.5
     weights = stats.binom.pmf(range(edge + 1), edge, 0.5)
     wanted = sum(weight * stats.chi2.sf(statistic, df - k) for k, weight in enumerate(weights))
-    assert _p_value(statistic, df, edge) == pytest.approx(wanted, rel=1e-10)
-    assert _p_value(0.0, 1, 1) == pytest.approx(1.0)
-    assert _p_value(3.0, 1, 1) == pytest.approx(0.5 * stats.chi2.sf(3.0, 1), rel=1e-12)
+    assert mixture_p_value(statistic, df, edge) == pytest.approx(wanted, rel=1e-10)
+    assert mixture_p_value(0.0, 1, 1) == pytest.approx(1.0)
+    assert mixture_p_value(3.0, 1, 1) == pytest.approx(0.5 * stats.chi2.sf(3.0, 1), rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["single", "sample"])

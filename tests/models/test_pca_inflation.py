@@ -402,6 +402,7 @@ def test_other_optimizers_end_there_too(optimizer: str) -> None:
 
 
 def test_the_hessian_of_the_standard_errors_is_flat_in_rotations_alone() -> None:
+    from plncli.models.inflation.errors import Directions
     from plncli.models.pca.inflated import _hessian
     from plncli.models.pca.joint import Joint
 
@@ -411,7 +412,8 @@ def test_the_hessian_of_the_standard_errors_is_flat_in_rotations_alone() -> None
         "theta": torch.cat([prepared.basis.reduced(result.estimates["B"]), result.estimates["C"].mT]),
         "zeta": result.state["zeta_response"][None],
     }
-    values = torch.linalg.eigvalsh(_hessian(Joint(at, prepared), at, prepared.inflation.free, lambda: False))
+    z = Directions.of(prepared.inflation, result.data.w, result.data.p)
+    values = torch.linalg.eigvalsh(_hessian(Joint(at, prepared), at, z, lambda: False))
     assert abs(float(values[0])) < 1e-3 * float(values[1]) and float(values[1]) > 0  # as exact as its products
 
 

@@ -17,8 +17,9 @@ from tables import dataset, pln_table
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.names import COLUMNS
+from plncli.numerics.nesting import SKETCH, sketch
 from plncli.runs import run as runs
-from plncli.runs.run import fingerprint, pack, read_run, sketch
+from plncli.runs.run import fingerprint, pack, read_run
 
 WRITTEN = Path(__file__).parents[1] / "reference/0.1.0"
 
@@ -132,7 +133,7 @@ def test_a_sketch_spans_what_the_design_spans(n: int) -> None:
     X[:, 0], X[:, 1] = 1.0, (torch.arange(n) % 7 == 0).double()
     inside = X[:, :3] @ torch.randn(3, 2, generator=g, dtype=torch.float64)
     S = sketch(X)
-    assert S.shape == (min(n, runs.SKETCH), 6)
+    assert S.shape == (min(n, SKETCH), 6)
     assert rank(S) == 6
     assert rank(S[:, :3], sketch(inside)) == 3
     assert rank(S[:, :3], sketch(inside + 1e-3 * X[:, 5:])) == 4

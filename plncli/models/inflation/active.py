@@ -7,44 +7,22 @@ probabilities above 0 enter that raise the bound. It never falls, so no fit ends
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, replace
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from plncli.arrays import Params
-from plncli.dataset import Dataset
 from plncli.errors import unfit
 from plncli.models.inflation import closing, faces
 from plncli.models.inflation.cells import NODES
 from plncli.models.inflation.closing import Cells
-from plncli.models.inflation.entries import Inflation
+from plncli.models.inflation.entries import Inflatable, Inflation
 
 FINE = 1e-7
 """Nats for each unit of weight by which twice the nodes may change the bound."""
 MOST_NODES = 160
-
-
-class Inflatable(Protocol):
-    """Data made ready for a model that may have structural zeros: a frozen dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def data(self) -> Dataset:
-        """What is fitted."""
-        ...
-
-    @property
-    def inflation(self) -> Inflation | None:
-        """Probabilities of structural zeros, None without any."""
-        ...
-
-    @property
-    def nodes(self) -> int:
-        """Of quadrature, for zeros."""
-        ...
 
 
 P = TypeVar("P", bound=Inflatable)
@@ -123,7 +101,11 @@ class ActiveSet(Generic[P]):
         if inflation is None:
             return None
         if inflation.design is not None:
-            return (faces.revised(self, params, prepared) or self._finer(params, prepared)) if settled else None
+            return (
+                (faces.revised(self.tables, self.value, params, prepared) or self._finer(params, prepared))
+                if settled
+                else None
+            )
         close = self._closing(params, prepared)
         free, zeta = inflation.free & ~close, params["zeta"].detach()
         if settled:

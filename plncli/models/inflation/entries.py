@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
 from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from plncli.dataset import Dataset
 from plncli.models.inflation.cells import LINEAR
 from plncli.models.inflation.design import ZeroDesign
 from plncli.models.inflation.spec import COURSES, SYMBOLS, TERMS
@@ -238,3 +240,24 @@ class Zeros:
         """The table (n×q), in place, with values there."""
         table[self.rows, self.columns] = values
         return table
+
+
+class Inflatable(Protocol):
+    """Data made ready for a model that may have structural zeros: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def data(self) -> Dataset:
+        """What is fitted."""
+        ...
+
+    @property
+    def inflation(self) -> Inflation | None:
+        """Probabilities of structural zeros, None without any."""
+        ...
+
+    @property
+    def nodes(self) -> int:
+        """Of quadrature, for zeros."""
+        ...

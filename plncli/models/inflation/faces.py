@@ -7,18 +7,16 @@ convex hull of all. Closing costs nothing, for the fit has come that near; openi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.inflation import closing
-from plncli.models.inflation.entries import Inflation
-
-if TYPE_CHECKING:
-    from plncli.models.inflation.active import ActiveSet, Inflatable
+from plncli.models.inflation.closing import Cells
+from plncli.models.inflation.entries import Inflatable, Inflation
 
 NEAR = 1e-2
 """Structural zeros expected in cells of a feature which together may be next to none."""
@@ -27,21 +25,30 @@ GAIN = 1e-7
 ALONE = 200
 """Features that are opened one by one, at most, where they do not gain together."""
 
-P = TypeVar("P", bound="Inflatable")
+P = TypeVar("P", bound=Inflatable)
 
 
-def revised(zeros: ActiveSet[P], params: Params, prepared: P) -> tuple[Params, P] | None:
-    """Others open or closed; None where all stand. The objective does not rise."""
+Tables = Callable[[Params, P, bool], list[Cells]]
+
+
+def revised(
+    tables: Tables[P], value: Callable[[Params, P], float], params: Params, prepared: P
+) -> tuple[Params, P] | None:
+    """Others open or closed; None where all stand. The objective does not rise.
+
+    tables, value: as `ActiveSet` has them.
+    """
     inflation = prepared.inflation
     assert inflation is not None and inflation.design is not None
-    closed = _closed(inflation, params["zeta"].detach(), zeros, params, prepared)
+    closed = _closed(inflation, tables(params, prepared, False), params, prepared)
     if closed is not None:
         return dict(params), replace(prepared, inflation=closed)
-    return _opened(inflation, zeros, params, prepared)
+    return _opened(inflation, tables(params, prepared, True), value, params, prepared)
 
 
-def _closed(inflation: Inflation, zeta: Tensor, zeros: ActiveSet[P], params: Params, prepared: P) -> Inflation | None:
-    """Closed, too, where next to no structural zeros are expected; None where there are none."""
+def _closed(inflation: Inflation, open_: Sequence[Cells], params: Params, prepared: Inflatable) -> Inflation | None:
+    """Closed, too, where next to no structural zeros are expected; None where there are none. open_: their cells."""
+    zeta = params["zeta"].detach()
     structural = inflation.weights * inflation.probabilities(zeta)
     ordered, order = torch.where(inflation.free, structural, torch.inf).sort(dim=0, stable=True)
     few = ordered.cumsum(0) < NEAR
@@ -50,28 +57,30 @@ def _closed(inflation: Inflation, zeta: Tensor, zeros: ActiveSet[P], params: Par
         return None
     found = inflation.closing(near)
     gone = inflation.free & ~found.free
-    cost = torch.where(gone, closing.lost(inflation, zeta, zeros.tables(params, prepared, False)), 0.0).sum(0)
+    cost = torch.where(gone, closing.lost(inflation, zeta, open_), 0.0).sum(0)
     worth = cost <= closing.NOTHING * prepared.data.total_weight / len(cost)
     free = torch.where(worth, found.free, inflation.free)
     return None if torch.equal(free, inflation.free) else inflation.with_free(free)
 
 
-def _opened(inflation: Inflation, zeros: ActiveSet[P], params: Params, prepared: P) -> tuple[Params, P] | None:
-    """Open where structural zeros pay: all features together, or one by one."""
+def _opened(
+    inflation: Inflation, shut: Sequence[Cells], value: Callable[[Params, P], float], params: Params, prepared: P
+) -> tuple[Params, P] | None:
+    """Open where structural zeros pay: all features together, or one by one. shut: the cells of closed entries."""
     assert inflation.design is not None
-    best = closing.opening(inflation, zeros.tables(params, prepared, True))
+    best = closing.opening(inflation, shut)
     wanted = torch.isfinite(best)
     if not bool(wanted.any()):
         return None
     zeta = params["zeta"].detach()
     held = torch.where(inflation.free, inflation.entries(zeta), torch.nan)
     target = torch.where(wanted, best, held)
-    shut = ~inflation.free & ~wanted & (inflation.weights > 0)
-    found = inflation.design.faces(shut)
-    cells = torch.zeros_like(shut) if found is None else found.cells
+    left = ~inflation.free & ~wanted & (inflation.weights > 0)
+    found = inflation.design.faces(left)
+    cells = torch.zeros_like(left) if found is None else found.cells
     free = (inflation.weights > 0) & ~cells
     moved = inflation.design.nearest(target)
-    now = zeros.value(params, prepared)
+    now = value(params, prepared)
     least = GAIN * prepared.data.total_weight
     features = (wanted.any(0)).nonzero()[:, 0]
     groups = [features] if len(features) == 1 else [features, *(features.split(1) if len(features) <= ALONE else ())]
@@ -82,9 +91,9 @@ def _opened(inflation: Inflation, zeros: ActiveSet[P], params: Params, prepared:
         begin, open_ = at["zeta"].detach().clone(), changed.inflation.free.clone()
         begin[:, some], open_[:, some] = moved[:, some], free[:, some]
         tried = {**at, "zeta": begin}, replace(changed, inflation=inflation.with_free(open_))
-        value = zeros.value(*tried)
-        if now - value > least:
-            answer, now = tried, value
+        here = value(*tried)
+        if now - here > least:
+            answer, now = tried, here
             if len(some) == len(features):
                 break
     return answer
