@@ -65,7 +65,8 @@ def test_a_fit_leaves_a_coefficient_a_feature_and_term(made: Path) -> None:
     assert [*found] == ["feature", "term", "estimate", "std_error", "conf_low", "conf_high", "status"]
     wide = found.pivot(index="feature", columns="term", values="estimate")
     logits = np.column_stack([wide["Intercept"], wide["Intercept"] + wide["habitat[T.fen]"]])[:3]
-    assert 1 / (1 + np.exp(-logits)) == pytest.approx(np.tile([*PI.values()], (3, 1)), abs=0.25)  # three standard errors of 40 samples
+    # three standard errors of 40 samples
+    assert 1 / (1 + np.exp(-logits)) == pytest.approx(np.tile([*PI.values()], (3, 1)), abs=0.25)
     assert wide.loc["f4"].tolist() == [-np.inf, np.inf]
     assert found[found["feature"] == "f4"]["status"].tolist() == ["infinite", "infinite"]
     assert found[found["feature"] == "f4"]["std_error"].isna().all()
