@@ -18,6 +18,7 @@ from plncli.evaluation.folds import Candidate, folds_of_samples
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
 from plncli.models.base import Model
+from plncli.models.inflation import design
 from plncli.models.inflation.design import ZeroDesign
 from plncli.models.pca.model import PCA
 from plncli.models.pln.finished.fitted import FittedPLN
@@ -93,6 +94,25 @@ def test_what_falls_or_rises_generalises_both_separations() -> None:
             cone = bernoulli_separation(X, Y[:, j])
             cells = torch.zeros(12, dtype=torch.bool) if of_classes is None else of_classes.cells[:, j]
             assert torch.equal(cells, torch.zeros(12, dtype=torch.bool) if cone is None else cone.cells)
+
+
+def test_what_is_sure_does_not_hang_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that are sure are those that linear programs find without a look at regressions before."""
+    g, sure = torch.Generator().manual_seed(7), 0
+    for trial in range(12):
+        X = torch.randn(25, 3, generator=g).double()
+        X[:, 0] = 1.0
+        X[:, 1:] = X[:, 1:].round() if trial % 2 else X[:, 1:] * torch.tensor([1e-3, 1e4]).double()
+        slopes = 6.0 * torch.rand(1, generator=g).double() * torch.randn(3, 6, generator=g).double()
+        zero = torch.bernoulli((X @ (slopes / X.abs().mean(0)[:, None])).sigmoid(), generator=g) > 0
+        counts = torch.rand(25, 6, generator=g) > 0.1
+        parts = (X, torch.ones(25).double(), ("a", "b", "c"), counts & ~zero, counts & zero)
+        found = ZeroDesign.of(*parts).sure
+        with monkeypatch.context() as patch:
+            patch.setattr(design, "_near_certain", lambda _, positive, zero: positive | zero)
+            assert torch.equal(found, ZeroDesign.of(*parts).sure)
+        sure += int((found != 0).any(0).sum())
+    assert 10 < sure < 62  # of 72: some of each
 
 
 # Laws
@@ -287,11 +307,11 @@ def test_designs_that_cannot_be_are_refused() -> None:
 def test_coefficients_are_nearest_to_logits_where_they_are_known() -> None:
     X = groups(torch.arange(12) % 3)
     some = torch.ones(12, 2, dtype=torch.bool)
-    design = ZeroDesign.of(X, torch.ones(12).double(), ("a", "b", "c"), some, some)
+    of_groups = ZeroDesign.of(X, torch.ones(12).double(), ("a", "b", "c"), some, some)
     wanted = torch.tensor([[0.5, -1.0], [1.0, 0.0], [2.0, 3.0]]).double()
     logits = X @ wanted
     logits[torch.arange(12) % 3 == 2, 0] = -math.inf
-    found = design.basis.coefficients(design.nearest(logits))
+    found = of_groups.basis.coefficients(of_groups.nearest(logits))
     torch.testing.assert_close(found[:2], wanted[:2])
     torch.testing.assert_close(found[2, 1], wanted[2, 1])
 

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from plncli.errors import DataError
 from plncli.numerics.linalg import Basis, orthonormal_basis, weighted_grams
@@ -23,6 +24,8 @@ MANY = 64
 """Different rows of a design up to which each is looked at by itself for structural zeros that pay."""
 INTERCEPT = 1e-8
 """Share of a column of ones that may lie outside of what the columns span, and be rounding."""
+NEWTON, SETTLED, MARGIN = 40, 1e-9, 1e4
+"""Newton steps of a screen for cells that are sure, gain in nats at which they end; times that other cells cost."""
 FLAT = 1e-10
 """Share of the largest curvature below which a direction has none."""
 
@@ -45,7 +48,8 @@ class ZeroDesign:
         """positive, zero: cells (n×p) that count, by what they hold. DataError for a design that cannot be."""
         basis = orthonormal_basis(X, w, terms)
         check_intercept(X)
-        found = one_sided(X, positive, zero)
+        held = ~_near_certain(basis.Q, positive, zero)
+        found = one_sided(X, positive | (zero & held), zero | (positive & held))
         sure = torch.zeros_like(positive, dtype=torch.int8)
         if found is not None:
             sure = torch.where(found.cells & zero, 1, torch.where(found.cells & positive, -1, sure)).to(torch.int8)
@@ -70,6 +74,30 @@ class ZeroDesign:
         scale = torch.where(values > FLAT * values[:, -1:].clamp_min(1e-300), values, torch.inf).reciprocal()
         right = Q.mT @ torch.where(known, logits, 0.0)  # needs all rows
         return (V @ (scale[:, :, None] * (V.mT @ right.mT[:, :, None])))[:, :, 0].mT
+
+
+def _near_certain(Q: Tensor, positive: Tensor, zero: Tensor) -> Tensor:
+    """n×p: all cells that may be sure, and some more. positive, zero: what logistic regressions on Q (n×c) tell apart.
+
+    Along a direction of recession the cost of separated cells falls to 0, and no other rises: what they cost at any
+    point is no more than what is to be gained there. Newton's method says how much that is: half its decrement.
+    """
+    Q = Q.double()
+    y, counts = zero.to(Q), (positive | zero).to(Q)
+    b = Q.new_zeros((Q.shape[1], y.shape[1]))
+    gain = torch.full_like(b[0], torch.inf)
+    for _ in range(NEWTON):
+        pi = (Q @ b).sigmoid()
+        slope = Q.mT @ (counts * (pi - y))  # needs all rows
+        H = weighted_grams(Q, counts * pi * (1.0 - pi))
+        H.diagonal(dim1=1, dim2=2).add_(torch.finfo(Q.dtype).tiny)
+        step, failed = torch.linalg.solve_ex(H, slope.mT[:, :, None])
+        gain = torch.where(failed == 0, 0.5 * (slope * step[:, :, 0].mT).sum(0), torch.inf)
+        if bool((gain < SETTLED).all()):
+            break
+        b = b - torch.where((failed == 0) & gain.isfinite(), step[:, :, 0].mT, 0.0)
+    cost = softplus(torch.where(zero, -(Q @ b), Q @ b))
+    return (positive | zero) & ~((gain < SETTLED) & (cost > MARGIN * SETTLED))
 
 
 def check_intercept(X: Tensor) -> None:
