@@ -215,7 +215,8 @@ def test_no_bound_is_below_those_of_simpler_models(kind: str) -> None:
     assert float(answers.bounds(data).sum()) == pytest.approx(terms.criteria.loglik, abs=1e-3)
     of_samples = answers.of_samples(data.X0)
     told = of_samples.fitted_values(data.X, data.O, data.Y, K)  # type: ignore[attr-defined]
-    torch.testing.assert_close(told.columns["zero_probability"], terms.estimates["P0"], rtol=0, atol=5e-3)
+    probability = told.columns["zero_probability"]
+    torch.testing.assert_close(probability, terms.estimates["P0"], rtol=0, atol=5e-3, equal_nan=True)
     drawn = of_samples.simulate(data.X, data.O, torch.Generator().manual_seed(0)).Y  # type: ignore[attr-defined]
     assert float(drawn[terms.state["zeta_cells"] == math.inf].sum()) == 0.0
 
@@ -270,6 +271,12 @@ def test_a_mean_that_explains_them_comes_first() -> None:
     assert float(result.estimates["B"][1, 0]) == -math.inf
     found = known(result).further_tables(data.samples)["zero_inflation"]
     assert found["status"][1] == "not estimable" and math.isnan(float(found["estimate"][1]))
+    there = torch.arange(48) % 3 == 1
+    assert bool(result.estimates["P0"][there, 0].isnan().all()) and not bool(
+        result.estimates["P0"][:, 1:].isnan().any()
+    )
+    expected = known(result).of_samples(data.X0).predict(data.X, data.O).columns["marginal"]  # type: ignore[attr-defined]
+    assert float(expected[there, 0].abs().max()) == 0.0 and bool(expected.isfinite().all())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -288,6 +295,25 @@ def test_a_group_in_which_nothing_is_gained_has_probability_0(name: str) -> None
     found = known(result).further_tables(rare.samples)["zero_inflation"]
     estimates = found["estimate"].view(6, 2)
     assert torch.equal(estimates[:, 0].isneginf(), none) and torch.equal(estimates[:, 1] == math.inf, none)
+
+
+def test_a_sample_of_which_nothing_is_known_is_left_empty() -> None:
+    """A group whose counts of a feature are all missing says nothing of their zeros."""
+    data = table(60, 4, 10.0, (0.1, 0.4, 0.3), 17)
+    K = torch.ones_like(data.Y, dtype=torch.bool)
+    there = torch.arange(60) % 3 == 2
+    K[there, 0] = False
+    result = fit(PLN(zero_inflation=FORMULA), replace(data, Y=data.Y * K, K=K), inference=InferenceRule("sandwich"))
+    assert result.inference is not None and result.converged
+    assert result.inference.beside["zeta_terms_se"][:, 0].isnan().tolist() == [False, False, True]
+    of_samples = known(result).of_samples(data.X0)
+    found = of_samples.predict(data.X, data.O, ("prediction",))  # type: ignore[attr-defined]
+    for name in ("marginal", "pred_low", "pred_high"):
+        assert torch.equal(found.columns[name].isnan(), ~K)
+    assert bool(found.columns["median"].isfinite().all())
+    assert torch.equal(result.estimates["P0"].isnan(), ~K)
+    q = of_samples.fitted_values(data.X, data.O, data.Y, torch.ones_like(K))  # type: ignore[attr-defined]
+    assert torch.equal(q.columns["zero_probability"].isnan(), ~K & (data.Y == 0))
 
 
 def test_designs_that_cannot_be_are_refused() -> None:

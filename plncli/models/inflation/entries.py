@@ -103,6 +103,17 @@ class Inflation:
         """Open where this is closed."""
         return self.with_free(~self.free & (self.weights > 0))
 
+    @cached_property
+    def _limits(self) -> Tensor | None:
+        """Where logits of the samples go by covariates, n×p; None where all are finite."""
+        if self.design is None or self.faces is None:
+            return None
+        return self.faces.predictor_limits().of_samples(self.design.X)
+
+    def known_alone(self, table: Tensor) -> Tensor:
+        """A table n×p, nan where no cell that counts says anything of a probability."""
+        return table if self._limits is None else table.masked_fill(self._limits.isnan().to(table.device), math.nan)
+
     @property
     def shape(self) -> torch.Size:
         """Of the entries."""
@@ -129,8 +140,8 @@ class Inflation:
         if self.design is None:
             return torch.where(self.free, self.entries(zeta), -math.inf)
         logits = self.entries(zeta)
-        if self.faces is not None:
-            limits = self.faces.predictor_limits().of_samples(self.design.X).to(logits)
+        if self._limits is not None:
+            limits = self._limits.to(logits)
             logits = torch.where(limits.abs() == 1, limits * math.inf, logits)
         closed = ~self.free & self.design.counted
         return torch.where(self.design.sure > 0, math.inf, torch.where(closed, -math.inf, logits))
@@ -142,7 +153,7 @@ class Inflation:
         if design is not None:
             faces = inflation.faces
             courses = {} if faces is None else faces.predictor_limits().tensors()
-            found = {"zeta_terms": design.basis.coefficients(zeta), "zeta_cells": logits}
+            found = {"zeta_terms": design.basis.coefficients(zeta), "zeta_cells": inflation.known_alone(logits)}
             return found | {f"{COURSES}{name}": tensor for name, tensor in courses.items()}
         symbol = SYMBOLS[self.kind]
         return {symbol: logits[0, 0] if self.kind == "single" else logits.flatten()}

@@ -35,7 +35,9 @@ class StructuralZeros:
     def left(state: Mapping[str, object]) -> StructuralZeros | None:
         """Those that a fit has left, if there are any."""
         if "zeta_cells" in state:
-            return StructuralZeros(TERMS, torch.as_tensor(state["zeta_cells"]).detach().cpu().double())
+            logits = torch.as_tensor(state["zeta_cells"]).detach().cpu().double()
+            unknown = logits.isnan()
+            return StructuralZeros(TERMS, logits.masked_fill(unknown, 0.0), unknown if bool(unknown.any()) else None)
         for of, symbol in SYMBOLS.items():
             if symbol in state:
                 known = torch.as_tensor(state[symbol]).detach().cpu().double()

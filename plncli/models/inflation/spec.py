@@ -47,9 +47,8 @@ TABLES = (
         "P0",
         ("sample", "response"),
         "zero_probability",
-        finite=True,
         asked=True,
         optional=True,
-        meaning="probabilities that counts are structural zeros, given all counts of their sample",
+        meaning="probabilities that counts are structural zeros, given all counts of their sample; empty if unknown",
     ),
 )

@@ -176,8 +176,8 @@ class PCA(Model[Prepared]):
         if self.sigma:
             found["Sigma"] = at.C @ at.C.mT
         zeros = zeros_told(params, prepared)
-        if zeros is not None:
-            found["P0"] = zeros.probability
+        if zeros is not None and prepared.inflation is not None:
+            found["P0"] = prepared.inflation.known_alone(zeros.probability)
         return found
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:

@@ -34,8 +34,8 @@ def estimates(params: Params, prepared: Prepared, *, whole: bool = True) -> dict
     M = at_supremum(M, prepared.separated, -math.inf)
     found = {"B": with_limits(B, prepared.separated), "M": M, "S": S}
     zeros = zeros_told(params, prepared)
-    if zeros is not None:
-        found["P0"] = zeros.probability
+    if zeros is not None and prepared.inflation is not None:
+        found["P0"] = prepared.inflation.known_alone(zeros.probability)
     if whole or _factors(params, prepared) is None:
         found["Sigma"], found["Omega"] = B.new_zeros((data.p, data.p)), B.new_full((data.p, data.p), math.nan)
         if len(latent):

@@ -121,7 +121,13 @@ class FittedPLN(FittedLatent):
         if logits is not None:
             found = told(O + q.mean, q.sd, Y, self.telling(K), logits)
             columns |= {"fitted": found.expected, "zero_probability": found.probability}
-        return Prediction(self.responses, columns, q.reasons)
+        unknown = None if self.zeros is None else self.zeros.unknown
+        if unknown is None:
+            return Prediction(self.responses, columns, q.reasons)
+        lost = unknown & ~(K & (Y > 0))  # a count is no structural zero
+        columns["zero_probability"] = columns["zero_probability"].masked_fill(lost, math.nan)
+        columns["fitted"] = columns["fitted"].masked_fill(lost & (columns["fitted"] > 0), math.nan)
+        return Prediction(self.responses, columns, {**q.reasons, ZEROS_NOT_ESTIMABLE: lost})
 
     def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
         """q of each sample in the joint model of all features, as in the fit."""
