@@ -24,6 +24,7 @@ class FitResult:
     estimates: by symbol; B is d×p and may hold ±inf (no finite estimate) or nan (not estimable).
     state: further tensors that prediction and a warm start need, saved with the model.
     inference: standard errors and what rests on them; None where there are none, which a finding explains.
+    facts: what else the model tells of it in numbers, by name (`Model.facts`).
     """
 
     model: Model[Any]
@@ -34,6 +35,7 @@ class FitResult:
     findings: tuple[Finding, ...] = ()
     state: dict[str, Tensor] = field(repr=False, default_factory=dict)
     inference: Inference | None = field(repr=False, default=None)
+    facts: dict[str, float] = field(repr=False, default_factory=dict)
 
     @property
     def fitted(self) -> Fitted:

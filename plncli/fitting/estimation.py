@@ -70,24 +70,26 @@ def fit(
         if isinstance(model, Latent):
             params, prepared = model.settle(params, prepared)
             loss, entropy = float(model.objective(params, prepared)), model.entropy(params, prepared)
+        told = criteria(
+            -loss,
+            model.n_parameters(prepared, params),
+            data.n,
+            model.r2(params, prepared),
+            entropy,
+            penalised=model.penalised,
+        )
         result = FitResult(
             model=model,
             data=data,
             estimates=model.estimates(params, prepared),
             optimum=optimum,
-            criteria=criteria(
-                -loss,
-                model.n_parameters(prepared),
-                data.n,
-                model.r2(params, prepared),
-                entropy,
-                penalised=model.penalised,
-            ),
+            criteria=told,
+            facts=model.facts(params, prepared, told.bic),
             findings=model.findings(params, prepared, optimum.gap),
             state=model.state(params, prepared),
         )
-        inferred, told = _inferred(result, params, prepared, inference, resampling or Resampling(), stop, began)
-        return replace(result, inference=inferred, findings=(*result.findings, *told))
+        inferred, found = _inferred(result, params, prepared, inference, resampling or Resampling(), stop, began)
+        return replace(result, inference=inferred, findings=(*result.findings, *found))
 
 
 def _inferred(

@@ -11,7 +11,7 @@ import torch
 from plncli.arrays import Params
 from plncli.fitting.problem import problem_of
 from plncli.fitting.resumption import offering
-from plncli.models.base import Model, P, Revisable
+from plncli.models.base import Model, P, Revisable, Staged
 from plncli.optim.base import Offer, Optimizer, Optimum, State, Status, StopRule
 from plncli.progress import OnStep, Step
 
@@ -49,6 +49,8 @@ def followed(
         if isinstance(model, Revisable):
             with torch.no_grad():
                 revised = model.revise(params, prepared, settled=optimum.status is not Status.DEGENERATE)
+        if revised is None and isinstance(model, Staged) and optimum.status is Status.CONVERGED:
+            revised = model.next_stage(params, prepared, optimum.gap)
         if revised is not None:
             params, prepared = revised
         elif not _worth_another(parts, stop.tol * problem.scale):

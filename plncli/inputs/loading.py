@@ -332,8 +332,10 @@ def _matrices(
     matrices: Mapping[str, Table], responses: tuple[str, ...], config: FitConfig, faults: Faults
 ) -> dict[str, np.ndarray]:
     """The matrices p×p by the setting that names them; without those whose faults are kept."""
+    kinds = {setting.name: setting.matrix for setting in config.spec.settings}
     steps = {
-        name: partial(matrix_of, table, responses, config.sample_names, faults) for name, table in matrices.items()
+        name: partial(matrix_of, table, responses, config.sample_names, faults, kinds[name])
+        for name, table in matrices.items()
     }
     found = {name: faults.attempt(step, None) for name, step in steps.items()}
     return {name: values for name, values in found.items() if values is not None}

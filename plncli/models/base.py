@@ -30,6 +30,7 @@ INIT: Mapping[str, tuple[str, ...]] = {
     "B": ("term", "response"),
     "B_finite": ("term", "response"),
     "C": ("response", "component"),
+    "Omega": ("response", "response"),
     "M_finite": ("sample", "response"),
     "S": ("sample", "response"),
     "zeta_all": (),
@@ -128,9 +129,18 @@ class Model(ABC, Generic[P]):
         del prepared
         return {name: tensor.detach() for name, tensor in params.items()}
 
-    def n_parameters(self, prepared: P) -> int:
-        """Number of free parameters of the statistical model (not of the variational distribution)."""
+    def n_parameters(self, prepared: P, params: Params | None = None) -> int:
+        """Number of free parameters of the statistical model (not of the variational distribution).
+
+        params: of a fit, where it depends on that; without, the most that there can be.
+        """
+        del params
         return sum(tensor.numel() for tensor in self.start(prepared).values())
+
+    def facts(self, params: Params, prepared: P, bic: float) -> dict[str, float]:
+        """Numbers by name that the summary of a fit tells besides; bic: of the fit."""
+        del params, prepared, bic
+        return {}
 
     def r2(self, params: Params, prepared: P) -> float:
         """Share of the null deviance (intercept and offset alone) that the fit explains; nan if there is none."""
@@ -259,6 +269,28 @@ class Revisable(Protocol[P]):
 
         `settled`: the optimizer ended here; otherwise it was stopped because of `degenerate`.
         """
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol[P]):
+    """A model that is fitted in stages: the optimum of one tells which problem is next."""
+
+    def next_stage(self, params: Params, prepared: P, gap: float) -> tuple[Params, P] | None:
+        """Start and prepared data of the next stage, or None after the last; gap: nats left at `params`."""
+        ...
+
+
+@runtime_checkable
+class Along(Protocol):
+    """A model of which the data tell the values of a setting along which a path is fitted."""
+
+    def simplest(self) -> Model[Any]:
+        """The model at the beginning of a path."""
+        ...
+
+    def path(self, left: Mapping[str, Tensor], data: Dataset, number: int) -> tuple[float, ...]:
+        """That many values, in order; left: estimates and state of the fit of `simplest`."""
         ...
 
 

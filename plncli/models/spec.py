@@ -49,7 +49,8 @@ class Setting:
     offered: those of the choices that a model has, all without it. path: `file`, `folder`, or `maybe` (a file if there
     is one of that name). responses: names of the kinds of responses that it is for, all where there are none; latent:
     whether it is only for models with a latent layer. matrix: it names a table, p×p, that the model is handed as a
-    tensor. several: of kind int, it may be given several values, along which `fit` fits a path of models. compared:
+    tensor: a `precision`, or `weights`. several: it may be given several values, along which `fit` fits a path of
+    models; of kind float, also how many, and then the data tell which. compared:
     cross-validation compares its values when several are given, and null is that of the null model.
     within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
     penalty that depends on the design is part of the likelihood, so that it compares with no other. formula: beside
@@ -71,7 +72,7 @@ class Setting:
     path: str = ""
     responses: tuple[str, ...] = ()
     latent: bool = False
-    matrix: bool = False
+    matrix: str = ""
     compared: bool = False
     several: bool = False
     formula: bool = False
@@ -253,7 +254,8 @@ class Spec:
 
     name: as it is typed; title: as it is written; help: of its command. model, fitted: `module:Class` of its objective
     and of what a finished fit answers. symbols: what it estimates, B among them. further: tables of other shapes that
-    a fit may leave (`models.abilities.Tabulating`), by name, and what they hold. standard_errors: those that it
+    a fit may leave (`models.abilities.Tabulating`), by name, and what they hold. facts: numbers that its summary tells
+    besides (`Model.facts`), and what they are. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
     UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. memory:
@@ -269,6 +271,7 @@ class Spec:
     fitted: str = "plncli.models.fitted:Fitted"
     symbols: tuple[Symbol, ...] = (B,)
     further: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
     standard_errors: tuple[str, ...] = ()
     bound: bool = False
     alternating: bool = False

@@ -274,6 +274,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "bic": criteria.bic,
         "icl": criteria.icl,
         "r2": criteria.r2,
+        **result.facts,
         "converged": result.converged,
         "status": optimum.status.name.lower(),
         "gap": optimum.gap,

@@ -103,7 +103,7 @@ class PathRecord:
         rows = []
         for place, member in enumerate(self.members):
             row = {self.setting: member.config.own[self.setting]}
-            row |= {name: member.summary[name] for name in (likelihood, *TOLD)}
+            row |= {name: member.summary.get(name) for name in (likelihood, *TOLD, *dict(self.config.spec.facts))}
             row |= {name: member.summary[name] for name in STARTS if name in member.summary}
             if self.scores is not None:
                 row |= {"cv": self.scores.score[place], "cv_se": self.scores.score_se[place]}

@@ -23,8 +23,10 @@ LAST = "none"
 
 
 def name_of(setting: str, value: Any, values: Sequence[Any]) -> str:
-    """The name of the folder of a fit: rank-07."""
-    return f"{setting}-{value:0{max(2, len(str(max(values))))}d}"
+    """The name of the folder of a fit: rank-07, or, of numbers that are not whole, by their place: penalty-01."""
+    whole = isinstance(value, int)
+    number, largest = (value, max(values)) if whole else (values.index(value) + 1, len(values))
+    return f"{setting}-{number:0{max(2, len(str(largest)))}d}"
 
 
 def best(rows: Sequence[Mapping[str, Any]], criterion: str) -> int:

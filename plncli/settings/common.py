@@ -24,6 +24,7 @@ from plncli.names import (
     RUNTIME,
     SELECTION,
 )
+from plncli.settings.values import asks_many
 
 COUNTS, OTHERS = ("counts",), ("classes", "numbers")
 MOST_THREADS = 1024  # more than that is a slip, and systems refuse it in ways of their own
@@ -380,11 +381,21 @@ class FitConfig:
     @property
     def path(self) -> str | None:
         """The setting that has several values, along which a path of models is fitted; None for a single fit."""
-        return next((name for name, value in self.own.items() if isinstance(value, tuple)), None)
+        for setting in self.spec.settings:
+            value = self.own[setting.name]
+            if isinstance(value, tuple) or (setting.several and asks_many(value, setting.kind)):
+                return setting.name
+        return None
 
     def members(self) -> tuple[FitConfig, ...]:
-        """The configuration of each fit of the path, in order; the configuration itself where it is of one."""
-        return (self,) if self.path is None else tuple(self.but(**{self.path: value}) for value in self.own[self.path])
+        """The configuration of each fit of the path, in order; the configuration itself where it is of one.
+
+        Also where the data will tell which values there are.
+        """
+        values = None if self.path is None else self.own[self.path]
+        if self.path is None or not isinstance(values, tuple):
+            return (self,)
+        return tuple(self.but(**{self.path: value}) for value in values)
 
     def but(self, **changes: Any) -> FitConfig:
         """The same with other values of some settings, whether the model adds them or all have them."""

@@ -14,7 +14,7 @@ from plncli.models import MODELS
 from plncli.models.spec import Setting
 from plncli.settings.common import FitConfig
 from plncli.settings.listing import choices, option, settings
-from plncli.settings.values import each, values
+from plncli.settings.values import each, spread, values
 
 COUNTING = ("threads", "workers")  # texts, but a number in a file will do
 SURROGATE = r"[\ud800-\udfff]"
@@ -139,7 +139,8 @@ def _checked(setting: Setting, given: _Given, model: str) -> Any:
     if given.value == "" and setting.default is None:
         return None
     _check_text(setting, given)
-    value: Any = values(given.value) if setting.several else None
+    several = spread if setting.kind is float else values
+    value: Any = several(given.value) if setting.several else None
     if not setting.several:
         value = _parsed(given.value, wanted) if given.text else _converted(given.value, wanted, setting.name)
     if value is None:

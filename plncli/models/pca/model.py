@@ -190,7 +190,7 @@ class PCA(Model[Prepared]):
     def _finite(self, params: Params, prepared: Prepared) -> Tensor:
         return prepared.basis.coefficients(params["theta"][: prepared.table.d])
 
-    def n_parameters(self, prepared: Prepared) -> int:
+    def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """d·p coefficients, p·q loadings less the q(q − 1)/2 angles of their axes, and those of structural zeros."""
         q = prepared.table.q
         zeros = 0 if prepared.inflation is None else prepared.inflation.n_parameters

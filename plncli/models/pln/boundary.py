@@ -108,7 +108,7 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     cells = weigh(table.w, table.emission.losses(M, at.S2, zeta) - 0.5 * psi)
     now = total(cells)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
     others = ~suspected
-    rest = (at.R[:, others], at.S2[:, others], structure.correlated)
+    rest = (at.R[:, others], at.S2[:, others], structure.follows)
     score = candidate.variance_scores(gamma, *rest)
     if structure.shared:  # sums over features
         poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
@@ -138,7 +138,7 @@ def _leave(params: Params, prepared: Prepared) -> Tensor:
         return torch.zeros_like(prepared.poisson, dtype=torch.bool)
     at, gamma = prepared.at(params), params["gamma"].detach()
     boundary = prepared.boundary.given(_zeta(params))
-    score = boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.correlated)
+    score = boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.follows)
     if prepared.structure.shared:
         score = score.sum().expand_as(score)
     return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
@@ -157,7 +157,7 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
         gamma[:, prepared.poisson] = params["gamma"].detach()
     if bool(leave.any()):
         at = prepared.at(params)
-        rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.correlated)
+        rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.follows)
         boundary = prepared.boundary.given(_zeta(params))
         small = boundary.small_variance(params["gamma"].detach(), *rest)
         M[:, back], psi[:, back] = small[0][:, leave], small[1][leave]

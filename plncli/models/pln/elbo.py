@@ -84,8 +84,12 @@ class Evaluation:
         self.value = self.cells.value + self.layer.value + table.emission.constant
 
     def of(self, q: Tensor, zeta: Tensor | None = None) -> bool:
-        """Whether it is the evaluation there."""
-        return self._known == (_identity(q), _identity(zeta))
+        """Whether it is the evaluation there: at the same tensors, or at equal ones."""
+        if self._known == (_identity(q), _identity(zeta)):
+            return True
+        if self._known != (_identity(self.q), _identity(self.zeta)):  # they were changed in place
+            return False
+        return _equal(q, self.q) and _equal(zeta, self.zeta)
 
     @cached_property
     def rate(self) -> Tensor:
@@ -132,6 +136,10 @@ class Evaluation:
         """Second-order term of a path along dq (2×n×p), in M alone; None where the structure knows of none."""
         bent = self.layer.curve(self.table.mean.project(dq[0]))
         return None if bent is None else torch.stack([bent, torch.zeros_like(bent)])
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
 
 
 def _identity(x: Tensor | None) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from plncli.models.pln.prepared import Prepared, prepare
 from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.spec import has_full_posterior
 from plncli.models.pln.start import conditional, settle, start
-from plncli.models.pln.structures import Structure
+from plncli.models.pln.structures import LatentStructure, Structure
 from plncli.models.pln.zeros import fitting as structural_zeros
 from plncli.models.pln.zeros.counting import cell_limits
 from plncli.models.pln.zeros.fitting import ZEROS
@@ -31,58 +32,42 @@ from plncli.models.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
-class PLN(Model[Prepared]):
-    """Poisson log-normal model. covariance: full, diagonal, spherical, or fixed at the inverse of `precision` (p×p).
+class PoissonLogNormal(Model[Prepared]):
+    """Poisson log-normal model with a diagonal q, whatever the structure of its latent layer.
 
-    sigma: whether Sigma and Omega, p×p, are wanted; None: unless there are very many features.
     Aitchison & Ho 1989; Chiquet, Mariadassou & Robin 2018, 2021. Two boundaries are solved exactly instead of being
     approached for ever: separated cells, whose expected count falls to 0, leave the likelihood, and features without
     extra-Poisson variance become Poisson regressions beside the rest.
     """
 
-    spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
     loose: ClassVar[float] = 1e-4
     patience: ClassVar[int | None] = 5
-    covariance: str = "full"
-    precision: Tensor | None = None
-    sigma: bool | None = None
-    zero_inflation: str = "none"
 
-    def __post_init__(self) -> None:
-        _ = self.structure  # which checks the two
-
-    @classmethod
-    def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
-        """The model with these settings: another one where q has a full covariance, unless that is no different."""
-        if not has_full_posterior(own):
-            return super().of(own, matrices)
-        from plncli.models.pln.posterior.model import FullPLN
-
-        return FullPLN.of(own, matrices)
+    @abstractmethod
+    def structure_of(self, data: Dataset) -> LatentStructure:
+        """Of the latent layer of these data."""
 
     @property
-    def structure(self) -> Structure:
-        """Of Sigma."""
-        return Structure(self.covariance, self.precision)
+    @abstractmethod
+    def zeros(self) -> str:
+        """Which probabilities of structural zeros there are."""
 
-    def among(self, responses: Tensor) -> PLN:
-        """The model of some features alone: a precision that is given becomes that of their marginal distribution."""
-        if self.precision is None:
-            return self
-        Sigma = torch.linalg.inv(self.precision)[responses][:, responses]
-        return replace(self, precision=torch.linalg.inv(Sigma))
+    @property
+    @abstractmethod
+    def square(self) -> bool | None:
+        """Whether Sigma and Omega, p×p, are wanted; None: unless there are very many features."""
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check counts and design, find separated cells, and split off nothing else yet."""
-        return prepare(data, self.structure, self.zero_inflation)
+        return prepare(data, self.structure_of(data), self.zeros)
 
     # -- where it begins -----------------------------------------------------------------------------------------------
 
     @property
     def curved(self) -> bool:
         """Whether negative curvature is to be expected: where a zero is in doubt."""
-        return self.zero_inflation != "none"
+        return self.zeros != "none"
 
     @property
     def starts(self) -> int:
@@ -147,10 +132,6 @@ class PLN(Model[Prepared]):
         """Diagonal of the preconditioner's blocks."""
         return joint.curvature(params, prepared)
 
-    def conditional(self, params: Params, prepared: Prepared) -> tuple[Model[Prepared], Prepared]:
-        """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
-        return self, conditional(params, prepared)
-
     def settle(self, params: Params, prepared: Prepared) -> tuple[Params, Prepared]:
         """B and Sigma held where they are, q where it is best for them, sample by sample: what new samples get too."""
         return settle(params, prepared)
@@ -189,12 +170,12 @@ class PLN(Model[Prepared]):
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), Sigma, Omega (p×p), if they are wanted, M and S (n×p), at the boundaries where they are."""
-        return estimates.estimates(params, prepared, whole=writes_square(self.sigma, prepared.data.p))
+        return estimates.estimates(params, prepared, whole=writes_square(self.square, prepared.data.p))
 
-    def n_parameters(self, prepared: Prepared) -> int:
-        """d·p coefficients, p(p + 1)/2, p, 1 or 0 parameters of Sigma, and those of structural zeros."""
+    def n_outside(self, prepared: Prepared) -> int:
+        """Parameters outside the latent layer's covariance: d·p coefficients, and those of structural zeros."""
         zeros = 0 if prepared.inflation is None else prepared.inflation.n_parameters
-        return prepared.data.d * prepared.data.p + self.structure.n_parameters(prepared.data.p) + zeros
+        return prepared.data.d * prepared.data.p + zeros
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_ij w_i log(2πe s_ij²) over the cells with a latent variable, in nats."""
@@ -206,7 +187,7 @@ class PLN(Model[Prepared]):
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B_finite (d×p), M_finite (n×p), the features on the boundary, where the others go, and factors of Sigma."""
-        return estimates.state(params, prepared, whole=writes_square(self.sigma, prepared.data.p))
+        return estimates.state(params, prepared, whole=writes_square(self.square, prepared.data.p))
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""
@@ -222,3 +203,63 @@ class PLN(Model[Prepared]):
         """Expected counts beyond sense, coefficients without a finite estimate, and features without variance."""
         variance = estimates.variances(params, prepared) if math.isfinite(gap) else None
         return findings(prepared, estimates.finite_coefficients(params, prepared), variance)
+
+
+@dataclass(frozen=True)
+class PLN(PoissonLogNormal):
+    """With a covariance that is full, diagonal, spherical, or fixed at the inverse of `precision` (p×p).
+
+    sigma: whether Sigma and Omega, p×p, are wanted; None: unless there are very many features.
+    """
+
+    spec: ClassVar[Spec] = SPEC
+    covariance: str = "full"
+    precision: Tensor | None = None
+    sigma: bool | None = None
+    zero_inflation: str = "none"
+
+    def __post_init__(self) -> None:
+        _ = self.structure  # which checks the two
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
+        """The model with these settings: another one where q has a full covariance, unless that is no different."""
+        if not has_full_posterior(own):
+            return super().of(own, matrices)
+        from plncli.models.pln.posterior.model import FullPLN
+
+        return FullPLN.of(own, matrices)
+
+    @property
+    def structure(self) -> Structure:
+        """Of Sigma."""
+        return Structure(self.covariance, self.precision)
+
+    def structure_of(self, data: Dataset) -> Structure:
+        """Of Sigma, whatever the data."""
+        return self.structure
+
+    @property
+    def zeros(self) -> str:
+        """As it was set."""
+        return self.zero_inflation
+
+    @property
+    def square(self) -> bool | None:
+        """As it was set."""
+        return self.sigma
+
+    def among(self, responses: Tensor) -> PLN:
+        """The model of some features alone: a precision that is given becomes that of their marginal distribution."""
+        if self.precision is None:
+            return self
+        Sigma = torch.linalg.inv(self.precision)[responses][:, responses]
+        return replace(self, precision=torch.linalg.inv(Sigma))
+
+    def conditional(self, params: Params, prepared: Prepared) -> tuple[Model[Prepared], Prepared]:
+        """The variational step: B and Omega held where they are best for `params` (the exact M-step)."""
+        return self, conditional(params, prepared)
+
+    def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
+        """Beside those outside the covariance p(p + 1)/2, p, 1 or 0 parameters of Sigma."""
+        return self.n_outside(prepared) + self.structure.n_parameters(prepared.data.p)

@@ -19,7 +19,7 @@ from plncli.models.pln.emissions import Poisson, log_factorials
 from plncli.models.pln.means import Linear, Mean
 from plncli.models.pln.poisson import PoissonTable
 from plncli.models.pln.separation import Separated
-from plncli.models.pln.structures import LayerAt, Structure
+from plncli.models.pln.structures import LatentStructure, LayerAt
 from plncli.models.pln.zeros.counting import counting
 from plncli.models.pln.zeros.emission import ZeroInflated
 from plncli.numerics.linalg import Basis, orthonormal_basis
@@ -39,7 +39,7 @@ class Prepared:
 
     data: Dataset
     basis: Basis
-    structure: Structure
+    structure: LatentStructure
     separated: Separated | None
     counted: Tensor | None
     latent: Tensor
@@ -110,7 +110,7 @@ class Prepared:
         return Y, O, K, self.w, log_factorials(Y, K, data.w)
 
 
-def prepare(data: Dataset, structure: Structure, zero_inflation: str = "none") -> Prepared:
+def prepare(data: Dataset, structure: LatentStructure, zero_inflation: str = "none") -> Prepared:
     """All features with a latent layer. DataError for what are no counts, or a design without full column rank."""
     check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)

@@ -262,7 +262,7 @@ PLN = Spec(
             name="precision",
             metavar="FILE",
             path="file",
-            matrix=True,
+            matrix="precision",
         ),
         Setting(
             "Covariance of the latent values of a sample given its counts, as the bound of the likelihood takes them: "

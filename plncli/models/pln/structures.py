@@ -260,6 +260,34 @@ class Fixed:
         return self._Omega
 
 
+class LatentStructure(Protocol):
+    """A structure before it is evaluated, and what may be said of it then."""
+
+    @property
+    def correlated(self) -> bool:
+        """Whether features may be correlated."""
+        ...
+
+    @property
+    def follows(self) -> bool:
+        """Whether a feature of hardly any variance gains by following others."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether all features have one variance."""
+        ...
+
+    @property
+    def estimated(self) -> bool:
+        """Whether variances may fall to 0."""
+        ...
+
+    def layer(self, features: Tensor) -> LayerAt:
+        """The structure of some features (indices)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Structure:
     """A structure as it is chosen, and what may be said of it before it is evaluated.
@@ -281,6 +309,11 @@ class Structure:
     def correlated(self) -> bool:
         """Whether features may be correlated."""
         return self.covariance in ("full", "fixed")
+
+    @property
+    def follows(self) -> bool:
+        """Whether a feature of hardly any variance gains by following others."""
+        return self.correlated
 
     @property
     def shared(self) -> bool:

@@ -120,7 +120,7 @@ class Linear(Model[Prepared]):
         Omega = torch.full_like(Sigma, math.nan) if factor is None else factor.inverse()
         return {"B": prepared.basis.coefficients(params["gamma"]), "Sigma": Sigma, "Omega": Omega}
 
-    def n_parameters(self, prepared: Prepared) -> int:
+    def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """One coefficient for each term and response, and p(p+1)/2 variances and covariances."""
         d, p = prepared.data.d, prepared.data.p
         return d * p + p * (p + 1) // 2

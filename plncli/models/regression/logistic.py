@@ -128,7 +128,7 @@ class Logistic(Model[Prepared]):
         """B (d×p), log odds ratios per unit of X's own columns."""
         return {"B": prepared.basis.coefficients(params["gamma"])}
 
-    def n_parameters(self, prepared: Prepared) -> int:
+    def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """One coefficient for each term and response."""
         return prepared.data.d * prepared.data.p
 

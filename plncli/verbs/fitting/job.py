@@ -149,12 +149,17 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
         setting = spec.setting(name)
         what += f" ({setting.title(value) or value if setting else value})"
     if config.path is not None:
-        what += f" along {config.path} {', '.join(str(one.own[config.path]) for one in config.members())}"
+        what += f" along {_values(config, config.path)}"
     say.note(
         f"Fitting {what}: {counted(data.n, 'sample')} × {counted(data.p, spec.noun)}, "
         f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "
         f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')})."
     )
+
+
+def _values(config: FitConfig, path: str) -> str:
+    values = config.own[path]
+    return f"{path} {', '.join(map(str, values))}" if isinstance(values, tuple) else f"{values} values of {path}"
 
 
 def _starts(result: FitResult) -> list[tuple[str, str]]:

@@ -40,24 +40,43 @@ def along_path(
     if dry_run:
         job.say.note(memory_told(planned, job.where))
         return None
-    going = _Going(config, job, init_of(config, job.read, job.say, earlier), keep)
+    init = init_of(config, job.read, job.say, earlier)
     if keep is not None:
         keep.begin_path(config, job.read, job.say)
+    going = _Going(config, _with_values(config, job), job, init, keep)
     going.fit()
     outcome = going.outcome(method, workers)
     report(job.say, outcome)
     return outcome
 
 
+def _with_values(config: FitConfig, job: Job) -> FitConfig:
+    """The configuration with the values of its path, which the data tell where a number of them was asked for."""
+    from plncli.fitting import fit
+    from plncli.models.base import Along
+    from plncli.optim.base import StopRule
+
+    assert config.path is not None
+    number, model, data = config.own[config.path], model_of(config, job.read), job.read.data
+    if isinstance(number, tuple):
+        return config
+    assert isinstance(model, Along)
+    first = fit(model.simplest(), data, stop=StopRule(config.tol, config.max_iter, cancelled=job.state.cancelled))
+    values = model.path({**first.estimates, **first.state}, data, number)
+    job.say.note(f"{config.path}: {number} from {values[0]:g} to {values[-1]:g}.")
+    return config.but(**{config.path: values})
+
+
 @dataclass
 class _Going:
     """A path on its way.
 
-    init: what the first may start from; done: the fits that are, in order; cut: whether a limit of time or an interrupt
+    along: the configuration with its values. init: what the first may start from; done: the fits that are, in order; cut: whether a limit of time or an interrupt
     came before all were.
     """
 
     config: FitConfig
+    along: FitConfig
     job: Job
     init: Init | None
     keep: KeepPath | None
@@ -74,7 +93,7 @@ class _Going:
     def fit(self) -> None:
         """Fit one after the other. FitError where no fit can be made, Unfinished where what is done is kept."""
         failures: list[FitError] = []
-        for config in self.config.members():
+        for config in self.along.members():
             named = self._named(config)
             try:
                 found = self._kept(named) or self._made(named)
@@ -93,7 +112,7 @@ class _Going:
     def _end_where_cut(self) -> None:
         """Unfinished where the path was cut short, and what is done of it is kept."""
         if self.cut and self.keep is not None:
-            done = f"{len(self.done)} of {counted(len(self.config.members()), 'fit')}"
+            done = f"{len(self.done)} of {counted(len(self.along.members()), 'fit')}"
             raise Unfinished(
                 f"The path was cut short after {done}, which are kept: `plncli resume {self.keep.out}` goes on.",
                 self._code(converged=False),
@@ -104,7 +123,7 @@ class _Going:
         from plncli.runs.outcome import FOLDER
         from plncli.runs.path import name_of
 
-        name = name_of(self.setting, config.own[self.setting], self.config.own[self.setting])
+        name = name_of(self.setting, config.own[self.setting], self.along.own[self.setting])
         events = str(Path(config.tensorboard) / name) if config.tensorboard else None
         out = output_folder(self.config) / FOLDER / name
         init = str(out.with_name(self.done[-1].name)) if self.done else config.init

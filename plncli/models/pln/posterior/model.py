@@ -184,7 +184,7 @@ class FullPLN(Model[Prepared]):
     def _finite(self, params: Params, prepared: Prepared) -> Tensor:
         return prepared.checked.basis.coefficients(params["G"].detach())
 
-    def n_parameters(self, prepared: Prepared) -> int:
+    def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """d·p coefficients, and p(p + 1)/2 or 0 parameters of Sigma."""
         return prepared.data.d * prepared.data.p + self.structure.n_parameters(prepared.data.p)
 
