@@ -1,4 +1,4 @@
-"""The graphical lasso: a sparse precision matrix of p features from their covariance (Friedman, Hastie & Tibshirani 2008).
+"""The graphical lasso: a sparse precision of p features from their covariance (Friedman, Hastie & Tibshirani 2008).
 
     minimise  −log|Omega| + tr(Omega S) + sum_jk Lambda_jk |omega_jk|   over positive definite Omega
 
@@ -66,7 +66,7 @@ class Group:
         return factor if int(info) == 0 else None
 
     def change(self, dS: Tensor) -> Tensor:
-        """Derivative of Omega along dS (m×m, symmetric), its zeros and signs held: (Sigma dOmega Sigma) = −dS on them."""
+        """Derivative of Omega along dS (m×m, symmetric), zeros and signs held: Sigma dOmega Sigma = −dS elsewhere."""
         if len(self.Omega) == 1:
             return -self.Omega.square() * dS
         factor = self._factor

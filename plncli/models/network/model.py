@@ -36,9 +36,10 @@ SMALLEST = 0.1
 class Network(PoissonLogNormal):
     """Omega by maximum of ELBO − (wbar/2) penalty sum_{j≠k} weight_jk |omega_jk| (sigma_jj sigma_kk)^½.
 
-    Chiquet, Robin & Mariadassou 2019, with the penalty on the scale of correlations. penalty: 0 to 1. penalty_weights: p×p of 0 or more, inf for pairs that are never linked; None: ones.
-    penalise_diagonal: whether diagonal entries of Omega have the penalty too. refit: whether the edges that are found are
-    then fitted without penalty: criteria such as EBIC are defined so, and estimates are not shrunk.
+    Chiquet, Robin & Mariadassou 2019, with the penalty on the scale of correlations. penalty: 0 to 1. penalty_weights:
+    p×p of 0 or more, inf for pairs that are never linked; None: ones. penalise_diagonal: whether diagonal entries of
+    Omega have the penalty too. refit: whether the edges that are found are then fitted without penalty: criteria such
+    as EBIC are defined so, and estimates are not shrunk.
     """
 
     spec: ClassVar[Spec] = SPEC

@@ -122,8 +122,8 @@ NETWORK = Spec(
             told=True,
         ),
         Setting(
-            "Fit the edges that the penalty leaves once more, without it: estimates are not shrunk, and criteria are those "
-            "of such fits.",
+            "Fit the edges that the penalty leaves once more, without it: estimates are not shrunk, and criteria are "
+            "those of such fits.",
             MODEL,
             name="refit",
             kind=bool,
@@ -131,8 +131,8 @@ NETWORK = Spec(
             told=True,
         ),
         Setting(
-            "Which fit of a path of penalties the results are of: that of the smallest criterion, the one that predicts "
-            "hidden counts best (cv), or the last (none).",
+            "Which fit of a path of penalties the results are of: that of the smallest criterion, the one that "
+            "predicts hidden counts best (cv), or the last (none).",
             MODEL,
             name="select",
             default="ebic",

@@ -4,7 +4,9 @@ The penalty is on the scale of correlations. On that of the covariances there is
 is absent from many samples may have any latent variance at hardly any cost, its entries of Omega then cost nothing, and
 it becomes the hub of all others. With C = D^-½ Sigma^ D^-½, D the diagonal of Sigma^,
 
-    value = (wbar/2) ( log|D| + min over W of { −log|W| + tr(WC) + sum_jk Lambda_jk |w_jk| } − q ),   Omega = D^-½ W D^-½
+    value = (wbar/2) ( log|D| + min over W of { −log|W| + tr(WC) + sum_jk Lambda_jk |w_jk| } − q )
+
+and Omega = D^-½ W D^-½.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def _with_values(config: FitConfig, job: Job) -> FitConfig:
 class _Going:
     """A path on its way.
 
-    along: the configuration with its values. init: what the first may start from; done: the fits that are, in order; cut: whether a limit of time or an interrupt
-    came before all were.
+    along: the configuration with its values. init: what the first may start from; done: the fits that are, in order;
+    cut: whether a limit of time or an interrupt came before all were.
     """
 
     config: FitConfig

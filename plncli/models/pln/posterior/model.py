@@ -44,9 +44,10 @@ NO_ERRORS = "No standard errors: the sandwich does not know those of a full post
 
 @dataclass(frozen=True)
 class Prepared:
-    """Checked data, and the objective of it."""
+    """Checked data, the structure of Sigma, and the objective."""
 
     checked: Checked
+    structure: Structure
 
     @property
     def data(self) -> Dataset:
@@ -62,7 +63,7 @@ class Prepared:
     def table(self) -> Table:
         """The objective."""
         cells, data = self.checked.table.emission, self.data
-        precision = self.checked.structure.precision
+        precision = self.structure.precision
         held = None if precision is None else root(torch.linalg.inv(precision.to(data.Y)))
         Y = cells.counted()
         return Table(Y, cells.O, cells.K, self.checked.w, data.total_weight, self.checked.basis.Q, cells.constant, held)
@@ -103,7 +104,7 @@ class FullPLN(Model[Prepared]):
                 f"A full posterior of {data.n} samples × {data.p} features takes about {seconds / 3600:.0f} hours on a "
                 "core, for it grows with the cube of the features. Use --posterior diagonal, or fewer features."
             )
-        return Prepared(prepare(data, self.structure))
+        return Prepared(prepare(data, self.structure), self.structure)
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """From the counts, or from M_finite and S of an earlier fit."""
