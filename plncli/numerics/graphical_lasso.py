@@ -143,7 +143,7 @@ class GraphicalLasso:
         made = torch.zeros_like(self.S)
         for group, part in zip(self.groups, parts, strict=True):
             s = scale[group.features]
-            made[group.features[:, None], group.features] = part * s * s[:, None]
+            made[group.features[:, None], group.features] = part * (s * s[:, None])
         made[self.alone, self.alone] = alone
         return made
 
@@ -179,7 +179,8 @@ class GraphicalLasso:
         made = torch.zeros_like(dS)
         for group in self.groups:
             place, s = (group.features[:, None], group.features), self.scale[group.features]
-            made[place] = group.change(dS[place] / s / s[:, None]) / s / s[:, None]
+            units = s * s[:, None]
+            made[place] = group.change(dS[place] / units) / units
         made[self.alone, self.alone] = -self._alone.square() * dS[self.alone, self.alone]
         return made
 
@@ -259,8 +260,9 @@ def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) 
         Omega = (1.0 + penalty.diagonal()).reciprocal().diag()
         L = Omega.sqrt()
     value, taken = _objective(S, finite, Omega, L), 0
-    rounding = torch.finfo(S.dtype).eps * (m + abs(value))
+    size = S.abs().flatten()
     while True:
+        rounding = torch.finfo(S.dtype).eps * (m + float(torch.dot(size, Omega.abs().flatten())))
         Sigma = symmetric(torch.cholesky_inverse(L))
         G = S - Sigma
         gap = _gap(value, S, G, penalty)

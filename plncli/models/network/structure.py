@@ -59,7 +59,7 @@ class Sparse:
         return self.lasso
 
     def _in_units(self, A: Tensor) -> Tensor:
-        return A / self._scale / self._scale[:, None]
+        return A / (self._scale * self._scale[:, None])
 
     @cached_property
     def _shares(self) -> Tensor:
@@ -115,7 +115,7 @@ class Sparse:
         return self._in_units(self.solution.Omega)
 
     def covariance(self) -> Covariance:
-        return DenseCovariance(self.solution.Sigma * self._scale * self._scale[:, None], self.Omega)
+        return DenseCovariance(self.solution.Sigma * (self._scale * self._scale[:, None]), self.Omega)
 
     def inverse(self) -> Precision:
         return DensePrecision(self.Omega)
