@@ -295,6 +295,19 @@ class Along(Protocol):
 
 
 @runtime_checkable
+class Linking(Protocol):
+    """A model that links pairs of responses, the more of them the further along a path."""
+
+    def selecting(self, value: float) -> Model[Any]:
+        """The model that chooses links at a value of the path, and does nothing else."""
+        ...
+
+    def links(self, left: Mapping[str, Tensor]) -> Tensor:
+        """Pairs that are linked, p×p booleans, False on the diagonal; left: estimates of a fit."""
+        ...
+
+
+@runtime_checkable
 class Latent(Protocol[P]):
     """A model with a latent layer: its objective is a bound, and q has an entropy."""
 

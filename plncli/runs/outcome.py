@@ -58,10 +58,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well the fits of a path predict counts that were hidden from them: means, and their standard errors."""
+    """What was found of the fits of a path besides, by name: a number each.
 
-    score: tuple[float, ...]
-    score_se: tuple[float, ...]
+    cv, cv_se: how well they predict counts that were hidden from them, and its standard error; instability: of links in
+    subsamples.
+    """
+
+    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class PathRecord:
     config: FitConfig
     members: tuple[Member, ...]
     chosen: int
-    scores: Scores | None = None
+    scores: Scores = Scores()
 
     @property
     def setting(self) -> str:
@@ -105,8 +108,7 @@ class PathRecord:
             row = {self.setting: member.config.own[self.setting]}
             row |= {name: member.summary.get(name) for name in (likelihood, *TOLD, *dict(self.config.spec.facts))}
             row |= {name: member.summary[name] for name in STARTS if name in member.summary}
-            if self.scores is not None:
-                row |= {"cv": self.scores.score[place], "cv_se": self.scores.score_se[place]}
+            row |= {name: column[place] for name, column in self.scores.columns.items()}
             rows.append(row | {"chosen": place == self.chosen})
         return rows
 

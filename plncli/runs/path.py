@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plncli.errors import DataError
+from plncli.evaluation.stability import STABLE
 from plncli.runs import schema as schemas
 from plncli.runs.checkpoints import PATH
 from plncli.runs.outcome import FOLDER
@@ -18,8 +19,8 @@ from plncli.settings import option
 from plncli.tables.atomic import whole_file
 
 TABLE = "path"
-LAST = "none"
-"""The choice of the last of a path."""
+LAST, STARS = "none", "stars"
+"""The choice of the last of a path, or of the last that is stable."""
 
 
 def name_of(setting: str, value: Any, values: Sequence[Any]) -> str:
@@ -32,7 +33,8 @@ def name_of(setting: str, value: Any, values: Sequence[Any]) -> str:
 def best(rows: Sequence[Mapping[str, Any]], criterion: str) -> int:
     """The place of the smallest criterion among the fits that converged, or of all where none has.
 
-    `cv`: of the highest score; `none`: the last. DataError where no fit has one.
+    `cv`: of the highest score; `stars`: the last whose instability is small; `none`: the last. DataError where no fit
+    has one.
     """
 
     def value(row: Mapping[str, Any]) -> float:
@@ -41,6 +43,9 @@ def best(rows: Sequence[Mapping[str, Any]], criterion: str) -> int:
 
     if criterion == LAST:
         return len(rows) - 1
+    if criterion == STARS:
+        stable = [k for k, row in enumerate(rows) if row["instability"] <= STABLE]
+        return stable[-1] if stable else 0
     converged = [k for k, row in enumerate(rows) if row["status"] == "converged"] or range(len(rows))
     place = min(converged, key=lambda k: value(rows[k]))
     if not math.isfinite(value(rows[place])):

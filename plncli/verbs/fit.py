@@ -18,6 +18,7 @@ from plncli.settings import FitConfig
 from plncli.verbs.fitting.job import Job, report
 from plncli.verbs.fitting.keeping import Keep, KeepPath
 from plncli.verbs.fitting.path import along_path
+from plncli.verbs.fitting.stability import SUBSAMPLES, stability_of, with_frequencies
 from plncli.verbs.planning import check_memory, init_of, memory_told, model_of
 
 if TYPE_CHECKING:
@@ -96,5 +97,7 @@ def fitted(
         say.note(memory_told(planned, job.where))
         return None
     outcome = job.outcome(config, job.fit(config, init, method, workers, keep))
+    if config.own.get(SUBSAMPLES) and not outcome.manifest["cut_short"]:
+        outcome = with_frequencies(outcome, stability_of([config], job, workers))
     report(say, outcome)
     return outcome

@@ -58,6 +58,8 @@ class FittedNetwork(FittedPLN):
             "partial_correlation": partial,
             "sign": ["positive" if value > 0 else "negative" for value in partial.tolist()],
         }
+        if "frequency" in self.state:
+            edges["frequency"] = self.tensor("frequency")[j, k]
         degree = torch.bincount(torch.cat([j, k]), minlength=len(names))
         nodes = {
             "feature": list(names),

@@ -104,6 +104,15 @@ class Network(PoissonLogNormal):
         steps = [math.log(SMALLEST) * k / max(number - 1, 1) for k in range(number)]
         return tuple(float(f"{largest * math.exp(step):.4g}") for step in steps)
 
+    def selecting(self, value: float) -> Network:
+        """The model that chooses edges at a penalty, and does not fit them again."""
+        return replace(self, penalty=value, refit=False)
+
+    def links(self, left: Mapping[str, Tensor]) -> Tensor:
+        """Pairs of features whose entry of Omega is not 0, p×p; left: estimates of a fit."""
+        linked = left["Omega"].nan_to_num(nan=0.0) != 0
+        return linked & ~torch.eye(len(linked), dtype=torch.bool, device=linked.device)
+
     # -- where the graphical lasso begins ------------------------------------------------------------------------------
 
     def resume(self, prepared: Prepared, init: Init) -> tuple[Params, Prepared]:

@@ -28,6 +28,11 @@ def positive(penalty: Any) -> bool:
     return bool(0 <= penalty < float("inf"))
 
 
+def several(number: Any) -> bool:
+    """Whether it is a number of subsamples."""
+    return bool(number >= 2)
+
+
 def story(facts: StoryFacts) -> list[str]:
     """The model in words."""
     del facts
@@ -72,6 +77,7 @@ NETWORK = Spec(
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
+        Symbol("frequency", ("response", "response"), state=True, finite=True, optional=True),
         *ZEROS,
     ),
     further=(
@@ -91,9 +97,9 @@ NETWORK = Spec(
     bound=True,
     settings=(
         Setting(
-            "Penalty of edges. A whole number is how many, evenly from the least that leaves no edge to a tenth of it; "
-            "0.5, or 0.2,0.5,1.0, or least:most:number are penalties themselves. Several are a path, of which --select "
-            "chooses one.",
+            "Penalty of edges, on the scale of correlations. A whole number is how many, evenly from the least that "
+            "leaves no edge to a tenth of it, as far as the criterion of --select falls; 0.5, or 0.2,0.5,1.0, or "
+            "least:most:number are penalties themselves. Several are a path, of which --select chooses one.",
             MODEL,
             name="penalty",
             kind=float,
@@ -131,12 +137,23 @@ NETWORK = Spec(
             told=True,
         ),
         Setting(
-            "Which fit of a path of penalties the results are of: that of the smallest criterion, the one that "
-            "predicts hidden counts best (cv), or the last (none).",
+            "Which fit of a path of penalties the results are of: that of the smallest criterion, the one with the "
+            "most edges that is stable in subsamples (stars), the one that predicts hidden counts best (cv), or the "
+            "last (none).",
             MODEL,
             name="select",
             default="ebic",
-            choices=("ebic", "bic", "icl", "aic", "cv", "none"),
+            choices=("ebic", "bic", "icl", "aic", "stars", "cv", "none"),
+        ),
+        Setting(
+            "Subsamples in which edges are looked for again: how often each is found is its frequency [default: 20 "
+            "with --select stars, else none].",
+            MODEL,
+            name="subsamples",
+            kind=int,
+            metavar="N",
+            check=several,
+            expects="a whole number from 2",
         ),
         ZERO_INFLATION,
         replace(

@@ -12,16 +12,24 @@ from plncli.names import SE_CUT_SHORT
 from plncli.settings import FitConfig, applying, output_folder
 from plncli.verbs.fitting.job import Job, report
 from plncli.verbs.fitting.keeping import KeepPath
+from plncli.verbs.fitting.stability import SUBSAMPLES, stability_of, with_frequencies
 from plncli.verbs.planning import check_memory, init_of, memory_told, model_of
 
 if TYPE_CHECKING:
+    from plncli.evaluation.stability import Stability
     from plncli.models.base import Init
     from plncli.models.findings import Finding
     from plncli.runs.outcome import Member, Outcome, Scores
     from plncli.runs.run import Run
 
-CV, WITHOUT_CV = "cv", "icl"
-"""The criterion that takes fits of its own, and the one in its place where there was no time for them."""
+CV, STARS = "cv", "stars"
+"""Choices that take fits of their own."""
+WITHOUT_THEM = {CV: "icl", STARS: "ebic"}
+"""The criterion in their place where there was no time for them."""
+WITHOUT_END = (CV, STARS, "none")
+"""Choices for which every fit of a path is wanted."""
+PATIENCE = 5
+"""Fits in a row that are no better, after which those that follow are not made."""
 SHARE, TIMES = 0.1, 5
 """Of the counts that are hidden, and how often, where cross-validation chooses."""
 CHOSEN = "chosen"
@@ -104,10 +112,25 @@ class _Going:
             self._end_where_cut()
             self.done.append(found)
             self._tell(found)
-            if self.cut:
+            if self.cut or self._past_the_best():
                 break
         if not self.done:
             raise failures[0]
+
+    def _past_the_best(self) -> bool:
+        """Whether the fits are ever worse, where no values were given that must all be fitted."""
+        from plncli.runs.outcome import PathRecord
+        from plncli.runs.path import best
+
+        select = self.config.own["select"]
+        if isinstance(self.config.own[self.setting], tuple) or select in WITHOUT_END:
+            return False
+        since = len(self.done) - 1 - best(PathRecord(self.config, tuple(self.done), 0).rows(), select)
+        if since >= PATIENCE:
+            self.job.say.note(
+                f"The path ends here: {select} has not fallen for {since} fits. --select none goes on to its end."
+            )
+        return since >= PATIENCE
 
     def _end_where_cut(self) -> None:
         """Unfinished where the path was cut short, and what is done of it is kept."""
@@ -191,9 +214,10 @@ class _Going:
         from plncli.runs.path import best
 
         select, members = self.config.own["select"], list(self.done)
-        scores = self._scores(workers) if select == CV and not self.cut else None
+        known = self._stability(workers) if select == STARS and not self.cut else None
+        scores = self._scores(workers, known)
         record = PathRecord(self.config, tuple(members), 0, scores)
-        place = best(record.rows(), WITHOUT_CV if select == CV and scores is None else select)
+        place = best(record.rows(), WITHOUT_THEM[select] if select in WITHOUT_THEM and not scores.columns else select)
         member = self.done[place]
         config = replace(member.config, se=self.config.se, vcov=self.config.vcov)
         chosen = member.place if self.cut else self._fitted(config, CHOSEN, method, workers)
@@ -201,6 +225,8 @@ class _Going:
         if self.cut:
             chosen = member.place
         assert not isinstance(chosen, Path)  # where it is kept in a folder, a path that was cut short has ended
+        if not self.cut and (known is not None or self.config.own.get(SUBSAMPLES)):
+            chosen = with_frequencies(chosen, known or self._stability(workers, place), place if known else 0)
         members[place] = replace(member, config=config, place=chosen)
         record = replace(record, members=tuple(members), chosen=place)
         converged = all(each.summary["converged"] for each in members)
@@ -220,7 +246,20 @@ class _Going:
             return 128 + self.job.state.signum
         return 0 if converged or self.config.allow_unconverged else 4
 
-    def _scores(self, workers: int) -> Scores:
+    def _scores(self, workers: int, known: Stability | None) -> Scores:
+        """What the choice asks of the fits besides their criteria."""
+        from plncli.runs.outcome import Scores
+
+        if known is not None:
+            return Scores({"instability": tuple(known.instability.tolist())})
+        return self._held_out(workers) if self.config.own["select"] == CV and not self.cut else Scores()
+
+    def _stability(self, workers: int, place: int | None = None) -> Stability:
+        """How often links are found in subsamples: of all fits, or of one."""
+        fits = self.done if place is None else self.done[place : place + 1]
+        return stability_of([member.config for member in fits], self.job, workers)
+
+    def _held_out(self, workers: int) -> Scores:
         """How well the fits predict counts that are hidden from them (`plncli cv --entries`)."""
         from plncli.evaluation import crossvalidation
         from plncli.evaluation.folds import Candidate, folds_of_cells
@@ -240,7 +279,8 @@ class _Going:
         job.state.savable = False  # all that an interrupt would save is kept already
         found = crossvalidation.validate(candidates, 0, folds, job.optimizer, stop, workers, counting, None, 1)
         job.say.clear()
-        return Scores(*(tuple(getattr(one, name) for one in found.standings) for name in ("score", "score_se")))
+        columns = {"cv": "score", "cv_se": "score_se"}
+        return Scores({name: tuple(getattr(one, of) for one in found.standings) for name, of in columns.items()})
 
 
 def _name(config: FitConfig) -> str:
