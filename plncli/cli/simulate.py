@@ -8,8 +8,11 @@ import typer
 
 from plncli.cli.options import Quiet
 from plncli.console import Console
+from plncli.models import MODELS
 from plncli.names import DRAWN_COVARIANCES, LAST_SEED, TABLE_FORMATS
 
+DEFAULT, *_OTHERS = MODELS
+OTHERS = f"{', '.join(_OTHERS[:-1])} or {_OTHERS[-1]}"
 DESIGN, RUN, FILES = "From a design", "From a run", "Output"
 
 
@@ -19,7 +22,7 @@ def _option(flag: str, metavar: str, help: str, panel: str = DESIGN) -> Any:
 
 Model = Annotated[
     str | None,
-    typer.Argument(metavar="[MODEL]", help="pln (the default), pln-pca, logistic or linear.", show_default=False),
+    typer.Argument(metavar="[MODEL]", help=f"{DEFAULT} (the default), {OTHERS}.", show_default=False),
 ]
 From = Annotated[
     str | None,
@@ -50,6 +53,11 @@ Rank = Annotated[int | None, _option("--rank", "Q", "Components of pln-pca, whos
 Correlation = Annotated[
     float | None, _option("--correlation", "X", "Of neighbours, with --covariance full [default: 0.5].")
 ]
+Graph = Annotated[
+    str | None,
+    _option("--graph", "random|hub|block|scale-free", "Of pairs that go together given all others, of counts."),
+]
+Edges = Annotated[int | None, _option("--edges", "N", "Edges of the graph [default: about as many as features].")]
 Deviation = Annotated[
     float | None, _option("--sd", "X", "Standard deviation of the latent layer or the residuals [default: 1].")
 ]
@@ -94,6 +102,8 @@ def simulate(
     rank: Rank = None,
     covariance: Covariance = None,
     correlation: Correlation = None,
+    graph: Graph = None,
+    edges: Edges = None,
     sd: Deviation = None,
     sigma: Sigma = None,
     depth: Depth = None,
@@ -124,6 +134,8 @@ def simulate(
         "rank": rank,
         "covariance": covariance,
         "correlation": correlation,
+        "graph": graph,
+        "edges": edges,
         "sd": sd,
         "sigma": sigma,
         "depth": depth,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT = next(iter(MODELS))
 """The model of tables where none is named: Poisson log-normal."""
-WHOLE = ("p", "numeric", "levels", "rank")
+WHOLE = ("p", "numeric", "levels", "rank", "edges")
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,8 +32,9 @@ class Simulation(Shown):
 
     counts (pln) or response, covariates, exposure (pln) or offsets: a row a sample. true_coefficients: a row for each
     response and term; true_sigma: p×p; true_loadings: p×rank; true_zero_inflation: logits and probabilities of
-    structural zeros; true_latent: n×p, Z or the linear predictor, with the offset. facts: as in simulation.json;
-    settings: of a fit of these tables, as in config.toml. notes: what there is to know of them.
+    structural zeros; true_edges, true_nodes: of a graph; true_latent: n×p, Z or the linear predictor, with the offset.
+    facts: as in simulation.json; settings: of a fit of these tables, as in config.toml. notes: what there is to know of
+    them.
     """
 
     facts: Mapping[str, Any]
@@ -43,6 +44,8 @@ class Simulation(Shown):
     true_sigma: pd.DataFrame | None = None
     true_loadings: pd.DataFrame | None = None
     true_zero_inflation: pd.DataFrame | None = None
+    true_edges: pd.DataFrame | None = None
+    true_nodes: pd.DataFrame | None = None
     counts: pd.DataFrame | None = None
     response: pd.DataFrame | None = None
     covariates: pd.DataFrame | None = None
@@ -88,6 +91,8 @@ def simulate(
     rank: int | None = None,
     covariance: str | None = None,
     correlation: float | None = None,
+    graph: str | None = None,
+    edges: int | None = None,
     sd: float | None = None,
     sigma: Frame = None,
     depth: float | None = None,
@@ -108,10 +113,10 @@ def simulate(
     given: dict[str, Any] = {
         name: (whole if name in WHOLE else number)(name, value)
         for name, value in chosen.items()
-        if name not in ("model", "n", "seed", "sigma", "covariance")
+        if name not in ("model", "n", "seed", "sigma", "covariance", "graph")
     }
     extra = tables_of(sigma=sigma)
-    given |= ({} if covariance is None else {"covariance": covariance}) | dict.fromkeys(extra, FRAME)
+    given |= {name: chosen[name] for name in ("covariance", "graph") if name in chosen} | dict.fromkeys(extra, FRAME)
     size = None if n is None else whole("n", n)
     made = simulating.invented(model, size, given, whole("seed", seed), extra.get("sigma"))
     tell(noted(made))
@@ -129,6 +134,6 @@ def simulation(made: Outcome) -> Simulation:
     """Tables that were drawn, as data frames."""
     frames = {name: table().to_pandas() for name, table in tables(made).items()}
     for name in frames:
-        if name != "true_coefficients":
+        if name not in ("true_coefficients", "true_edges"):
             frames[name] = frames[name].set_index(frames[name].columns[0])
     return Simulation(facts=finite(made.facts), settings=settings(made), notes=tuple(map(spoken, made.notes)), **frames)

@@ -295,7 +295,7 @@ class FitConfig:
     )
     workers: str = _setting(
         "auto",
-        "Processes that share the fits of --se bootstrap or jackknife; auto: a core each, as far as memory goes.",
+        "Processes that share the fits of --se bootstrap or jackknife, of subsamples and of hidden counts; auto: a core each, as far as memory goes.",
         INFERENCE,
         metavar="N|auto",
         check=_threads,

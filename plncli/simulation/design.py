@@ -22,6 +22,7 @@ from plncli.models.inflation.spec import SYMBOLS
 from plncli.models.spec import CLASSES, COUNTS, Spec
 from plncli.numerics.linalg import principal_axes
 from plncli.numerics.simulation import count_intercepts, logistic_intercepts, square_root, toeplitz
+from plncli.simulation.graphs import GRAPHS, covariance_of_graph
 from plncli.simulation.truth import MOST, Truth, numbered
 from plncli.tables import writing as output
 from plncli.tables.numbers import numbers, refuse
@@ -56,10 +57,14 @@ class Recipe:
     zeros: float | None = None
     zero_inflation: float | None = None
     zero_inflation_spread: float | None = None
+    graph: str | None = None
+    edges: int | None = None
 
 
 GAUSSIAN: dict[str, Any] = {"covariance": "full", "correlation": 0.5, "sd": 1.0}
 COMPONENTS: dict[str, Any] = {"rank": 2, "sd": 1.0}
+NETWORK: dict[str, Any] = {"graph": "random", "sd": 1.0}
+OF_GRAPH = ("graph", "edges")
 EVERYWHERE = ("n", "p", "numeric", "levels", "effect")
 
 
@@ -75,7 +80,9 @@ def defaults(spec: Spec) -> dict[str, Any]:
 
 def _latent(spec: Spec) -> Mapping[str, Any]:
     """What says how responses vary together, with its defaults."""
-    return COMPONENTS if spec.has("C") else GAUSSIAN if spec.has("Sigma") else {}
+    if spec.has("C") or not spec.has("Sigma"):
+        return COMPONENTS if spec.has("C") else {}
+    return GAUSSIAN if spec.setting("covariance") or spec.response is not COUNTS else NETWORK
 
 
 def taken(spec: Spec) -> tuple[str, ...]:
@@ -84,7 +91,8 @@ def taken(spec: Spec) -> tuple[str, ...]:
     latent = _latent(spec)
     inflation = ("zero_inflation", "zero_inflation_spread") if spec.setting("zero_inflation") else ()
     sigma = ("sigma",) if latent is GAUSSIAN else ()
-    return (*EVERYWHERE, *latent, *sigma, *of_response[spec.response.name], *inflation)
+    graph = OF_GRAPH if spec.response is COUNTS and latent is not COMPONENTS else ()
+    return tuple(dict.fromkeys((*EVERYWHERE, *latent, *sigma, *graph, *of_response[spec.response.name], *inflation)))
 
 
 def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
@@ -97,11 +105,18 @@ def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
         raise UsageError(f"{_flag(without[0])} does not go with --sigma FILE, which gives all of the covariance.")
     if "correlation" in given and given.get("covariance", "full") != "full":
         raise UsageError(f"--correlation goes with --covariance full, but that is {given['covariance']}.")
+    for name in ("covariance", "correlation", "sigma"):
+        if "graph" in given and name in given:
+            raise UsageError(f"{_flag(name)} does not go with --graph, which gives the correlations.")
+    if "edges" in given and "graph" not in given and "graph" not in defaults(MODELS[model]):
+        raise UsageError("--edges goes with --graph.")
     if "zero_inflation_spread" in given and "zero_inflation" not in given:
         raise UsageError("--zero-inflation-spread goes with --zero-inflation.")
     values = {**defaults(MODELS[model]), **given, **({} if n is None else {"n": n})}
     if "sigma" in given:
         values |= dict.fromkeys(GAUSSIAN)
+    elif values.get("graph"):
+        values |= {"covariance": None, "correlation": None}
     elif values.get("covariance") != "full":
         values["correlation"] = None
     made = Recipe(model, **values)
@@ -124,6 +139,8 @@ def _check(recipe: Recipe) -> None:
         ("effect", lambda x: 0 <= x < float("inf"), "0 or more"),
         ("correlation", lambda x: -1 < x < 1, "between -1 and 1"),
         ("sd", positive, "positive"),
+        ("graph", lambda x: x in GRAPHS, f"one of {', '.join(GRAPHS)}"),
+        ("edges", lambda x: x >= 1, "1 or more"),
         ("rank", lambda x: 1 <= x <= recipe.p, "from 1 to the number of features"),
         ("depth", positive, "positive"),
         ("depth_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
@@ -134,7 +151,7 @@ def _check(recipe: Recipe) -> None:
     for name, rule, words in rules:
         value = getattr(recipe, name)
         if value is not None and not rule(value):
-            shown = value if isinstance(value, int) else f"{value:g}"
+            shown = f"{value:g}" if isinstance(value, float) else value
             raise UsageError(f"{_flag(name)} must be {words}, not {shown}.")
 
 
@@ -169,7 +186,7 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
         B[0] = profile
     own: dict[str, Any] = {}
     if spec.setting("covariance"):
-        own["covariance"] = "full" if recipe.sigma else recipe.covariance
+        own["covariance"] = "full" if recipe.sigma or recipe.graph else recipe.covariance
     if "C" in latent:
         own["rank"] = recipe.rank
     state: dict[str, Tensor] = {}
@@ -215,6 +232,9 @@ def _covariance(recipe: Recipe, generator: Generator, sigma: Table | None) -> tu
         Sigma, names = _covariance_of(sigma or read_table(recipe.sigma, "sigma"))
         return {"Sigma": Sigma}, names
     assert recipe.sd is not None
+    if recipe.graph is not None:
+        Sigma, Omega = covariance_of_graph(recipe.graph, recipe.p, recipe.edges, recipe.sd, generator)
+        return {"Sigma": Sigma, "Omega": Omega}, names
     sd = torch.full((recipe.p,), recipe.sd, dtype=torch.float64)
     if recipe.covariance == "full":
         assert recipe.correlation is not None

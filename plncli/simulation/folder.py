@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plncli.models import MODELS
 from plncli.models.abilities import Tabulating
+from plncli.models.links import edge_columns
 from plncli.models.spec import COUNTS, NUMBERS
 from plncli.settings import built, to_toml
 from plncli.simulation.truth import Outcome, Truth
@@ -59,13 +60,18 @@ def tables(outcome: Outcome) -> dict[str, Callable[[], pa.Table]]:
     if "Sigma" in truth.fitted.estimates:
         Sigma = truth.fitted.Sigma
         made["true_sigma"] = lambda: _matrix("response", truth.responses, truth.responses, Sigma)
+    if "Omega" in truth.fitted.estimates and truth.facts.get("design", {}).get("graph"):
+        edges = edge_columns(truth.fitted.tensor("Omega"), truth.responses)
+        made["true_edges"] = lambda: _plain(edges)
     if isinstance(truth.fitted, Tabulating):
         for name, columns in truth.fitted.further_tables(truth.samples).items():
-            made[f"true_{name}"] = lambda columns=columns: output.table(  # type: ignore[misc]
-                {head: values if isinstance(values, list) else values.numpy() for head, values in columns.items()}
-            )
+            made[f"true_{name}"] = lambda columns=columns: _plain(columns)  # type: ignore[misc]
     made["true_latent"] = lambda: _matrix("sample", truth.samples, truth.responses, outcome.drawn.latent)
     return made
+
+
+def _plain(columns: Mapping[str, Any]) -> pa.Table:
+    return output.table({head: each if isinstance(each, list) else each.numpy() for head, each in columns.items()})
 
 
 def _main(outcome: Outcome) -> pa.Table:
