@@ -22,6 +22,7 @@ from plncli.errors import PlncliError
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
 from plncli.models.base import Model, Searching
+from plncli.models.network.model import Network
 from plncli.models.pca.model import PCA
 from plncli.models.pln.model import PLN
 from plncli.models.regression.linear import Linear
@@ -37,6 +38,7 @@ MODELS: dict[str, Model] = {
     "diagonal": PLN("diagonal"),
     "spherical": PLN("spherical"),
     "pca": PCA(rank=2),
+    "network": Network(penalty=0.3),
     "logistic": Logistic(),
     "linear": Linear(),
 }
@@ -182,7 +184,7 @@ def responses() -> dict[str, Dataset]:
 
 
 TABLES: dict[str, Callable[[], dict[str, Dataset]]] = {
-    **dict.fromkeys(("full", "diagonal", "spherical", "pca"), counts),
+    **dict.fromkeys(("full", "diagonal", "spherical", "pca", "network"), counts),
     "logistic": classes,
     "linear": responses,
 }
@@ -254,13 +256,14 @@ def judge(name: str, table: str, optimizer: str, dtype: torch.dtype, stop: StopR
 
 
 # Of the covariances one: the tables, and nearly all of the code, are those of the others. Of low rank some tables.
-LONG = ("diagonal", "spherical", "pca")
+LONG = ("diagonal", "spherical", "pca", "network")
 ONE_OF_A_KIND = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
 
 
-def test_low_rank_on_some_nasty_tables() -> None:
-    some = [table for table in TABLES["pca"]() if table != "outlier of 1e15"][::9]
-    ended = [judge("pca", table, "newton-cg", torch.float64, StopRule()) for table in some]
+@pytest.mark.parametrize("name", ["pca", "network"])
+def test_some_models_on_some_nasty_tables(name: str) -> None:
+    some = [table for table in TABLES[name]() if table != "outlier of 1e15"][::9]
+    ended = [judge(name, table, "newton-cg", torch.float64, StopRule()) for table in some]
     assert set(ended) <= {"CONVERGED", "refused"} and ended.count("CONVERGED") > len(some) // 2
 
 
@@ -300,7 +303,7 @@ def test_zero_inflation_is_never_worse_than_none(kind: str, covariance: str, ste
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "pca"])  # whose optima are many
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("pca", "network")])  # whose optima are many
 def test_every_optimizer_on_every_nasty_table(name: str, optimizer: str, dtype: torch.dtype) -> None:
     if optimizer == "vem" and name in ("logistic", "linear"):
         pytest.skip("vem is for models with a latent layer")
@@ -314,7 +317,7 @@ def test_every_optimizer_on_every_nasty_table(name: str, optimizer: str, dtype: 
 
 def written(data: Dataset, name: str, folder: Path) -> list[str]:
     """The tables of a data set as files, and the words of a fit to them."""
-    kind = {"pca": "pln-pca", "logistic": "logistic", "linear": "linear"}.get(name, "pln")
+    kind = {"pca": "pln-pca", "network": "pln-network", "logistic": "logistic", "linear": "linear"}.get(name, "pln")
     table = "response" if name in ("logistic", "linear") else "counts"
     Y: list[list[Any]] = data.Y.tolist()
     if kind != "linear":
@@ -330,6 +333,7 @@ def written(data: Dataset, name: str, folder: Path) -> list[str]:
     }
     words = ["fit", kind, "--formula", f"~ 0 + {' + '.join(covariates)}"]
     words += ["--all-zero", "drop"] * (table == "counts") + ["--covariance", name] * (kind == "pln")
+    words += ["--penalty", "0.3"] * (kind == "pln-network")
     words += ["--missing", "keep"] * (data.K is not None)
     for part, (names, rows) in parts.items():
         with (folder / f"{part}.csv").open("w", newline="") as file:
@@ -359,7 +363,7 @@ def check_numbers(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "pca")), "logistic", "linear"]
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "pca", "network")), "logistic", "linear"]
 )
 def test_the_files_of_nasty_tables_hold_numbers_alone(cli: Callable[..., Any], tmp_path: Path, name: str) -> None:
     codes = []

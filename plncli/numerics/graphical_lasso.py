@@ -172,7 +172,7 @@ class GraphicalLasso:
     def violation(self) -> float:
         """How far |s_jk − sigma_jk| exceeds the penalty where omega_jk is 0, on the scale of correlations."""
         beyond = ((self.S - self.Sigma).abs() - self.penalty) / self.scale / self.scale[:, None]
-        return float(torch.where(self.Omega == 0, beyond, 0.0).clamp_min(0.0).max())
+        return max(map(float, torch.where(self.Omega == 0, beyond, 0.0).amax(1)), default=0.0)
 
     def change(self, dS: Tensor) -> Tensor:
         """Derivative of Omega along dS (p×p, symmetric), where its zeros and signs stay."""
@@ -214,6 +214,8 @@ def components(linked: Tensor) -> tuple[Tensor, list[Tensor]]:
     linked: p×p booleans, symmetric.
     """
     p = len(linked)
+    if not p:
+        return torch.zeros(0, dtype=torch.int64, device=linked.device), []
     linked = linked.clone()
     linked.fill_diagonal_(True)
     label = torch.arange(p, device=linked.device)

@@ -295,7 +295,8 @@ class FitConfig:
     )
     workers: str = _setting(
         "auto",
-        "Processes that share the fits of --se bootstrap or jackknife, of subsamples and of hidden counts; auto: a core each, as far as memory goes.",
+        "Processes that share the fits of --se bootstrap or jackknife, of subsamples, and of --select cv; auto: a core "
+        "each, as far as memory goes.",
         INFERENCE,
         metavar="N|auto",
         check=_threads,
