@@ -38,7 +38,7 @@ MODELS: dict[str, Model] = {
     "diagonal": PLN("diagonal"),
     "spherical": PLN("spherical"),
     "pca": PCA(rank=2),
-    "network": Network(penalty=0.3),
+    "network": Network(penalty=0.3, refit=False),
     "logistic": Logistic(),
     "linear": Linear(),
 }
