@@ -43,8 +43,8 @@ import torch
 
 from benchmarks import machine
 from plncli import __version__, cli
-from plncli.runs.checkpoints import folder_of, lock_of
 from plncli.runs.reproduction import compared
+from plncli.runs.unfinished.checkpoints import folder_of, lock_of
 
 RESULTS = Path(__file__).parent / "results"
 MARK = "SOAK_OF_PLNCLI"  # in the environment of every process that is started, to find those that stay

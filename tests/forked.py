@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 import plncli.cli
-from plncli.runs.checkpoints import FILES
+from plncli.runs.unfinished.checkpoints import FILES
 
 RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 

@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 
 from plncli.errors import UsageError
 from plncli.optim.base import Point, Problem
-from plncli.runs.checkpoints import locked
+from plncli.runs.unfinished.checkpoints import locked
 
 Cli = Callable[..., Ran]
 

@@ -16,8 +16,8 @@ import pytest
 from conftest import Ran
 from safetensors.numpy import load, save
 
-from plncli.runs.checkpoints import checksum
 from plncli.runs.run import _sum
+from plncli.runs.unfinished.checkpoints import checksum
 
 Cli = Callable[..., Ran]
 TABLES = ("--counts", "made/counts.csv", "--covariates", "made/covariates.csv", "--exposure", "made/exposure.csv")

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f"plncli validate pln {TREES} --reference tree=resistant",
     ),
     "validate pln-pca": (f"plncli validate pln-pca {OAKS} --rank 3",),
+    "validate pln-network": (f"plncli validate pln-network {OAKS}",),
     "validate logistic": (f'plncli validate logistic {PATIENTS} "case ~ marker1 + marker2"',),
     "validate linear": (f'plncli validate linear {PLOTS} "harvest ~ soil1 + soil2"',),
     "fit": (
@@ -49,6 +50,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "fit pln-pca": (
         f"plncli fit pln-pca {OAKS} --rank 3 --out oaks-three",
         f"plncli fit pln-pca {TREES} --rank 3 --out oaks-tree-three",
+    ),
+    "fit pln-network": (
+        f"plncli fit pln-network {OAKS} --penalty 0.6:0.8:3 --out oaks-network",
+        f"plncli fit pln-network {TREES} --penalty 0.6 --out oaks-tree-network",
     ),
     "fit logistic": (
         f'plncli fit logistic {PATIENTS} "case ~ marker1" --out one-marker',
@@ -83,6 +88,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f"plncli cv pln {TREES} --covariance full --covariance diagonal --entries 0.1 --folds 2",
     ),
     "cv pln-pca": (f"plncli cv pln-pca {OAKS} --rank 1 --rank 2 --folds 3",),
+    "cv pln-network": (f"plncli cv pln-network {OAKS} --penalty 0.7 --penalty 0.6 --folds 3",),
     "cv logistic": (f'plncli cv logistic {PATIENTS} "case ~ marker1" --formula "case ~ marker1 + marker2"',),
     "cv linear": (f'plncli cv linear {PLOTS} "harvest ~ soil1" --formula "harvest ~ ."',),
     "predict": (
@@ -110,6 +116,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "graph": ("plncli graph pln", "plncli graph logistic --dot"),
     "graph pln": ("plncli graph pln", "plncli graph pln --dot"),
     "graph pln-pca": ("plncli graph pln-pca",),
+    "graph pln-network": ("plncli graph pln-network",),
     "graph logistic": ("plncli graph logistic",),
     "graph linear": ("plncli graph linear",),
 }  # fmt: skip

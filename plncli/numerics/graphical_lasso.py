@@ -23,7 +23,9 @@ CG = 100
 """Iterations of conjugate gradients at most."""
 LOOSE, FINE = 0.3, 1e-9
 """Residuals at which conjugate gradients end: in a step far from the solution, and in a derivative of the solution."""
-ARMIJO = 1e-4
+ROUNDS, ENOUGH = 20, 0.05
+"""Rounds of conjugate gradients in a step, and the share of what it has gained below which there are no more."""
+ARMIJO, SMALLEST = 1e-4, 1e-12
 ROUNDING = 16.0
 """Duality gap that counts as none, in units of rounding of the objective."""
 TOGETHER = 48
@@ -247,13 +249,12 @@ def _without_infinite(penalty: Tensor) -> Tensor:
 
 def _objective(S: Tensor, finite: Tensor, Omega: Tensor, L: Tensor) -> float:
     log_det = 2.0 * L.diagonal().log().sum()
-    return float(torch.dot(S.flatten(), Omega.flatten()) + torch.dot(finite.flatten(), Omega.abs().flatten()) - log_det)
+    return _inner(S, Omega) + _inner(finite, Omega.abs()) - float(log_det)
 
 
 def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) -> Group | None:
     """The solution of one group, S of unit diagonal."""
     m, finite = len(S), _without_infinite(penalty)
-    free = penalty == 0
     Omega = (
         (1.0 + penalty.diagonal()).reciprocal().diag() if start is None else torch.where(penalty.isinf(), 0.0, start)
     )
@@ -270,13 +271,9 @@ def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) 
         gap = _gap(value, S, G, penalty)
         if gap <= ROUNDING * rounding or taken == STEPS:
             break
-        on = Omega.sign()
-        sign = torch.where(on != 0, on, torch.where(G.abs() > penalty, -G.sign(), 0.0))
-        slope = torch.where((sign != 0) | free, G + finite * sign, 0.0)
-        kept = ((sign != 0) | free).to(S)
-        loose = min(LOOSE, math.sqrt(gap)) if math.isfinite(gap) else LOOSE
-        D = solved(Sigma, Omega, kept, -slope, max(loose, FINE))
-        found = _stepped(S, finite, Omega, value, D, slope, torch.where(free, math.nan, sign), rounding)
+        loose = max(min(LOOSE, math.sqrt(gap)) if math.isfinite(gap) else LOOSE, FINE)
+        D = _newton_direction(Sigma, Omega, G, penalty, loose)
+        found = _stepped(S, finite, Omega, value, D, G, rounding)
         if found is None:
             break
         Omega, L, value = found
@@ -293,22 +290,54 @@ def _gap(value: float, S: Tensor, G: Tensor, penalty: Tensor) -> float:
     return value - float(2.0 * L.diagonal().log().sum()) - len(S)
 
 
-def _stepped(
-    S: Tensor, finite: Tensor, Omega: Tensor, value: float, D: Tensor, slope: Tensor, sign: Tensor, rounding: float
-) -> tuple[Tensor, Tensor, float] | None:
-    """Omega after a step along D, its factor and the objective there; None where none goes down.
+def _newton_direction(Sigma: Tensor, Omega: Tensor, G: Tensor, penalty: Tensor, loose: float) -> Tensor:
+    """D for which Omega + D is nearly where the quadratic model, with its penalty, is least; G: gradient at Omega.
 
-    Entries that would leave the orthant of their sign (nan: that have none to keep) become 0.
+    Within the orthant of its signs by conjugate gradients, and, where entries would leave that, by rounds of these from
+    where they become 0 (gradient projection: More & Toraldo 1991).
     """
+    finite, free = _without_infinite(penalty), penalty == 0
+    X, Q, gained = Omega, G, 0.0
+    for _ in range(ROUNDS):
+        on = X.sign()
+        sign = torch.where(on != 0, on, torch.where(Q.abs() > penalty, -Q.sign(), 0.0))
+        slope = torch.where((sign != 0) | free, Q + finite * sign, 0.0)
+        D = solved(Sigma, Omega, ((sign != 0) | free).to(Q), -slope, loose)
+        size = 1.0
+        while size > SMALLEST:
+            whole = torch.add(X, D, alpha=size)
+            T = torch.where(free | (whole.sign() == sign), whole, 0.0)
+            E = T - X
+            turned = symmetric(Sigma @ E @ Sigma)
+            change = _inner(Q, E) + 0.5 * _inner(turned, E) + _inner(finite, T.abs() - X.abs())
+            if change <= ARMIJO * _inner(slope, E):
+                break
+            size *= 0.5
+        if not change < 0.0:
+            break
+        within = size == 1.0 and torch.equal(T, whole)
+        X, Q, gained = T, Q + turned, gained + change
+        if within or change > ENOUGH * gained:
+            break
+    return X - Omega
+
+
+def _inner(A: Tensor, B: Tensor) -> float:
+    return float(torch.dot(A.flatten(), B.flatten()))
+
+
+def _stepped(
+    S: Tensor, finite: Tensor, Omega: Tensor, value: float, D: Tensor, G: Tensor, rounding: float
+) -> tuple[Tensor, Tensor, float] | None:
+    """Omega after a step along D, its factor and the objective there; None where none goes down."""
+    promised = _inner(G, D) + _inner(finite, (Omega + D).abs() - Omega.abs())
     size = 1.0
     for _ in range(HALVINGS):
         trial = torch.add(Omega, D, alpha=size)
-        trial = torch.where(sign.isnan() | (trial.sign() == sign), trial, 0.0)
         L, info = torch.linalg.cholesky_ex(trial)
         if int(info) == 0:
             reached = _objective(S, finite, trial, L)
-            promised = float(torch.dot(slope.flatten(), (trial - Omega).flatten()))
-            if reached <= value + ARMIJO * promised + rounding:
+            if reached <= value + ARMIJO * size * promised + rounding:
                 return (trial, L, reached) if size == 1.0 or reached < value else None
         size *= 0.5
     return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from plncli.errors import DataError, UsageError
 from plncli.runs import schema as schemas
-from plncli.runs.checkpoints import about_fit, differences, unfinished
+from plncli.runs.unfinished.checkpoints import about_fit, differences, unfinished
 from plncli.settings import FitConfig, recorded, settings, split_part
 from plncli.settings.paths import NOWHERE
 from plncli.tables.atomic import tidy, whole_file

@@ -13,8 +13,8 @@ from typing import Any
 from plncli.errors import DataError
 from plncli.evaluation.stability import STABLE
 from plncli.runs import schema as schemas
-from plncli.runs.checkpoints import PATH
 from plncli.runs.outcome import FOLDER
+from plncli.runs.unfinished.checkpoints import PATH
 from plncli.settings import option
 from plncli.tables.atomic import whole_file
 

@@ -382,21 +382,17 @@ class FitConfig:
     @property
     def path(self) -> str | None:
         """The setting that has several values, along which a path of models is fitted; None for a single fit."""
-        for setting in self.spec.settings:
-            value = self.own[setting.name]
-            if isinstance(value, tuple) or (setting.several and asks_many(value, setting.kind)):
-                return setting.name
-        return None
+        known = ((setting, self.own[setting.name]) for setting in self.spec.settings if setting.several)
+        return next((s.name for s, value in known if isinstance(value, tuple) or asks_many(value, s.kind)), None)
 
     def members(self) -> tuple[FitConfig, ...]:
         """The configuration of each fit of the path, in order; the configuration itself where it is of one.
 
         Also where the data will tell which values there are.
         """
-        values = None if self.path is None else self.own[self.path]
-        if self.path is None or not isinstance(values, tuple):
-            return (self,)
-        return tuple(self.but(**{self.path: value}) for value in values)
+        name = self.path or ""
+        values = self.own.get(name)
+        return tuple(self.but(**{name: one}) for one in values) if isinstance(values, tuple) else (self,)
 
     def but(self, **changes: Any) -> FitConfig:
         """The same with other values of some settings, whether the model adds them or all have them."""

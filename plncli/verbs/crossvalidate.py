@@ -24,7 +24,7 @@ from plncli.verbs.tables import check
 if TYPE_CHECKING:
     from plncli.evaluation.folds import Candidate
     from plncli.inputs.loading import Inputs
-    from plncli.runs.journal import Journal
+    from plncli.runs.unfinished.journal import Journal
     from plncli.runtime import Runtime
     from plncli.tables.table import Table
 
@@ -94,7 +94,7 @@ def cv(
     suffix = check(out, overwrite or resume)
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
-    from plncli.runs.checkpoints import locked
+    from plncli.runs.unfinished.checkpoints import locked
     from plncli.tables.writing import to_json
 
     with nullcontext() if place is None else locked(place.out):
@@ -120,8 +120,8 @@ class Place:
 
     def done(self, asked: Asked) -> int | None:
         """The exit code of the comparison where it is done; UsageError where the file is none that a kill left so."""
-        from plncli.runs.checkpoints import unfinished
         from plncli.runs.finished import done
+        from plncli.runs.unfinished.checkpoints import unfinished
 
         code = done(self.out, _chosen(asked), asked.config) if self.resume else None
         if code is None:
@@ -131,8 +131,8 @@ class Place:
     def begin(self, asked: Asked, read: Sequence[Inputs], say: Console) -> Journal:
         """What keeps each score."""
         from plncli.evaluation.crossvalidation import Scored
-        from plncli.runs import checkpoints
-        from plncli.runs.journal import Journal
+        from plncli.runs.unfinished import checkpoints
+        from plncli.runs.unfinished.journal import Journal
 
         every = asked.config.checkpoint_every or math.inf
         about = {"settings": _chosen(asked), "inputs": checkpoints.about_fit(asked.config, read[0].sources)["inputs"]}
@@ -162,7 +162,7 @@ class Place:
 
 def _chosen(asked: Asked) -> dict[str, Any]:
     """The settings of a comparison, to be held against those of another time."""
-    from plncli.runs.checkpoints import about_fit
+    from plncli.runs.unfinished.checkpoints import about_fit
 
     settings = [about_fit(config, (), ("cluster", "max_iter"))["settings"] for config in asked.configs]
     chosen: dict[str, Any] = {"folds": asked.folds, "entries": asked.share}

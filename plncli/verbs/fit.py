@@ -38,9 +38,9 @@ def fit(
         say.note(f"note: {sentence}")
     with cancellation() as state, ExitStack() as stack:
         from plncli import runtime
-        from plncli.runs import checkpoints
         from plncli.runs import folder as artifacts
         from plncli.runs.finished import finished
+        from plncli.runs.unfinished import checkpoints
         from plncli.tables import writing as output
 
         if not dry_run:

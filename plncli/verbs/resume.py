@@ -22,7 +22,8 @@ def resume(
     no_progress: bool,
 ) -> int:
     """Go on with a fit that was cut short, with its settings; its limits are lifted, unless given anew."""
-    from plncli.runs import checkpoints, path
+    from plncli.runs import path
+    from plncli.runs.unfinished import checkpoints
     from plncli.settings import checked, named_folder
 
     out = named_folder(run)

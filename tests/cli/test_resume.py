@@ -125,7 +125,7 @@ def test_standard_input_can_be_piped_again(cli: Cli, oaks: Oaks, tmp_path: Path)
 
 
 def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_path: Path) -> None:
-    from plncli.runs.checkpoints import locked
+    from plncli.runs.unfinished.checkpoints import locked
 
     with locked(tmp_path / "run"):
         ran = cli(*fit, "--out", "run")
@@ -134,7 +134,7 @@ def test_two_fits_do_not_go_into_one_folder(cli: Cli, fit: tuple[str, ...], tmp_
 
 
 def test_two_cross_validations_do_not_go_into_one_file(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
-    from plncli.runs.checkpoints import locked
+    from plncli.runs.unfinished.checkpoints import locked
 
     cv = ("cv", "pln", "--counts", oaks.counts, "--top", "3", "--folds", "2", "--workers", "1", "--out", "scores.csv")
     with locked(tmp_path / "scores.csv"):

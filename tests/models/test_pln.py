@@ -418,7 +418,8 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
     gamma = first.fit(table.mean.coefficients(result.estimates["M"])[:, [0]])
     R = (result.estimates["M"] - data.X @ result.estimates["B"])[:, 1:]
     S2 = result.estimates["S"][:, 1:].square()
-    score = float(first.variance_scores(gamma, R, S2, correlated=True))
+    all_others = torch.ones(2, 1, dtype=torch.bool)
+    score = float(first.variance_scores(gamma, R, S2, all_others))
     e = first.residuals(gamma)
     beta = (R.mT @ e)[:, 0] / S2.sum(0)
 
@@ -438,7 +439,9 @@ def test_score_at_the_boundary_is_the_slope_of_the_bound() -> None:
     # The profiled bound is at least what the construction promises, and both vanish in proportion to t.
     assert gain(t) / t >= 0.5 * score * (1 - 1e-2)
     assert gain(t) / t == pytest.approx(0.5 * score, rel=0.2)
-    away, log_variance = first.small_variance(gamma, R, S2, correlated=True)  # where a fit leaves the boundary
+    away, log_variance = first.small_variance(
+        gamma, R, S2, followed=torch.ones(R.shape[1], len(gamma[0]), dtype=torch.bool)
+    )  # where a fit leaves the boundary
     torch.testing.assert_close(away - table.mean.Q @ gamma, float(log_variance.exp()) * (R @ beta[:, None] + e))
     assert gain(float(log_variance.exp())) > 0.0
 

@@ -22,7 +22,7 @@ from plncli.names import OPTIMIZER_NAMES
 from plncli.optim import OPTIMIZERS
 from plncli.optim.base import State, Status, StopRule
 from plncli.results import FitResult
-from plncli.runs import checkpoints
+from plncli.runs.unfinished import checkpoints
 
 
 def sparse() -> object:

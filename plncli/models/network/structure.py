@@ -147,10 +147,9 @@ class SparseStructure:
     correlated: bool = True
     shared: bool = False
 
-    @cached_property
-    def follows(self) -> bool:
-        """Whether a feature of hardly any variance gains by following others: not where each pair has a penalty."""
-        return bool((self.penalty == 0).sum() > (self.penalty.diagonal() == 0).sum())
+    def followed(self, features: Tensor, others: Tensor) -> Tensor | None:
+        """Which others (o,) features of hardly any variance (v,) gain by following: those linked without a penalty."""
+        return self.penalty[others[:, None], features] == 0
 
     @property
     def estimated(self) -> bool:

@@ -12,8 +12,8 @@ from plncli.arrays import Params, Parts
 from plncli.models.fused import Fused, joined
 from plncli.models.inflation import logits
 from plncli.models.inflation.entries import Inflation
+from plncli.models.pln.boundary.poisson import Evaluation as BoundaryEvaluation
 from plncli.models.pln.elbo import Evaluation
-from plncli.models.pln.poisson import Evaluation as BoundaryEvaluation
 from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
 from plncli.models.pln.prepared import Prepared
 

@@ -15,7 +15,8 @@ from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
-from plncli.models.pln import boundary, estimates, joint
+from plncli.models.pln import estimates, joint
+from plncli.models.pln.boundary import active as boundary
 from plncli.models.pln.elbo import objective, plain_objective
 from plncli.models.pln.errors import uncertainty
 from plncli.models.pln.findings import findings

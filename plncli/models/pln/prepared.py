@@ -14,10 +14,11 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.models.inflation.cells import NODES, Nodes
 from plncli.models.inflation.entries import Inflation, Zeros
+from plncli.models.pln.boundary.poisson import PoissonTable
 from plncli.models.pln.elbo import Evaluation, LatentTable
 from plncli.models.pln.emissions import Poisson, log_factorials
 from plncli.models.pln.means import Linear, Mean
-from plncli.models.pln.poisson import PoissonTable
+from plncli.models.pln.boundary.poisson import PoissonTable
 from plncli.models.pln.separation import Separated
 from plncli.models.pln.structures import LatentStructure, LayerAt
 from plncli.models.pln.zeros.counting import counting

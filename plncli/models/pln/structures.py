@@ -268,9 +268,8 @@ class LatentStructure(Protocol):
         """Whether features may be correlated."""
         ...
 
-    @property
-    def follows(self) -> bool:
-        """Whether a feature of hardly any variance gains by following others."""
+    def followed(self, features: Tensor, others: Tensor) -> Tensor | None:
+        """Which others (o,) features of hardly any variance (v,) gain by following, o×v booleans; None for none."""
         ...
 
     @property
@@ -310,10 +309,9 @@ class Structure:
         """Whether features may be correlated."""
         return self.covariance in ("full", "fixed")
 
-    @property
-    def follows(self) -> bool:
-        """Whether a feature of hardly any variance gains by following others."""
-        return self.correlated
+    def followed(self, features: Tensor, others: Tensor) -> Tensor | None:
+        """Which others (o,) features of hardly any variance (v,) gain by following: all, or none."""
+        return others.new_ones((len(others), len(features)), dtype=torch.bool) if self.correlated else None
 
     @property
     def shared(self) -> bool:

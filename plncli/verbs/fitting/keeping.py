@@ -16,9 +16,9 @@ from plncli.settings import FitConfig
 if TYPE_CHECKING:
     from plncli.inputs.loading import Inputs
     from plncli.optim.base import State
-    from plncli.runs.checkpoints import Keeper
-    from plncli.runs.journal import Journal
     from plncli.runs.outcome import Outcome
+    from plncli.runs.unfinished.checkpoints import Keeper
+    from plncli.runs.unfinished.journal import Journal
 
 
 class Keep:
@@ -33,8 +33,8 @@ class Keep:
     def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
         """What keeps the state of the fit, and the state from which it goes on, if there is one; and its resamples."""
         from plncli.inference.resampling import Replicate
-        from plncli.runs import checkpoints
-        from plncli.runs.journal import Journal
+        from plncli.runs.unfinished import checkpoints
+        from plncli.runs.unfinished.journal import Journal
 
         self.begun = True
         about = checkpoints.about_fit(config, read.sources)
@@ -62,7 +62,7 @@ class Keep:
     @contextmanager
     def left(self, say: Console) -> Iterator[None]:
         """Where the device fails, say how to go on from what is kept."""
-        from plncli.runs import checkpoints
+        from plncli.runs.unfinished import checkpoints
 
         try:
             yield
@@ -96,7 +96,8 @@ class KeepPath(Keep):
 
     def begin_path(self, config: FitConfig, read: Inputs, say: Console) -> None:
         """Say which path it is, or find out that it is the one that was begun; UsageError where it is another."""
-        from plncli.runs import checkpoints, path
+        from plncli.runs import path
+        from plncli.runs.unfinished import checkpoints
 
         folder, about = checkpoints.folder_of(self.out), checkpoints.about_fit(config, read.sources)
         known = path.about(folder) if self.resume else None
@@ -111,20 +112,21 @@ class KeepPath(Keep):
 
     def of(self, name: str) -> Keep:
         """Where one of its fits is kept."""
-        from plncli.runs import checkpoints
         from plncli.runs.outcome import FOLDER
+        from plncli.runs.unfinished import checkpoints
 
         return Keep(checkpoints.folder_of(self.out) / FOLDER / name, self.resume)
 
     def forget(self, name: str) -> None:
         """Let the state of one of its fits go, for that is done."""
-        from plncli.runs import checkpoints
+        from plncli.runs.unfinished import checkpoints
 
         shutil.rmtree(checkpoints.folder_of(self.of(name).out), ignore_errors=True)
 
     def end(self, outcome: Outcome, say: Console) -> None:
         """Say how to go on with a path that was cut short; else let go what was kept."""
-        from plncli.runs import checkpoints, path
+        from plncli.runs import path
+        from plncli.runs.unfinished import checkpoints
 
         if outcome.manifest["cut_short"]:
             say.next("plncli", "resume", self.out, what="Go on with")

@@ -131,10 +131,11 @@ class PoissonTable:
             loss = torch.where(good, trial_loss, loss)
         return gamma
 
-    def variance_scores(self, gamma: Tensor, R: Tensor, S2: Tensor, correlated: bool) -> Tensor:
+    def variance_scores(self, gamma: Tensor, R: Tensor, S2: Tensor, followed: Tensor | None) -> Tensor:
         """(v,) twice the slope of the ELBO as a latent variance t enters at 0; not positive where 0 is best.
 
-        With residuals e = y − mu of the feature, and R, S2 (n×q) the other features' latent residuals and variances,
+        With residuals e = y − mu of the feature, and R, S2 (n×q) the latent residuals and variances of the other
+        features k, those that are followed (q×v; None: none) in the second sum,
 
             sum_i w_i (e_i² − mu_i) + sum_k (sum_i w_i r_ik e_i)² / sum_i w_i s_ik²
 
@@ -143,16 +144,16 @@ class PoissonTable:
         """
         e = self.residuals(gamma)
         score = total(self.w[:, None] * (e.square() - self.curvatures(gamma)))
-        if correlated and R.shape[1]:
-            follow, own = self._follow(e, R, S2)
+        if followed is not None and R.shape[1]:
+            follow, own = self._follow(e, R, S2, followed)
             score = score + (follow.square() / own[:, None]).sum(dim=0)  # over other features
         return score
 
-    def _follow(self, e: Tensor, R: Tensor, S2: Tensor) -> tuple[Tensor, Tensor]:
+    def _follow(self, e: Tensor, R: Tensor, S2: Tensor, followed: Tensor) -> tuple[Tensor, Tensor]:
         """The two sums inside, q×v and (q,)."""
-        return gram(R, self.w[:, None] * e), weighted_total(self.w, S2)
+        return gram(R, self.w[:, None] * e) * followed, weighted_total(self.w, S2)
 
-    def small_variance(self, gamma: Tensor, R: Tensor, S2: Tensor, correlated: bool) -> tuple[Tensor, Tensor]:
+    def small_variance(self, gamma: Tensor, R: Tensor, S2: Tensor, followed: Tensor | None) -> tuple[Tensor, Tensor]:
         """Latent means (n×v) and the log of a small variance (v,) at which features of positive score leave 0.
 
         The means move by t (e + R beta), along which the ELBO has that slope; t is where the counts' own curvature
@@ -160,10 +161,10 @@ class PoissonTable:
         """
         mu, e = self.stiffness(gamma), self.residuals(gamma)
         move = e
-        if correlated and R.shape[1]:
-            follow, own = self._follow(e, R, S2)
+        if followed is not None and R.shape[1]:
+            follow, own = self._follow(e, R, S2, followed)
             move = e + R @ (follow / own[:, None])
-        score = self.variance_scores(gamma, R, S2, correlated)
+        score = self.variance_scores(gamma, R, S2, followed)
         bend = 2.0 * total(self.w[:, None] * mu * move.square())
         variance = torch.minimum(score / bend, 0.1 / torch.maximum(1.0 + mean(mu), move.abs().amax(0)))
         return self.Q @ gamma + variance * move, variance.log()

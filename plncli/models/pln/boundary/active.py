@@ -108,7 +108,8 @@ def _enter(params: Params, prepared: Prepared) -> tuple[Tensor, tuple[Tensor, Te
     cells = weigh(table.w, table.emission.losses(M, at.S2, zeta) - 0.5 * psi)
     now = total(cells)[chosen] - 0.5 * table.wbar * at.layer.precision.log()[chosen]
     others = ~suspected
-    rest = (at.R[:, others], at.S2[:, others], structure.follows)
+    followed = structure.followed(prepared.latent[chosen], prepared.latent[others])
+    rest = (at.R[:, others], at.S2[:, others], followed)
     score = candidate.variance_scores(gamma, *rest)
     if structure.shared:  # sums over features
         poisson_loss, now, score = poisson_loss.sum(), now.sum(), score.sum()
@@ -138,7 +139,8 @@ def _leave(params: Params, prepared: Prepared) -> Tensor:
         return torch.zeros_like(prepared.poisson, dtype=torch.bool)
     at, gamma = prepared.at(params), params["gamma"].detach()
     boundary = prepared.boundary.given(_zeta(params))
-    score = boundary.variance_scores(gamma, at.R, at.S2, prepared.structure.follows)
+    followed = prepared.structure.followed(prepared.poisson, prepared.latent)
+    score = boundary.variance_scores(gamma, at.R, at.S2, followed)
     if prepared.structure.shared:
         score = score.sum().expand_as(score)
     return (score > 0.0) & (prepared.returns[prepared.poisson] < MAX_RETURNS)
@@ -157,7 +159,8 @@ def _move(params: Params, prepared: Prepared, enter: Tensor, leave: Tensor, trie
         gamma[:, prepared.poisson] = params["gamma"].detach()
     if bool(leave.any()):
         at = prepared.at(params)
-        rest = (at.R[:, ~enter], at.S2[:, ~enter], prepared.structure.follows)
+        followed = prepared.structure.followed(prepared.poisson, prepared.latent[~enter])
+        rest = (at.R[:, ~enter], at.S2[:, ~enter], followed)
         boundary = prepared.boundary.given(_zeta(params))
         small = boundary.small_variance(params["gamma"].detach(), *rest)
         M[:, back], psi[:, back] = small[0][:, leave], small[1][leave]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from plncli.errors import DataError
 from plncli.optim.base import State
-from plncli.runs.checkpoints import checksum, differences, packed
+from plncli.runs.unfinished.checkpoints import checksum, differences, packed
 
 LENGTH = 8  # bytes
 
