@@ -92,7 +92,7 @@ def test_a_verb_without_arguments_is_answered_with_its_help(cli: Cli, args: list
         (["fit", "pln", "--counts"], "Option '--counts' requires an argument."),
         (
             ["fit", "linear", "--counts", "x"],
-            "No such option: --counts. It goes with `plncli fit pln` and `plncli fit pln-pca` and `plncli fit pln-network`.",
+            "No such option: --counts. It goes with `plncli fit pln` and `plncli fit pln-pca` and `plncli fit",
         ),
         (["fit", "pln", "--response", "x"], "No such option: --response. It goes with `plncli fit logistic` and"),
         (["graph", "pln", "--tol", "1"], "No such option: --tol. It goes with `plncli fit pln`. See"),

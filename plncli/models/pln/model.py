@@ -139,7 +139,7 @@ class PoissonLogNormal(Model[Prepared]):
 
     def cell_limits(self, training: Dataset, X: Tensor, X0: Tensor | None = None) -> Tensor | None:
         """Where linear predictors of samples X (m×d) go in a fit to `training`, m×p; None where all are finite."""
-        return cell_limits(training, X, X0, self.zero_inflation)
+        return cell_limits(training, X, X0, self.zeros)
 
     # -- the boundary Sigma_jj = 0 -------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from plncli.models.pln.boundary.poisson import PoissonTable
 from plncli.models.pln.elbo import Evaluation, LatentTable
 from plncli.models.pln.emissions import Poisson, log_factorials
 from plncli.models.pln.means import Linear, Mean
-from plncli.models.pln.boundary.poisson import PoissonTable
 from plncli.models.pln.separation import Separated
 from plncli.models.pln.structures import LatentStructure, LayerAt
 from plncli.models.pln.zeros.counting import counting
