@@ -28,6 +28,8 @@ ROUNDS, ENOUGH = 20, 0.05
 ARMIJO, SMALLEST = 1e-4, 1e-12
 ROUNDING = 16.0
 """Duality gap that counts as none, in units of rounding of the objective."""
+FAILED = 1e-6
+"""Gap, as a share of the objective, above which another start is tried."""
 TOGETHER = 48
 """Features up to which groups are solved as one, for the calls cost more than the numbers."""
 MOST = 4096
@@ -278,6 +280,8 @@ def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) 
             break
         Omega, L, value = found
         taken += 1
+    if start is not None and not gap <= FAILED * (m + abs(value)):
+        return _solved(features, S, penalty, None)  # the start was of no use
     return Group(features, S, Omega, Sigma, value, gap, taken) if math.isfinite(gap) else None
 
 
