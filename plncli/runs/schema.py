@@ -107,12 +107,12 @@ def _faults(content: Any, known: Mapping[str, Any], place: str) -> Iterator[str]
 
 
 def _is(content: Any, kind: str) -> bool:
-    """Whether a value is of a type: a truth value is no number, and neither is nan, which JSON cannot hold."""
+    """Whether a value is of a type: a truth value is no number, nor is nan, which JSON cannot hold, or 10^30."""
     if isinstance(content, bool):
         return kind == "boolean"
     if isinstance(content, float) and not math.isfinite(content):
         return False
-    return isinstance(content, TYPES[kind])
+    return isinstance(content, TYPES[kind]) and not (isinstance(content, int) and content.bit_length() > 63)
 
 
 def _of_object(content: Mapping[str, Any], known: Mapping[str, Any], place: str) -> Iterator[str]:
