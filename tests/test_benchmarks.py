@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import optimize, special
+from tries import quickly
 
 from benchmarks import coverage, foretold, problems, report, run, unchanged, worker
 from benchmarks.commands import chosen
@@ -98,7 +99,7 @@ def test_the_referee_agrees_on_regressions(name, model):
     assert score(problem, {"B": result.estimates["B"].numpy()}) == pytest.approx(result.criteria.loglik, rel=1e-12)
 
 
-@pytest.mark.parametrize("table", ["tiny-49x17", "rare-groups-of-20"])
+@pytest.mark.parametrize("table", quickly(["tiny-49x17", "rare-groups-of-20"], "tiny-49x17"))
 def test_the_referee_agrees_on_components_and_does_not_see_their_axes(table):
     problem = low_rank(3, table)
     outcome = by_plncli.run(problem, SETTINGS)
@@ -265,6 +266,7 @@ def test_a_number_that_changed_is_told_from_a_time_and_from_words(tmp_path):
         assert [wrong for wrong, _ in unchanged.words_apart(said, said_now)] == words, name
 
 
+@pytest.mark.slow  # the whole table of a benchmark
 def test_what_is_foretold_is_tabulated_beside_what_came():
     table = foretold.drawn(2)
     assert 40 <= table.n <= 200 and bool((table.Y.sum(0) > 0).all() and (table.Y.sum(1) > 0).all())

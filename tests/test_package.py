@@ -42,7 +42,13 @@ if (drawn := sys.modules.get("matplotlib")) is not None:
 """
 
 
-@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(steps, id=name, marks=pytest.mark.slow if name == "fitting" else ())
+        for name, steps in STEPS.items()
+    ],
+)
 def test_commands_load_nothing_large_that_they_do_not_need(
     cli: Callable[..., Ran], tmp_path: Path, steps: list[tuple[str, set[str]]]
 ) -> None:

@@ -241,8 +241,8 @@ def _decimal_mark(cells: Sequence[str], separator: str, name: str, option: str) 
 
     DataError where both are there, and the points can only be of thousands.
     """
-    commas = [cell for cell in cells if re.fullmatch(r"[+-]?\d+,\d+", cell)] if separator != "," else []
-    points = [cell for cell in cells if re.fullmatch(r"[+-]?\d*\.\d+", cell)]
+    commas = [cell for cell in cells if "," in cell and re.fullmatch(r"[+-]?\d+,\d+", cell)] if separator != "," else []
+    points = [cell for cell in cells if "." in cell and re.fullmatch(r"[+-]?\d*\.\d+", cell)]
     grouped = bool(points) and all(re.fullmatch(GROUPED, cell) for cell in points)
     if commas and grouped and separator == ";":
         raise DataError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from parsed import parser
 
 from plncli import cli
@@ -44,15 +46,22 @@ def part_of_the_oaks(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run for each of FITS."""
-    folder = tmp_path_factory.mktemp("fits")
+    """A folder with a run for each of FITS. Processes that test side by side make them together, from either end."""
+    place, worker = tmp_path_factory.getbasetemp(), os.environ.get("PYTEST_XDIST_WORKER", "")
+    folder = (place.parent if worker else place) / "fits"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder.with_name("part.lock")):
+        if not (folder / "part").exists():
+            part_of_the_oaks(folder / "part")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(cli, "application", parser)
-        part_of_the_oaks(folder / "part")
-        for name, words in FITS.items():
-            patch.setattr(sys, "argv", ["plncli", "fit", *map(str, words), "--out", name, "-q"])
-            with pytest.raises(SystemExit) as exited:
-                cli.main()
-            assert not exited.value.code, name
+        for name in reversed(FITS) if worker == "gw1" else FITS:
+            patch.setattr(sys, "argv", ["plncli", "fit", *map(str, FITS[name]), "--out", name, "-q"])
+            with FileLock(folder.with_name(f"{name}.lock")):
+                if (folder / name).exists():
+                    continue
+                with pytest.raises(SystemExit) as exited:
+                    cli.main()
+                assert not exited.value.code, name
     return folder

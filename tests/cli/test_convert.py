@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tries
 from conftest import Oaks, Ran
 
 from plncli.tables.conversion import SUFFIXES
@@ -16,6 +17,8 @@ from plncli.tables.conversion import SUFFIXES
 Cli = Callable[..., Ran]
 
 OUTPUTS = [f"table{suffix}" for suffix in SUFFIXES] + ["folder"]
+FITTED = ("table.csv", "table.parquet", "table.biom", "folder/matrix.mtx.gz")
+"""One of each kind, which the ordinary tests fit too."""
 ODD = 'id,a b,"c,d",Ünï,=1+1,5\n007,1,0,2,3,4\n"x;y",0,0,5,0,1\nz z,9007199254740991,1,0,0,2\n'
 
 
@@ -40,6 +43,8 @@ def test_every_format_gives_the_same_table_and_the_same_fit(cli: Cli, oaks: Oaks
         ran = cli("convert", name, "back.csv", "--overwrite")
         assert ran.code == 0 and f"116 rows × 114 columns of {name} are in back.csv." in ran.err
         assert (converted / "back.csv").read_bytes() == as_csv, name
+        if not (tries.ALL or name in FITTED):
+            continue
         ran = cli("fit", "pln", "--counts", name, "--top", "20", "--out", "run", "--overwrite", "--json")
         assert ran.code == 0, name
         found = {path: (converted / "run" / path).read_bytes() for path in ("coefficients.csv", "sigma.csv")}
@@ -100,7 +105,7 @@ def test_features_in_rows(cli: Cli, oaks: Oaks, tmp_path: Path) -> None:
     assert cli("convert", oaks.counts, "turned.tsv", "--transpose").code == 0
     assert cli("convert", "turned.tsv", "back.csv", "--transpose", "--quiet").code == 0
     assert (tmp_path / "back.csv").read_bytes() == Path(oaks.counts).read_bytes()
-    given = ("--exposure", oaks.exposure, "--covariates", oaks.covariates, "--formula", "~ tree")
+    given = ("--exposure", oaks.exposure, "--covariates", oaks.covariates, "--formula", "~ tree", "--se", "none")
     ran = cli("fit", "pln", "--counts", "turned.tsv", "--no-transpose", *given)
     assert ran.code == 3 and "looks transposed" in ran.err and "turn it with --transpose" in ran.err
     ran = cli("fit", "pln", "--counts", "turned.tsv", "--transpose", *given, "--out", "run")

@@ -87,6 +87,7 @@ def test_the_folder_tells_all_about_the_fit(cli: Cli, tmp_path: Path, oaks: Any)
     assert set(listed(tmp_path / "runs" / "oaks")) <= artifacts.written()
 
 
+@pytest.mark.slow  # a process that loads torch
 def test_standard_input_to_standard_output(run_cli: Cli, tmp_path: Path, small: str) -> None:
     ran = run_cli("fit", "pln", "--counts", "-", "--json", stdin=(tmp_path / small).read_bytes())
     assert ran.code == 0, ran.err

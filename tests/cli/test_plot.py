@@ -256,6 +256,7 @@ def words_of(record: heatmap.Effects) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_one_feature(cli: Cli, tmp_path: Path) -> None:
     assert cli("simulate", "--p", "1", "--n", "60", "--out", "made").code == 0
     assert cli("fit", "pln", "--config", "made/config.toml", "--out", "fit").code == 0
@@ -269,6 +270,7 @@ def test_one_feature(cli: Cli, tmp_path: Path) -> None:
     assert "pca is left out: Principal components need 2 features" in ran.err
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_what_needs_tables_that_are_gone_is_said_and_skipped(cli: Cli, oaks: Any, tmp_path: Path) -> None:
     shutil.copy(oaks.counts, tmp_path / "counts.csv")
     few = ["--top", "8", "--covariance", "diagonal", "--se", "none"]

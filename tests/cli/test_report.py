@@ -81,12 +81,14 @@ def page_of(fits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
     folder = tmp_path_factory.mktemp("pages")
 
-    def make(*words: str, every: bool = True) -> Path:
-        out = folder / f"{'-'.join(words)}-{every}.html"
+    def make(*words: str, every: bool = True, painted: bool = True) -> Path:
+        out = folder / f"{'-'.join(words)}-{every}-{painted}.html"
         if not out.exists():
             runs = [word if word.startswith("--") else str(fits / word) for word in words]
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(sys, "argv", ["plncli", "report", *runs, "--out", str(out), "-q"])
+                if not painted:
+                    patch.setattr("plncli.plots.style.pixels", lambda figure, dpi: (bytes(4), 1, 1))
                 if not every:
                     patch.setattr("plncli.reports.figures.kinds", lambda model: {"loss": kinds(model)["loss"]})
                 with pytest.raises(SystemExit) as exited:
@@ -145,7 +147,7 @@ def test_pages_are_sound(page_of: Callable[..., Path], words: tuple[str, ...]) -
 
 
 def test_the_page_of_low_rank_tells_what_is_on_each_axis(page_of: Callable[..., Path], fits: Path) -> None:
-    tree = Tree(page_of("part-low", "--no-diagnose").read_text())
+    tree = Tree(page_of("part-low", "--no-diagnose", painted=False).read_text())
     text, run = tree.text(), fits / "part-low"
     share = 100.0 * pd.read_csv(run / "explained_variance.csv", index_col=0)["explained_variance"]
     told = ", ".join(f"{name} {one:.1f} %" for name, one in share.items())

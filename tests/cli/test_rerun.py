@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Oaks, Ran
+from tries import quickly
 
 Cli = Callable[..., Ran]
 FITS = {
@@ -18,7 +19,7 @@ FITS = {
 }
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", quickly(FITS, "pln lbfgs", "linear"))
 def test_a_fit_is_repeated_to_the_bit(cli: Cli, oaks: Oaks, tmp_path: Path, name: str) -> None:
     assert cli("fit", name.split()[0], *FITS[name].format(**vars(oaks)).split(), "--out", "run").code == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

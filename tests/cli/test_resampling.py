@@ -92,6 +92,7 @@ def children(parent: int) -> set[int]:
     return found
 
 
+@pytest.mark.slow  # processes that load torch
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
 @pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_workers_end_with_the_program_and_an_interrupt_saves_the_fit(oaks: Any, tmp_path: Path, signum: int) -> None:

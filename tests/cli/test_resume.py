@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import Oaks, Ran
 from forked import Forked, kept_since
+from tries import quickly
 
 Cli = Callable[..., Ran]
 BITS = ("coefficients.csv", "sigma.csv", "omega.csv", "latent_mean.csv", "latent_sd.csv")
@@ -239,7 +240,7 @@ def interrupted_at(monkeypatch: pytest.MonkeyPatch, task: type, number: int) -> 
     return done
 
 
-@pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
+@pytest.mark.parametrize("method", quickly(["bootstrap", "jackknife"], "bootstrap"))
 def test_the_fits_of_a_bootstrap_are_not_done_twice(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

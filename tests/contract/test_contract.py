@@ -9,10 +9,18 @@ from plncli.models import MODELS
 from plncli.models.spec import Spec
 
 NAMES = list(MODELS)
+LONG = {
+    ("pln-pca", law) for law in ("an_offset_lowers_the_intercept", "float32_agrees", "order_of_responses_is_no_matter")
+}
+"""Laws that are tried on many starts each time, of which the quick tests have others of the kind."""
+TRIED = [
+    pytest.param(name, law, marks=pytest.mark.slow if (name, law.__name__) in LONG else (), id=f"{name}-{law.__name__}")
+    for name in NAMES
+    for law in LAWS
+]
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "law"), TRIED)
 def test_law(name: str, law: Law) -> None:
     law(MODELS[name])
 

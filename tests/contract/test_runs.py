@@ -25,6 +25,7 @@ from plncli.runs.run import read_run
 from plncli.settings.values import asks_many
 
 NAMES = list(MODELS)
+RPROP = ("--optimizer", "rprop", "--tol", "1e-3")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -124,6 +125,7 @@ def test_the_same_answers_from_memory_and_from_disk(run: Path) -> None:
         assert torch.equal(read.transform(X, O, Y, seen).mean, memory.transform(X, O, Y, seen).mean)
 
 
+@pytest.mark.slow  # fits of many samples of each model; laws of the simulation are quick
 def test_a_table_drawn_from_a_fit_gives_the_fit_back() -> None:
     """Simulate from the estimates of a fit to many samples, and fit again: within a few standard errors."""
     for spec in (MODELS[name] for name in NAMES):
@@ -149,10 +151,10 @@ def test_it_is_repeated_to_the_bit(run: Path, cli: Callable[..., Ran]) -> None:
 
 def test_a_fit_that_was_cut_short_ends_in_the_same_bits(run: Path, cli: Callable[..., Ran]) -> None:
     place = run.parent
-    cut = cli(*words(place, "cut", "--max-iter", "1", "--optimizer", "rprop"))
+    cut = cli(*words(place, "cut", "--max-iter", "1", *RPROP))
     assert cut.code == 4 and "Go on with: plncli resume" in cut.err
     resumed = cli("resume", place / "cut", "--allow-unconverged")
-    whole = cli(*words(place, "whole", "--optimizer", "rprop", "--allow-unconverged"))
+    whole = cli(*words(place, "whole", *RPROP, "--allow-unconverged"))
     assert resumed.code == 0 and whole.code == 0
     tables = [path.name for path in (place / "whole").glob("*.csv") if path.name != "loss_trace.csv"]
     assert "coefficients.csv" in tables

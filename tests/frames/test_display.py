@@ -35,6 +35,9 @@ def shown() -> dict[str, Any]:
     odd = Dataset(counts=counts, covariates=made.covariates, exposure=counts.sum(axis=1), formula="~ x + group")
     result = fit("pln", odd)
     other = fit("pln", odd, covariance="diagonal")
+    with pytest.MonkeyPatch.context() as patch:  # no picture is painted, which takes longest
+        patch.setattr("plncli.plots.style.pixels", lambda figure, dpi: (bytes(4), 1, 1))
+        report = result.report(diagnose=False)
     return {
         "dataset": odd,
         "fit": result,
@@ -43,7 +46,7 @@ def shown() -> dict[str, Any]:
         "latent": result.transform(counts, made.covariates, exposure=counts.sum(axis=1)),
         "simulation": result.simulate(n=5),
         "validation": cv("pln", odd, covariance=["full", "diagonal"], folds=2),
-        "report": result.report(diagnose=False),
+        "report": report,
     }
 
 

@@ -18,6 +18,7 @@ from contract.laws import LAWS, Law
 from scipy.optimize import brentq, minimize
 from scipy.stats import chi2
 from tables import dataset
+from tries import quickly
 
 import plncli
 from plncli.errors import DataError, UsageError
@@ -181,7 +182,9 @@ def by_scipy(data, j: int, power: float = 0.5) -> tuple[Callable[[np.ndarray], f
     return loss, minimize(loss, found.x, method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-13}).x
 
 
-@pytest.mark.parametrize(("penalty", "power", "separated"), [(FIRTH, 0.5, True), ("none", 0.0, False)])
+@pytest.mark.parametrize(
+    ("penalty", "power", "separated"), quickly([(FIRTH, 0.5, True), ("none", 0.0, False)], (FIRTH, 0.5, True))
+)
 def test_against_scipy(penalty: str, power: float, separated: bool) -> None:
     """Estimates by BFGS with finite differences, tests and limits by bisection on profiles that it finds again."""
     data = table(separated=separated)
@@ -293,6 +296,7 @@ def test_python(run: Path, tmp_path: Path) -> None:
         plncli.fit("logistic", data, penalty="firth", se="hc3")
 
 
+@pytest.mark.slow  # refits by resampling; the tests of these have the other models
 def test_resampled_errors(cli: Cli, run: Path, tmp_path: Path) -> None:
     words = ("--se", "bootstrap", "--resamples", "10", "--workers", "1")
     ran = cli("fit", "logistic", *WORDS, "--penalty", "firth", *words, "--out", "resampled")

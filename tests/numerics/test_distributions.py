@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
+from tries import quickly
 
 from plncli.numerics.distributions import poisson_lognormal_cdf, poisson_lognormal_logpmf, poisson_lognormal_quantile
 
@@ -31,7 +32,7 @@ def by_quadrature(y: float, mean: float, sd: float) -> float:
 
 
 GRID = [
-    pytest.param(mean, sd, marks=() if (i + j) % 2 == 0 else pytest.mark.slow)  # each of both twice, and all slowly
+    pytest.param(mean, sd, marks=() if i == j else pytest.mark.slow)  # each of both once, and all slowly
     for i, mean in enumerate((-6.0, 0.0, 2.0, 9.0))
     for j, sd in enumerate((0.003, 0.2, 0.8, 3.0))
 ]
@@ -53,7 +54,9 @@ def test_both_tails_add_up_to_one_and_the_upper_one_is_accurate_where_small(sd: 
         np.testing.assert_allclose(upper, stats.poisson.sf(y, math.e), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("mean", "sd"), [(-6.0, 3.0), (0.0, 0.8), (2.0, 0.2), (9.0, 3.0), (30.0, 0.003)])
+@pytest.mark.parametrize(
+    ("mean", "sd"), quickly([(-6.0, 3.0), (0.0, 0.8), (2.0, 0.2), (9.0, 3.0), (30.0, 0.003)], (-6.0, 3.0), (2.0, 0.2))
+)
 def test_log_probabilities_equal_quadrature_in_many_digits(mean: float, sd: float) -> None:
     """Also where a count is all but impossible."""
     mpmath.mp.dps = 40

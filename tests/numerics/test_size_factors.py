@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tables import oaks
 from torch import Tensor
+from tries import examples
 
 from plncli.errors import DataError
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
@@ -54,7 +55,7 @@ def test_the_names_are_those_of_the_methods() -> None:
 # Laws
 
 
-@settings(max_examples=12)
+@examples(4, 12)
 @given(seed=seeds, k=st.integers(2, 50))
 @pytest.mark.parametrize("method", EXACT)
 def test_a_deeper_sample_has_a_larger_factor(method: str, seed: int, k: int) -> None:
@@ -69,7 +70,7 @@ def test_a_deeper_sample_has_a_larger_factor(method: str, seed: int, k: int) -> 
     np.testing.assert_allclose(gained[3] - others[0], np.log(k), rtol=1e-12)
 
 
-@settings(max_examples=12)
+@examples(4, 12)
 @given(seed=seeds, k=st.integers(2, 50))
 @pytest.mark.parametrize("method", OFFSET_METHODS)
 def test_relative_factors_do_not_know_the_depth_of_the_whole_table(method: str, seed: int, k: int) -> None:
@@ -77,7 +78,7 @@ def test_relative_factors_do_not_know_the_depth_of_the_whole_table(method: str, 
     np.testing.assert_allclose(relative(Y * k, method), relative(Y, method), atol=1e-10)
 
 
-@settings(max_examples=12)
+@examples(4, 12)
 @given(seed=seeds)
 @example(seed=8976)  # the upper quartiles of two samples are equally near the mean
 @pytest.mark.parametrize("method", OFFSET_METHODS)
@@ -88,7 +89,7 @@ def test_the_order_of_samples_and_features_does_not_matter(method: str, seed: in
     np.testing.assert_allclose(relative(Y[rows][:, columns], method), relative(Y, method)[rows], atol=1e-12)
 
 
-@settings(max_examples=12)
+@examples(4, 12)
 @given(seed=seeds)
 @pytest.mark.parametrize("method", OFFSET_METHODS)
 def test_equal_samples_have_equal_factors_and_unseen_features_do_not_matter(method: str, seed: int) -> None:

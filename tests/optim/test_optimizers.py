@@ -78,7 +78,7 @@ def runs() -> list[Any]:
         (name, problem, STEPS[0])
         for name in OPTIMIZER_NAMES
         for problem in PROBLEMS
-        if (name in (*SURE, "adam") or problem in ("quadratic", "counts")) and (name, problem) not in slow
+        if (name in SURE or problem in ("quadratic", "counts")) and (name, problem) not in slow
     ]
     every = [(name, problem, steps) for name in OPTIMIZER_NAMES for problem in PROBLEMS for steps in STEPS]
     return [pytest.param(*one, marks=() if one in quick else pytest.mark.slow) for one in every]

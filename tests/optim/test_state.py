@@ -137,6 +137,7 @@ def test_the_boundary_of_the_space_is_met_on_the_way(tmp_path: Path) -> None:
     assert len(states[-1].facts["parts"]) >= 2 and states[-1].tensors["standing.poisson"].numel() > 0
 
 
+@pytest.mark.slow  # fits of the oaks, each a step longer; those that are cut short at any moment are small
 def test_a_fit_that_was_cut_short_goes_on_to_the_same_bits() -> None:
     data = oaks()
     whole = fit(PLN(), data)

@@ -390,7 +390,11 @@ def test_each_pair_of_components_is_drawn_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "suffix"), list(zip(KINDS, ("svg", "pdf", "png", "svg", "png", "pdf", "svg"), strict=True))
+    ("kind", "suffix"),
+    [
+        pytest.param(kind, suffix, marks=() if kind in ("scree", "loadings", "cos2") else pytest.mark.slow)
+        for kind, suffix in zip(KINDS, ("svg", "pdf", "png", "svg", "png", "pdf", "svg"), strict=True)
+    ],
 )
 def test_each_kind_is_drawn_to_a_file(kind: str, suffix: str, tmp_path: Path) -> None:
     low().plot(kind, width=90.0).savefig(tmp_path / f"a.{suffix}", dpi=40)

@@ -20,6 +20,7 @@ from conftest import Ran
 from hypothesis import given
 from hypothesis import strategies as st
 
+import plncli.cli
 from plncli import Dataset, fit, load
 from plncli.errors import DataError
 from plncli.runs import schema
@@ -51,23 +52,15 @@ def words(tables: Path, out: Path | str, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def path(tables: Path, tmp_path_factory: pytest.TempPathFactory, whole: Callable[..., Ran]) -> Path:
+def path(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the path."""
     out = tmp_path_factory.mktemp("path") / "out"
-    done = whole(*words(tables, out))
-    assert done.code == 0, done.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["plncli", *words(tables, out)])
+        with pytest.raises(SystemExit) as ended:
+            plncli.cli.main()
+    assert not ended.value.code
     return out
-
-
-@pytest.fixture(scope="module")
-def whole() -> Callable[..., Ran]:
-    """The installed command, as a process."""
-
-    def run(*given: str) -> Ran:
-        done = subprocess.run([sys.executable, "-m", "plncli", *given], capture_output=True, text=True, check=False)
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-    return run
 
 
 def test_each_fit_is_an_ordinary_run_and_one_is_chosen(path: Path) -> None:
@@ -91,6 +84,7 @@ def test_a_rank_more_never_lowers_the_bound(path: Path) -> None:
     assert all(b > a for a, b in pairwise(pd.read_csv(path / "path.csv")["elbo"]))
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_other_verbs_take_a_path_as_a_run(path: Path, cli: Cli, tmp_path: Path) -> None:
     shown = cli("show", str(path))
     assert shown.code == 0 and "Fits of the path" in shown.out and "by icl, of 3 fits" in shown.out
@@ -112,6 +106,7 @@ def test_a_path_is_drawn_as_its_table_says(path: Path, cli: Cli, tmp_path: Path)
     assert single.code == 3 and "single fit" in single.err
 
 
+@pytest.mark.slow  # fits of two paths; that of a single fit is in the contract tests
 def test_a_path_is_repeated_to_the_bit_and_so_is_each_of_its_fits(path: Path, cli: Cli) -> None:
     for run in (path, path / "path" / "rank-02"):
         done = cli("rerun", str(run), "--check")
@@ -174,6 +169,7 @@ def test_a_rank_beyond_the_table_is_refused_before_anything_is_fitted(tables: Pa
     assert refused.code == 3 and "--rank 6" in refused.err and not (tmp_path / "out.checkpoint").exists()
 
 
+@pytest.mark.slow  # a path again; a shorter one from Python is below
 def test_python_has_the_same_path(path: Path, tables: Path) -> None:
     counts, covariates = (pd.read_csv(tables / f"{name}.csv", index_col=0) for name in ("counts", "covariates"))
     data = Dataset(counts=counts, covariates=covariates, formula="~ x")

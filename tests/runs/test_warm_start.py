@@ -51,7 +51,11 @@ def test_a_fit_that_starts_at_its_own_optimum_is_there(covariance: str) -> None:
     assert again.optimum.value == pytest.approx(first.optimum.value, abs=1e-6)
 
 
-@pytest.mark.parametrize("data", [pln_table(60, 5)[0], weak_table(), oaks(tree=True)], ids=["pln", "boundary", "tree"])
+@pytest.mark.parametrize(
+    "data",
+    [pln_table(60, 5)[0], weak_table(), pytest.param(oaks(tree=True), marks=pytest.mark.slow)],
+    ids=["pln", "boundary", "tree"],
+)
 def test_the_optimum_of_other_samples_is_that_of_a_cold_start_and_nearer(data: Dataset) -> None:
     whole = fit(PLN(), data)
     cold_products = warm_products = 0
