@@ -145,7 +145,11 @@ def _tables() -> str:
                 rows.setdefault(symbol.table, (axes, symbol.meaning, []))[2].append(spec.name)
         for name, meaning in spec.further:
             rows.setdefault(name, ("", meaning, []))[2].append(spec.name)
-    cells = ((f"`{name}.csv`", axes, _cell(meaning), ", ".join(of)) for name, (axes, meaning, of) in rows.items())
+    rows = {f"{name}.csv": row for name, row in rows.items()}
+    for spec in MODELS.values():
+        for name, meaning in spec.files:
+            rows.setdefault(name, ("", meaning, []))[2].append(spec.name)
+    cells = ((f"`{name}`", axes, _cell(meaning), ", ".join(of)) for name, (axes, meaning, of) in rows.items())
     return _table(("file", "rows × columns", "content", "models"), cells)
 
 

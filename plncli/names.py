@@ -13,6 +13,8 @@ OPTIMIZER_NAMES = (
     "rmsprop",
     "sgd",
 )
+CRITERIA = ("aic", "bic", "icl")
+"""Of any model: smaller is better."""
 RESAMPLING = ("bootstrap", "jackknife")
 """Those that fit again and again."""
 PROFILE = "profile"
@@ -31,6 +33,8 @@ PLOTS = (
     ("feature", "", ()),
     ("sigma", "", ("Sigma",)),
     ("correlation", "", ("Sigma",)),
+    ("network", "", ("edges",)),
+    ("adjacency", "", ("edges",)),
     ("path", "", ()),
     ("scree", "", ("C", "U", "share")),
     ("pca", "", ("M",)),
@@ -50,7 +54,7 @@ PLOTS = (
     ("qq", "numbers", ("Sigma",)),
     ("leverage", "numbers", ("Sigma",)),
 )
-"""Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols that it shows."""
+"""Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols or tables it shows."""
 OF_PATH = "path"
 """The kind of plot that only models have which may be fitted along a path."""
 ELLIPSES = ("normal", "mean", "none")

@@ -228,3 +228,18 @@ class Zeros(NamedTuple):
     expected: Tensor
     sd: Tensor
     sampling: Tensor | None = None
+
+
+@runtime_checkable
+class Linking(Protocol):
+    """Which responses go together given all others: a network."""
+
+    @property
+    def partial_correlations(self) -> Tensor:
+        """p×p, 1 on the diagonal, 0 where two responses are not linked."""
+        ...
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """Pairs of linked responses by index, j < k, the strongest first, (m,) each."""
+        ...

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from plncli.names import OF_PATH, OUTPUT, PLOTS, RESAMPLING
+from plncli.names import CRITERIA, OF_PATH, OUTPUT, PLOTS, RESAMPLING
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,8 @@ class Spec:
 
     name: as it is typed; title: as it is written; help: of its command. model, fitted: `module:Class` of its objective
     and of what a finished fit answers. symbols: what it estimates, B among them. further: tables of other shapes that
-    a fit may leave (`models.abilities.Tabulating`), by name, and what they hold. facts: numbers that its summary tells
+    a fit may leave (`models.abilities.Tabulating`), by name, and what they hold; files: the same of files that are no
+    tables, which `runs` writes by their suffix. facts: numbers that its summary tells
     besides (`Model.facts`), and what they are. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
@@ -271,6 +272,7 @@ class Spec:
     fitted: str = "plncli.models.fitted:Fitted"
     symbols: tuple[Symbol, ...] = (B,)
     further: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     standard_errors: tuple[str, ...] = ()
     bound: bool = False
@@ -291,6 +293,13 @@ class Spec:
     def likelihood(self) -> str:
         """`elbo` where the objective is a bound of the log-likelihood, else `loglik`."""
         return "elbo" if self.bound else "loglik"
+
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """The criteria of its fits: those of all models, and facts by which a fit of a path may be chosen."""
+        select = self.setting("select")
+        offered = () if select is None else select.choices
+        return (*CRITERIA, *(name for name, _ in self.facts if name in offered))
 
     @property
     def latent(self) -> bool:
@@ -314,7 +323,7 @@ class Spec:
             (name, response)
             for name, response, symbols in PLOTS
             if response in ("", self.response.name)
-            and all(map(self.has, symbols))
+            and all(self.has(symbol) or symbol in dict(self.further) for symbol in symbols)
             and (name != OF_PATH or any(setting.several for setting in self.settings))
         )
 

@@ -18,6 +18,7 @@ from plncli.plots import classes, counts, loss, matrices, path, regression, styl
 from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
+from plncli.plots.network import drawing, graph
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 
@@ -140,6 +141,31 @@ KINDS = {
         "How to read it: each cell is the correlation of two features in Σ, red where they go up together, blue where "
         "one falls as the other rises. Rows and columns are in the order of the tree, so blocks are groups of "
         "correlated features.",
+        DOUBLE,
+        SELECTED,
+        data=False,
+        several=True,
+    ),
+    ("network", ""): Kind(
+        graph.content,
+        drawing.draw,
+        graph.describe,
+        "Network",
+        "How to read it: two features are joined where they vary together beyond what the covariates and all other "
+        "features explain: in red where one is higher with the other, dashed in blue where it is lower. Large marks are "
+        "features with many edges. Where a feature lies has no meaning of its own.",
+        DOUBLE,
+        (*SELECTED, "group_by"),
+        data=False,
+        several=True,
+    ),
+    ("adjacency", ""): Kind(
+        matrices.adjacency,
+        matrices.draw,
+        matrices.describe,
+        "Partial correlations",
+        "How to read it: each cell is the partial correlation of two features, what remains of their correlation when all "
+        "others are held; white where they have no edge. Features that are linked stand together.",
         DOUBLE,
         SELECTED,
         data=False,

@@ -18,6 +18,7 @@ from plncli.models.spec import SQUARE
 from plncli.numerics.covariance import Covariance
 from plncli.plots import style
 from plncli.plots.clusters import cluster
+from plncli.plots.network.graph import links
 from plncli.plots.source import Source, Wanted, coefficient_scale, response_index
 from plncli.runs.run import Run
 
@@ -60,6 +61,40 @@ def covariance(source: Source, wanted: Wanted) -> Matrix:
 def correlation(source: Source, wanted: Wanted) -> Matrix:
     """Correlations of Sigma; nan in rows of features without variance. DataError where the fit has none."""
     return _clustered(source.run, wanted)[0]
+
+
+def adjacency(source: Source, wanted: Wanted) -> Matrix:
+    """Partial correlations of the features that have edges, by the tree of 1 − |partial correlation|; nan for itself.
+
+    DataError where there is no edge.
+    """
+    run = source.run
+    first, second, partial = links(run)
+    if not len(first):
+        raise DataError(f"{run.place} has no edge: all its partial correlations are 0.")
+    p = len(run.responses)
+    P = np.zeros((p, p))
+    P[first, second] = P[second, first] = partial
+    strongest = np.abs(P).max(1)
+    notes: tuple[str, ...] = ()
+    if wanted.responses:
+        chosen = np.unique([response_index(run, name) for name in wanted.responses])
+        if len(chosen) < 2:
+            raise DataError("A partial correlation is of two: name another by --only NAME.")
+    else:
+        chosen = np.flatnonzero(strongest)
+        top = min(SQUARE if wanted.top is None else max(wanted.top, 2), len(chosen))
+        if top < len(chosen):
+            notes += (f"The {top} of {len(chosen)} linked features with the strongest partial correlations.",)
+            chosen = np.sort(np.argsort(-strongest, kind="stable")[:top])
+        elif top < p:
+            notes += (f"Not drawn: {p - top} of {counted(p, 'feature')} without edges.",)
+    tree = cluster(1.0 - np.abs(P[np.ix_(chosen, chosen)]))
+    order = chosen[list(tree.order)]
+    values = P[np.ix_(order, order)]
+    np.fill_diagonal(values, np.nan)
+    names = tuple(run.responses[j] for j in order.tolist())
+    return Matrix(names, values, "partial correlation", 1.0, tree.lines, None, notes)
 
 
 def correlations(Sigma: np.ndarray) -> np.ndarray:

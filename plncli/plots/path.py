@@ -1,4 +1,4 @@
-"""A path of fits: likelihood and criteria along the setting, and the fit that was chosen."""
+"""A path of fits: likelihood, criteria and edges along the setting, and the fit that was chosen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from plncli.errors import DataError, counted, number
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
 
-CRITERIA = ("aic", "bic", "icl")
+EDGES = "edges"
+"""Of networks: how many there are."""
+SPREAD = 2.0
+"""Largest over smallest value, from which on an axis of numbers that are not whole is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Path:
     """The fits of a path, (r,) each: values of the setting, likelihood in nats, criteria by name.
 
     chosen: the place of the fit that was chosen, by `select`. held_out: score of hidden counts, and its standard error,
-    where cross-validation chose.
+    where cross-validation chose. edges: how many each has, of networks.
     """
 
     setting: str
@@ -35,6 +38,7 @@ class Path:
     select: str
     held_out: tuple[np.ndarray, np.ndarray] | None = field(repr=False, default=None)
     notes: tuple[str, ...] = ()
+    edges: np.ndarray | None = field(repr=False, default=None)
 
 
 def content(source: Source, _: Wanted) -> Path:
@@ -53,47 +57,88 @@ def content(source: Source, _: Wanted) -> Path:
     chosen = next(place for place, row in enumerate(fits) if row["chosen"])
     unsure = [str(row[setting]) for row in fits if row["status"] != "converged"]
     notes = (f"Not converged: {setting} {', '.join(unsure)}.",) if unsure else ()
-    criteria = {name: column(name) for name in CRITERIA}
+    criteria = {name: column(name) for name in run.spec.criteria}
     return Path(
-        setting, column(setting), likelihood, column(likelihood), criteria, chosen, told["select"], held_out, notes
+        setting,
+        column(setting),
+        likelihood,
+        column(likelihood),
+        criteria,
+        chosen,
+        told["select"],
+        held_out,
+        notes,
+        column(EDGES) if EDGES in fits[0] else None,
     )
 
 
 def draw(record: Path, width: float) -> Figure:
-    """Likelihood above, criteria below, and hidden counts where they were scored."""
-    count = 2 + (record.held_out is not None)
+    """Likelihood above, criteria below, and edges, and hidden counts where they were scored."""
+    count = 2 + (record.edges is not None) + (record.held_out is not None)
     figure = style.blank(width, 34.0 * count + 12.0)
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))
-    name = {"elbo": "ELBO", "loglik": "log-likelihood"}[record.likelihood]
-    panels[0].plot(record.values, record.heights, marker="o", markersize=2.5, color=style.BLUE)
-    panels[0].set_ylabel(f"{name} (nats)")
+    rest = iter(panels[2:])
+    dots: dict[str, Any] = {"marker": "o", "markersize": 2.5}
+    panels[0].plot(record.values, record.heights, color=style.BLUE, **dots)
+    panels[0].set_ylabel(f"{_NAMES[record.likelihood]} (nats)")
     for (label, values), colour in zip(record.criteria.items(), style.SERIES, strict=False):
-        panels[1].plot(record.values, values, marker="o", markersize=2.5, color=colour, label=label.upper())
-    panels[1].set_ylabel("criterion")
+        if np.isfinite(values).any():
+            wide = 1.8 if label == record.select else 0.8
+            above = values - np.nanmin(values)
+            panels[1].plot(record.values, above, color=colour, label=label.upper(), linewidth=wide, **dots)
+    panels[1].set_ylabel("criterion − its smallest")
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper left", ncols=len(record.criteria))
+    if record.edges is not None:
+        axes = next(rest)
+        axes.plot(record.values, record.edges, color=style.RED, **dots)
+        axes.set_ylabel(EDGES)
+        axes.set_ylim(bottom=0.0)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     if record.held_out is not None:
         score, se = record.held_out
-        panels[2].errorbar(record.values, score, yerr=se, marker="o", markersize=2.5, color=style.GREEN, elinewidth=0.9)
-        panels[2].set_ylabel("hidden counts\n(nats a count, ± se)")
+        axes = next(rest)
+        axes.errorbar(record.values, score, yerr=se, color=style.GREEN, elinewidth=0.9, **dots)
+        axes.set_ylabel("hidden counts\n(nats a count, ± se)")
     for axes in panels:
         axes.axvline(record.values[record.chosen], color=style.GREY, linewidth=0.8, linestyle="--", zorder=0)
-    panels[-1].set_xlabel(f"{record.setting} (dashed: chosen)")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    _along(panels[-1], record)
     style.footnote(figure, record.notes)
     return figure
 
 
+_NAMES = {"elbo": "ELBO", "loglik": "log-likelihood"}
+_ARTICLE = {"elbo": "an", "loglik": "a"}
+
+
+def _along(axes: Axes, record: Path) -> None:
+    """The axis of the setting, in the order of the path."""
+    values = record.values
+    axes.set_xlabel(f"{record.setting} (dashed: chosen)")
+    if (values == values.round()).all():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    elif values.min() > 0.0 and values.max() >= SPREAD * values.min():
+        style.log_axis(axes.xaxis)
+        low, high = values.min(), values.max()
+        ticks = [step * 10.0**power for power in range(-12, 13) for step in (1, 2, 3, 5, 7)]
+        ticks = [tick for tick in ticks if 0.97 * low <= tick <= 1.03 * high]
+        axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) < 9 else ticks[:: -(-len(ticks) // 8)]))
+    if values[0] > values[-1]:
+        axes.xaxis.set_inverted(True)
+
+
 def describe(record: Path) -> str:
     """What was chosen, and what it has."""
-    how = "the last" if record.select not in (*CRITERIA, "cv") else f"by {record.select}"
+    how = f"by {record.select}" if record.select in (*record.criteria, "cv") else "the last"
     value, height = record.values[record.chosen], record.heights[record.chosen]
+    edges = "" if record.edges is None else f" and {counted(int(record.edges[record.chosen]), 'edge')}"
     return (
-        f"{counted(len(record.values), 'fit')} along {record.setting}: {value:g} was chosen, {how}, with a "
-        f"{record.likelihood} of {number(height)} nats."
+        f"{counted(len(record.values), 'fit')} along {record.setting}: {value:g} was chosen, {how}, with {_ARTICLE[record.likelihood]} "
+        f"{_NAMES[record.likelihood]} of {number(height)} nats{edges}."
     )
 
 
 def table(record: Path) -> dict[str, Any]:
-    """Likelihood and criteria by value."""
+    """Likelihood, criteria and edges by value."""
     held = () if record.held_out is None else zip(("cv", "cv_se"), record.held_out, strict=True)
-    return {record.setting: record.values, record.likelihood: record.heights, **record.criteria, **dict(held)}
+    edges = {} if record.edges is None else {EDGES: record.edges}
+    return {record.setting: record.values, record.likelihood: record.heights, **record.criteria, **edges, **dict(held)}

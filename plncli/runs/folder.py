@@ -24,6 +24,7 @@ from plncli.names import COLUMNS
 from plncli.numerics.nesting import sketch
 from plncli.results import FitResult
 from plncli.runs import path
+from plncli.runs.graphml import graphml
 from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
@@ -44,6 +45,10 @@ from plncli.tables.writing import FORMATS
 OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 
 
+FILES = {".graphml": graphml}
+"""What makes files that are no tables (`Spec.files`), by suffix."""
+
+
 def table_names() -> tuple[str, ...]:
     """The tables that a fit of any model may leave."""
     own = dict.fromkeys(symbol.table for spec in MODELS.values() for symbol in spec.tables)
@@ -53,7 +58,8 @@ def table_names() -> tuple[str, ...]:
 
 def written() -> set[str]:
     """The files that a fit of any model may leave."""
-    return {f"{table}.{suffix}" for table in table_names() for suffix in FORMATS} | set(OTHERS)
+    files = {name for spec in MODELS.values() for name, _ in spec.files}
+    return {f"{table}.{suffix}" for table in table_names() for suffix in FORMATS} | files | set(OTHERS)
 
 
 STATUSES = ("estimated", "aliased", "infinite", "not estimable")
@@ -143,6 +149,7 @@ def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     again = absolute(outcome.path.config if outcome.path else config).but(overwrite=False)
     return [
         *files,
+        *((name, partial(FILES[Path(name).suffix], run)) for name, _ in run.spec.files),
         (MODEL_FILE, lambda: pack(*_kept(outcome))),
         ("summary.json", lambda: output.to_json(summary(outcome)).encode()),
         ("manifest.json", lambda: output.to_json(outcome.manifest).encode()),

@@ -73,7 +73,7 @@ def test_every_declared_file_is_written_and_as_its_schema_says(run: Path) -> Non
         "coefficients.csv",
         "loss_trace.csv",
     }
-    others = {"summary.json", "manifest.json", "config.toml", "model.safetensors", "run.log"}
+    others = {"summary.json", "manifest.json", "config.toml", "model.safetensors", "run.log", *dict(spec.files)}
     there = {path.name for path in run.iterdir()}
     assert there >= tables | others
     assert there - tables - others <= {f"{name}.csv" for name, _ in spec.further}

@@ -85,6 +85,7 @@ NETWORK = Spec(
         ("edges", "pairs of features whose entry of Omega is not 0, strongest first"),
         ("nodes", "features: how many edges, their entry of Omega and latent variance"),
     ),
+    files=(("network.graphml", "edges and nodes for programs that draw networks, with what the counts say of features"),),
     facts=(
         ("edges", "pairs of features whose entry of Omega is not 0"),
         ("density", "the same as a share of all pairs"),
