@@ -54,7 +54,7 @@ PLOTS = (
     ("qq", "numbers", ("Sigma",)),
     ("leverage", "numbers", ("Sigma",)),
 )
-"""Kinds of plots of a fit: name, the kind of response it is for (any where there is none), symbols or tables it shows."""
+"""Kinds of plots of a fit: name, kind of response it is for (any where there is none), symbols or tables it shows."""
 OF_PATH = "path"
 """The kind of plot that only models have which may be fitted along a path."""
 ELLIPSES = ("normal", "mean", "none")

@@ -231,7 +231,7 @@ class Zeros(NamedTuple):
 
 
 @runtime_checkable
-class Linking(Protocol):
+class Linked(Protocol):
     """Which responses go together given all others: a network."""
 
     @property

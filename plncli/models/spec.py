@@ -57,7 +57,8 @@ class Setting:
     its choices it may be a formula of the covariates, which begins with `~`, and stands for one in `within` and
     `titles` (`FORMULA`). boundary: values
     whose model holds others at the edge of what their parameters may be, and how many such parameters there are: `all`
-    (one), or one a `response` or `sample`. told: summaries tell it where it is not the default.
+    (one), or one a `response` or `sample`. chooses: with it data tell which parameters there are, so that no fit holds
+    another. told: summaries tell it where it is not the default.
     """
 
     help: str
@@ -79,6 +80,7 @@ class Setting:
     within: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     penalised: tuple[str, ...] = ()
     boundary: Mapping[str, str] = field(default_factory=dict)
+    chooses: bool = False
     told: bool = False
     null: str = ""
     check: Callable[[Any], bool] | None = None

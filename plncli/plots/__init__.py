@@ -151,11 +151,8 @@ KINDS = {
         drawing.draw,
         graph.describe,
         "Network",
-        "How to read it: two features are joined where they vary together beyond what the covariates and all other "
-        "features explain: in red where one is higher with the other, dashed in blue where it is lower. Large marks are "
-        "features with many edges. Where a feature lies has no meaning of its own.",
-        DOUBLE,
-        (*SELECTED, "group_by"),
+        width=DOUBLE,
+        takes=(*SELECTED, "group_by"),
         data=False,
         several=True,
     ),
@@ -164,8 +161,8 @@ KINDS = {
         matrices.draw,
         matrices.describe,
         "Partial correlations",
-        "How to read it: each cell is the partial correlation of two features, what remains of their correlation when all "
-        "others are held; white where they have no edge. Features that are linked stand together.",
+        "How to read it: each cell is the partial correlation of two features, what remains of their correlation when "
+        "all others are held; white where they have no edge. Features that are linked stand together.",
         DOUBLE,
         SELECTED,
         data=False,

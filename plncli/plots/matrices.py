@@ -18,7 +18,7 @@ from plncli.models.spec import SQUARE
 from plncli.numerics.covariance import Covariance
 from plncli.plots import style
 from plncli.plots.clusters import cluster
-from plncli.plots.network.graph import links
+from plncli.plots.network.graph import linked
 from plncli.plots.source import Source, Wanted, coefficient_scale, response_index
 from plncli.runs.run import Run
 
@@ -68,13 +68,10 @@ def adjacency(source: Source, wanted: Wanted) -> Matrix:
 
     DataError where there is no edge.
     """
-    run = source.run
-    first, second, partial = links(run)
-    if not len(first):
-        raise DataError(f"{run.place} has no edge: all its partial correlations are 0.")
+    run, found = source.run, linked(source.run)
     p = len(run.responses)
     P = np.zeros((p, p))
-    P[first, second] = P[second, first] = partial
+    P[found.first, found.second] = P[found.second, found.first] = found.partial
     strongest = np.abs(P).max(1)
     notes: tuple[str, ...] = ()
     if wanted.responses:
@@ -118,6 +115,8 @@ def _clustered(run: Run, wanted: Wanted) -> tuple[Matrix, np.ndarray]:
     chosen, notes = _chosen(run, covariance, wanted)
     Sigma = covariance.block(torch.tensor(chosen), torch.tensor(chosen)).numpy()
     R = correlations(Sigma)
+    if not wanted.responses and not np.nan_to_num(R - np.diag(np.diagonal(R))).any():
+        raise DataError(f"{run.place} has a diagonal covariance: all its correlations are 0.")
     none = int(np.isnan(np.diagonal(R)).sum())
     if none:
         notes += (f"{counted(none, 'feature')} without variance beyond Poisson in grey.",)

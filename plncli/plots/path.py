@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from plncli.errors import DataError, counted, number
+from plncli.evaluation.stability import STABLE
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
+from plncli.runs.network import EDGES
+from plncli.runs.path import LAST
 
-EDGES = "edges"
-"""Of networks: how many there are."""
+INSTABILITY = "instability"
+LIKELIHOODS = {"elbo": "ELBO", "loglik": "log-likelihood"}
 SPREAD = 2.0
 """Largest over smallest value, from which on an axis of numbers that are not whole is logarithmic."""
 
@@ -26,7 +29,8 @@ class Path:
     """The fits of a path, (r,) each: values of the setting, likelihood in nats, criteria by name.
 
     chosen: the place of the fit that was chosen, by `select`. held_out: score of hidden counts, and its standard error,
-    where cross-validation chose. edges: how many each has, of networks.
+    where cross-validation chose. edges: how many each has, of networks; instability: of these in subsamples, where it
+    chose.
     """
 
     setting: str
@@ -39,6 +43,7 @@ class Path:
     held_out: tuple[np.ndarray, np.ndarray] | None = field(repr=False, default=None)
     notes: tuple[str, ...] = ()
     edges: np.ndarray | None = field(repr=False, default=None)
+    instability: np.ndarray | None = field(repr=False, default=None)
 
 
 def content(source: Source, _: Wanted) -> Path:
@@ -68,19 +73,19 @@ def content(source: Source, _: Wanted) -> Path:
         told["select"],
         held_out,
         notes,
-        column(EDGES) if EDGES in fits[0] else None,
+        *(column(name) if name in fits[0] else None for name in (EDGES, INSTABILITY)),
     )
 
 
 def draw(record: Path, width: float) -> Figure:
     """Likelihood above, criteria below, and edges, and hidden counts where they were scored."""
-    count = 2 + (record.edges is not None) + (record.held_out is not None)
+    count = 2 + sum(known is not None for known in (record.edges, record.instability, record.held_out))
     figure = style.blank(width, 34.0 * count + 12.0)
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(count, 1, sharex=True)))
     rest = iter(panels[2:])
     dots: dict[str, Any] = {"marker": "o", "markersize": 2.5}
     panels[0].plot(record.values, record.heights, color=style.BLUE, **dots)
-    panels[0].set_ylabel(f"{_NAMES[record.likelihood]} (nats)")
+    panels[0].set_ylabel(f"{LIKELIHOODS[record.likelihood]} (nats)")
     for (label, values), colour in zip(record.criteria.items(), style.SERIES, strict=False):
         if np.isfinite(values).any():
             wide = 1.8 if label == record.select else 0.8
@@ -94,6 +99,11 @@ def draw(record: Path, width: float) -> Figure:
         axes.set_ylabel(EDGES)
         axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    if record.instability is not None:
+        axes = next(rest)
+        axes.plot(record.values, record.instability, color=style.GREEN, **dots)
+        axes.axhline(STABLE, color=style.GREY, linewidth=0.6, linestyle=":")
+        axes.set_ylabel("instability of edges\n(dotted: stable)")
     if record.held_out is not None:
         score, se = record.held_out
         axes = next(rest)
@@ -104,10 +114,6 @@ def draw(record: Path, width: float) -> Figure:
     _along(panels[-1], record)
     style.footnote(figure, record.notes)
     return figure
-
-
-_NAMES = {"elbo": "ELBO", "loglik": "log-likelihood"}
-_ARTICLE = {"elbo": "an", "loglik": "a"}
 
 
 def _along(axes: Axes, record: Path) -> None:
@@ -128,17 +134,17 @@ def _along(axes: Axes, record: Path) -> None:
 
 def describe(record: Path) -> str:
     """What was chosen, and what it has."""
-    how = f"by {record.select}" if record.select in (*record.criteria, "cv") else "the last"
-    value, height = record.values[record.chosen], record.heights[record.chosen]
+    how = "the last" if record.select == LAST else f"by {record.select}"
+    value, height = record.values[record.chosen], number(record.heights[record.chosen])
+    likelihood = f"{'an' if record.likelihood == 'elbo' else 'a'} {LIKELIHOODS[record.likelihood]}"
     edges = "" if record.edges is None else f" and {counted(int(record.edges[record.chosen]), 'edge')}"
-    return (
-        f"{counted(len(record.values), 'fit')} along {record.setting}: {value:g} was chosen, {how}, with {_ARTICLE[record.likelihood]} "
-        f"{_NAMES[record.likelihood]} of {number(height)} nats{edges}."
-    )
+    fits = counted(len(record.values), "fit")
+    return f"{fits} along {record.setting}: {value:g} was chosen, {how}, with {likelihood} of {height} nats{edges}."
 
 
 def table(record: Path) -> dict[str, Any]:
     """Likelihood, criteria and edges by value."""
     held = () if record.held_out is None else zip(("cv", "cv_se"), record.held_out, strict=True)
-    edges = {} if record.edges is None else {EDGES: record.edges}
-    return {record.setting: record.values, record.likelihood: record.heights, **record.criteria, **edges, **dict(held)}
+    more = {EDGES: record.edges, INSTABILITY: record.instability}
+    known = {name: column for name, column in more.items() if column is not None}
+    return {record.setting: record.values, record.likelihood: record.heights, **record.criteria, **known, **dict(held)}

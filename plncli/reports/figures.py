@@ -57,7 +57,9 @@ def _picture(name: str, kind: Kind, record: Any) -> dict[str, Any]:
         "caption": kind.caption,
         "notes": list(record.notes),
         "marks": _marks(record, figure) if name == "coefficients" else None,
-        "grid": _grid(record, figure) if name == "correlation" and len(record.names) <= HOVERED else None,
+        "grid": _grid(record, figure)
+        if name in ("correlation", "adjacency") and len(record.names) <= HOVERED
+        else None,
     }
 
 

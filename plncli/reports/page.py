@@ -20,8 +20,8 @@ from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.findings import NOTE, Check
 from plncli.names import SCALES
 from plncli.plots.source import Source, coefficient_scale
-from plncli.reports import effects, features, figures, sentences
-from plncli.runs.comparison import CRITERIA, compare
+from plncli.reports import effects, features, figures, network, sentences
+from plncli.runs.comparison import compare
 from plncli.runs.folder import STATUSES, coefficient_columns
 from plncli.runs.overview import overview
 from plncli.runs.run import Run
@@ -121,6 +121,9 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
     diagnosis = _diagnosis(source, diagnosed)
     with_data = diagnosed and diagnosis["facts"] is not None
     drawn, not_drawn = figures.pictures(source, with_data, scale.name)
+    linked = network.network(source)
+    if linked is not None and "nodes" in linked:
+        linked["nodes"] = _table(f"{key}-nodes", f"{name}-nodes", linked["nodes"])
     return {
         "key": key,
         "name": name,
@@ -136,6 +139,9 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "model_words": sentences.model(run),
         "offset": sentences.offset(run),
         "terms": list(sentences.terms(run)),
+        "criteria": run.spec.criteria,
+        "path": sentences.path(run),
+        "network": linked,
         "r2": sentences.explained(run),
         "data": sentences.data(run, told),
         "left_out": dropped,
@@ -181,9 +187,11 @@ def _again(run: Run) -> str:
 def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     """Sections by the end of their id."""
     found = [("brief", "In brief"), ("model", "What was fitted"), ("end", "How the fit ended")]
+    found += [("path", "The path of fits")] if "path" in run.summary else []
     found += [("warnings", "Findings of the fit")] if run.summary["findings"] else []
     found += [("effects", "What the covariates change")] if effect else []
     found += [("coefficients", "Coefficients")]
+    found += [("network", "Network")] if "edges" in dict(run.spec.further) else []
     title = run.spec.words.covariance_title
     found += [("latent", title)] if latent else []
     return [*found, ("diagnosis", "Does the model hold?"), ("again", "How to reproduce it")]
@@ -285,7 +293,7 @@ def _comparison(runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:
     except DataError as error:
         return {"note": str(error), "rows": [], "ratios": []}
     called = {str(run.place): name for run, name in zip(runs, names, strict=True)}
-    shown = [name for name in CRITERIA if any(row[name] is not None for row in found.rows)]
+    shown = [name for name in found.criteria if any(row[name] is not None for row in found.rows)]
     return {
         "note": "",
         "heads": ["run", "formula", "structure", found.likelihood, "parameters", *shown, "converged"],

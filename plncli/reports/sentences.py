@@ -13,6 +13,7 @@ from plncli.names import SE_CUT_SHORT
 from plncli.optim.base import Status
 from plncli.plots.components.ordination import ends
 from plncli.runs.run import Run
+from plncli.verbs.show import choice
 
 DETERMINED = 1e-3
 """Nats below which a gap changes no digit that anybody would report."""
@@ -89,6 +90,12 @@ def convergence(summary: Mapping[str, Any]) -> str:
         else f"The optimum is an estimated {gap:.2g} log-likelihood units (nats) away, or more."
     )
     return f"The fit did not converge, so its estimates are not those at the optimum. {sentence} {where}"
+
+
+def path(run: Run) -> str:
+    """Which fit of a path this is, and why; nothing for a single fit."""
+    told = run.summary.get("path")
+    return "" if told is None else f"This page is of the fit that was chosen: {choice(told)}."
 
 
 def explained(run: Run) -> str:

@@ -12,10 +12,11 @@ import numpy as np
 
 from plncli.errors import DataError, UsageError, counted, some
 from plncli.models.spec import Setting
+from plncli.names import CRITERIA
 from plncli.numerics.nesting import mixture_p_value, spans
+from plncli.runs.network import EDGES
 from plncli.runs.run import Run
 
-CRITERIA = ("aic", "bic", "icl")
 SIGNIFICANT = 0.05
 INSIDE = {"float64": 1e-6, "float32": 1e-4}
 """Share of a direction of one design that may lie outside another and be rounding, by dtype."""
@@ -44,11 +45,12 @@ class Comparison:
     """Runs side by side.
 
     rows: of each its name, formula, covariance and what else is told of its model, `structure` in words, `likelihood`
-    (elbo or loglik), criteria and their distances. told: the settings among them
+    (elbo or loglik), criteria and their distances, of networks edges. told: the settings among them
     that some run has set.
     """
 
     likelihood: str
+    criteria: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     ratios: tuple[Ratio, ...]
     notes: tuple[str, ...]
@@ -64,7 +66,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
     _check(runs)
     names = [str(run.place) for run in runs]
     rows = [_row(run) for run in runs]
-    for name in CRITERIA:
+    criteria = runs[0].spec.criteria
+    for name in criteria:
         best = min((row[name] for row in rows if row[name] is not None), default=math.nan)
         for row in rows:
             row[f"delta_{name}"] = None if row[name] is None else row[name] - best
@@ -74,7 +77,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for setting in runs[0].spec.settings
         if setting.told and any(row[setting.name] != setting.default for row in rows)
     )
-    return Comparison(runs[0].likelihood[0], tuple(rows), ratios, *_told(runs, names, ratios), told)
+    notes, warnings = _told(runs, names, ratios)
+    return Comparison(runs[0].likelihood[0], criteria, tuple(rows), ratios, notes, warnings, told)
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -126,7 +130,8 @@ def _differing(a: Run, b: Run, parts: Sequence[str]) -> str:
 def _row(run: Run) -> dict[str, Any]:
     name, value = run.likelihood
     summary = run.summary
-    kept = {key: summary[key] for key in ("n_parameters", *CRITERIA, "r2", "converged", "gap")}
+    kept = {key: summary[key] for key in ("n_parameters", *run.spec.criteria, "r2", "converged", "gap")}
+    kept |= {EDGES: summary[EDGES]} if EDGES in summary else {}
     told = {setting.name: summary.get(setting.name, setting.default) for setting in run.spec.settings if setting.told}
     titles = {setting.name: setting.title for setting in run.spec.settings}
     words = [titles[name](value) or value for name, value in run.spec.told(summary).items()]
@@ -192,6 +197,8 @@ def _spanned(large: Run, small: Run, design: str) -> bool:
 def _within(large: Run, small: Run, setting: Setting) -> bool:
     """Whether what a setting of the model is in `small` is a case of what it is in `large`."""
     values = [run.settings.get(setting.name, setting.default) for run in (large, small)]
+    if setting.chooses:
+        return False
     if setting.matrix:  # given to both, it must be the same; given to one, the other has to estimate it
         given = None not in values
         return not given or np.array_equal(large.estimates["Omega"], small.estimates["Omega"])
@@ -237,6 +244,8 @@ def _told(
     notes, warnings = [], []
     if len({run.fingerprint["offset"] for run in runs}) > 1:
         notes.append("The runs have different offsets: they are different models of the same data, and not nested.")
+    if any(setting.chooses for setting in runs[0].spec.settings):
+        notes.append("No likelihood-ratio tests: the data have chosen the edges, after which these do not hold.")
     if ratios and runs[0].likelihood[0] == "elbo":
         notes.append("The tests compare bounds of likelihoods, not likelihoods: their p-values are approximate.")
     same = [

@@ -54,8 +54,8 @@ def _written(ids: Sequence[str], nodes: Columns, ends: Sequence[tuple[str, str]]
         for name, values in table.items():
             key = f"d{sum(map(len, columns.values()))}"
             columns[kind].append((key, values))
-            known = next((value for value in values if value is not None), "")
-            yield f'  <key id="{key}" for="{kind}" attr.name={quoteattr(_lawful(name))} attr.type="{TYPES[type(known)]}"/>\n'
+            type_ = TYPES[type(next((value for value in values if value is not None), ""))]
+            yield f'  <key id="{key}" for="{kind}" attr.name={quoteattr(_lawful(name))} attr.type="{type_}"/>\n'
     yield '  <graph edgedefault="undirected">\n'
     for place, own in enumerate(ids):
         yield f'    <node id="{own}">{_data(columns["node"], place)}</node>\n'
@@ -67,7 +67,9 @@ def _written(ids: Sequence[str], nodes: Columns, ends: Sequence[tuple[str, str]]
 def _data(columns: Sequence[tuple[str, Sequence[Any]]], place: int) -> str:
     """What is known of a node or an edge."""
     known = ((key, values[place]) for key, values in columns)
-    return "".join(f'<data key="{key}">{_value(value)}</data>' for key, value in known if value is not None and value == value)
+    return "".join(
+        f'<data key="{key}">{_value(value)}</data>' for key, value in known if value is not None and value == value
+    )
 
 
 def _value(value: Any) -> str:

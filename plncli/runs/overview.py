@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from plncli.inference.hypotheses import INTERCEPT
+from plncli.runs.network import links
 from plncli.runs.run import Run
 from plncli.runs.scales import NATURAL, Scale, on_scale, scale_of
 
@@ -17,6 +18,8 @@ SHOWN = ("estimate", "std_error", "statistic", "p_value", "q_value", "conf_low",
 
 def overview(run: Run, top: int, scale: Scale | None = None) -> dict[str, Any]:
     """The summary, how many coefficients stand out, the `top` clearest ones, and the `top` strongest correlations.
+
+    Of a network also its `top` hubs and strongest links.
 
     Intercepts are no finding: they are among the clearest coefficients only where there is nothing else. Coefficients
     have their values on `scale` beside them, if it is not the one of the estimates.
@@ -34,6 +37,19 @@ def overview(run: Run, top: int, scale: Scale | None = None) -> dict[str, Any]:
         "scale": scale.name,
         "coefficients": [row | _as_floats(on_scale(row, scale)) for row in _clearest(run, top)],
         "correlations": list(_strongest(run, top)),
+        **_network(run, top),
+    }
+
+
+def _network(run: Run, top: int) -> dict[str, Any]:
+    """hubs: features with the most edges; links: the strongest edges; nothing where the model has no network."""
+    found = links(run)
+    if found is None:
+        return {}
+    names, strongest = run.responses, zip(found.first[:top], found.second[:top], found.partial[:top], strict=True)
+    return {
+        "hubs": [{"feature": names[j], "edges": int(found.degree[j])} for j in found.hubs[:top]],
+        "links": [{"first": names[j], "second": names[k], "partial_correlation": float(r)} for j, k, r in strongest],
     }
 
 

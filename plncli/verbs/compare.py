@@ -11,12 +11,11 @@ from plncli import console
 from plncli.console import Console
 from plncli.errors import short
 from plncli.layout import Grid, aligned, table_width
+from plncli.runs.network import EDGES
 from plncli.verbs.tables import Destination, write
 
 if TYPE_CHECKING:
     from plncli.runs.comparison import Comparison
-
-NUMBERS = ("n_parameters", "aic", "bic", "icl", "r2", "delta_aic", "delta_bic", "delta_icl", "gap")
 
 
 def compare(runs: Sequence[str], to: Destination, say: Console) -> int:
@@ -50,8 +49,9 @@ def lines(found: Comparison) -> list[str]:
 
 def grids(found: Comparison) -> list[Grid]:
     """The table of criteria, and that of tests where there are any."""
-    shown = [name for name in ("aic", "bic", "icl") if any(row[name] is not None for row in found.rows)]
-    rows = [["run", "model", found.likelihood, "parameters", *shown, "r2"]]
+    shown = [name for name in found.criteria if any(row[name] is not None for row in found.rows)]
+    edges = [EDGES] if EDGES in found.rows[0] else []
+    rows = [["run", "model", found.likelihood, "parameters", *edges, *shown, "r2"]]
     for row in found.rows:
         criteria = [_criterion(row[name], row[f"delta_{name}"]) for name in shown]
         structure = f", {row['structure']}" if row["structure"] else ""
@@ -62,6 +62,7 @@ def grids(found: Comparison) -> list[Grid]:
                 model,
                 f"{row[found.likelihood]:.2f}",
                 str(row["n_parameters"]),
+                *(str(row[name]) for name in edges),
                 *criteria,
                 "" if row["r2"] is None else f"{row['r2']:.3f}",
             ]
@@ -94,8 +95,11 @@ def columns(found: Comparison) -> dict[str, Any]:
     def texts(name: str) -> Sequence[str]:
         return ["" if row[name] is None else str(row[name]) for row in found.rows]
 
+    edges = [EDGES] if EDGES in found.rows[0] else []
+    distances = [f"delta_{name}" for name in found.criteria]
     return {
         **{name: texts(name) for name in ("run", "formula", "covariance", *found.told)},
-        **{name: numbers(name) for name in (found.likelihood, *NUMBERS)},
+        **{name: numbers(name) for name in (found.likelihood, "n_parameters", *edges, *found.criteria)},
+        **{name: numbers(name) for name in ("r2", *distances, "gap")},
         "converged": ["true" if row["converged"] else "false" for row in found.rows],
     }

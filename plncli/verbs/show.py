@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from plncli.verbs.tables import Destination
 
 
+HUBS = 5
+"""Features with the most edges that are told in a line."""
+
+
 def show(run: str, top: int, scale: str, *, json: bool) -> int:
     """Read a run, and print what is seen of it at a glance."""
     from plncli.runs.overview import overview
@@ -96,13 +100,14 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
         ),
         (
             "criteria",
-            ", ".join(f"{name} {found[name]:.2f}" for name in ("aic", "bic", "icl") if found[name] is not None),
+            ", ".join(f"{name} {found[name]:.2f}" for name in spec.criteria if found[name] is not None),
         ),
+        ("network", "hubs" in found and _network(found)),
         ("r2", found["r2"] and _number(found["r2"], 4)),
         ("errors", _errors(found)),
     ]
     facts += [] if "checks" in found else [("warning", sentence) for sentence in found["warnings"]]  # before checks
-    tables = [*_path(found), *_coefficients(found, noun), *_correlations(found, noun)]
+    tables = [*_path(found), *_coefficients(found, noun), *_links(found, noun), *_correlations(found, noun)]
     checks = told([Check.from_json(check) for check in found.get("checks", ())])
     return Sheet(found["run"], [(name, text) for name, text in facts if text], tables, checks)
 
@@ -123,6 +128,13 @@ def _ending(found: Mapping[str, Any]) -> str:
     return f"not converged, {found['status'].replace('_', ' ')} ({how}), {left}"
 
 
+def _network(found: Mapping[str, Any]) -> str:
+    """How many edges there are, and the features with the most of them."""
+    told = f"{counted(found['edges'], 'edge')}, {100.0 * found['density']:.2g} % of all pairs"
+    hubs = ", ".join(f"{short(one['feature'], 24)} {one['edges']}" for one in found["hubs"][:HUBS])
+    return f"{told}; most: {hubs}" if hubs else told
+
+
 def _errors(found: Mapping[str, Any]) -> str:
     if found["se"] == "none":
         return "none"
@@ -136,16 +148,19 @@ def choice(told: Mapping[str, Any]) -> str:
     words = f"{setting} {told['chosen']}, the last of {counted(len(fits), 'fit')}"
     others = [row for row in fits if not row["chosen"] and row.get(select) is not None]
     chosen = next(row for row in fits if row["chosen"])
-    if chosen.get(select) is None:
+    column = "instability" if "instability" in fits[0] else select
+    if chosen.get(column) is None:
         return words
     words = f"{setting} {told['chosen']} by {select}, of {counted(len(fits), 'fit')}"
+    if column != select:
+        return f"{words}; {chosen['edges']} edges have an instability of {chosen[column]:.3f}"
     if others:
         sign = -1.0 if select == "cv" else 1.0
         second = min(others, key=lambda row: sign * row[select])
         far, digits = abs(second[select] - chosen[select]), 4 if select == "cv" else 1
         words += f"; {setting} {second[setting]} is next, {far:.{digits}f} behind"
     if chosen is fits[-1] and len(fits) > 1:
-        words += f"; no larger {setting} was tried"
+        words += f"; no {'larger' if fits[0][setting] < chosen[setting] else 'smaller'} {setting} was tried"
     return words
 
 
@@ -154,15 +169,17 @@ def _path(found: Mapping[str, Any]) -> Iterator[Grid]:
     if "path" not in found:
         return
     setting, fits = found["path"]["setting"], found["path"]["fits"]
-    criteria = [name for name in ("aic", "bic", "icl", "cv") if name in fits[0]]
-    rows = [[setting, "", found["likelihood"], "parameters", *criteria, "r2"]]
+    criteria = [name for name in (*MODELS[found["model"]].criteria, "cv", "instability") if name in fits[0]]
+    edges = ["edges"] if "edges" in fits[0] else []
+    rows = [[setting, "", found["likelihood"], "parameters", *edges, *criteria, "r2"]]
     rows += [
         [
             str(row[setting]),
             "chosen" if row["chosen"] else "" if row["status"] == "converged" else row["status"].replace("_", " "),
             _number(row[found["likelihood"]], 2),
             str(row["n_parameters"]),
-            *(_number(row[name], 4 if name == "cv" else 2) for name in criteria),
+            *(str(row[name]) for name in edges),
+            *(_number(row[name], 4 if name in ("cv", "instability") else 2) for name in criteria),
             _number(row["r2"], 4),
         ]
         for row in fits
@@ -191,6 +208,17 @@ def _coefficients(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:
     ]
     level = f"{100 * found['level']:g} % intervals"
     yield Grid(f"Clearest coefficients, by |estimate / std_error| ({level}){told}", rows, left=2)
+
+
+def _links(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:
+    if not found.get("links"):
+        return
+    rows = [[noun, noun, "partial correlation"]]
+    rows += [
+        [short(row["first"], 32), short(row["second"], 32), f"{row['partial_correlation']:.3f}"]
+        for row in found["links"]
+    ]
+    yield Grid("Strongest edges", rows, left=2)
 
 
 def _correlations(found: Mapping[str, Any], noun: str) -> Iterator[Grid]:

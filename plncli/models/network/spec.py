@@ -85,7 +85,9 @@ NETWORK = Spec(
         ("edges", "pairs of features whose entry of Omega is not 0, strongest first"),
         ("nodes", "features: how many edges, their entry of Omega and latent variance"),
     ),
-    files=(("network.graphml", "edges and nodes for programs that draw networks, with what the counts say of features"),),
+    files=(
+        ("network.graphml", "edges and nodes for programs that draw networks, with what the counts say of features"),
+    ),
     facts=(
         ("edges", "pairs of features whose entry of Omega is not 0"),
         ("density", "the same as a share of all pairs"),
@@ -108,6 +110,7 @@ NETWORK = Spec(
             metavar="NUMBER|VALUES|A:B:N",
             several=True,
             compared=True,
+            chooses=True,
             check=positive,
             expects="a whole number of penalties, penalties with a decimal point, or least:most:number",
         ),

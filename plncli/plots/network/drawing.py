@@ -6,17 +6,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection, LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from plncli.errors import short
+from plncli.errors import counted, short
 from plncli.plots import style
 from plncli.plots.network.graph import OTHERS, UNNAMED, Network
 from plncli.plots.network.names import beside
 
-POSITIVE, NEGATIVE = style.RED, style.BLUE
+SIGNS: tuple[tuple[int, str, str, Any], ...] = (
+    (1, "positive", style.RED, "-"),
+    (-1, "negative", style.BLUE, (0, (4.0, 1.2))),
+)
+"""Of edges: name, colour and line."""
 COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#F0E442", "#56B4E9", "#000000")
 """Of taxa (Okabe & Ito 2008), other than those of edges."""
 PLAIN = "#4D4D4D"
@@ -24,8 +29,8 @@ NAME = 5.0
 """Size of names in points."""
 EDGE = 16.0
 """Length of an edge in mm at most."""
-LEGEND = 11.0
-"""Height of the legend in mm."""
+TITLE, ROW = 4.0, 4.2
+"""Of legends, in mm."""
 LETTERS = 24
 
 
@@ -86,65 +91,69 @@ def draw(record: Network, width: float) -> Figure:
     if len(placed) < len(names):
         why = " (--top N)" if record.top < len(names) and len(placed) == len(order) else ", the others lack the room"
         notes.append(f"{len(placed)} of {len(names)} features are named{why}.")
-    legend = LEGEND + (4.0 if record.kinds else 0.0)
+    keys = _keys(record)
+    columns = [
+        max(1, int(width / (style.longest(figure, [one.get_label() for one in key], style.TEXT) + 11.0)))
+        for key in keys
+    ]
+    rows = [-(-len(key) // many) for key, many in zip(keys, columns, strict=True)]
+    legend = TITLE + ROW * sum(rows) + 3.0
     figure.set_figheight((legend + float(made.frame[1]) + 2.5 * len(notes) + 2.0) * style.MM)
     axes = style.place(figure, 0.0, legend, width, float(made.frame[1]))
     axes.set(xlim=(0.0, width), ylim=(0.0, float(made.frame[1])))
     axes.set_axis_off()
-    weak_first = np.argsort(np.abs(record.partial), kind="stable")
-    for sign, colour, line in ((1, POSITIVE, "solid"), (-1, NEGATIVE, (0, (4.0, 1.2)))):
-        own = weak_first[np.sign(record.partial[weak_first]) == sign]
-        lines = LineCollection(
-            list(made.edges(record)[own]),
-            colors=colour,
-            linewidths=made.widths[own] * style.POINTS,
-            linestyles=[line],
-            alpha=0.75,
-            zorder=1,
-        )
-        axes.add_collection(lines)
-    sizes = 2.0 * made.radii
-    marks = EllipseCollection(
-        sizes, sizes, np.zeros(len(sizes)), offsets=made.spots, units="xy", offset_transform=axes.transData,
-        facecolors=colours(record), edgecolors="white", linewidths=0.4, zorder=2,
-    )  # fmt: skip
-    axes.add_collection(marks)
+    _edges(axes, record, made)
+    sizes, flat = 2.0 * made.radii, np.zeros(len(names))
+    shape: dict[str, Any] = {"units": "xy", "offset_transform": axes.transData, "zorder": 2}
+    shape |= {"facecolors": colours(record), "edgecolors": "white", "linewidths": 0.4}
+    axes.add_collection(EllipseCollection(sizes, sizes, flat, offsets=made.spots, **shape))
+    halo = [withStroke(linewidth=1.2, foreground="white", alpha=0.85)]
+    how: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": NAME, "zorder": 3, "path_effects": halo}
     for at, (middle, far) in placed.items():
         if far:
             axes.plot(*zip(made.spots[at], middle, strict=True), color=style.GREY, linewidth=0.3, zorder=1.5)
-        halo = [withStroke(linewidth=1.2, foreground="white", alpha=0.85)]
-        how: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": NAME, "zorder": 3, "path_effects": halo}
-        axes.text(*middle, names[at], **how)
-    _legends(figure, record)
+        axes.text(float(middle[0]), float(middle[1]), names[at], **how)
+    down, title = 0.0, "partial correlation, and number of edges of a feature"
+    for key, many, high in zip(keys, columns, rows, strict=True):
+        above: dict[str, Any] = {"bbox_to_anchor": (0.0, 1.0 - down / (figure.get_figheight() / style.MM))}
+        above |= {"loc": "upper left", "handletextpad": 0.4, "columnspacing": 1.2, "borderpad": 0.3}
+        above |= {"title_fontsize": style.TEXT, "alignment": "left"}
+        figure.legend(handles=key, ncols=many, title=title, **above)
+        down, title = down + TITLE + ROW * high, ""
     style.footnote(figure, notes)
     return figure
 
 
-def _legends(figure: Figure, record: Network) -> None:
-    """What colours, widths and sizes stand for."""
-    found = []
-    for sign, name, colour, line in ((1, "positive", POSITIVE, "-"), (-1, "negative", NEGATIVE, (0, (4.0, 1.2)))):
-        if (np.sign(record.partial) == sign).any():
-            found.append(Line2D([], [], color=colour, linestyle=line, linewidth=1.4, label=name))
+def _edges(axes: Axes, record: Network, made: Geometry) -> None:
+    """Lines in the colour of their sign, the strongest above the others."""
+    weak_first = np.argsort(np.abs(record.partial), kind="stable")
+    for sign, _, colour, line in SIGNS:
+        own = weak_first[np.sign(record.partial[weak_first]) == sign]
+        look: dict[str, Any] = {"colors": colour, "linestyles": [line], "alpha": 0.75, "zorder": 1}
+        widths = made.widths[own] * style.POINTS
+        axes.add_collection(LineCollection(list(made.edges(record)[own]), linewidths=widths, **look))
+
+
+def _keys(record: Network) -> list[list[Line2D]]:
+    """What colours, widths and sizes stand for; and the taxa, if they are known."""
+    spot: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0}
+    found = [
+        Line2D([], [], color=colour, linestyle=line, linewidth=1.4, label=name)
+        for sign, name, colour, line in SIGNS
+        if (np.sign(record.partial) == sign).any()
+    ]
     for value in (0.2, 0.8):
         wide = float(thickness(np.array(value))) * style.POINTS
         found.append(Line2D([], [], color=style.GREY, linewidth=wide, label=f"{value:g}"))
-    degrees = sorted({1, int(record.degree.max())})
-    for degree in degrees:
-        size = 2.0 * float(radius(np.array([degree]), record)[0]) * style.POINTS
-        marker: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": size, "markeredgewidth": 0}
-        found.append(Line2D([], [], color=PLAIN, label="1 edge" if degree == 1 else f"{degree} edges", **marker))
-    above: dict[str, Any] = {"loc": "upper left", "handletextpad": 0.4, "columnspacing": 1.2, "borderpad": 0.3}
-    above |= {"ncols": len(found), "title_fontsize": style.TEXT, "alignment": "left"}
-    figure.legend(handles=found, title="partial correlation, and number of edges of a feature", **above)
-    if record.kinds:
-        known = [*zip(record.kinds, COLOURS, strict=False)]
-        rest = {*record.taxa} - {*record.kinds} - {UNNAMED}
-        known += [(f"{len(rest)} {OTHERS}" if rest else UNNAMED, style.PALE)] if {*record.taxa} - {*record.kinds} else []
-        taxa = [
-            Line2D([], [], marker="o", linestyle="", markersize=3.5, color=colour, markeredgewidth=0, label=short(name, 20))
-            for name, colour in known
-        ]
-        high = figure.get_figheight() / style.MM
-        place: dict[str, Any] = {"bbox_to_anchor": (0.0, 1.0 - (LEGEND - 3.0) / high), "ncols": len(taxa)}
-        figure.legend(handles=taxa, **(above | place))
+    for degree in sorted({1, int(record.degree.max())}):
+        size = 2.0 * float(radius(np.array(degree), record)) * style.POINTS
+        found.append(Line2D([], [], color=PLAIN, label=counted(degree, "edge"), markersize=size, **spot))
+    if not record.kinds:
+        return [found]
+    rest = {*record.taxa} - {*record.kinds}
+    known = [*zip(record.kinds, COLOURS, strict=False)]
+    known += [(UNNAMED if rest == {UNNAMED} else OTHERS, style.PALE)] if rest else []
+    return [
+        found,
+        [Line2D([], [], color=colour, markersize=3.5, label=short(name, 20), **spot) for name, colour in known],
+    ]

@@ -8,9 +8,9 @@ import numpy as np
 
 from plncli.errors import DataError, counted, nearest, some
 from plncli.inputs.layout.lineages import ranks
-from plncli.models.abilities import Linking
 from plncli.plots.network.layout import layout
 from plncli.plots.source import Source, Wanted, response_index
+from plncli.runs.network import Links, links
 from plncli.runs.run import Run
 
 NAMED = 150
@@ -29,9 +29,9 @@ class Network:
     """q linked features and m edges among them, the strongest first.
 
     names, degree, places: of the features, (q,), (q,) and q×2, an edge being about 1 long; degree counts all their
-    edges, drawn or not. first, second: their indices in these, (m,). partial: partial correlations (m,).
+    edges, drawn or not; order: their indices, those of most edges first. first, second: of the edges, indices of
+    features, (m,). partial: partial correlations (m,). top: features that are named, the first ones in that order.
     taxa: (q,) of a `rank`, nothing without one; kinds: the most frequent ones, which have colours of their own.
-    top: features that are named, those of most edges first. n_features: of the fit.
     """
 
     names: tuple[str, ...] = field(repr=False)
@@ -40,53 +40,37 @@ class Network:
     first: np.ndarray = field(repr=False)
     second: np.ndarray = field(repr=False)
     partial: np.ndarray = field(repr=False)
-    n_features: int
-    n_edges: int
+    order: np.ndarray = field(repr=False)
     top: int = NAMED
     rank: str = ""
     taxa: tuple[str, ...] = field(repr=False, default=())
     kinds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def order(self) -> np.ndarray:
-        """The features, those of most edges first, and of equally many those of the strongest."""
-        strength = np.zeros(len(self.names))
-        for ends in (self.first, self.second):
-            np.add.at(strength, ends, np.abs(self.partial))
-        return np.lexsort((-strength, -self.degree))
 
-
-def links(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First and second feature of each edge by index, and its partial correlation, the strongest first, (m,) each.
-
-    DataError for a fit without a network.
-    """
-    fitted = run.fitted
-    if not isinstance(fitted, Linking):
+def linked(run: Run) -> Links:
+    """The links of a fit. DataError for one without a network, or without an edge."""
+    found = links(run)
+    if found is None:
         raise DataError(f"A {run.model} fit has no network.")
-    first, second = fitted.edges
-    return first.numpy(), second.numpy(), fitted.partial_correlations[first, second].double().numpy()
+    if not len(found.first):
+        raise DataError(f"{run.place} has no edge: no two features are linked at its penalty. Fit with a smaller one.")
+    return found
 
 
 def content(source: Source, wanted: Wanted) -> Network:
     """The linked features, or those named and their neighbours. DataError where there is no edge."""
     run, p = source.run, len(source.run.responses)
-    first, second, partial = links(run)
-    degree = np.bincount(np.concatenate([first, second]), minlength=p)
-    if not len(first):
-        raise DataError(f"{run.place} has no edge: no two features are linked at its penalty. Fit with a smaller one.")
-    shown, notes = _shown(run, first, second, wanted)
+    found = linked(run)
+    shown, notes = _shown(run, found, wanted)
+    if len(shown) > MOST:
+        notes += (f"The {MOST} strongest of {len(shown)} edges; --only NAME draws those about a feature.",)
     shown = shown[:MOST]
-    j, k = first[shown], second[shown]
-    if len(shown) == MOST < len(first):
-        notes += (f"The {MOST} strongest of {len(first)} edges; --only NAME draws those about a feature.",)
-    kept = np.unique(np.concatenate([j, k]))
+    kept = np.unique(np.concatenate([found.first[shown], found.second[shown]]))
     place = np.full(p, -1)
     place[kept] = np.arange(len(kept))
-    alone = int((degree == 0).sum())
-    if alone and not wanted.responses:
-        notes += (f"Not drawn: {alone} of {counted(p, 'feature')} without edges.",)
+    order = place[found.hubs]
+    first, second = place[found.first[shown]], place[found.second[shown]]
     rank, known = _taxa(run, wanted.group_by)
     taxa = tuple(known[at] for at in kept.tolist()) if known else ()
     sizes: dict[str, int] = {}
@@ -95,13 +79,12 @@ def content(source: Source, wanted: Wanted) -> Network:
     kinds = tuple(sorted(sorted(filter(sizes.get, sizes)), key=lambda taxon: -sizes[taxon])[:COLOURED])
     return Network(
         tuple(run.responses[at] for at in kept.tolist()),
-        degree[kept],
-        layout(len(kept), place[j], place[k], ASPECT),
-        place[j],
-        place[k],
-        partial[shown],
-        p,
-        len(first),
+        found.degree[kept],
+        layout(len(kept), first, second, ASPECT),
+        first,
+        second,
+        found.partial[shown],
+        order[order >= 0],
         NAMED if wanted.top is None else wanted.top,
         rank,
         taxa,
@@ -110,19 +93,21 @@ def content(source: Source, wanted: Wanted) -> Network:
     )
 
 
-def _shown(run: Run, first: np.ndarray, second: np.ndarray, wanted: Wanted) -> tuple[np.ndarray, tuple[str, ...]]:
+def _shown(run: Run, found: Links, wanted: Wanted) -> tuple[np.ndarray, tuple[str, ...]]:
     """Indices of the edges that are drawn: all, or those among the features that are named and their neighbours."""
+    p, m = len(run.responses), len(found.first)
     if not wanted.responses:
-        return np.arange(len(first)), ()
+        alone = int((found.degree == 0).sum())
+        return np.arange(m), ((f"Not drawn: {alone} of {counted(p, 'feature')} without edges.",) if alone else ())
     named = [response_index(run, name) for name in wanted.responses]
-    about = np.isin(first, named) | np.isin(second, named)
+    about = np.isin(found.first, named) | np.isin(found.second, named)
+    told, many = some(wanted.responses), len(named) > 1
     if not about.any():
-        raise DataError(f"{some(wanted.responses)} {'has' if len(named) == 1 else 'have'} no edge in {run.place}.")
-    near = np.unique(np.concatenate([first[about], second[about]]))
-    return np.flatnonzero(np.isin(first, near) & np.isin(second, near)), (
-        f"{some(wanted.responses)} and what is linked with {'it' if len(named) == 1 else 'them'}; "
-        "sizes count all edges of a feature.",
-    )
+        raise DataError(f"{told} {'have' if many else 'has'} no edge in {run.place}.")
+    near = np.unique(np.concatenate([found.first[about], found.second[about]]))
+    among = np.flatnonzero(np.isin(found.first, near) & np.isin(found.second, near))
+    note = f"{told} and what is linked with {'them' if many else 'it'}; sizes count all edges of a feature."
+    return among, (note,)
 
 
 def _taxa(run: Run, rank: str | None) -> tuple[str, tuple[str, ...]]:
@@ -154,6 +139,6 @@ def describe(record: Network) -> str:
         for at in (int(side.argmax()) for side in sides)
     ]
     return (
-        f"Network of {counted(q, 'feature')} and {counted(m, 'edge')}, {positive} positive and {m - positive} negative. "
-        f"Most edges: {', '.join(hubs)}. Strongest: {', '.join(strongest)}."
+        f"Network of {counted(q, 'feature')} and {counted(m, 'edge')}, {positive} positive and {m - positive} "
+        f"negative. Most edges: {', '.join(hubs)}. Strongest: {', '.join(strongest)}."
     )

@@ -13,7 +13,9 @@ NEAREST = 0.5
 BETWEEN = np.array([1.4, 0.8])
 """What is between two groups, across and upwards: names lie beside."""
 SHARES = (0.5, 0.75, 1.0, 1.4, 2.0, 3.0)
-"""Of the aspect that is wanted, those by which groups are placed: which one ends with the smallest whole depends on them."""
+"""Of the aspect that is wanted, those by which groups are placed: one of them makes the smallest whole."""
+FEW = 40
+"""Groups up to which each is tried."""
 ROUNDS = 60
 """Of pushing features apart."""
 
@@ -40,7 +42,7 @@ def layout(number: int, first: np.ndarray, second: np.ndarray, aspect: float) ->
 
 
 def _arranged(graph: object) -> np.ndarray:
-    """Places of a connected group, in the order of its features: edges are 1 long on average, or longer if it is dense."""
+    """Places of a connected group, in the order of its features: edges are 1 long on average, longer if it is dense."""
     import networkx as nx
 
     assert isinstance(graph, nx.Graph)
@@ -50,10 +52,7 @@ def _arranged(graph: object) -> np.ndarray:
     ordered = nx.Graph()
     ordered.add_nodes_from(nodes)
     ordered.add_edges_from(sorted(tuple(sorted(edge)) for edge in graph.edges))
-    if len(nodes) <= CAREFUL:
-        found = nx.kamada_kawai_layout(ordered)
-    else:
-        found = nx.spring_layout(ordered, seed=0, iterations=200, method="force")
+    found = nx.kamada_kawai_layout(ordered) if len(nodes) <= CAREFUL else nx.spring_layout(ordered, seed=0)
     places = np.array([found[node] for node in nodes])
     number = {node: place for place, node in enumerate(nodes)}
     ends = np.array([(number[a], number[b]) for a, b in ordered.edges])
@@ -65,19 +64,20 @@ def _arranged(graph: object) -> np.ndarray:
 
 def _apart(places: np.ndarray) -> np.ndarray:
     """The same with features that are nearer to each other than NEAREST pushed apart."""
+    from scipy.spatial import cKDTree
+
     at = places.copy()
     for _ in range(ROUNDS):
-        away = at[:, None] - at[None]
-        distance = np.linalg.norm(away, axis=2)
-        np.fill_diagonal(distance, np.inf)
-        close = distance < NEAREST
-        if not close.any():
+        first, second = cKDTree(at).query_pairs(NEAREST, output_type="ndarray").T
+        if not len(first):
             break
-        same = close & (distance < 1e-9)  # which way they go is told by their numbers
-        angle = np.subtract.outer(np.arange(len(at)), np.arange(len(at))) * 2.4
-        away[same] = np.stack([np.cos(angle), np.sin(angle)], 2)[same]
-        push = np.where(close, 0.5 * (NEAREST - distance) / np.maximum(np.linalg.norm(away, axis=2), 1e-9), 0.0)
-        at = at + 0.5 * (push[..., None] * away).sum(1)
+        away = at[first] - at[second]
+        distance = np.linalg.norm(away, axis=1)
+        angle = 2.4 * (first - second)  # of features at one place, their numbers tell which way they go
+        away = np.where((distance < 1e-9)[:, None], np.stack([np.cos(angle), np.sin(angle)], 1), away)
+        away *= (0.25 * (NEAREST - distance) / np.linalg.norm(away, axis=1))[:, None]
+        for ends, step in ((first, away), (second, -away)):
+            np.add.at(at, ends, step)
     return at
 
 
@@ -95,7 +95,7 @@ def pack(sizes: np.ndarray, aspect: float) -> np.ndarray:
 
     The best of several ways.
     """
-    tried = [_packed(sizes, share * aspect) for share in SHARES]
+    tried = [_packed(sizes, share * aspect) for share in (SHARES if len(sizes) <= FEW else (1.0,))]
     ends = [(corners + sizes).max(0) for corners in tried]
     return tried[int(np.argmin([max(across / aspect, up) + 1e-3 * (across + up) for across, up in ends]))]
 

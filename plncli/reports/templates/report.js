@@ -165,12 +165,16 @@ function placed(image, event, read) {
 
 function hover(image, read) {
   image.addEventListener("pointermove", (event) => {
-    tip.textContent = placed(image, event, read)[0];
-    tip.hidden = !tip.textContent;
-    tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8))}px`;
-    tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+    tell(placed(image, event, read)[0], event);
   });
   image.addEventListener("pointerleave", () => (tip.hidden = true));
+}
+
+function tell(text, event) {
+  tip.textContent = text;
+  tip.hidden = !text;
+  tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
 }
 
 const dialog = document.querySelector("dialog.enlarged");
@@ -327,6 +331,77 @@ leaf.addEventListener("click", (event) => {
   if (event.target === leaf || event.target.closest("button")) leaf.close();
 });
 
+// A network: what is linked with the feature below the pointer, or with the one that is chosen.
+function network(root) {
+  const data = JSON.parse(root.querySelector("script").textContent);
+  const graph = root.querySelector(".graph");
+  const told = root.querySelector(".told");
+  const nodes = [...graph.querySelectorAll(".node")];
+  const edges = [];
+  graph.querySelectorAll(".edge").forEach((line) => (edges[line.dataset.k] = line));
+  const near = data.names.map(() => []);
+  data.edges.forEach(([a, b, r], k) => {
+    near[a].push([b, r, k]); // the strongest first
+    near[b].push([a, r, k]);
+  });
+  const about = (j) => `${data.names[j]}${data.taxa.length ? ` (${data.taxa[j]})` : ""}: ${data.degree[j]} ${data.degree[j] === 1 ? "edge" : "edges"}`;
+  let chosen = -1;
+
+  function choose(j) {
+    chosen = j === chosen ? -1 : j;
+    const lit = new Set(chosen < 0 ? [] : [chosen, ...near[chosen].map(([k]) => k)]);
+    const lines = new Set(chosen < 0 ? [] : near[chosen].map(([, , k]) => k));
+    graph.classList.toggle("chosen", chosen >= 0);
+    nodes.forEach((node, k) => {
+      node.classList.toggle("lit", lit.has(k));
+      node.classList.toggle("first", k === chosen);
+      node.setAttribute("aria-pressed", k === chosen);
+    });
+    edges.forEach((line, k) => line.classList.toggle("lit", lines.has(k)));
+    told.replaceChildren();
+    if (chosen < 0) return;
+    const named = (k) => opening(Object.assign(document.createElement("span"), { textContent: data.names[k] }), root.dataset.run);
+    told.append(named(chosen), `${about(chosen).slice(data.names[chosen].length)}. `);
+    near[chosen].forEach(([k, r], place) => told.append(place ? ", " : "Linked with ", named(k), ` (${shown(Number(r.toFixed(2)))})`));
+  }
+
+  data.order.forEach((j, place) => {
+    const node = nodes[j];
+    node.setAttribute("role", "button");
+    node.setAttribute("tabindex", place ? -1 : 0);
+    node.setAttribute("aria-label", about(j));
+    node.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (step) {
+        const next = nodes[data.order[(place + step + nodes.length) % nodes.length]];
+        node.setAttribute("tabindex", -1);
+        next.setAttribute("tabindex", 0);
+        next.focus();
+      } else if (event.key === "Enter" || event.key === " ") choose(j);
+      else return;
+      event.preventDefault();
+    });
+  });
+  graph.addEventListener("click", (event) => {
+    const node = event.target.closest(".node");
+    choose(node ? Number(node.dataset.k) : chosen);
+  });
+  graph.addEventListener("pointermove", (event) => {
+    const node = event.target.closest(".node");
+    const line = event.target.closest(".edge");
+    if (node) {
+      const j = Number(node.dataset.k);
+      const most = near[j].slice(0, 8).map(([k, r]) => `${data.names[k]} (${shown(Number(r.toFixed(2)))})`);
+      tell(`${about(j)}. Linked with ${most.join(", ")}${near[j].length > 8 ? ", …" : ""}`, event);
+    } else if (line) {
+      const [a, b, r] = data.edges[line.dataset.k];
+      tell(`${data.names[a]} and ${data.names[b]}: ${shown(r)}`, event);
+    } else tell("", event);
+  });
+  graph.addEventListener("pointerleave", () => (tip.hidden = true));
+}
+
+document.querySelectorAll(".network").forEach(network);
 document.querySelectorAll(".table").forEach(table);
 document.querySelectorAll("[data-columns]").forEach((root) => {
   const columns = root.dataset.columns.split(" ").map(Number);
