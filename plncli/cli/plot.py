@@ -39,8 +39,9 @@ Top = Annotated[
         "--top",
         metavar="N",
         min=1,
-        help="How many: coefficients of each term, features of effects (50), correlation and sigma (all), names of "
-        "volcano and ma (10), arrows of the biplot (10), loadings at each end (5), contributions and cos2 (20).",
+        help="How many: coefficients of each term, features of effects (50), correlation, sigma and adjacency (all), "
+        "names of volcano and ma (10) and of the network (150), arrows of the biplot (10), loadings at each end (5), "
+        "contributions and cos2 (20).",
         show_default=False,
     ),
 ]
@@ -89,7 +90,7 @@ GroupBy = Annotated[
     typer.Option(
         "--group-by",
         metavar="RANK",
-        help="Effects: features by taxon of this rank, such as phylum, rather than clustered.",
+        help="Effects: features by taxon of this rank, such as phylum, rather than clustered. Network: its colours.",
         show_default=False,
     ),
 ]

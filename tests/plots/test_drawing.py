@@ -18,7 +18,7 @@ from tries import quickly
 
 from plncli import plots
 from plncli.models import MODELS
-from plncli.plots import Kind, classes, counts, draw, kinds, loss, matrices, regression, style
+from plncli.plots import Kind, classes, counts, draw, kinds, loss, matrices, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.clusters import cluster
 from plncli.plots.colouring import Colouring
@@ -26,6 +26,8 @@ from plncli.plots.components import bars, ordination, parts
 from plncli.plots.components.ellipses import ellipses
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.effects.estimates import Effect
+from plncli.plots.network import graph
+from plncli.plots.network.layout import layout
 from plncli.runs.scales import Scale, scale_of
 
 R = np.random.RandomState
@@ -245,7 +247,37 @@ def standings(many: int) -> validation.Standings:
     return validation.Standings(validation.standings(labels, scores, list(range(1, many + 1))), "elbo")
 
 
+def web(p: int, m: int, taxa: int = 0) -> graph.Network:
+    """A network of m edges or fewer among p features."""
+    r = R(13)
+    pairs = {tuple(sorted(pair)) for pair in r.randint(0, p, size=(m, 2)).tolist() if pair[0] != pair[1]}
+    kept = np.unique(sorted(pairs))
+    first, second = np.searchsorted(kept, np.array(sorted(pairs))).T
+    degree, known = np.bincount(np.r_[first, second]), tuple(f"a long taxon {k}" for k in r.randint(0, 12, len(kept)))
+    return graph.Network(
+        tuple(f"b_OTU_{j}" for j in kept),
+        degree,
+        layout(len(kept), first, second, graph.ASPECT),
+        first,
+        second,
+        r.uniform(-1.0, 1.0, len(first)),
+        np.argsort(-degree, kind="stable"),
+        rank="phylum" * bool(taxa),
+        taxa=known if taxa else (),
+        kinds=tuple(dict.fromkeys(known))[:taxa],
+        notes=("A note.",),
+    )
+
+
+def along(r: int, low: float, high: float) -> path.Path:
+    """A path of r penalties, of networks."""
+    values, steps = np.geomspace(high, low, r), np.arange(r, dtype=float)
+    criteria = {name: 9e4 + (steps - k) ** 2 for k, name in enumerate(MODELS["pln-network"].criteria)}
+    return path.Path("penalty", values, "elbo", 100.0 * steps, criteria, 1, "stars", None, (), steps**2, 0.01 * steps)
+
+
 PLN, LOW, LOGISTIC, LINEAR = (kinds(model) for model in ("pln", "pln-pca", "logistic", "linear"))
+NETWORK = kinds("pln-network")
 CASES: dict[str, tuple[Kind, Any]] = {
     "loss of one run": (PLN["loss"], loss.Loss((trace("runs/oaks", 10),))),
     "loss of three runs": (
@@ -279,6 +311,13 @@ CASES: dict[str, tuple[Kind, Any]] = {
         PLN["biplot"],
         replace(pca(50, 80), top=80, features=tuple(f"a long name of {j}" for j in range(80))),
     ),
+    "a network of one edge": (NETWORK["network"], web(2, 9)),
+    "a network of a few": (NETWORK["network"], web(40, 30)),
+    "a network of taxa": (NETWORK["network"], web(90, 120, 6)),
+    "a dense network": (NETWORK["network"], web(60, 700)),
+    "a path of networks": (NETWORK["path"], along(30, 0.05, 0.8)),
+    "a path of near penalties": (NETWORK["path"], along(4, 0.6, 0.7)),
+    "a path of ranks": (LOW["path"], replace(along(4, 1.0, 4.0), values=np.arange(1.0, 5.0), edges=None)),
     "scree of one": (LOW["scree"], shares(1)),
     "scree of 5": (LOW["scree"], shares(5)),
     "scree of 12": (LOW["scree"], shares(12)),
@@ -320,7 +359,7 @@ CASES: dict[str, tuple[Kind, Any]] = {
 
 LARGE = (
     *("six", "a matrix of 1000", "a matrix of 114", "effects of 50 features", "loadings of 5", "pairs by"),
-    *("biplot of 114", "biplot of more", "contributions of 114", "components of 10", "features by number"),
+    *("biplot of 114", "biplot of more", "contributions of 114", "components of 10", "features by number", "a dense"),
 )  # about a second for each, and smaller ones of the same kind below
 WIDTHS = [
     # in its own width, and slowly in the other; the larger ones take a second each

@@ -23,6 +23,7 @@ def test_kinds_are_told_apart_by_their_titles_and_explained() -> None:
     assert [name for (name, _), kind in KINDS.items() if not kind.caption] == [
         "feature",  # which a click on its name shows
         "sigma",  # of which correlations say most
+        "network",  # which answers the pointer there
         "pairs",  # of which the first two say most
         "cos2",  # which follow from arrows
     ]
