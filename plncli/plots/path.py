@@ -15,7 +15,7 @@ from plncli.errors import DataError, counted, number
 from plncli.evaluation.stability import STABLE
 from plncli.plots import style
 from plncli.plots.source import Source, Wanted
-from plncli.runs.network import EDGES
+from plncli.runs.network.links import EDGES
 from plncli.runs.path import LAST
 
 INSTABILITY = "instability"

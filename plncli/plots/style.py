@@ -84,11 +84,18 @@ def settings() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _any_sign() -> Iterator[None]:
+    """Nothing is said of signs that the font lacks: a box stands in their place."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
 def save(figure: Figure, suffix: str, dpi: float = 300.0) -> bytes:
     """A figure as png, svg or pdf: the same bytes each time. Text of the last two stays text. Also as `raw` pixels."""
     sink = io.BytesIO()
-    with settings(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box in its place
+    with settings(), _any_sign():
         figure.savefig(sink, format=suffix, dpi=dpi, metadata=UNDATED.get(suffix))
     return sink.getvalue()
 
@@ -149,7 +156,8 @@ def longest(figure: Figure, names: Sequence[str], size: float) -> float:
     """Width in mm of the longest of some names, written in a size in points."""
     assert isinstance(figure.canvas, FigureCanvasAgg)
     renderer, font = figure.canvas.get_renderer(), FontProperties(size=size)
-    widths = [renderer.get_text_width_height_descent(name, font, ismath=False)[0] for name in names]
+    with _any_sign():
+        widths = [renderer.get_text_width_height_descent(name, font, ismath=False)[0] for name in names]
     return float(max(widths, default=0.0) / figure.dpi / MM)
 
 

@@ -12,7 +12,7 @@ from plncli.plots.network.drawing import geometry
 from plncli.plots.network.graph import OTHERS, UNNAMED, content
 from plncli.plots.network.names import beside
 from plncli.plots.source import Source, Wanted
-from plncli.runs.network import EDGES, Links, links
+from plncli.runs.network.links import EDGES, Links, links
 
 WIDTH, LETTER, LINE = 178.0, 1.3, 2.4
 """Of the drawing, of a sign and of a line of names, in its units: about 5 pixels."""

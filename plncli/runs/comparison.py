@@ -14,7 +14,7 @@ from plncli.errors import DataError, UsageError, counted, some
 from plncli.models.spec import Setting
 from plncli.names import CRITERIA
 from plncli.numerics.nesting import mixture_p_value, spans
-from plncli.runs.network import EDGES
+from plncli.runs.network.links import EDGES
 from plncli.runs.run import Run
 
 SIGNIFICANT = 0.05

@@ -24,7 +24,7 @@ from plncli.names import COLUMNS
 from plncli.numerics.nesting import sketch
 from plncli.results import FitResult
 from plncli.runs import path
-from plncli.runs.graphml import graphml
+from plncli.runs.network.graphml import graphml
 from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from plncli.inference.hypotheses import INTERCEPT
-from plncli.runs.network import links
+from plncli.runs.network.links import links
 from plncli.runs.run import Run
 from plncli.runs.scales import NATURAL, Scale, on_scale, scale_of
 

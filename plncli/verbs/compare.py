@@ -11,7 +11,7 @@ from plncli import console
 from plncli.console import Console
 from plncli.errors import short
 from plncli.layout import Grid, aligned, table_width
-from plncli.runs.network import EDGES
+from plncli.runs.network.links import EDGES
 from plncli.verbs.tables import Destination, write
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from plncli.errors import DataError, counted, nearest, some
 from plncli.inputs.layout.lineages import ranks
 from plncli.plots.network.layout import layout
 from plncli.plots.source import Source, Wanted, response_index
-from plncli.runs.network import Links, links
+from plncli.runs.network.links import Links, links
 from plncli.runs.run import Run
 
 NAMED = 150
