@@ -121,28 +121,12 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
     diagnosis = _diagnosis(source, diagnosed)
     with_data = diagnosed and diagnosis["facts"] is not None
     drawn, not_drawn = figures.pictures(source, with_data, scale.name)
-    linked = network.network(source)
-    if linked is not None and "nodes" in linked:
-        linked["nodes"] = _table(f"{key}-nodes", f"{name}-nodes", linked["nodes"])
     return {
         "key": key,
         "name": name,
-        "response": run.spec.response.name,
-        "latent": run.spec.latent,
-        "low_rank": run.spec.has("C"),
-        "times": run.spec.words.effect == "times",
-        "structure": run.spec.words.covariance_title,
-        "noun": effects.noun(run),
-        "model_name": sentences.title(run),
-        "formula": run.formula,
+        **_model(run),
         "overview": found,
-        "model_words": sentences.model(run),
-        "offset": sentences.offset(run),
-        "terms": list(sentences.terms(run)),
-        "criteria": run.spec.criteria,
-        "path": sentences.path(run),
-        "network": linked,
-        "r2": sentences.explained(run),
+        "network": _network(source, name, key),
         "data": sentences.data(run, told),
         "left_out": dropped,
         "notes": [note for note in told.get("notes", ()) if note not in dropped],
@@ -157,9 +141,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "slopes": slopes,
         "coefficients": _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run, scale)),
         "not_finite": int((~np.isfinite(run.estimates["B"])).sum()),
-        "scale": coefficient_scale(run),
         "features": features.features(source) if with_data else None,
-        "components": sentences.components(run),
         "pictures": {picture["kind"]: picture for picture in drawn},
         "not_drawn": not_drawn,
         "correlations": [[row["first"], row["second"], f"{row['correlation']:.3f}"] for row in found["correlations"]],
@@ -177,6 +159,36 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "verdicts": list(_verdicts(run, diagnosis)),
         "again": _again(run) if source.told is None else "",
     }
+
+
+def _model(run: Run) -> dict[str, Any]:
+    """What is said of the model of a fit."""
+    return {
+        "response": run.spec.response.name,
+        "latent": run.spec.latent,
+        "low_rank": run.spec.has("C"),
+        "times": run.spec.words.effect == "times",
+        "structure": run.spec.words.covariance_title,
+        "noun": effects.noun(run),
+        "model_name": sentences.title(run),
+        "formula": run.formula,
+        "model_words": sentences.model(run),
+        "offset": sentences.offset(run),
+        "terms": list(sentences.terms(run)),
+        "criteria": run.spec.criteria,
+        "path": sentences.path(run),
+        "r2": sentences.explained(run),
+        "scale": coefficient_scale(run),
+        "components": sentences.components(run),
+    }
+
+
+def _network(source: Source, name: str, key: str) -> dict[str, Any] | None:
+    """The network, its features in a table of the page; None where the model has none."""
+    found = network.network(source)
+    if found is not None and "nodes" in found:
+        found["nodes"] = _table(f"{key}-nodes", f"{name}-nodes", found["nodes"])
+    return found
 
 
 def _again(run: Run) -> str:

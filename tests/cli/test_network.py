@@ -125,7 +125,7 @@ def test_compare_tells_edges_and_extended_bic_and_tests_nothing(place: Path, cli
     assert made["edges"].tolist() == path["edges"].tolist()
     assert made["delta_ebic"].tolist() == pytest.approx((path["ebic"] - path["ebic"].min()).tolist())
     assert compare([read_run(run) for run in runs]).ratios == ()
-    assert "edges" in cli("compare", *runs).out.splitlines()[0]
+    assert "edges" in cli("compare", *runs, env={"COLUMNS": "200"}).out.splitlines()[0].split()
 
 
 def told(select: str, values: list[float], **columns: list[float]) -> str:

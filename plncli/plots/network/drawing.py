@@ -92,10 +92,8 @@ def draw(record: Network, width: float) -> Figure:
         why = " (--top N)" if record.top < len(names) and len(placed) == len(order) else ", the others lack the room"
         notes.append(f"{len(placed)} of {len(names)} features are named{why}.")
     keys = _keys(record)
-    columns = [
-        max(1, int(width / (style.longest(figure, [one.get_label() for one in key], style.TEXT) + 11.0)))
-        for key in keys
-    ]
+    labels = [[str(one.get_label()) for one in key] for key in keys]
+    columns = [max(1, int(width / (style.longest(figure, own, style.TEXT) + 11.0))) for own in labels]
     rows = [-(-len(key) // many) for key, many in zip(keys, columns, strict=True)]
     legend = TITLE + ROW * sum(rows) + 3.0
     figure.set_figheight((legend + float(made.frame[1]) + 2.5 * len(notes) + 2.0) * style.MM)
