@@ -205,7 +205,7 @@ def test_the_adjacency_is_that_of_the_partial_correlations() -> None:
     assert set(top.names) == set(fitted().edges.reset_index().loc[0, ["feature_a", "feature_b"]])
 
 
-def test_a_network_without_edges_is_told_and_not_drawn() -> None:
+def test_a_network_without_edges_is_told_and_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     none = fitted(0.99)
     assert not len(none.edges)
     for kind in ("network", "adjacency", "correlation"):
@@ -215,13 +215,14 @@ def test_a_network_without_edges_is_told_and_not_drawn() -> None:
     assert told is not None
     assert told["drawing"] is None
     assert told["told"].startswith("The network has no edge")
+    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model: {})  # its pictures take seconds
     assert "The network has no edge" in render(facts([none._source(None)], ["none"], diagnosed=False), "0", "now")
 
 
 # On pages
 
 
-def test_a_page_has_the_network() -> None:
+def test_a_page_has_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     told = network(source())
     assert told is not None
     edges, nodes = fitted().edges.reset_index(), fitted().nodes
@@ -237,6 +238,7 @@ def test_a_page_has_the_network() -> None:
     assert near.count("(") == nodes["degree"][hub]
     assert [row[:2] for row in told["strongest"]["rows"]] == edges[["feature_a", "feature_b"]].to_numpy()[:25].tolist()
     assert all({*row[3:]} <= {"positive", "negative"} for row in told["strongest"]["rows"])
+    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model: {})
     page = render(facts([source()], ["one"], diagnosed=False), "0", "now")
     assert page.count('<g class="node') == len(data["names"])
     assert page.count('<path class="edge') == len(edges) + 2  # of the key
