@@ -62,7 +62,7 @@ class Group:
     def _factor(self) -> Tensor | None:
         """Cholesky factor of half the Hessian among those entries; None where it is better not formed."""
         j, k = self._entries
-        if len(j) > min(MOST, 8 * len(self.Omega)):
+        if len(j) > MOST:
             return None
         of_j, of_k = self.Sigma[j], self.Sigma[k]
         K = of_j[:, j] * of_k[:, k] + of_j[:, k] * of_k[:, j]
@@ -256,15 +256,8 @@ def _objective(S: Tensor, finite: Tensor, Omega: Tensor, L: Tensor) -> float:
 
 def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) -> Group | None:
     """The solution of one group, S of unit diagonal."""
-    m, finite = len(S), _without_infinite(penalty)
-    Omega = (
-        (1.0 + penalty.diagonal()).reciprocal().diag() if start is None else torch.where(penalty.isinf(), 0.0, start)
-    )
-    L, info = torch.linalg.cholesky_ex(Omega)
-    if int(info) != 0:
-        Omega = (1.0 + penalty.diagonal()).reciprocal().diag()
-        L = Omega.sqrt()
-    value, taken = _objective(S, finite, Omega, L), 0
+    m, finite, taken = len(S), _without_infinite(penalty), 0
+    Omega, L, value = _begun(S, penalty, finite, start)
     size = S.abs().flatten()
     while True:
         rounding = torch.finfo(S.dtype).eps * (m + float(torch.dot(size, Omega.abs().flatten())))
@@ -283,6 +276,20 @@ def _solved(features: Tensor, S: Tensor, penalty: Tensor, start: Tensor | None) 
     if start is not None and not gap <= FAILED * (m + abs(value)):
         return _solved(features, S, penalty, None)  # the start was of no use
     return Group(features, S, Omega, Sigma, value, gap, taken) if math.isfinite(gap) else None
+
+
+def _begun(S: Tensor, penalty: Tensor, finite: Tensor, start: Tensor | None) -> tuple[Tensor, Tensor, float]:
+    """The better of `start` and features by themselves, halfway between too; its factor and the objective there."""
+    alone = (1.0 + penalty.diagonal()).reciprocal().diag()
+    best = alone, alone.sqrt(), _objective(S, finite, alone, alone.sqrt())
+    if start is None:
+        return best
+    start = torch.where(penalty.isinf(), 0.0, start)
+    for Omega in (start, 0.5 * (alone + start)):
+        L, info = torch.linalg.cholesky_ex(Omega)
+        if int(info) == 0 and (value := _objective(S, finite, Omega, L)) < best[2]:
+            best = Omega, L, value
+    return best
 
 
 def _gap(value: float, S: Tensor, G: Tensor, penalty: Tensor) -> float:

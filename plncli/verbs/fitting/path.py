@@ -126,7 +126,7 @@ class _Going:
         if isinstance(self.config.own[self.setting], tuple) or select in WITHOUT_END:
             return False
         since = len(self.done) - 1 - best(PathRecord(self.config, tuple(self.done), 0).rows(), select)
-        if since >= PATIENCE:
+        if since >= PATIENCE and len(self.done) < len(self.along.members()):
             self.job.say.note(
                 f"The path ends here: {select} has not fallen for {since} fits. --select none goes on to its end."
             )
