@@ -54,7 +54,8 @@ def test_a_bare_table_of_counts_is_enough(cli: Cli, tmp_path: Path, small: str) 
     assert listed(tmp_path) == ["small-pln", "small.csv"]
 
 
-RUN = [pytest.param(name, marks=pytest.mark.slow if name == "pln-pca" else ()) for name in MODELS]  # oaks, many starts
+LONG = ("pln-pca", "pln-network")  # many starts, or a path of fits, of the oaks
+RUN = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
 
 
 @pytest.mark.parametrize("model", RUN)
