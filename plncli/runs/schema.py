@@ -51,10 +51,13 @@ def _complete(properties: dict[str, Any]) -> None:
                 properties[setting.name] = {"description": f"{spec.name}: {told}", "enum": list(setting.penalised)}
             elif setting.told:
                 told = f"--{setting.name.replace('_', '-')}, not there where it is {setting.default}."
-                chosen = [value for value in setting.choices if value != setting.default]
+                offered = (False, True) if setting.kind is bool else setting.choices
+                chosen = [value for value in offered if value != setting.default]
                 kind = {"type": "string"} if setting.formula else {"enum": chosen}
-                listed = f" One of {', '.join(chosen)}, or a formula." if setting.formula else ""
+                listed = f" One of {', '.join(map(str, chosen))}, or a formula." if setting.formula else ""
                 properties[setting.name] = {"description": f"{spec.name}: {told}{listed}", **kind}
+        for name, meaning in spec.facts:
+            properties[name] = {"description": f"{spec.name}: {meaning}.", "type": ["number", "null"]}
         for symbol in spec.symbols:
             if symbol.reported:
                 properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}

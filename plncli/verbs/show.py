@@ -54,7 +54,7 @@ def all_coefficients(run: Run, scale: str) -> dict[str, Any]:
 def model_words(spec: Spec, chosen: Mapping[str, Any]) -> str:
     """The model, the structure of its latent layer where that can be chosen, and its penalty if it has one."""
     told = {"covariance": spec.structure(chosen), **spec.told(chosen)}
-    words = [setting.title(told.get(setting.name) or "") for setting in spec.settings]
+    words = [setting.title(told.get(setting.name, "")) for setting in spec.settings]
     return ", ".join([spec.title, *filter(None, words)])
 
 

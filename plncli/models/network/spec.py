@@ -129,6 +129,7 @@ NETWORK = Spec(
             name="penalise_diagonal",
             kind=bool,
             default=False,
+            titles={"True": "penalised diagonal"},
             told=True,
         ),
         Setting(
@@ -138,6 +139,7 @@ NETWORK = Spec(
             name="refit",
             kind=bool,
             default=True,
+            titles={"False": "edges not fitted again"},
             told=True,
         ),
         Setting(
