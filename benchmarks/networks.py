@@ -84,7 +84,9 @@ def by_plncli(table: Table) -> tuple[Tensor, Tensor | None]:
     for value in values(largest):
         result = fit(Network(penalty=value, refit=False), data, init=init)
         init = {**result.estimates, **result.state}
-        path.append((value, result.estimates["Omega"].nan_to_num(nan=1.0)))
+        Omega = result.estimates["Omega"]
+        alone = Omega.diagonal().isnan()  # features without variance, which have no entries
+        path.append((value, torch.where(alone[:, None] | alone, torch.eye(len(Omega)).double(), Omega)))
         if value > 0.1 * largest:
             refitted = fit(Network(penalty=value), data, init=init)
             if refitted.facts["ebic"] < best:
