@@ -22,7 +22,7 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError, FitError, counted, some
 from plncli.inference.workers import Kept, WorkerLost, shared
-from plncli.models.base import INIT, Init, Latent, Model
+from plncli.models.base import INIT, Init, Latent, Model, startable
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty, from_influence
 from plncli.numerics.linalg import dependent_columns, independent_columns
@@ -100,7 +100,7 @@ class Task:
         units, count = torch.arange(data.n) if data.clusters is None else data.clusters.cpu(), data.n_clusters
         draws = torch.randint(2**62, (rule.resamples,), generator=torch.Generator().manual_seed(rule.seed))
         far = FAR if method == "bootstrap" else FAR / count
-        known = {symbol: init[symbol] for symbol in INIT if symbol in init}
+        known = startable(model.spec, init)
         return Task(solve, model, data, known, method, units, count, tuple(draws.tolist()), far / data.total_weight)
 
     def __len__(self) -> int:

@@ -44,6 +44,12 @@ Logits of structural zeros are −inf where there are none, and inf where all ze
 """
 
 
+def startable(spec: Spec, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the symbols of a fit another may start from: matrices p×p only where the model asks for them."""
+    large = {symbol.name for symbol in spec.symbols if symbol.square and not symbol.start}
+    return {name: known[name] for name in INIT if name in known and name not in large}
+
+
 class Prepared(Protocol):
     """Checked data, and whatever a model computes of them once."""
 

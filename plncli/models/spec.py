@@ -113,6 +113,7 @@ class Symbol:
     of a model that has no others. finite: holds finite numbers only; elsewhere ±inf and nan have a meaning, which the
     model states. asked: its table, of a latent layer, is written only where --latent asks for it. optional: not every
     fit has it; instead: symbols that may stand for it. state: prediction or a warm start need it beside the estimates.
+    start: a fit may start from it, although it is square (`models.base.INIT`).
     reported: its key in summary.json, for one that is told there too. meaning: a phrase for the user.
     """
 
@@ -125,6 +126,7 @@ class Symbol:
     optional: bool = False
     instead: tuple[str, ...] = ()
     state: bool = False
+    start: bool = False
     reported: str = ""
     meaning: str = ""
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError
-from plncli.models.base import INIT
+from plncli.models.base import INIT, startable
 from plncli.runs.run import Run
 
 AXES = {"sample": "samples", "term": "terms", "response": "responses"}  # axis -> attribute of a run and of a data set
@@ -24,15 +24,13 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
     for axis, names in AXES.items():
         at = {name: i for i, name in enumerate(getattr(run, names))}
         places[axis] = torch.tensor([at.get(name, -1) for name in getattr(data, names)])
-    known = {**run.estimates, **run.state}
     init = {}
-    for symbol, axes in INIT.items():
-        if symbol in known:
-            table = torch.as_tensor(known[symbol]).to(data.Y)
-            for place, axis in enumerate(axes):
-                if axis in places:
-                    table = _matched(table.movedim(place, 0), places[axis]).movedim(0, place)
-            init[symbol] = table
+    for symbol, values in startable(run.spec, {**run.estimates, **run.state}).items():
+        table = torch.as_tensor(values).to(data.Y)
+        for place, axis in enumerate(INIT[symbol]):
+            if axis in places:
+                table = _matched(table.movedim(place, 0), places[axis]).movedim(0, place)
+        init[symbol] = table
     told = []
     for axis in INIT["S"] if "S" in init else INIT["B"]:
         shared, total = int((places[axis] >= 0).sum()), len(places[axis])

@@ -18,6 +18,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
+from plncli.models.base import startable
 from plncli.models.network.fitted import FittedNetwork
 from plncli.models.network.model import Network
 from plncli.models.pln.model import PLN
@@ -129,6 +130,12 @@ def test_two_starts_end_in_the_same_graph() -> None:
         warm = fit(Network(penalty=0.2), data, stop=TIGHT, init=init)
         assert torch.equal(edges(warm), edges(cold))
         assert math.isclose(warm.criteria.loglik, cold.criteria.loglik, abs_tol=1e-6)
+
+
+def test_matrices_of_features_are_taken_over_only_where_a_fit_starts_from_them() -> None:
+    known = {"B": 0, "S": 1, "Omega": 2, "Sigma": 3}
+    assert startable(Network.spec, known) == {"B": 0, "Omega": 2, "S": 1}
+    assert startable(PLN.spec, known) == {"B": 0, "S": 1}
 
 
 def test_edges_are_fitted_again_without_penalty() -> None:

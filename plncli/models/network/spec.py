@@ -70,6 +70,7 @@ NETWORK = Spec(
             "Omega",
             ("response", "response"),
             "omega",
+            start=True,
             meaning="its sparse inverse, empty for features without variance",
         ),
         Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),

@@ -18,13 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from plncli.models.pln.structures import LayerAt
+from plncli.models.pln.structures import LayerAt, Unbent
 from plncli.numerics.covariance import Covariance, DenseCovariance, DensePrecision, Precision
 from plncli.numerics.graphical_lasso import GraphicalLasso, graphical_lasso
 from plncli.numerics.rows import gram, total, weigh
 
 
-class Sparse:
+class Sparse(Unbent):
     """Omega by the graphical lasso of the correlations of Sigma^ = (R'WR + diag(sum_i w_i s_i²)) / wbar.
 
     A `Layer` of `models.pln`, for q features. Its value is smooth in (R, S2) once, and twice where no entry of Omega is
@@ -96,18 +96,6 @@ class Sparse:
         dP = self._in_units(dW).sub_(self._slope * apart)
         dP.diagonal().copy_((dshares - self._shares * growth) / self._variance)
         return (dR @ self._slope).addmm_(self._R, dP), dP.diagonal()
-
-    def curve(self, dR: Tensor) -> Tensor | None:
-        return None
-
-    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        return None
-
-    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
-        return None
-
-    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
-        return None
 
     @cached_property
     def Omega(self) -> Tensor:

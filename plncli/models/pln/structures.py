@@ -95,6 +95,22 @@ LayerAt = Callable[[Tensor, Tensor, Tensor | None, float], Layer]
 """A structure as a function of R and S2 (n×p each), w (n,) or None, and wbar."""
 
 
+class Unbent:
+    """What a structure answers that has nothing to tell of its curvature."""
+
+    def curve(self, dR: Tensor) -> Tensor | None:
+        return None
+
+    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
+        return None
+
+    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
+        return None
+
+    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
+        return None
+
+
 def _undefined(like: Tensor) -> Tensor:
     return torch.full((), float("inf"), dtype=like.dtype, device=like.device)
 
@@ -181,7 +197,7 @@ def full(R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> Layer:
     return Wide(R, S2, w, wbar) if wide(*R.shape) else Full(R, S2, w, wbar)
 
 
-class Diagonal:
+class Diagonal(Unbent):
     """sigma_j² = sum_i w_i (r_ij² + s_ij²) / wbar, one per feature; `shared` pools them: spherical."""
 
     def __init__(self, R: Tensor, S2: Tensor, w: Tensor | None, wbar: float, *, shared: bool = False) -> None:
@@ -203,19 +219,10 @@ class Diagonal:
         dprecision = -self.precision.square() * self._pool(2.0 * self._R * dR + dS2)
         return dR * self.precision + self._R * dprecision, dprecision
 
-    def curve(self, dR: Tensor) -> Tensor | None:
-        return None
-
     def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
         held = total(weigh(self._w, dR.square())) * self.precision
         change = (2.0 * total(weigh(self._w, self._R * dR)) / self._wbar + dS2) * self.precision
         return held, (0.5 * self._wbar / (len(change) if self._shared else 1)) * change.square()
-
-    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
-        return None
-
-    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
-        return None
 
     def covariance(self) -> Covariance:
         return DenseCovariance(torch.diag(self._variance), torch.diag(self.precision))
@@ -224,7 +231,7 @@ class Diagonal:
         return DiagonalPrecision(self.precision)
 
 
-class Fixed:
+class Fixed(Unbent):
     """Omega given, and its inverse if known: ½ sum_i w_i (r_i'Omega r_i + omega's_i²) − (wbar/2)(log|Omega| + p)."""
 
     def __init__(
@@ -238,18 +245,6 @@ class Fixed:
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
         return self._Omega.times(dR), torch.zeros_like(self.precision)
-
-    def curve(self, dR: Tensor) -> Tensor | None:
-        return None
-
-    def couple(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor] | None:
-        return None
-
-    def loadings(self, floor: float) -> tuple[Tensor, Tensor, Tensor] | None:
-        return None
-
-    def bent(self, floor: float) -> tuple[Tensor, Tensor] | None:
-        return None
 
     def covariance(self) -> Covariance:
         if self._Sigma is None:
