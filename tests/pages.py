@@ -35,6 +35,8 @@ PICTURE = re.compile(r"\]\(pictures/\w+/([^)]+)\)")
 NUMBER = re.compile(r"(?<![\w.])[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d)")
 VARYING = re.compile(r"^(gap|steps|se|time|memory|total|speed) |\b(m?s|[kMG]B|minutes|free)\b")
 """Lines of which the numbers are of the machine, or of the last steps of a fit."""
+INDENTED = " " * 10
+"""What a line begins with that goes on with the one before."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,20 @@ def same(shown: str, printed: str) -> bool:
     return all(abs(one - other) <= 0.02 * max(abs(one), 1e-3) for one, other in zip(*numbers, strict=True))
 
 
+def unwrapped(text: str) -> list[str]:
+    """The lines of a block; one with numbers that vary, whose length does so too, with those that it goes on in."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if found and VARYING.search(found[-1]) and line.startswith(INDENTED):
+            found[-1] += " " + line.removeprefix(INDENTED)
+        else:
+            found.append(line)
+    return found
+
+
 def difference(shown: str, printed: str) -> str | None:
     """The first line of a block that is not printed in its place, or nothing."""
-    lines, rest = shown.splitlines(), printed.splitlines()
+    lines, rest = unwrapped(shown), unwrapped(printed)
     at, free = 0, False
     for number, line in enumerate(lines):
         if line.strip() == "...":
