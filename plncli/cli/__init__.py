@@ -20,6 +20,7 @@ import typer
 from plncli import console
 from plncli.cancellation import Interrupted, cancellation
 from plncli.cli import (
+    classify,
     compare,
     convert,
     cv,
@@ -108,6 +109,7 @@ def application() -> typer.Typer:
         "show": show.show,
         "predict": predict.predict,
         "transform": transform.transform,
+        "classify": classify.classify,
         "test": wald.wald,
         "compare": compare.compare,
         "diagnose": diagnose.diagnose,

@@ -10,7 +10,7 @@ VERBS = {
     "Fit": ("fit", "resume", "rerun"),
     "Look": ("show", "test", "plot", "report"),
     "Check": ("diagnose", "compare", "cv"),
-    "New samples": ("predict", "transform"),
+    "New samples": ("predict", "transform", "classify"),
     "Tables": ("offsets", "convert", "simulate"),
     "Tools": ("help", "info", "graph"),
 }
@@ -20,6 +20,7 @@ TREE = f'{LEAVES} --formula "~ tree"'
 TREES = f"{OAKS} {TREE}"
 PATIENTS = "--covariates logistic/patients.csv --formula"
 PLOTS = "--covariates linear/plots.csv --formula"
+GROUPS = f"{OAKS} {LEAVES} --groups tree"
 BOTH = f'{LEAVES} --formula "~ 1" --formula "~ tree"'
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": (
@@ -35,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "validate pln-pca": (f"plncli validate pln-pca {OAKS} --rank 3",),
     "validate pln-network": (f"plncli validate pln-network {OAKS}",),
+    "validate pln-lda": (f"plncli validate pln-lda {GROUPS}",),
     "validate logistic": (f'plncli validate logistic {PATIENTS} "case ~ marker1 + marker2"',),
     "validate linear": (f'plncli validate linear {PLOTS} "harvest ~ soil1 + soil2"',),
     "fit": (
@@ -54,6 +56,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "fit pln-network": (
         f"plncli fit pln-network {OAKS} --penalty 0.6:0.8:3 --out oaks-network",
         f"plncli fit pln-network {TREES} --penalty 0.6 --out oaks-tree-network",
+    ),
+    "fit pln-lda": (
+        f"plncli fit pln-lda {GROUPS} --out oaks-groups",
+        f'plncli fit pln-lda {OAKS} {LEAVES} --groups orientation --formula "~ tree" --folds 5 --out oaks-sides',
     ),
     "fit logistic": (
         f'plncli fit logistic {PATIENTS} "case ~ marker1" --out one-marker',
@@ -89,6 +95,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "cv pln-pca": (f"plncli cv pln-pca {OAKS} --rank 1 --rank 2 --folds 3",),
     "cv pln-network": (f"plncli cv pln-network {OAKS} --penalty 0.7 --penalty 0.6 --folds 3",),
+    "cv pln-lda": (f"plncli cv pln-lda {GROUPS} --covariance full --covariance diagonal --folds 3",),
     "cv logistic": (f'plncli cv logistic {PATIENTS} "case ~ marker1" --formula "case ~ marker1 + marker2"',),
     "cv linear": (f'plncli cv linear {PLOTS} "harvest ~ soil1" --formula "harvest ~ ."',),
     "predict": (
@@ -98,6 +105,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "transform": (
         f"plncli transform oaks-tree {OAKS} {LEAVES} --out latent.csv",
+    ),
+    "classify": (
+        f"plncli classify oaks-groups {OAKS}",
+        f"plncli classify oaks-groups {OAKS} {LEAVES} --out classified.csv",
     ),
     "offsets": (
         "plncli offsets --counts oaks/counts.csv",
@@ -117,6 +128,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "graph pln": ("plncli graph pln", "plncli graph pln --dot"),
     "graph pln-pca": ("plncli graph pln-pca",),
     "graph pln-network": ("plncli graph pln-network",),
+    "graph pln-lda": ("plncli graph pln-lda",),
     "graph logistic": ("plncli graph logistic",),
     "graph linear": ("plncli graph linear",),
 }  # fmt: skip

@@ -40,6 +40,7 @@ from plncli.verbs import simulate as simulating
 from plncli.verbs import size_factors as estimating
 from plncli.verbs import transform as transforming
 from plncli.verbs import wald as testing
+from plncli.verbs.groups import classify as classifying
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,6 +163,26 @@ class FitResult(Estimates):
         tables = transforming.transformed(self.run, new, say, remove_covariates)
         tell(say)
         return Latent(*map(by_sample, tables))
+
+    @speaking
+    def classify(
+        self,
+        counts: Frame,
+        covariates: Frame = None,
+        *,
+        exposure: Frame | float = None,
+        offsets: Frame | float = None,
+        missing: str = "error",
+        na_values: str | Sequence[str] = (),
+        match: str = "name",
+        round: bool = False,
+    ) -> pd.DataFrame:
+        """Which group new samples are of, a row each, by a fit that tells groups apart: `plncli classify`."""
+        rules = {"missing": missing, "match": match, "round": round}
+        say, new = Sayings(), self._sources(na_values, covariates, counts, None, exposure, offsets, **rules)
+        made = classifying.classified(self.run, new, say)
+        tell(say)
+        return by_sample(made.columns)
 
     @speaking
     def test(

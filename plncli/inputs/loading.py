@@ -19,6 +19,7 @@ from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
 from plncli.inputs.designs.design import Design
+from plncli.inputs.designs.groups import check_groups, group_column, with_groups
 from plncli.inputs.designs.zeros import columns_of, designs, with_its_references, zeros_formula
 from plncli.inputs.formula import Formula, left_side, names_in, parse
 from plncli.inputs.matching import Positions, Tables, join, without_missing
@@ -177,7 +178,9 @@ def _formula(config: FitConfig, tables: dict[str, Table], faults: Faults = FIRST
     formula = faults.attempt(lambda: parse(text, *known), None)
     if formula is None and left and config.spec.response is not COUNTS:
         formula = Faults(every=True).attempt(lambda: replace(parse(f"{left} ~ 1", *known), text=""), None)
-    return formula or Formula("")
+    if formula is None:
+        return Formula("")
+    return faults.attempt(lambda: with_groups(config, formula, tables), formula)
 
 
 def _match(
@@ -283,12 +286,16 @@ def _assemble(
     explained: Explained | None = None
     if counted:
         tables, explained = explain(tables, None)  # samples without counts go first
-    tables = settled(tables, used)
+    groups = group_column(config)
+    tables = settled(tables, [name for name in used if name != groups])
     covariates = tables.get("covariates")
     bare = formula.rhs == "1" and not used
     columns = None if bare else frame(covariates or tables[tables.main], used)
     if not counted:
         tables, explained = explain(tables, columns)
+    if columns is not None and groups in columns:
+        where = covariates.name if covariates else ""
+        faults.attempt(partial(check_groups, config, list(map(str, columns[groups])), where), None)
     made, sound, tables = designs(config, tables, formula, zeros, columns, faults)
     design, X, X0, terms = made
     O, size_factors, tables = _offset(config, tables, explained, formula, terms, offset_blocks, faults)

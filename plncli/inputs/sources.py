@@ -12,6 +12,7 @@ from typing import Any
 from plncli.errors import FIRST, DataError, Faults, FormulaError, UsageError, nearest, some
 from plncli.inputs.abundances.rounding import rounded
 from plncli.inputs.alignment.positions import POSITION
+from plncli.inputs.designs.groups import group_column, labelled
 from plncli.inputs.formula import left_side
 from plncli.inputs.layout.orientation import counts_of
 from plncli.inputs.selection import LISTS, read_list
@@ -69,7 +70,8 @@ def read_tables(config: FitConfig, given: Mapping[str, Table], faults: Faults = 
     if counts := tables.get("counts"):
         step = partial(_counts, counts, tables, config, faults)
         tables = {**tables, "counts": made} if (made := faults.attempt(step, None)) else _less(tables, "counts")
-    return faults.attempt(partial(_with_known, config, tables), tables)
+    tables = faults.attempt(partial(_with_known, config, tables), tables)
+    return faults.attempt(partial(labelled, config, tables), tables)
 
 
 def main_option(config: FitConfig) -> str:
@@ -103,6 +105,7 @@ def _with_known(config: FitConfig, tables: dict[str, Table]) -> dict[str, Table]
     counts = tables.get("counts")
     formulas = (config.formula or "", *config.spec.formulas(config.own).values())
     asked = bool(left_side(config.formula) or config.filter)
+    asked = asked or bool(group_column(config))
     asked = asked or any(not re.fullmatch(r"\s*~?\s*[01]?\s*", formula) for formula in formulas)
     asked = asked or any(bool(getattr(config, option)) and option not in tables for option in COLUMNS)
     if not asked or "covariates" in tables or counts is None or counts.about is None:

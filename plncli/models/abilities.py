@@ -243,3 +243,42 @@ class Linked(Protocol):
     def edges(self) -> tuple[Tensor, Tensor]:
         """Pairs of linked responses by index, j < k, the strongest first, (m,) each."""
         ...
+
+
+@dataclass(frozen=True)
+class Discriminated:
+    """Which of G groups n samples are of.
+
+    log_posterior: natural logarithm of the probability of each group, n×G, nan for samples of which no group is told;
+    elbo: bound of the log-likelihood of each sample whatever its group, (n,), in nats. reasons: what must be said of
+    cells, n×p each.
+    """
+
+    groups: tuple[str, ...]
+    log_posterior: Tensor = field(repr=False)
+    elbo: Tensor = field(repr=False)
+    reasons: dict[str, Tensor] = field(repr=False, default_factory=dict)
+
+
+@runtime_checkable
+class Discriminating(Protocol):
+    """Groups of samples: those of the samples of the fit, and the probabilities that other samples are of them."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Their G names."""
+        ...
+
+    @property
+    def group_of(self) -> Tensor:
+        """The group of each sample of the fit, (n,), by index."""
+        ...
+
+    @property
+    def held_out(self) -> Tensor | None:
+        """Probabilities of the groups of each sample of the fit, by fits without it, n×G; None if there are none."""
+        ...
+
+    def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
+        """Probabilities of samples with counts Y (n×p; K: True where observed), whatever group X (n×d) has them in."""
+        ...

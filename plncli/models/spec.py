@@ -58,7 +58,9 @@ class Setting:
     `titles` (`FORMULA`). boundary: values
     whose model holds others at the edge of what their parameters may be, and how many such parameters there are: `all`
     (one), or one a `response` or `sample`. chooses: with it data tell which parameters there are, so that no fit holds
-    another. told: summaries tell it where it is not the default.
+    another. told: summaries tell it where it is not the default. grouping: `column` where it names a column of the
+    covariates whose labels are groups, each with a coefficient of its own in the place of the intercept, without
+    standing in the formula; `apart` where, set, each group has its own coefficients of the covariates too.
     """
 
     help: str
@@ -82,6 +84,7 @@ class Setting:
     boundary: Mapping[str, str] = field(default_factory=dict)
     chooses: bool = False
     told: bool = False
+    grouping: str = ""
     null: str = ""
     check: Callable[[Any], bool] | None = None
     expects: str = ""

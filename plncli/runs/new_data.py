@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -23,6 +24,7 @@ from plncli.inputs.matching import Tables, join, without_missing
 from plncli.inputs.offsets import check_offsets, match_features, offset_of
 from plncli.models import MODELS
 from plncli.models.spec import NUMBERS
+from plncli.runs.groups import group_column_of, truth_of, with_any_group
 from plncli.runs.run import Run
 from plncli.tables.numbers import numbers, with_missing
 from plncli.tables.reading import read_table, table_of
@@ -60,7 +62,7 @@ class NewData:
     """n samples as the fit sees them: design X (n×d), offset O (n×1 or n×p), and what is known of their counts.
 
     Y: n×p, or n×o for the features `observed` (o,) by index; K as Y, None when all are observed. X0: n×c, design of
-    structural zeros, None without one.
+    structural zeros, None without one. groups: what they are said to be of, where that was asked, and is there.
     """
 
     samples: tuple[str, ...]
@@ -72,13 +74,20 @@ class NewData:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     X0: Tensor | None = field(repr=False, default=None)
+    groups: tuple[str | None, ...] | None = field(repr=False, default=None)
 
 
-def load(run: Run, sources: Sources) -> NewData:
-    """Read the tables that `sources` name and encode them as the fit did; DataError or UsageError refuse by name."""
+def load(run: Run, sources: Sources, groups: Sequence[str] = ()) -> NewData:
+    """Read the tables that `sources` name and encode them as the fit did; DataError or UsageError refuse by name.
+
+    groups: those of the fit, where it is asked which of them the samples are of: the design says the first for all.
+    """
     _check(run, sources)
     design = Design.from_json(run.design)
-    tables = _read(run, sources, design)
+    group = group_column_of(run) if groups else ""
+    tables = _read(run, sources, design, group)
+    if group:
+        tables = with_any_group(tables, group, groups[0])
     notes = tuple(note for table in tables.values() for note in table.notes)
     main = next(iter(tables))
     given = Tables(tables, main, notes=notes)
@@ -101,7 +110,8 @@ def load(run: Run, sources: Sources) -> NewData:
         )
     warnings = (joined.positions.finding.message,) if joined.positions else ()
     zeros = None if X0 is None else _tensor(X0)
-    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes, warnings, zeros)
+    truth = truth_of(joined, group, groups) if group else None
+    return NewData(joined.samples, _tensor(X), _tensor(O), Y, K, observed, joined.notes, warnings, zeros, truth)
 
 
 def _tensor(values: np.ndarray) -> Tensor:
@@ -185,8 +195,12 @@ def _constant(sources: Sources) -> float:
 # Tables
 
 
-def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
-    """The tables by option; the first of them says which samples there are, and in which order."""
+def _read(run: Run, sources: Sources, design: Design, asked: str = "") -> dict[str, Table]:
+    """The tables by option; the first of them says which samples there are, and in which order.
+
+    asked: a column of the covariates that they need not have.
+    """
+    needed = [name for name in design.columns if name != asked]
     tables: dict[str, Table] = {}
     missing = (*run.settings.get("na_values", ()), *sources.na_values)
     for option in ("counts", "given", "covariates", "exposure", "offsets"):
@@ -206,18 +220,18 @@ def _read(run: Run, sources: Sources, design: Design) -> dict[str, Table]:
         made = counts_of(counts, others, choice, named=named, known=run.responses)
         tables["counts"] = rounded(made) if sources.round else made
     counts, covariates = tables.get("counts"), tables.get("covariates")
-    if design.columns and covariates is None and counts is not None and counts.about is not None:
+    if needed and covariates is None and counts is not None and counts.about is not None:
         covariates = tables["covariates"] = table_of(counts.about, "covariates", counts.name, missing)
-    if design.columns and covariates is None:
+    if needed and covariates is None:
         raise UsageError(
-            f"The fit explains by {some(f'`{name}`' for name in design.columns)} (`{run.formula}`"
+            f"The fit explains by {some(f'`{name}`' for name in needed)} (`{run.formula}`"
             f"{f', zeros `{design.zeros.formula.text}`' if design.zeros else ''}). Give --covariates FILE with these "
             "columns of the new samples."
         )
     if not tables:
         raise UsageError("There are no samples to predict for: give --covariates FILE, or --exposure FILE.")
     if covariates is not None:
-        absent = [name for name in design.columns if name not in covariates.columns]
+        absent = [name for name in needed if name not in covariates.columns]
         if absent:
             raise DataError(
                 f"{covariates.name} lacks {counted(len(absent), 'column')} that the fit used: {some(absent)}."

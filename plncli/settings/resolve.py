@@ -16,7 +16,7 @@ from plncli.settings.common import FitConfig
 from plncli.settings.listing import choices, option, settings
 from plncli.settings.values import each, spread, values
 
-COUNTING = ("threads", "workers")  # texts, but a number in a file will do
+COUNTING = ("threads", "workers", "folds")  # texts, but a number in a file will do
 SURROGATE = r"[\ud800-\udfff]"
 """How Python passes bytes that are no text."""
 

@@ -19,6 +19,7 @@ from plncli.verbs.fitting.job import Job, report
 from plncli.verbs.fitting.keeping import Keep, KeepPath
 from plncli.verbs.fitting.path import along_path
 from plncli.verbs.fitting.stability import SUBSAMPLES, stability_of, with_frequencies
+from plncli.verbs.groups.judged import FOLDS, check_folds, judged, told
 from plncli.verbs.planning import check_memory, init_of, memory_told, model_of
 
 if TYPE_CHECKING:
@@ -90,14 +91,18 @@ def fitted(
     if config.path is not None:
         assert keep is None or isinstance(keep, KeepPath)
         return along_path(config, job, earlier, dry_run=dry_run, keep=keep)
+    check_folds(config, job)
     init = init_of(config, job.read, say, earlier)
     planned, workers, method = check_memory(config, job.read, job.where)
     if dry_run:
         model_of(config, job.read).prepare(job.read.data)  # refuses what a fit would refuse
         say.note(memory_told(planned, job.where))
         return None
-    outcome = job.outcome(config, job.fit(config, init, method, workers, keep))
+    result = judged(config, job, job.fit(config, init, method, workers, keep), workers)
+    outcome = job.outcome(config, result)
     if config.own.get(SUBSAMPLES) and not outcome.manifest["cut_short"]:
         outcome = with_frequencies(outcome, stability_of([config], job, workers))
     report(say, outcome)
+    if sentence := told(result.facts, str(config.own.get(FOLDS))):
+        say.note(sentence)
     return outcome

@@ -294,7 +294,11 @@ REFUSED = [
     (["means", "--covariates=empty.csv", "--exposure=1"], 3, "missing entry: sample b, column tree"),
     (["markers", "--covariates=text.csv"], 3, "sample b, column marker2 (`3 mg`). The fit took `marker2` as a number"),
     (["markers", f"--covariates={PATIENTS}", "--interval=prediction"], 3, "has no prediction interval"),
-    (["markers", f"--covariates={PATIENTS}", COUNTS], 2, "--counts goes with fits of pln, pln-pca, pln-network only"),
+    (
+        ["markers", f"--covariates={PATIENTS}", COUNTS],
+        2,
+        "--counts goes with fits of pln, pln-pca, pln-network, pln-lda only",
+    ),
     (["nowhere", EXPOSURE], 3, "does not exist"),
 ]
 
@@ -321,7 +325,7 @@ def test_what_cannot_be_predicted_is_refused(
     ("words", "code", "message"),
     [
         (["one", EXPOSURE], 2, "--counts"),
-        (["soil", COUNTS], 2, "--counts goes with fits of pln, pln-pca, pln-network only"),
+        (["soil", COUNTS], 2, "--counts goes with fits of pln, pln-pca, pln-network, pln-lda only"),
         (["one", EXPOSURE, COUNTS, "--out=m.csv", "--sd=./m.csv"], 2, "--out and --sd are the same file"),
         (["one", EXPOSURE, COUNTS, "--sd=m.xls"], 2, "--sd m.xls must end in one of"),
         (["one", COUNTS], 2, "Give --exposure FILE of the new samples."),

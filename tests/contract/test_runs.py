@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Ran
-from contract.laws import N, P, fitted, model_of, table
+from contract.laws import N, P, fitted, groups_of, model_of, table
 
+from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.models import MODELS
 from plncli.models.abilities import Predicting, Simulating, Transforming
 from plncli.models.fitted import fitted_of
-from plncli.models.spec import SIGMA, writes_square
+from plncli.models.spec import SIGMA, Spec, writes_square
 from plncli.runs import schema
 from plncli.runs.run import read_run
 from plncli.settings.values import asks_many
@@ -38,12 +39,18 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     Y = data.Y.numpy().astype(int) if spec.response.whole else data.Y.numpy()
     frames = {
         spec.response.option: pd.DataFrame(Y, columns=list(data.responses)),
-        "covariates": pd.DataFrame(data.X[:, 1:].numpy(), columns=["x1", "x2"]),
+        "covariates": covariates(spec, data),
         "offsets": pd.DataFrame(data.O.numpy(), columns=["offset"]),
     }
     for name, frame in frames.items():
         frame.set_axis(list(data.samples)).rename_axis("sample").to_csv(folder / f"{name}.csv")
     return folder
+
+
+def covariates(spec: Spec, data: Dataset) -> pd.DataFrame:
+    """Numbers x1 and x2; the groups in the place of x1 where the model has any."""
+    frame = pd.DataFrame(data.X[:, 1:].numpy(), columns=["x1", "x2"])
+    return frame.assign(g=frame.pop("x1").map({0.0: "a", 1.0: "b"})) if groups_of(spec) else frame
 
 
 def words(place: Path, out: str, *more: str) -> list[str]:
@@ -53,7 +60,9 @@ def words(place: Path, out: str, *more: str) -> list[str]:
     given = [word for name in files for word in (f"--{name}", str(place / f"{name}.csv"))]
     for setting in spec.settings:  # one fit, not a path of them
         given += [f"--{setting.name}", "0.05"] if setting.several and asks_many(setting.default, setting.kind) else []
-    return ["fit", place.name, *given, "--formula", "~ x1 + x2", "--out", str(place / out), *more]
+    given += [f"--{groups_of(spec)}", "g"] if groups_of(spec) else []
+    formula = "~ x2" if groups_of(spec) else "~ x1 + x2"
+    return ["fit", place.name, *given, "--formula", formula, "--out", str(place / out), *more]
 
 
 @pytest.fixture

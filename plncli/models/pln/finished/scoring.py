@@ -43,6 +43,20 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
     limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
     check_possible(known.zeros, Y, scored)
     counted = known.telling(scored & (limits == 0)).to(Y)
+    eta = torch.where(limits < 0, -math.inf, O + C)
+    bound, converged = bounds(known, O, C, Y, counted, eta, scored)
+    eta = eta + torch.as_tensor(known.counted).log()
+    return with_deviances(bound, Y, eta, known.latent.variances, scored, bool(converged.all()))
+
+
+def bounds(
+    known: FittedLatent, O: Tensor, C: Tensor, Y: Tensor, counted: Tensor, eta: Tensor, scored: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The bound of each sample about latent means C, (n,), and whether its q was found; all else n×p.
+
+    counted: 1 where a cell of the latent layer counts; eta: log rates of features without variance, −inf where no count
+    is expected, of which those that are `scored` count.
+    """
     variance, v = known.latent.variances, known.latent.varied
     Omega = definite(known.latent.precision())
     step, logits = known.step(Y, counted, O, C, Omega)
@@ -54,11 +68,8 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
     if len(v):
         bound = bound + 0.5 * (Omega.logdet + len(v))
     bound = torch.where(samples.K.any(1), bound, 0.0)  # q of nothing bounds a likelihood of 1, not tightly
-    eta = torch.where(limits < 0, -math.inf, O + C)
     flat = known.telling(scored) & (variance == 0)
-    bound = bound + torch.where(flat, mixed(Y, poisson_loglik(Y, eta), logits), 0.0).sum(1)
-    eta = eta + torch.as_tensor(known.counted).log()
-    return with_deviances(bound, Y, eta, variance, scored, bool(step.converged.all()))
+    return bound + torch.where(flat, mixed(Y, poisson_loglik(Y, eta), logits), 0.0).sum(1), step.converged
 
 
 def of_cells(known: FittedLatent, data: Dataset, Y: Tensor, scored: Tensor) -> Score:

@@ -1,0 +1,152 @@
+"""What discriminant analysis of counts declares."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from plncli.errors import UsageError
+from plncli.models.pln.spec import PLN, STRUCTURES, WORDS
+from plncli.models.spec import Setting, Spec, StoryFacts, Symbol
+from plncli.names import MODEL
+
+COVARIANCES = ("full", "diagonal", "spherical")
+PRIORS = ("proportional", "equal")
+LOO = "loo"
+
+
+def prior_of(text: str) -> dict[str, float]:
+    """The probabilities of groups by name that `a=0.2,b=0.8` gives; nothing for one of PRIORS, or what is none."""
+    found: dict[str, float] = {}
+    for part in [] if text in PRIORS else re.split(r",(?=[^=]*=)", text):
+        name, sign, value = part.rpartition("=")
+        try:
+            share = float(value)
+        except ValueError:
+            return {}
+        if not sign or not 0.0 < share < math.inf or name.strip() in found:
+            return {}
+        found[name.strip()] = share
+    return found
+
+
+def is_prior(text: Any) -> bool:
+    """Whether it is a prior."""
+    return text in PRIORS or bool(prior_of(text))
+
+
+def is_folds(text: Any) -> bool:
+    """Whether it is a number of folds."""
+    return text == LOO or (text.isdecimal() and len(text) < 7 and int(text) != 1)
+
+
+def check(own: Mapping[str, Any]) -> None:
+    """UsageError without groups."""
+    if not own["groups"]:
+        raise UsageError(
+            "A pln-lda fit needs the groups that it tells apart: --groups COLUMN, a column of the covariates."
+        )
+
+
+def story(facts: StoryFacts) -> list[str]:
+    """The model in words."""
+    p, groups = len(facts.responses), facts.own["groups"]
+    structure = STRUCTURES[facts.own["covariance"]].format(n=p * (p + 1) // 2)
+    return [
+        "Each count is Poisson with mean exp(offset + latent value): the latent values are unobserved log-abundances. "
+        f"Those of a sample are jointly normal about the mean of its group, which `{groups}` names, and covariates may "
+        "shift them. As in linear discriminant analysis (Fisher 1936), the covariance Σ is that of all groups; only "
+        "what is normal is the latent layer, not the counts.",
+        structure,
+        "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead. The "
+        "probability that a sample is of a group is taken as proportional to the group's prior times exp(ELBO of the "
+        "sample, were it of that group).",
+    ]
+
+
+SHARED = {setting.name: setting for setting in PLN.settings}
+LDA = Spec(
+    name="pln-lda",
+    title="Poisson log-normal discriminant analysis",
+    help="""Poisson log-normal discriminant analysis: which group a sample's counts are of.
+
+    The log-means of the counts are Gaussian about the mean of each group, with one covariance.""",
+    response=PLN.response,
+    model="plncli.models.lda.model:LDA",
+    fitted="plncli.models.lda.fitted:FittedLDA",
+    symbols=(
+        *PLN.symbols,
+        Symbol("X", ("sample", "term"), state=True, finite=True),
+        Symbol("x_mean", ("term",), state=True, finite=True),
+        Symbol("prior", ("term",), state=True, finite=True),
+        Symbol("floor", ("term", "response"), state=True, finite=True),
+        Symbol("held_out", ("sample", "term"), state=True, optional=True),
+        Symbol("fold", ("sample",), state=True, finite=True, optional=True),
+    ),
+    further=(
+        *PLN.further,
+        ("axes", "discriminant axes: coefficients of the latent values of features"),
+        ("scores", "samples on the discriminant axes"),
+        ("correlations", "of latent values of features with the axes, within groups"),
+        ("group_means", "latent means of the groups, at the mean of the covariates"),
+        ("classification", "held-out samples: their group, the one predicted, and the probability of each"),
+        ("confusion", "held-out samples by group and predicted group"),
+    ),
+    facts=(
+        ("axes", "discriminant axes"),
+        ("apparent_accuracy", "share of the samples of the fit that it assigns to their group; too high"),
+        ("apparent_balanced_accuracy", "mean over groups of that share; too high"),
+        ("accuracy", "share of the held-out samples that are assigned to their group"),
+        ("balanced_accuracy", "mean over groups of the share of their held-out samples that are assigned to them"),
+        ("log_loss", "mean of −log of the probability of the group of held-out samples, in nats"),
+        ("held_out", "samples that were held out and classified"),
+    ),
+    standard_errors=PLN.standard_errors,
+    bound=True,
+    alternating=True,
+    settings=(
+        Setting(
+            "Groups that are told apart: a column of --covariates. It does not stand in --formula.",
+            MODEL,
+            name="groups",
+            metavar="COLUMN",
+            grouping="column",
+        ),
+        replace(
+            SHARED["covariance"],
+            choices=COVARIANCES,
+            titles={name: SHARED["covariance"].titles[name] for name in COVARIANCES},
+            within={"full": ("diagonal", "spherical"), "diagonal": ("spherical",)},
+        ),
+        Setting(
+            "Probabilities of the groups before a sample is seen: their shares in the fit (proportional), equal ones, "
+            "or such as a=0.2,b=0.8.",
+            MODEL,
+            name="prior",
+            default="proportional",
+            metavar="proportional|equal|LIST",
+            check=is_prior,
+            expects="proportional, equal, or a positive number for each group, such as a=0.2,b=0.8",
+        ),
+        Setting(
+            "Folds in which samples are held out and classified by fits to the others, by which accuracy is judged; "
+            "loo: each sample by itself; 0: none.",
+            MODEL,
+            name="folds",
+            default="10",
+            metavar="K|loo",
+            check=is_folds,
+            expects="a whole number from 2, loo, or 0",
+        ),
+        SHARED["zero_inflation"],
+        SHARED["sigma"],
+    ),
+    check=check,
+    memory=PLN.memory,
+    smaller=PLN.smaller,
+    work=PLN.work,
+    words=replace(WORDS, title="Poisson log-normal discriminant analysis", story=story),
+)
