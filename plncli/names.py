@@ -13,6 +13,8 @@ OPTIMIZER_NAMES = (
     "rmsprop",
     "sgd",
 )
+TRAINED = ("early_stopped", "stationary")
+"""How fits end that were trained: no certificate can judge them."""
 CRITERIA = ("aic", "bic", "icl")
 """Of any model: smaller is better."""
 RESAMPLING = ("bootstrap", "jackknife")
@@ -36,6 +38,7 @@ PLOTS = (
     ("network", "", ("edges",)),
     ("adjacency", "", ("edges",)),
     ("path", "", ()),
+    ("partial", "", ("network_scale",)),
     ("scree", "", ("C", "U", "share")),
     ("pca", "", ("M",)),
     ("pairs", "", ("C", "U", "share")),

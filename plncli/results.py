@@ -55,3 +55,8 @@ class FitResult:
     def converged(self) -> bool:
         """Whether the certificate found the optimum within the tolerance."""
         return self.optimum.status.name == "CONVERGED"
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended as it was meant to: converged, or trained, where no certificate can judge."""
+        return self.optimum.status.done

@@ -104,6 +104,9 @@ def _convergence(subject: Subject) -> Iterator[Check]:
         yield Check("convergence", FINE, f"The fit converged{sentence}.", numbers=numbers)
         return
     name = status.upper()
+    if name in Status.__members__ and Status[name].done:
+        yield Check("convergence", NOTE, Status[name].sentence, numbers=numbers)
+        return
     sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {status}, before converging."
     yield Check("convergence", LOOK, sentence, numbers=numbers)
 
@@ -175,6 +178,8 @@ def _standard_errors(subject: Subject) -> Iterator[Check]:
     method = subject.summary["se"]
     if method == "none":
         sentence = "No standard errors were asked for, so how certain the coefficients are is not known."
+        if not subject.fitted.linear:
+            sentence = "A neural mean has no standard errors: how certain it is, is not known."
         yield Check("standard-errors", FINE, sentence, numbers={"method": method})
     else:
         yield Check("standard-errors", FINE, f"Standard errors ({method}) are there.", numbers={"method": method})
@@ -182,6 +187,8 @@ def _standard_errors(subject: Subject) -> Iterator[Check]:
 
 def _samples(subject: Subject) -> Iterator[Check]:
     """Samples a coefficient."""
+    if not subject.fitted.linear:
+        return
     n, d = subject.summary["n_samples"], subject.summary["n_covariates"]
     numbers = {"n_samples": n, "n_coefficients": d, "ratio": n / d}
     shape = f"{counted(n, 'sample')} for {counted(d, 'coefficient')} a {subject.noun}"
@@ -269,7 +276,7 @@ def _influence(subject: Subject) -> Iterator[Check]:
             "Cook's distance above 1",
             f"No sample moves the fit much (Cook's distance {cook['largest_cook']:.2g}).",
         )
-    elif data is not None and subject.terms.names != (INTERCEPT,):
+    elif data is not None and subject.fitted.linear and subject.terms.names != (INTERCEPT,):
         leverage = leverages(data)
         which = (leverage > LEVERAGE).nonzero()[:, 0].tolist()
         largest = float(leverage.max())
@@ -312,7 +319,7 @@ def _weights(subject: Subject) -> Iterator[Check]:
 
 def _separation(subject: Subject) -> Iterator[Check]:
     spec = subject.fitted.spec
-    if spec.response.whole:
+    if spec.response.whole and subject.fitted.linear:
         yield _of_finding(subject, "separation", "separation", f"Each {spec.noun} has finite coefficients.")
 
 

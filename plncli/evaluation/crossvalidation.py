@@ -55,7 +55,7 @@ class Scored(NamedTuple):
         whole = all(one.shape == (p,) and one.dtype == torch.float64 and not one.isnan().any() for one in sums)
         numbers = isinstance(self.loglik, float) and isinstance(self.gap, float) and isinstance(self.converged, bool)
         ended = self.status in [status.name.lower() for status in Status]
-        known = whole and numbers and ended and (self.status == "converged" or not self.converged)
+        known = whole and numbers and ended and (not self.converged or Status[self.status.upper()].done)
         return known and math.isfinite(self.loglik) and bool(self.deviance.isfinite().all())
 
 
@@ -127,7 +127,9 @@ class Task:
         """One candidate in one fold. DataError or FitError name both."""
         candidate, fold = self._pair(index)
         try:
-            return _scored(candidate, fold, self.optimizer, replace(self.stop, cancelled=cancelled))
+            return _scored(
+                candidate, fold, candidate.optimizer or self.optimizer, replace(self.stop, cancelled=cancelled)
+            )
         except (DataError, FitError) as error:
             raise type(error)(f"{self.name(index)}: {error}") from None
 
@@ -204,7 +206,7 @@ def _scored(candidate: Candidate, fold: Fold, optimizer: Optimizer, stop: StopRu
 
     by_sample = score.loglik if fold.whole else score.loglik.sum(1)
     loglik = float(weighted_total(w, by_sample)) / weight_scored(data, fold)
-    converged = found.converged and score.converged
+    converged = found.done and score.converged
     of_means = None if score.of_means is None else sums(score.of_means)
     status = found.optimum.status.name.lower()
     return Scored(loglik, sums(score.deviance), status, found.optimum.gap, converged, of_means)

@@ -18,6 +18,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, counted, some
 from plncli.models.base import Model, SeparatedCells
 from plncli.numerics.linalg import independent_columns
+from plncli.optim.base import Optimizer
 
 INSIDE = 1e-6
 """Share of a covariate's size by which a sample may lie outside of what the others span, and be rounding."""
@@ -27,13 +28,14 @@ INSIDE = 1e-6
 class Candidate:
     """A model of some data, by a formula. Candidates that are compared explain the same table.
 
-    labels: the values of those of its settings that are compared, by name.
+    labels: the values of those of its settings that are compared, by name. optimizer: its own, None for that of all.
     """
 
     formula: str
     model: Model[Any] = field(repr=False)
     data: Dataset = field(repr=False)
     labels: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Optimizer | None = None
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from plncli.fitting.minimisation import minimise
 from plncli.inference.criteria import criteria
 from plncli.inference.resampling import Estimated, Resampling, Task, resampled
 from plncli.inference.wald import Inference, InferenceRule, infer
-from plncli.models.base import Init, Latent, Model, P, Prepared, Uncertain
+from plncli.models.base import Init, Latent, Model, P, Prepared, Trained, Uncertain
 from plncli.models.findings import Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING, SE_CUT_SHORT
@@ -70,6 +70,8 @@ def fit(
         if isinstance(model, Latent):
             params, prepared = model.settle(params, prepared)
             loss, entropy = float(model.objective(params, prepared)), model.entropy(params, prepared)
+        elif isinstance(model, Trained):
+            loss = model.whole_loss(params, prepared)
         told = criteria(
             -loss,
             model.n_parameters(prepared, params),
@@ -102,9 +104,10 @@ def _inferred(
     taken_up: float,
 ) -> tuple[Inference | None, tuple[Finding, ...]]:
     """Standard errors as the rule wants them, and what must be said of them; none away from the optimum."""
-    model, data, optimum, B = result.model, result.data, result.optimum, result.estimates["B"]
-    if rule is None or rule.method == "none":
+    model, data, optimum = result.model, result.data, result.optimum
+    if rule is None or rule.method == "none" or "B" not in result.estimates:
         return None, ()
+    B = result.estimates["B"]
     if not isinstance(model, Uncertain) and rule.method not in RESAMPLING:
         return None, ()
     if optimum.status is not Status.CONVERGED and not optimum.gap <= NEAR:

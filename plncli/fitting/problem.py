@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
-from plncli.models.base import Alternating, Differentiable, Elementary, Model, P, Preconditioned, Revisable
+from plncli.models.base import Alternating, Differentiable, Elementary, Model, P, Preconditioned, Revisable, Trained
 from plncli.optim.base import Problem
 
 
@@ -31,6 +31,11 @@ def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
 
     if isinstance(model, Revisable):
         degenerate = lambda params: model.degenerate(params, prepared)  # noqa: E731
+    watch: Callable[[Params], float] | None = None
+    if isinstance(model, Trained):
+        curvature = lambda params: model.curvature(params, prepared)  # noqa: E731
+    if isinstance(model, Trained) and model.holds_out(prepared):
+        watch = lambda params: model.held_out_loss(params, prepared)  # noqa: E731
     return Problem(
         objective=lambda params: model.objective(params, prepared),
         start=start,
@@ -42,6 +47,8 @@ def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
         curvature=curvature,
         alternate=alternate,
         degenerate=degenerate,
+        trained=isinstance(model, Trained),
+        watch=watch,
     )
 
 

@@ -279,6 +279,30 @@ class Revisable(Protocol[P]):
 
 
 @runtime_checkable
+class Trained(Protocol[Q]):
+    """A model with optima beyond counting, none of which a certificate can judge: it is trained.
+
+    Which samples are held out, if any, is part of what it prepares.
+    """
+
+    def held_out_loss(self, params: Params, prepared: Q) -> float:
+        """Minus the log-likelihood, or its bound, of the samples held out, in nats a sample."""
+        ...
+
+    def holds_out(self, prepared: Q) -> bool:
+        """Whether there are any."""
+        ...
+
+    def whole_loss(self, params: Params, prepared: Q) -> float:
+        """Minus the log-likelihood of all samples, in nats, without any penalty."""
+        ...
+
+    def curvature(self, params: Params, prepared: Q) -> Params:
+        """Positive estimate of the Hessian's diagonal at the start."""
+        ...
+
+
+@runtime_checkable
 class Staged(Protocol[P]):
     """A model that is fitted in stages: the optimum of one tells which problem is next."""
 

@@ -77,6 +77,11 @@ class Fitted:
         group = self.estimates if symbol in self.estimates else self.state
         return _plain(group[symbol])
 
+    @property
+    def linear(self) -> bool:
+        """Whether the mean is linear, and has coefficients."""
+        return "B" in self.estimates
+
     @cached_property
     def B(self) -> Tensor:
         """Coefficients d×p, finite throughout: `limits` tells where linear predictors are not."""
@@ -106,14 +111,18 @@ class Fitted:
             {name: torch.as_tensor(self.state[name]).cpu() for name in self.state if "courses" in name}
         )
 
+    def mean(self, X: Tensor) -> Tensor:
+        """XB of samples X, or what stands in its place, n×p."""
+        return X @ self.B
+
     def linear_predictor(self, data: Dataset) -> Tensor:
         """O + XB of the data of the fit, n×p."""
-        return data.O + data.X @ self.B
+        return data.O + self.mean(data.X)
 
     def limits(self, X: Tensor) -> Tensor:
         """Where linear predictors of samples X go at the supremum, n×p: 0 finite, ±1 to ±inf, nan not estimable."""
         if self._limits is None:
-            return X.new_zeros((len(X), self.B.shape[1]))
+            return X.new_zeros((len(X), len(self.responses)))
         return self._limits.of_samples(X)
 
     @property
@@ -158,7 +167,7 @@ def fitted_of(
     """What a fit of that model answers. DataError for one of an earlier version that lacks what predictions need."""
     kind: type[Fitted] = spec.load_fitted().answering(state)
     made = kind(spec, tuple(terms), tuple(responses), estimates, state, inference, tuple(zero_terms))
-    if made._limits is None and not bool(torch.isfinite(torch.as_tensor(estimates["B"])).all()):
+    if made._limits is None and "B" in estimates and not bool(torch.isfinite(torch.as_tensor(estimates["B"])).all()):
         raise DataError("The fit has coefficients of inf, and is of an earlier version; fit again with this one.")
     return made
 
@@ -271,7 +280,7 @@ def expected_values(
     standard errors) and the quantile of their distribution.
     """
     limits = fitted.limits(X)
-    eta = at_limits(limits, O + X @ fitted.B)
+    eta = at_limits(limits, O + fitted.mean(X))
     reasons = {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0}
     columns = ({} if identity else {"link": eta}) | {column: expected(eta)}
     if median is not None:

@@ -100,6 +100,8 @@ class Setting:
     def title(self, value: Any) -> str:
         """What a value is called in reports; nothing where it has no name of its own."""
         title = self.titles.get(self.kind_of(value), "")
+        if self.told and value and not (title or self.choices):
+            return f"{self.name.replace('_', ' ')} {value}"
         return f"{title} {value}" if self.is_formula(value) else title
 
     def of(self, spec: Spec) -> bool:
@@ -160,7 +162,7 @@ def writes_square(wanted: bool | None, p: int) -> bool:
 
 
 B = Symbol("B", ("term", "response"), free=True, meaning="coefficients")
-"""Every model has coefficients, d×p; they are written as a table of a row a response and term."""
+"""Coefficients, d×p, of a linear mean; they are written as a table of a row a response and term."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,12 @@ def general_work(size: Size) -> tuple[Work, Work]:
 def nothing(own: Mapping[str, Any]) -> None:
     """No check of a model's settings against each other."""
     del own
+
+
+def any_optimizer(own: Mapping[str, Any]) -> tuple[str, ...]:
+    """All optimizers suit."""
+    del own
+    return ()
 
 
 def no_change(size: Size) -> Iterator[tuple[str, Size]]:
@@ -266,7 +274,8 @@ class Spec:
     besides (`Model.facts`), and what they are. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
-    UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. memory:
+    UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. optimizers:
+    those that suit, with these values, the default first; none where all do. memory:
     numbers at the peak of a fit; smaller: changes that may make it fit, in words and as a size; work: the least and the
     most that a fit takes.
     """
@@ -287,6 +296,7 @@ class Spec:
     settings: tuple[Setting, ...] = ()
     check: Callable[[Mapping[str, Any]], None] = nothing
     memory: Callable[[Size], float] = general_memory
+    optimizers: Callable[[Mapping[str, Any]], tuple[str, ...]] = any_optimizer
     smaller: Callable[[Size], Iterator[tuple[str, Size]]] = no_change
     work: Callable[[Size], tuple[Work, Work]] = general_work
     words: Words = field(default_factory=Words)

@@ -35,14 +35,16 @@ def poisson_counts(rate: Tensor, generator: Generator) -> Tensor:
     return torch.poisson(rate, generator=generator)
 
 
-def by_blocks(X: Tensor, B: Tensor, draw: Callable[[slice, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The two tables that `draw` makes of blocks of rows and of XB (rows×p) in them."""
-    n, p = X.shape[0], B.shape[1]
+def by_blocks(
+    X: Tensor, p: int, mean: Callable[[Tensor], Tensor], draw: Callable[[slice, Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """The two tables (n×p) that `draw` makes of blocks of rows and of the mean of X (rows×p) in them."""
+    n = X.shape[0]
     Y, latent = X.new_empty((n, p)), X.new_empty((n, p))
     step = max(1, BLOCK // p)
     for start in range(0, n, step):
         rows = slice(start, start + step)
-        Y[rows], latent[rows] = draw(rows, X[rows] @ B)
+        Y[rows], latent[rows] = draw(rows, mean(X[rows]))
     return Y, latent
 
 

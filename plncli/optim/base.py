@@ -38,6 +38,13 @@ class Status(Enum):
         "Diverged: the objective became infinite or nan and did not recover. "
         "Lower --learning-rate, or use --optimizer newton-cg."
     )
+    EARLY_STOPPED = (
+        "Stopped early: the loss of the held-out samples fell no further, and the weights at its lowest are kept. "
+        "No certificate can tell how far from an optimum they are."
+    )
+    STATIONARY = (
+        "Stationary: steps gain less than the tolerance. No certificate can tell whether another start ends lower."
+    )
     INTERRUPTED = "Interrupted: what was reached so far is kept."
     DEGENERATE = "Stopped on a boundary of the parameter space."
 
@@ -45,6 +52,11 @@ class Status(Enum):
     def sentence(self) -> str:
         """The sentence for the user."""
         return self.value
+
+    @property
+    def done(self) -> bool:
+        """Whether the fit ended as it was meant to: at the optimum, or, of what no certificate can judge, trained."""
+        return self in (Status.CONVERGED, Status.EARLY_STOPPED, Status.STATIONARY)
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,8 @@ class Problem:
     curvature: at a point, a positive estimate of the Hessian's diagonal.
     alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
     degenerate: asked after each step; True ends the run with Status.DEGENERATE.
+    trained: no certificate can judge it, since its optima are many (`optim.training`); watch: at a point, the loss of
+        samples that the objective does not see, in nats a sample, for early stopping.
     """
 
     objective: Callable[[Params], Tensor]
@@ -129,6 +143,8 @@ class Problem:
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
+    trained: bool = False
+    watch: Callable[[Params], float] | None = None
 
 
 class Starts(NamedTuple):
@@ -144,7 +160,7 @@ class Optimum:
     """Where an optimizer ended.
 
     gap: estimated nats left at `params`, by the certificate; nan if it has none. starts: of several searches, if there
-    were any.
+    were any. kept: step whose parameters they are, where it is not the last: of the lowest held-out loss.
     """
 
     params: Params
@@ -158,6 +174,7 @@ class Optimum:
     status: Status
     trace: tuple[Step, ...] = field(repr=False, default=())
     starts: Starts | None = None
+    kept: int | None = None
 
 
 class Optimizer(Protocol):
@@ -339,7 +356,9 @@ class Run:
             return Status.MAX_ITER
         return None
 
-    def end(self, params: Params, value: float, gap: float, grad_norm: float, status: Status) -> Optimum:
+    def end(
+        self, params: Params, value: float, gap: float, grad_norm: float, status: Status, kept: int | None = None
+    ) -> Optimum:
         """The optimum that this run hands over; its last row of trace gets the final gap."""
         if self.trace and not math.isnan(gap):
             self.trace[-1] = replace(self.trace[-1], gap=gap)
@@ -355,4 +374,5 @@ class Run:
             self.seconds,
             status,
             tuple(self.trace),
+            kept=kept,
         )

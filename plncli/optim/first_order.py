@@ -3,72 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import MANY, Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
+from plncli.optim.closure import Closure, Stepper, restore, taken_apart
+from plncli.optim.training import train
 from plncli.progress import OnStep
-
-Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
-"""Makes the torch optimizer of a variable u for a learning rate."""
 
 SHRINK = 0.5
 RESTARTS = 40
 """How often the learning rate may shrink before a run counts as stalled, or as diverged."""
 LOOK = 10
 """Steps between two looks at the boundary of the parameter space."""
-
-
-class Closure:
-    """Loss and gradient at u, where x = x0 + D u: what torch.optim calls. The last evaluation is kept.
-
-    D = curvature^-½ at the start (1 where the problem states no curvature), so that one learning rate suits all
-    parameters, whatever their units. Where the objective is not defined the loss is very large, but finite, for line
-    searches that interpolate.
-    """
-
-    def __init__(self, problem: Problem, run: Run) -> None:
-        self.problem, self.run = problem, run
-        self.space = Space(problem.start)
-        self.origin = self.space.join(problem.start)
-        self.scale = torch.ones_like(self.origin)
-        if problem.curvature is not None:
-            self.scale = self.space.join(problem.curvature(problem.start)).rsqrt()
-        self.u = torch.zeros_like(self.origin).requires_grad_(True)
-        self._at: Tensor | None = None
-        self.loss = math.inf
-
-    def __call__(self) -> float:
-        """The loss at u, with its gradient in u.grad."""
-        if not self.known():
-            self.run.evaluations += 1
-            self._at = self.u.detach().clone()
-            point = self.point(self._at)
-            self.loss = point.loss
-            gradient = point.gradient(again=False) if math.isfinite(point.loss) else torch.zeros_like(self.origin)
-            self._gradient = gradient * self.scale
-            self.grad_norm = self.space.norm(gradient)
-        self.u.grad = self._gradient.clone()
-        return self.loss if math.isfinite(self.loss) else torch.finfo(torch.float32).max
-
-    def known(self) -> bool:
-        """Whether the last evaluation was that at u."""
-        return self._at is not None and torch.equal(self._at, self.u)
-
-    def point(self, u: Tensor) -> Point:
-        """The point x of a variable u."""
-        return Point(self.problem, self.space, torch.addcmul(self.origin, self.scale, u.detach()))
-
-    def params(self, u: Tensor) -> Params:
-        """The parameters of a variable u."""
-        return self.space.split(torch.addcmul(self.origin, self.scale, u.detach()))
 
 
 def descend(
@@ -111,7 +63,7 @@ def descend(
             closure()
             run.evaluations -= 1  # which is counted already
         optimizer = stepper(closure.u, rate)
-        _restore(optimizer, state, stepper)
+        restore(optimizer, state, stepper)
         status = _ended(state)
         if status is Status.STALLED:
             products = run.products
@@ -120,7 +72,7 @@ def descend(
 
     def offer(**more: Any) -> None:
         numbers = {"rate": rate, "restarts": restarts, "threshold": threshold, "mark": mark, "since": since}
-        kept, scalars = _taken_apart(optimizer)
+        kept, scalars = taken_apart(optimizer)
         facts = numbers | {"gained": gained, "known": closure.known(), "ended": None, "optimizer": scalars} | more
         run.offer({"u": closure.u.detach(), "best_u": best_u, **kept}, **facts)
 
@@ -175,92 +127,12 @@ ENDINGS = (Status.STALLED, Status.DIVERGED, Status.DEGENERATE)
 """Ways to end after which nothing can be done, and nothing is certified."""
 
 
-def _taken_apart(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What a torch optimizer remembers, as tensors and as JSON, by its path: `old_dirs.3`."""
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    for name, value in optimizer.state_dict()["state"].get(0, {}).items():
-        if isinstance(value, Tensor):
-            tensors[f"optimizer.{name}"] = value
-        elif isinstance(value, list) and any(isinstance(entry, Tensor) for entry in value):
-            tensors |= {f"optimizer.{name}.{i}": entry for i, entry in enumerate(value) if isinstance(entry, Tensor)}
-            scalars[name] = [None] * len(value)
-        else:
-            scalars[name] = value
-    return tensors, scalars
-
-
 def _ended(state: State) -> Status | None:
     """How the descent had ended, None where it had not. DataError for an ending that is found anew instead."""
     name = state.facts.get("ended")
     if name is not None and name not in [status.name for status in ENDINGS]:
         raise unfit(f"it ended as {name!r}"[:100])
     return None if name is None else Status[name]
-
-
-def _restore(optimizer: torch.optim.Optimizer, state: State, stepper: Stepper) -> None:
-    """Give a torch optimizer back what it remembered. DataError where it would remember other things."""
-    scalars = state.facts.get("optimizer")
-    known: dict[str, Any] = dict(scalars) if isinstance(scalars, dict) else {}
-    for path, tensor in state.tensors.items():
-        whole, _, name = path.partition(".")
-        name, _, index = name.partition(".")
-        if whole == "optimizer" and index:
-            if not isinstance(known.get(name), list) or index not in map(str, range(len(known[name]))):
-                raise unfit(f"its {path} has no place")
-            known[name] = [*known[name]]
-            known[name][int(index)] = tensor.clone()
-        elif whole == "optimizer":
-            known[name] = tensor.clone()
-    if known:  # as they are: load_state_dict would turn them into the dtype of the parameters
-        (parameter,) = optimizer.param_groups[0]["params"]
-        _check_memory(known, parameter, stepper)
-        optimizer.state[parameter] = known
-
-
-def _check_memory(known: Mapping[str, Any], u: Tensor, stepper: Stepper) -> None:
-    """DataError unless a torch optimizer that has made a few steps remembers things of the same names and kinds."""
-    first, later = (_remembered(u, stepper, steps) for steps in (1, 4))
-    begun = {*first} if known.get("n_iter") != 0 else set()  # L-BFGS at a gradient of 0 has not begun
-    if not begun <= {*known} <= {*later}:
-        raise unfit("its optimizer remembers other things")
-    for name, value in known.items():
-        if not (_alike(value, later[name], u) or (name in first and _alike(value, first[name], u))):
-            raise unfit(f"its optimizer remembers another {name}")
-    lengths = {
-        len(known[name]) for name, value in later.items() if isinstance(value, list) and name in {*first} & {*known}
-    }
-    if len(lengths) > 1:
-        raise unfit("its optimizer remembers unequal histories")
-
-
-def _remembered(u: Tensor, stepper: Stepper, steps: int) -> dict[str, Any]:
-    """What a torch optimizer remembers of a variable (2,) like u after a few steps down ½|v − 1|⁴."""
-    v = torch.zeros_like(u[:1]).repeat(2).requires_grad_(True)
-    optimizer = stepper(v, 0.1)
-
-    def closure() -> float:
-        away = v.detach() - 1.0
-        v.grad = 2.0 * away**3
-        return float(0.5 * (away**4).sum())
-
-    for _ in range(steps):
-        closure()
-        optimizer.step(closure)
-    return dict(optimizer.state[v])
-
-
-def _alike(value: Any, example: Any, u: Tensor) -> bool:
-    """Whether a value is of the kind of an example, which belongs to a variable (2,), for u (m,)."""
-    if isinstance(example, Tensor):
-        shape = u.shape if example.ndim else example.shape
-        return isinstance(value, Tensor) and value.shape == shape and value.dtype == example.dtype
-    if isinstance(example, list):
-        entry = next((one for one in example if one is not None), None)
-        empty = None in example
-        return isinstance(value, list) and all((empty and one is None) or _alike(one, entry, u) for one in value)
-    number = isinstance(value, float) or (type(value) is int and abs(value) <= MANY)
-    return number if isinstance(example, int | float) else value is None and example is None
 
 
 @dataclass(frozen=True)
@@ -287,9 +159,10 @@ class FirstOrder:
         def stepper(u: Tensor, rate: float) -> torch.optim.Optimizer:
             return getattr(torch.optim, self.algorithm)([u], lr=rate, **self.settings)
 
-        return descend(
-            problem, Run(stop, on_step, offer, state), state, stepper, self.learning_rate, self.max_iter, self.window
-        )
+        run = Run(stop, on_step, offer, state)
+        if problem.trained:
+            return train(problem, run, state, stepper, self.learning_rate, self.max_iter)
+        return descend(problem, run, state, stepper, self.learning_rate, self.max_iter, self.window)
 
 
 @dataclass(frozen=True)

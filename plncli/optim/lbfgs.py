@@ -10,6 +10,7 @@ from torch import Tensor
 
 from plncli.optim.base import Offer, Optimum, Problem, Run, State, StopRule
 from plncli.optim.first_order import descend
+from plncli.optim.training import train
 from plncli.progress import OnStep
 
 
@@ -47,6 +48,7 @@ class LBFGS:
                 line_search_fn="strong_wolfe",
             )
 
-        return descend(
-            problem, Run(stop, on_step, offer, state), state, stepper, self.learning_rate, self.max_iter, self.window
-        )
+        run = Run(stop, on_step, offer, state)
+        if problem.trained:
+            return train(problem, run, state, stepper, self.learning_rate, self.max_iter)
+        return descend(problem, run, state, stepper, self.learning_rate, self.max_iter, self.window)

@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from plncli.models import MODELS
 from plncli.names import WIDTHS
-from plncli.plots import classes, counts, loss, matrices, path, regression, style
+from plncli.plots import classes, counts, loss, matrices, partial, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.network import drawing, graph
+from plncli.runs.run import Run
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 
@@ -31,7 +32,8 @@ class Kind:
     numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
     another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
     nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
-    all features or samples, as columns by name. of_path: it is of a path of fits alone.
+    all features or samples, as columns by name. of_path: it is of a path of fits alone; mean: `linear` or
+    `neural`, where it is of fits with such a mean alone.
     """
 
     content: Callable[..., Any]
@@ -46,6 +48,7 @@ class Kind:
     together: Callable[[Sequence[Any]], Any] | None = None
     table: Callable[[Any], dict[str, Any]] | None = None
     of_path: bool = False
+    mean: str = ""
 
 
 EFFECTS = ("terms", "contrasts", "scale")
@@ -79,6 +82,7 @@ KINDS = {
         "without a finite value.",
         takes=("top", *EFFECTS, "responses"),
         data=False,
+        mean="linear",
     ),
     ("volcano", ""): Kind(
         volcano.content,
@@ -91,6 +95,7 @@ KINDS = {
         takes=("top", *EFFECTS, "max_q", "min_effect"),
         data=False,
         several=True,
+        mean="linear",
     ),
     ("ma", "counts"): Kind(
         volcano.abundances,
@@ -102,6 +107,7 @@ KINDS = {
         DOUBLE,
         takes=("top", *EFFECTS, "max_q", "min_effect"),
         several=True,
+        mean="linear",
     ),
     ("effects", ""): Kind(
         heatmap.content,
@@ -114,6 +120,7 @@ KINDS = {
         takes=("top", *EFFECTS, "responses", "group_by"),
         data=False,
         several=True,
+        mean="linear",
     ),
     ("feature", ""): Kind(
         feature.content,
@@ -178,6 +185,19 @@ KINDS = {
         data=False,
         table=path.table,
         of_path=True,
+    ),
+    ("partial", ""): Kind(
+        partial.content,
+        partial.draw,
+        partial.describe,
+        "Partial dependence",
+        "How to read it: the thick line is the mean of all samples, were the covariate at that value in each of them; "
+        "thin ones are single samples. Where these are not parallel, covariates interact. Ticks are the samples' own "
+        "values.",
+        DOUBLE,
+        ("top", "terms", "responses"),
+        table=partial.table,
+        mean="neural",
     ),
     ("scree", ""): Kind(
         bars.scree,
@@ -341,6 +361,7 @@ KINDS = {
         "How to read it: samples of high leverage with large residuals influence the fit most; those beyond the "
         "contours of Cook's distance deserve a look.",
         takes=SOME,
+        mean="linear",
     ),
 }
 """Kinds of plots of a fit by name, and by the kind of response where one name stands for several (`names.PLOTS`)."""
@@ -351,6 +372,11 @@ VALIDATION = Kind(validation.content, validation.draw, validation.describe, "Cro
 def kinds(model: str) -> dict[str, Kind]:
     """The kinds for fits of a model by name, in the order in which they are told."""
     return {name: KINDS[name, response] for name, response in MODELS[model].plots}
+
+
+def mean_of(run: Run) -> str:
+    """Of which mean a fit is: `linear` or `neural`."""
+    return "linear" if run.has_coefficients else "neural"
 
 
 def draw(kind: Kind, record: Any, width: float | None = None) -> Figure:

@@ -10,7 +10,7 @@ from plncli.console import Console
 from plncli.errors import PlncliError, UsageError
 from plncli.names import OF_VALIDATION
 from plncli.names import PLOT_FORMATS as FORMATS
-from plncli.plots import VALIDATION, Kind, draw, kinds, style
+from plncli.plots import VALIDATION, Kind, draw, kinds, mean_of, style
 from plncli.plots.source import Source, Wanted
 from plncli.runs.run import Run, read_run
 from plncli.tables.atomic import whole_file, whole_folder, write_file
@@ -67,7 +67,14 @@ def _kind(asked: Asked, run: Run) -> Kind:
             f"{asked.name} is not for a fit of the model {run.model}, as {run.place} is. There are: "
             f"{', '.join(offered)}."
         )
-    return offered[asked.name]
+    kind = offered[asked.name]
+    if kind.mean not in ("", mean_of(run)):
+        fitting = [name for name, one in offered.items() if one.mean in ("", mean_of(run))]
+        raise UsageError(
+            f"{asked.name} is of fits with a {kind.mean} mean, and {run.place} has a {mean_of(run)} one. There are: "
+            f"{', '.join(fitting)}."
+        )
+    return kind
 
 
 def _file(asked: Asked, name: str, kind: Kind) -> tuple[Path, str]:
@@ -112,6 +119,8 @@ def _draw_every(asked: Asked, say: Console) -> None:
     drawn = []
     with whole_folder(folder) as partial:
         for name, kind in kinds(source.run.model).items():
+            if kind.mean not in ("", mean_of(source.run)):
+                continue
             try:
                 record = kind.content(source, Wanted(**asked.wanted))
             except PlncliError as error:

@@ -100,7 +100,7 @@ def _clearest(run: Run, table: dict[str, Any]) -> str:
 
 def _effects(run: Run, factor: str) -> np.ndarray:
     """Levels×p: the coefficient of each level, that of a level without one being 0."""
-    known, B = run.coefficients, run.estimates["B"]
+    known, B = run.coefficients, run.coefficient_table
     columns = known.groups[factor]
     out = np.zeros((len(known.levels[factor]), B.shape[1]))
     out[len(out) - len(columns) :] = B[list(columns)]
@@ -126,7 +126,7 @@ def _absent(run: Run, factor: str) -> list[str]:
     known = run.coefficients
     if run.spec.response is not COUNTS or set(known.groups) - {INTERCEPT, factor}:
         return []
-    levels, columns, B = known.levels[factor], known.groups[factor], run.estimates["B"]
+    levels, columns, B = known.levels[factor], known.groups[factor], run.coefficient_table
     never = np.zeros((len(levels), B.shape[1]), bool)
     never[len(levels) - len(columns) :] = np.isneginf(B[list(columns)]) | np.isnan(B[list(columns)])
     if len(columns) < len(levels):  # the first level is the intercept
@@ -148,7 +148,7 @@ def slopes(run: Run) -> list[str]:
     for k, term in enumerate(run.terms):
         if term == INTERCEPT or k in covered:
             continue
-        q, b = run.inference["q_value"][k], run.estimates["B"][k]
+        q, b = run.inference["q_value"][k], run.coefficient_table[k]
         clear = q < SIGNIFICANT
         if len(run.responses) == 1:
             word = f"{'rises' if b[0] > 0 else 'falls'} with" if clear[0] else "shows no clear dependence on"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plncli.errors import PlncliError
-from plncli.plots import Kind, draw, kinds, loss, style
+from plncli.plots import Kind, draw, kinds, loss, mean_of, style
 from plncli.plots.effects.coefficients import told
 from plncli.plots.source import Source, Wanted
 
@@ -32,6 +32,8 @@ def pictures(source: Source, with_data: bool, scale: str) -> tuple[list[dict[str
     alone = len(source.run.responses) == 1
     for name, kind in kinds(source.run.model).items():
         if not kind.caption or (kind.data and not with_data) or (kind.several and alone):
+            continue
+        if kind.mean not in ("", mean_of(source.run)):
             continue
         if kind.of_path and "path" not in source.run.summary:
             continue

@@ -17,6 +17,7 @@ from torch import Generator
 
 from plncli.errors import UNCUT, DataError, PlncliError, UsageError, counted, number, some
 from plncli.inference.hypotheses import INTERCEPT
+from plncli.models.abilities import Tabulating
 from plncli.models.findings import NOTE, Check
 from plncli.names import SCALES
 from plncli.plots.source import Source, coefficient_scale
@@ -139,8 +140,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
             for k, one in enumerate(differing, 1)
         ],
         "slopes": slopes,
-        "coefficients": _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run, scale)),
-        "not_finite": int((~np.isfinite(run.estimates["B"])).sum()),
+        **_mean(run, name, key, scale),
         "features": features.features(source) if with_data else None,
         "pictures": {picture["kind"]: picture for picture in drawn},
         "not_drawn": not_drawn,
@@ -159,6 +159,20 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "verdicts": list(_verdicts(run, diagnosis)),
         "again": _again(run) if source.told is None else "",
     }
+
+
+def _mean(run: Run, name: str, key: str, scale: Scale) -> dict[str, Any]:
+    """Coefficients, and how many have no finite value; of a neural mean its partial effects, in `effects`."""
+    if run.has_coefficients:
+        table = _table(f"{key}-coefficients", f"{name}-coefficients", _coefficients(run, scale))
+        return {"coefficients": table, "not_finite": int((~np.isfinite(run.estimates["B"])).sum()), "effects": None}
+    fitted = run.fitted
+    assert isinstance(fitted, Tabulating)
+    columns = {
+        name: values if isinstance(values, list) else values.numpy()
+        for name, values in fitted.further_tables(run.samples)["partial_effects"].items()
+    }
+    return {"coefficients": None, "not_finite": 0, "effects": _table(f"{key}-effects", f"{name}-partial", columns)}
 
 
 def _model(run: Run) -> dict[str, Any]:
@@ -202,7 +216,7 @@ def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     found += [("path", "The path of fits")] if "path" in run.summary else []
     found += [("warnings", "Findings of the fit")] if run.summary["findings"] else []
     found += [("effects", "What the covariates change")] if effect else []
-    found += [("coefficients", "Coefficients")]
+    found += [("coefficients", "Coefficients" if run.has_coefficients else "Partial effects")]
     found += [("network", "Network")] if "edges" in dict(run.spec.further) else []
     title = run.spec.words.covariance_title
     found += [("latent", title)] if latent else []

@@ -9,7 +9,7 @@ from typing import Any
 from plncli.errors import counted, some
 from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.spec import COUNTS, StoryFacts
-from plncli.names import SE_CUT_SHORT
+from plncli.names import SE_CUT_SHORT, TRAINED
 from plncli.optim.base import Status
 from plncli.plots.components.ordination import ends
 from plncli.runs.run import Run
@@ -83,6 +83,8 @@ def convergence(summary: Mapping[str, Any]) -> str:
         told = f"The fit converged: the optimum is at most about {gap:.2g} log-likelihood units (nats) away"
         return told + (", which changes no digit that anybody would report." if gap < DETERMINED else ".")
     name = summary["status"].upper()
+    if summary["status"] in TRAINED:
+        return f"The fit was trained. {Status[name].sentence}"
     sentence = Status[name].sentence if name in Status.__members__ else f"Ended as {summary['status']}."
     where = (
         "How far from the optimum it stopped is not known."

@@ -131,6 +131,7 @@ def _row(run: Run) -> dict[str, Any]:
     name, value = run.likelihood
     summary = run.summary
     kept = {key: summary[key] for key in ("n_parameters", *run.spec.criteria, "r2", "converged", "gap")}
+    kept |= {"done": run.done}
     kept |= {EDGES: summary[EDGES]} if EDGES in summary else {}
     told = {setting.name: summary.get(setting.name, setting.default) for setting in run.spec.settings if setting.told}
     titles = {setting.name: setting.title for setting in run.spec.settings}
@@ -181,8 +182,10 @@ def _edge(large: Run, small: Run) -> int:
 
 def contains(large: Run, small: Run) -> bool:
     """Whether every model that `small` may be, `large` may be: same offset, covariance and design within its own."""
-    if large.fingerprint["offset"] != small.fingerprint["offset"]:
-        return False
+    if large.fingerprint["offset"] != small.fingerprint["offset"] or not all(
+        run.has_coefficients for run in (large, small)
+    ):
+        return False  # what training has reached is no supremum of a likelihood
     if large.model != small.model or not all(_within(large, small, setting) for setting in large.spec.settings):
         return False
     return _spanned(large, small, "X")
@@ -279,7 +282,7 @@ def _told(
         "is not at its optimum."
         for ratio in lost
     ]
-    loose = [name for name, run in zip(names, runs, strict=True) if not run.summary["converged"]]
+    loose = [name for name, run in zip(names, runs, strict=True) if not run.done]
     if loose:
         many = counted(len(loose), "run")
         warnings.append(f"{many} did not converge, and would have smaller criteria at the optimum: {some(loose)}.")

@@ -124,10 +124,9 @@ def _fill(folder: Path, outcome: Outcome) -> None:
 def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
     """The name of each file, and what makes its bytes: one at a time, for they may be large."""
     result, config, run = outcome.result, outcome.config, run_of(outcome)
-    tables: dict[str, Callable[[], pa.Table]] = {
-        "coefficients": lambda: coefficients(run),
-        "loss_trace": lambda: trace_table(result),
-    }
+    tables: dict[str, Callable[[], pa.Table]] = {"loss_trace": lambda: trace_table(result)}
+    if run.has_coefficients:
+        tables["coefficients"] = lambda: coefficients(run)
     if result.inference is not None and result.inference.covariance is not None:
         tables["vcov"] = lambda: _vcov(result)
     if run.features:
@@ -197,9 +196,9 @@ def coefficients(run: Run) -> pa.Table:
 def coefficient_columns(run: Run) -> dict[str, Any]:
     """The same by column: texts as lists, numbers as arrays, nan where there is none; logarithms are natural.
 
-    Aliased coefficients are among them, without an estimate. status: see `STATUSES`.
+    Aliased coefficients are among them, without an estimate. status: see `STATUSES`. DataError where there are none.
     """
-    B = run.estimates["B"]
+    B = run.coefficient_table
     aliased = dict(run.aliased)
     terms, kept = list(run.terms), np.ones(len(run.terms) + len(aliased), bool)
     for place, name in sorted(aliased.items()):
@@ -289,6 +288,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "steps": optimum.steps,
         "evaluations": optimum.evaluations,
         **({"starts": optimum.starts.number, "starts_agree": optimum.starts.agree} if optimum.starts else {}),
+        **({} if optimum.kept is None else {"step_kept": optimum.kept}),
         "fit_seconds": optimum.seconds,
         "se": "none" if result.inference is None else result.inference.method,
         **({} if result.inference is None else result.inference.facts),

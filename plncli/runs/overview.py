@@ -68,7 +68,7 @@ def _significant(run: Run) -> dict[str, int]:
 def _clearest(run: Run, top: int) -> Iterator[dict[str, Any]]:
     if not run.inference:
         return
-    tables = {name: run.inference[name] for name in SHOWN[1:]} | {"estimate": run.estimates["B"]}
+    tables = {name: run.inference[name] for name in SHOWN[1:]} | {"estimate": run.coefficient_table}
     size = np.abs(tables["statistic"])
     rows = [k for k, term in enumerate(run.terms) if term != INTERCEPT] or range(len(run.terms))
     order = np.argsort(-size[rows], axis=None, kind="stable")  # nan last

@@ -19,9 +19,9 @@ from plncli.inputs.designs.aliasing import Aliased
 from plncli.inputs.designs.record import aliased_of, offset_of, terms_of, zero_terms_of
 from plncli.models import MODELS
 from plncli.models.spec import CLASSES, Spec, Symbol
-from plncli.names import COLUMNS
-from plncli.numerics.nesting import SKETCH
+from plncli.names import COLUMNS, TRAINED
 from plncli.runs import schema as schemas
+from plncli.runs.soundness import FLOATS, check_indices, check_limits, check_network, check_sketch
 from plncli.settings import recorded
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
 SUM = "sha256"
-FLOATS = ("F64", "F32")
 
 
 class UnknownVersion(Exception):
@@ -122,6 +121,26 @@ class Run:
         return fitted_of(self.spec, self.terms, self.responses, *known)
 
     @property
+    def done(self) -> bool:
+        """Whether the fit ended as it was meant to: converged, or trained, where no certificate can judge."""
+        return bool(self.summary["converged"]) or self.summary["status"] in TRAINED
+
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether the mean is linear."""
+        return "B" in self.estimates
+
+    @property
+    def coefficient_table(self) -> np.ndarray:
+        """B, d×p; DataError where the mean is not linear."""
+        if not self.has_coefficients:
+            raise DataError(
+                f"{self.place} has a neural mean (--hidden), and so no coefficients. Its partial effects are in "
+                "partial_effects, and `plncli plot RUN partial` draws them."
+            )
+        return self.estimates["B"]
+
+    @property
     def components(self) -> tuple[str, ...]:
         """Names of the components, `PC1` and so on; none where the model has no such."""
         shares = [symbol.name for symbol in self.spec.symbols if symbol.axes == ("component",)]
@@ -206,6 +225,7 @@ def read_run(place: Path) -> Run:
             raise UnknownVersion
         schemas.check(facts, "model")
         finite = {symbol.name for symbol in MODELS[facts["model"]].symbols if symbol.finite}
+        finite |= {name.removeprefix("state.") for name in shapes if name.startswith("state.network")}
         groups: dict[str, Any] = {group: Group(path, group, shapes, finite) for group in GROUPS}
         run = Run(place=place, **_axes(facts), **groups)
         _check(run, shapes, kinds)
@@ -256,56 +276,21 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     present = {name.removeprefix("inference.") for name in shapes if name.startswith("inference.")}
     if present and not {*COLUMNS, "blocks", "df"} <= present:
         raise ValueError("Standard errors without all that follows from them.")
-    _check_sketch("sketch.X", shapes, kinds, n, d)
+    if not run.has_coefficients:
+        check_network(run.state, shapes, kinds, d, p)
+    check_sketch("sketch.X", shapes, kinds, n, d)
     if "sketch.X0" in shapes:
-        _check_sketch("sketch.X0", shapes, kinds, n, c)
+        check_sketch("sketch.X0", shapes, kinds, n, c)
     for begin, columns in (("", d), ("zero_", c)):
-        _check_limits(begin, run.state, shapes, kinds, columns, p)
+        check_limits(begin, run.state, shapes, kinds, columns, p)
     for symbol in run.spec.symbols:
         if symbol.indices:
-            _check_indices((run.state if symbol.state else run.estimates)[symbol.name], 0, p)
+            check_indices((run.state if symbol.state else run.estimates)[symbol.name], 0, p)
 
 
 def _place(symbol: Symbol) -> str:
     """The name of a symbol's tensor in the file."""
     return f"{'state' if symbol.state else 'estimates'}.{symbol.name}"
-
-
-def _check_sketch(name: str, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, str], n: int, d: int) -> None:
-    shape = shapes[name]
-    rows = min(n or SKETCH, SKETCH)
-    if len(shape) != 2 or shape[1] != d or not (shape[0] == rows or (n == 0 and shape[0] < SKETCH)):
-        raise ValueError("A sketch of another design.")
-    if kinds[name] not in FLOATS:
-        raise ValueError("A sketch of another type.")
-
-
-def _check_limits(
-    begin: str,
-    state: Mapping[str, np.ndarray],
-    shapes: Mapping[str, tuple[int, ...]],
-    kinds: Mapping[str, str],
-    d: int,
-    p: int,
-) -> None:
-    """ValueError where indices of features, or of the cones of separated ones, lead nowhere (see `PredictorLimits`)."""
-    begin = f"{begin}courses_"
-    known = {name.removeprefix(begin): shapes[f"state.{name}"] for name in state if name.startswith(begin)}
-    if known:
-        of, T, kernels, rows = (known[name] for name in ("of", "T", "kernels", "rows"))
-        cones, _, free = kernels if len(kernels) == 3 else (0, 0, -1)
-        if of != (p,) or (d, d) != T or kernels != (cones, d, free) or rows[::2] != (cones, free) or len(rows) != 3:
-            raise ValueError("PredictorLimits of other coefficients.")
-        if any(kinds[f"state.{begin}{name}"] not in FLOATS for name in ("T", "kernels", "rows")):
-            raise ValueError("PredictorLimits of another type.")
-        if not all(np.isfinite(state[f"{begin}{name}"]).all() for name in ("T", "kernels", "rows")):
-            raise ValueError("PredictorLimits that are not finite.")
-        _check_indices(state[f"{begin}of"], -1, cones)
-
-
-def _check_indices(indices: np.ndarray, low: int, end: int) -> None:
-    if indices.ndim != 1 or indices.dtype != np.int64 or not ((indices >= low) & (indices < end)).all():
-        raise ValueError("Indices that lead nowhere.")
 
 
 def _check_design(run: Run) -> None:

@@ -53,14 +53,21 @@ def _complete(properties: dict[str, Any]) -> None:
                 told = f"--{setting.name.replace('_', '-')}, not there where it is {setting.default}."
                 offered = (False, True) if setting.kind is bool else setting.choices
                 chosen = [value for value in offered if value != setting.default]
-                kind = {"type": "string"} if setting.formula else {"enum": chosen}
+                kind = {"type": "string"} if setting.formula or not offered else {"enum": chosen}
                 listed = f" One of {', '.join(map(str, chosen))}, or a formula." if setting.formula else ""
-                properties[setting.name] = {"description": f"{spec.name}: {told}{listed}", **kind}
+                names = _having(setting.name)
+                properties[setting.name] = {"description": f"{names}: {told}{listed}", **kind}
         for name, meaning in spec.facts:
-            properties[name] = {"description": f"{spec.name}: {meaning}.", "type": ["number", "null"]}
+            names = _having(name)
+            properties[name] = {"description": f"{names}: {meaning}.", "type": ["number", "null"]}
         for symbol in spec.symbols:
             if symbol.reported:
                 properties[symbol.reported] = {"description": f"{spec.name}: {symbol.meaning}.", "type": "object"}
+
+
+def _having(name: str) -> str:
+    """The models that have a setting, or tell a fact, of that name."""
+    return ", ".join(spec.name for spec in MODELS.values() if spec.setting(name) or name in dict(spec.facts))
 
 
 def published(name: str) -> str:

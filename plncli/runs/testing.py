@@ -21,7 +21,7 @@ def wald_tests(run: Run, wanted: Sequence[Hypothesis], level: float) -> Iterator
 
     from plncli.inference.wald import contrast_test, joint_test
 
-    B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.estimates["B"], run.inference["blocks"]))
+    B, blocks = (torch.from_numpy(tensor).double() for tensor in (run.coefficient_table, run.inference["blocks"]))
     df = float(run.inference["df"])
     for hypothesis in wanted:
         rows, values = (torch.tensor(part, dtype=torch.float64) for part in (hypothesis.rows, hypothesis.values))
@@ -58,7 +58,7 @@ def ratio_tests(
     from plncli.inference.wald import by_ratio
 
     model = run.spec.load_model().of(run.settings, {})
-    prepared, B = model.prepare(data), torch.from_numpy(run.estimates["B"]).double()
+    prepared, B = model.prepare(data), torch.from_numpy(run.coefficient_table).double()
     for hypothesis, wald in done:
         whole = torch.tensor([not reason for reason in wald.reasons])
         for j, left_out in enumerate(wald.left_out):

@@ -4,7 +4,7 @@ What may enter: names, types, defaults, help and checks of single values. Help r
 Never: tables, or what a setting does.
 """
 
-from plncli.settings.checks import check
+from plncli.settings.checks import check, suited_optimizer
 from plncli.settings.common import FitConfig
 from plncli.settings.listing import applying, choices, option, settings
 from plncli.settings.paths import FRAME, absolute, named_folder, output_folder, split_part
@@ -28,5 +28,6 @@ __all__ = [
     "resolve",
     "settings",
     "split_part",
+    "suited_optimizer",
     "to_toml",
 ]

@@ -39,6 +39,11 @@ def check(config: FitConfig) -> None:
             f"--optimizer vem alternates with a latent layer, which a {config.model} fit has not. "
             "Use newton-cg or lbfgs."
         )
+    if config.optimizer != suited_optimizer(config):
+        raise UsageError(
+            f"--optimizer {config.optimizer} is for objectives with one optimum, which a network has not. With "
+            f"--hidden use {', '.join(spec.optimizers(config.own)[:3])} or another first-order one."
+        )
     if config.se not in spec.se_methods:
         offered = ", ".join(spec.se_methods)
         raise UsageError(f"--se {config.se} is not for {config.model} fits; choose one of {offered}.")
@@ -58,6 +63,12 @@ def check(config: FitConfig) -> None:
         raise UsageError(f"Standard input can be read once, but {' and '.join(standard_input)} ask for it.")
     if config.overwrite:
         _check_inputs_stay(config)
+
+
+def suited_optimizer(config: FitConfig) -> str:
+    """The optimizer, or the default of those that suit the settings of the model where it does not."""
+    suited = config.spec.optimizers(config.own)
+    return config.optimizer if not suited or config.optimizer in suited else suited[0]
 
 
 def _check_inputs_stay(config: FitConfig) -> None:

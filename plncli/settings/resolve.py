@@ -46,7 +46,10 @@ def built(model: str, values: Mapping[str, Any]) -> FitConfig:
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     own = {setting.name for setting in MODELS[model].settings}
     common = {name: value for name, value in values.items() if name not in own}
-    return FitConfig(model, own={name: value for name, value in values.items() if name in own}, **common)
+    chosen = {name: value for name, value in values.items() if name in own}
+    if suited := MODELS[model].optimizers(chosen):
+        common = {"optimizer": suited[0]} | common
+    return FitConfig(model, own=chosen, **common)
 
 
 def checked(model: str, flags: Mapping[str, Any]) -> dict[str, Any]:

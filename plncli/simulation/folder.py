@@ -44,10 +44,9 @@ def write(out: Path, outcome: Outcome, suffix: str, *, latent: bool, overwrite: 
 def tables(outcome: Outcome) -> dict[str, Callable[[], pa.Table]]:
     """What makes each table, the truth among them, by its name: one at a time, for they may be large."""
     truth = outcome.truth
-    made: dict[str, Callable[[], pa.Table]] = {
-        truth.main: lambda: _main(outcome),
-        "true_coefficients": lambda: _coefficients(truth),
-    }
+    made: dict[str, Callable[[], pa.Table]] = {truth.main: lambda: _main(outcome)}
+    if (B := truth.coefficients) is not None:
+        made["true_coefficients"] = lambda: _coefficients(truth, B)
     if truth.covariates is not None:
         made["covariates"] = lambda: truth.covariates
     if truth.offset:
@@ -90,14 +89,14 @@ def _offset(truth: Truth) -> pa.Table:
     return _matrix("sample", truth.samples, columns, truth.O.exp() if truth.spec.response is COUNTS else truth.O)
 
 
-def _coefficients(truth: Truth) -> pa.Table:
+def _coefficients(truth: Truth, B: Tensor) -> pa.Table:
     """One row a response and term."""
     terms, responses = truth.terms, truth.responses
     return output.table(
         {
             "response": [response for response in responses for _ in terms],
             "term": list(terms) * len(responses),
-            "value": truth.coefficients.mT.reshape(-1).numpy(),
+            "value": B.mT.reshape(-1).numpy(),
         }
     )
 

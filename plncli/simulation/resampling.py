@@ -57,7 +57,7 @@ def resample(
         own=_own(run),
         X=X,
         O=O,
-        coefficients=torch.from_numpy(run.estimates["B"]).double(),
+        coefficients=torch.from_numpy(run.estimates["B"]).double() if run.has_coefficients else None,
         covariates=table,
         classes=tuple((zero, one) for zero, one in run.classes or ()),
         notes=tuple(_notes(run, design, own=n is None and new is None, open_cells=open_cells)),
@@ -104,7 +104,7 @@ def _notes(run: Run, design: Design, *, own: bool, open_cells: int) -> Iterator[
     """What the user should know about tables drawn from this run."""
     if open_cells:
         yield f"{counted(open_cells, 'expected count')} not estimable from the fit; a value that fits is taken."
-    if not run.summary["converged"]:
+    if not run.done:
         yield f"{run.place} did not converge: its parameters are not those of the optimum."
     if run.settings.get("weights"):
         yield f"{run.place} was fitted with weights; each row counts as one sample here."

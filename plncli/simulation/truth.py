@@ -23,8 +23,8 @@ class Truth:
     """What a table is drawn from, with the names of its rows and columns.
 
     fitted: the model with its parameters; own: settings of the model for a fit of the table. X: n×d; O: offset, n×1 or
-    n×p; coefficients: B (d×p) as it is told, −inf included; covariates: the table to be written, None for none;
-    formula: its right side, with `~`; classes: (zero, one) labels of each response.
+    n×p; coefficients: B (d×p) as it is told, −inf included, None for none; covariates: the table to be
+    written, None for none; formula: its right side, with `~`; classes: (zero, one) labels of each response.
     """
 
     fitted: Fitted = field(repr=False)
@@ -33,7 +33,7 @@ class Truth:
     own: Mapping[str, Any]
     X: Tensor = field(repr=False)
     O: Tensor = field(repr=False)
-    coefficients: Tensor = field(repr=False)
+    coefficients: Tensor | None = field(repr=False)
     covariates: pa.Table | None = field(repr=False)
     classes: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()

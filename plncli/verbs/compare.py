@@ -55,7 +55,7 @@ def grids(found: Comparison) -> list[Grid]:
     for row in found.rows:
         criteria = [_criterion(row[name], row[f"delta_{name}"]) for name in shown]
         structure = f", {row['structure']}" if row["structure"] else ""
-        model = short(f"{row['formula']}{structure}", 36) + ("" if row["converged"] else " (not converged)")
+        model = short(f"{row['formula']}{structure}", 36) + ("" if row["done"] else " (not converged)")
         rows.append(
             [
                 short(row["run"], 24),

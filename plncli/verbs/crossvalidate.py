@@ -24,6 +24,7 @@ from plncli.verbs.tables import check
 if TYPE_CHECKING:
     from plncli.evaluation.folds import Candidate
     from plncli.inputs.loading import Inputs
+    from plncli.optim.base import Optimizer
     from plncli.runs.unfinished.journal import Journal
     from plncli.runtime import Runtime
     from plncli.tables.table import Table
@@ -257,7 +258,7 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
             if kind != defaults | this.spec.formulas(this.own):
                 continue
             model = model_of(this, one if _takes(this) else None)
-            candidates.append(Candidate(config.formula or "~ 1", model, data, structure))
+            candidates.append(Candidate(config.formula or "~ 1", model, data, structure, _own_optimizer(this)))
     alone = asked.config.but(**{setting.name: setting.null for setting in asked.config.spec.settings if setting.null})
     data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",), X0=None, zero_terms=())
     null = Candidate("~ 1", model_of(alone, None), data, {name: alone.own[name] for name in asked.structures[0]})
@@ -266,6 +267,14 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
         if same and other.labels == null.labels:
             return candidates, number
     return [*candidates, null], len(candidates)
+
+
+def _own_optimizer(config: FitConfig) -> Optimizer | None:
+    """The optimizer of a candidate that the one of all does not suit."""
+    from plncli import optim
+
+    suited = configuration.suited_optimizer(config)
+    return None if suited == config.optimizer else optim.build(suited)
 
 
 def _threads(config: FitConfig) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import console
 from plncli import settings as configuration
 from plncli.models import MODELS
+from plncli.models.neural.spec import has_network
 from plncli.models.spec import CLASSES
 from plncli.settings import FitConfig
 from plncli.verbs.planning import model_of
@@ -30,22 +31,26 @@ def graph(config: FitConfig, *, dot: bool, fused: bool) -> int:
     if config.counts or config.response or config.covariates:
         configuration.check(config)
         read = inputs.load(config, device=where.device, dtype=where.dtype)
-    loss, params = record(model_of(config, read), read.data if read else example(config.model), fused=fused)
+    if read is None and has_network(config.own):
+        config = config.but(validation=0.0)  # of four samples none is held out
+    data = read.data if read else example(config.model, covariate=has_network(config.own))
+    loss, params = record(model_of(config, read), data, fused=fused)
     names = {id(tensor): name for name, tensor in params.items()}
     lines = dot_lines(loss, names) if dot else tree_lines(loss, names)
     console.out("\n".join(lines))
     return 0
 
 
-def example(model: str) -> Dataset:
-    """Four samples of two responses, enough for the graph of any model."""
+def example(model: str, *, covariate: bool = False) -> Dataset:
+    """Four samples of two responses, enough for the graph of any model; with a covariate, if there is to be one."""
     import torch
 
     from plncli.dataset import Dataset
 
     classes = MODELS[model].response is CLASSES
     Y = torch.tensor([[0, 1], [1, 0], [0, 0], [1, 1]] if classes else [[1, 0], [3, 5], [0, 2], [7, 4]]).double()
-    return Dataset(Y, torch.ones(4, 1).to(Y), torch.zeros(4, 1).to(Y), torch.ones(4).to(Y), terms=("Intercept",))
+    X = torch.stack([torch.ones(4), torch.arange(4.0)], 1).to(Y)[:, : 1 + covariate]
+    return Dataset(Y, X, torch.zeros(4, 1).to(Y), torch.ones(4).to(Y), terms=("Intercept", "x")[: 1 + covariate])
 
 
 def label(node: Any, names: dict[int, str]) -> str:

@@ -30,7 +30,7 @@ def named_tables(config: FitConfig) -> list[str]:
 
 def model_of(config: FitConfig, read: Inputs | None) -> Model[Any]:
     """The model that the configuration names, with its settings; the last of a path."""
-    return config.spec.load_model().of(config.members()[-1].own, read.matrices if read else {})
+    return config.spec.load_model().of({**config.members()[-1].own, "seed": config.seed}, read.matrices if read else {})
 
 
 def planned(config: FitConfig, data: Dataset, where: Runtime, se: str = "none", resamples: int = 0) -> Planned:

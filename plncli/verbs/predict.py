@@ -122,14 +122,15 @@ def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals:
     if "confidence" in intervals and run.spec.latent:
         say.note("note: The confidence intervals are those of the coefficients; they take Sigma as known.")
     if "prediction" in intervals and what == "marginal" and not run.inference:
-        say.note("note: The prediction intervals take the coefficients as known, for the fit has no standard errors.")
+        what = "coefficients" if run.has_coefficients else "mean"
+        say.note(f"note: The prediction intervals take the {what} as known, for the fit has no standard errors.")
     for sentence in told(run, found.reasons):
         say.note(f"note: {sentence}")
 
 
 def warnings(run: Run, intervals: tuple[str, ...] = ()) -> Iterator[str]:
     """What makes a fit's predictions doubtful."""
-    if not run.summary["converged"]:
+    if not run.done:
         yield f"{run.place} did not converge: its estimates are not those of the optimum."
     for finding in run.summary["findings"]:
         doubt = run.spec.words.doubts.get(finding["code"], "")

@@ -63,6 +63,7 @@ def test(
         return read_again(read, moved, "Give the table as it was by {} FILE").data
 
     with runtime.memory_guard():
+        _ = read.coefficient_table  # DataError where there are none
         columns = tested(read, say, terms, equal, contrasts, level, scale, again if lr else None)
     if to.read:
         console.out("\n".join(lines(columns, scale_of(read.spec, scale), read.spec.noun, top)))
@@ -152,7 +153,7 @@ def _check(run: Run, say: Console, lr: bool) -> None:
         reasons = [f["message"] for f in run.summary["findings"] if f["code"] in NO_ERRORS]
         reason = f" {reasons[0]}" if reasons else ""
         raise DataError(f"{run.place} has no standard errors, which tests need.{reason} Fit again, with --se.")
-    if not run.summary["converged"]:
+    if not run.done:
         say.warn(f"{run.place} did not converge: its estimates are not those of the optimum.")
     for finding in run.summary["findings"]:
         if finding["code"] in DOUBTFUL:
@@ -180,7 +181,7 @@ def partial_tests(run: Run, found: Wald) -> Iterator[str]:
     """What joint tests left out, by coefficient and why, as sentences."""
     import numpy as np
 
-    B, noun = run.estimates["B"], run.spec.noun
+    B, noun = run.coefficient_table, run.spec.noun
     cells = [(k, j) for j, left_out in enumerate(found.left_out) for k in left_out]
     lacks = {True: "without a standard error", False: "without a finite estimate"}
     why = {(k, j): lacks[bool(np.isfinite(B[k, j]))] for k, j in cells}

@@ -15,6 +15,7 @@ from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
+from plncli.models.neural.spec import has_network
 from plncli.models.pln import estimates, joint
 from plncli.models.pln.boundary import active as boundary
 from plncli.models.pln.elbo import objective, plain_objective
@@ -224,7 +225,14 @@ class PLN(PoissonLogNormal):
 
     @classmethod
     def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
-        """The model with these settings: another one where q has a full covariance, unless that is no different."""
+        """The model with these settings: another one where its mean is neural, or q has a full covariance.
+
+        Unless that is no different.
+        """
+        if has_network(own):
+            from plncli.models.pln.neural import NeuralPLN
+
+            return NeuralPLN.of(own, matrices)
         if not has_full_posterior(own):
             return super().of(own, matrices)
         from plncli.models.pln.posterior.model import FullPLN

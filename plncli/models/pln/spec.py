@@ -10,6 +10,7 @@ from typing import Any
 from plncli.errors import UsageError
 from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
 from plncli.models.inflation.spec import TABLES as ZEROS
+from plncli.models.neural import spec as neural
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work, writes_square
 from plncli.names import MODEL
 
@@ -20,6 +21,8 @@ TABLES = {"newton-cg": 34, "vem": 90, "lbfgs": 250}
 """Tables of n×p numbers at the peak of a fit, by optimizer: measured, two for each latent cell and vector kept."""
 OTHER_TABLES = 50
 """The same for optimizers that keep a few vectors beside those of the certificate."""
+LBFGS = 200
+"""The same, of the pairs of steps that L-BFGS keeps."""
 WIDE = 2.5
 """Factor by which the work of fits differs from what is expected, either way."""
 BLOCKS = 1 << 23
@@ -75,6 +78,8 @@ def memory(size: Size) -> float:
     """
     if has_full_posterior(size.own):
         return _memory_of_full(size)
+    if neural.has_network(size.own):
+        return OTHER_TABLES * size.n * size.p + 12.0 * size.p**2 + LBFGS * size.n * size.p + neural.memory(size)
     n, p, d = size.n, size.p, size.d
     cells = TABLES.get(size.optimizer, OTHER_TABLES) * n * p
     covariance = size.own.get("covariance", "full")
@@ -129,6 +134,7 @@ def work(size: Size) -> tuple[Work, Work]:
 
 def check(own: Mapping[str, Any]) -> None:
     """UsageError for a fixed covariance without its precision, or a precision without it; or zeros that are unknown."""
+    neural.check(own)
     if has_full_posterior(own) and own.get("zero_inflation", "none") != "none":
         raise UsageError(
             "--posterior full knows no structural zeros where features are correlated: leave out --zero-inflation, or "
@@ -151,10 +157,12 @@ STRUCTURES = {
 def story(facts: StoryFacts) -> list[str]:
     """The model in words."""
     p = len(facts.responses)
+    learnt = neural.has_network(facts.own)
     return [
         "Each count is Poisson with mean exp(offset + latent value): the latent values are unobserved log-abundances. "
         "Those of a sample are jointly normal, with means that depend on the covariates and a covariance Σ that says "
         "how features vary, and covary, beyond that.",
+        *(neural.story(facts) if learnt else []),
         STRUCTURES[facts.own["covariance"]].format(n=p * (p + 1) // 2),
         "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead.",
     ]
@@ -209,7 +217,7 @@ PLN = Spec(
     model="plncli.models.pln.model:PLN",
     fitted="plncli.models.pln.finished.fitted:FittedPLN",
     symbols=(
-        B,
+        replace(B, optional=True),
         Symbol(
             "Sigma",
             ("response", "response"),
@@ -227,15 +235,17 @@ PLN = Spec(
         ),
         Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),
         Symbol("S", ("sample", "response"), "latent_sd", finite=True, meaning="their standard deviations"),
-        Symbol("B_finite", ("term", "response"), state=True, finite=True),
+        Symbol("B_finite", ("term", "response"), state=True, finite=True, optional=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
         Symbol("A", ("sample", "response"), state=True, finite=True, optional=True),
         Symbol("D", ("response",), state=True, finite=True, optional=True),
         Symbol("V", ("sample", "response"), state=True, finite=True, optional=True),
         *ZEROS,
+        *neural.SYMBOLS,
     ),
-    further=(TABLE,),
+    further=(TABLE, neural.TABLE),
+    facts=neural.FACTS,
     standard_errors=("sandwich", "fisher"),
     bound=True,
     alternating=True,
@@ -277,9 +287,11 @@ PLN = Spec(
             null="diagonal",
         ),
         ZERO_INFLATION,
+        *neural.SETTINGS,
         SIGMA,
     ),
     check=check,
+    optimizers=neural.optimizers,
     memory=memory,
     smaller=smaller,
     work=work,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from plncli.errors import DataError
 from plncli.models.abilities import Diagnosis, Prediction, Score, Simulated
 from plncli.models.diagnosis import DOUBTFUL, normality_columns, residual_facts, sizes, worst
 from plncli.models.fitted import Fitted, check_errors, expected_values
+from plncli.models.neural.spec import NETWORK
 from plncli.models.regression.classification import (
     Calibration,
     area_under_curve,
@@ -34,6 +35,13 @@ class FittedLogistic(Fitted):
     """Probabilities 1/(1 + exp(−eta)) of the second class, eta = o + B'x."""
 
     classified: ClassVar[str] = "probability"
+
+    @classmethod
+    def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
+        """`FittedNeuralLogistic` where the mean is neural."""
+        from plncli.models.regression.neural_fitted import FittedNeuralLogistic
+
+        return FittedNeuralLogistic if NETWORK in state else cls
 
     def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
         """`link` and `probability`."""
@@ -57,11 +65,11 @@ class FittedLogistic(Fitted):
             uniform = torch.rand(eta.shape, generator=generator, dtype=eta.dtype)
             return (uniform < torch.sigmoid(eta)).to(eta.dtype), eta
 
-        return Simulated(*by_blocks(X, self.B, draw))
+        return Simulated(*by_blocks(X, len(self.responses), self.mean, draw))
 
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """Log-likelihoods of classes; their deviance is −2 times that."""
-        cells = scored * bernoulli_loglik(2.0 * Y - 1.0, O + X @ self.B)
+        cells = scored * bernoulli_loglik(2.0 * Y - 1.0, O + self.mean(X))
         return Score(cells.sum(1), -2.0 * cells)
 
     def calibration(self, data: Dataset) -> Calibration:
@@ -105,6 +113,13 @@ class FittedLogistic(Fitted):
 class FittedLinear(Fitted):
     """Means eta = o + B'x; Sigma of the residuals by maximum likelihood, and without bias for predictions."""
 
+    @classmethod
+    def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
+        """`FittedNeuralLinear` where the mean is neural."""
+        from plncli.models.regression.neural_fitted import FittedNeuralLinear
+
+        return FittedNeuralLinear if NETWORK in state else cls
+
     def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
         """`mean`; the prediction interval is mean ± t sqrt(Sigma_jj + the variance of the mean)."""
         check_errors(self, bool(intervals))
@@ -134,14 +149,14 @@ class FittedLinear(Fitted):
             eta = eta + O[rows]
             return eta + normal(eta, generator) @ root.mT, eta
 
-        return Simulated(*by_blocks(X, self.B, draw))
+        return Simulated(*by_blocks(X, len(self.responses), self.mean, draw))
 
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """Log-densities of samples; deviances are squared errors."""
         factor = cholesky_scaled(self.Sigma)
         if factor is None:
             raise DataError("The fit's covariance is not positive definite to rounding; fit with --dtype float64.")
-        eta = O + X @ self.B
+        eta = O + self.mean(X)
         R = scored * (Y - eta)
         distance = (R @ factor.inverse() * R).sum(1)
         density = -0.5 * (distance + factor.logdet + R.shape[1] * math.log(2.0 * math.pi))

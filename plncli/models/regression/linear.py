@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from plncli.arrays import Params
 from plncli.dataset import Dataset
 from plncli.errors import DataError, some
 from plncli.models.base import Init, Model
+from plncli.models.neural.spec import has_network
 from plncli.models.regression.spec import LINEAR as SPEC
 from plncli.models.regression.standard_errors import linear_uncertainty
 from plncli.models.spec import Spec
@@ -57,14 +58,18 @@ class Linear(Model[Prepared]):
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = True
 
+    @classmethod
+    def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
+        """The model with these settings: one with a neural mean where it has hidden layers."""
+        if not has_network(own):
+            return super().of(own, matrices)
+        from plncli.models.regression.neural import NeuralLinear
+
+        return NeuralLinear.of(own, matrices)
+
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, X has full rank, and the residuals leave a covariance to be estimated."""
-        if data.K is not None:
-            raise DataError("Linear regression takes no missing responses; leave those samples out (--missing drop).")
-        finite = torch.isfinite(data.Y).all(0)
-        if not bool(finite.all()):
-            names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
-            raise DataError(f"Responses must be finite numbers; {names} holds others.")
+        check_numbers(data)
         left = data.n - data.d
         basis = implicit_basis(data.X, data.w, data.terms)
         if left <= 0:
@@ -159,6 +164,16 @@ class Linear(Model[Prepared]):
     def _sigma(self, params: Params, prepared: Prepared) -> Tensor:
         D = params["gamma"] - prepared.best
         return prepared.squares / total(prepared.data.w) + torch.mm(D.mT, D)
+
+
+def check_numbers(data: Dataset) -> None:
+    """DataError unless Y is complete, and finite."""
+    if data.K is not None:
+        raise DataError("Linear regression takes no missing responses; leave those samples out (--missing drop).")
+    finite = torch.isfinite(data.Y).all(0)
+    if not bool(finite.all()):
+        names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
+        raise DataError(f"Responses must be finite numbers; {names} holds others.")
 
 
 def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:

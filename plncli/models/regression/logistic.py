@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from plncli.errors import TERMS, DataError, counted, short, some
 from plncli.models.base import Init, Model
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.fused import Fused
+from plncli.models.neural.spec import has_network
 from plncli.models.regression.evaluation import Prepared
 from plncli.models.regression.profile import held, likelihood_ratios
 from plncli.models.regression.spec import FIRTH
@@ -47,21 +48,18 @@ class Logistic(Model[Prepared]):
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = True
 
+    @classmethod
+    def of(cls, own: Mapping[str, Any], matrices: Mapping[str, Tensor]) -> Model[Any]:  # type: ignore[override]
+        """The model with these settings: one with a neural mean where it has hidden layers."""
+        if not has_network(own):
+            return super().of(own, matrices)
+        from plncli.models.regression.neural import NeuralLogistic
+
+        return NeuralLogistic.of(own, matrices)
+
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, 0 or 1, and of two classes in each response, and that X has full rank."""
-        if data.K is not None:
-            raise DataError("Logistic regression takes no missing responses; leave those samples out (--missing drop).")
-        binary = ((data.Y == 0) | (data.Y == 1)).all(0)
-        if not bool(binary.all()):
-            names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
-            raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
-        single = ~self.fittable(data)
-        if bool(single.any()):
-            names = some(
-                f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {data.n} samples)"
-                for j in single.nonzero()[:, 0].tolist()
-            )
-            raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
+        check_classes(data)
         return Prepared(data, implicit_basis(data.X, data.w, data.terms), self.penalised)
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
@@ -72,7 +70,7 @@ class Logistic(Model[Prepared]):
         data, basis = prepared.data, prepared.basis
         odds = torch.logit(weighted_total(data.w, data.Y) / total(data.w))
         gamma = torch.outer(torch.mv(basis.U.mT, basis.total) / total(data.w), odds)
-        if init is not None:
+        if init is not None and "B" in init:
             earlier = basis.T @ init["B"].to(gamma)
             gamma = torch.where(torch.isfinite(earlier).all(0), earlier, gamma)
         return {"gamma": gamma}
@@ -134,7 +132,7 @@ class Logistic(Model[Prepared]):
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance / null deviance, McFadden's, since the saturated log-likelihood of 0/1 data is 0."""
-        return 1.0 + float(prepared.at(params["gamma"]).loglik) / float(_null_loss(prepared.data))
+        return 1.0 + float(prepared.at(params["gamma"]).loglik) / float(null_loss(prepared.data))
 
     def default_se(self, prepared: Prepared) -> str:
         """Model-based standard errors: they cost next to nothing; robust ones where samples come in clusters.
@@ -200,6 +198,23 @@ class Logistic(Model[Prepared]):
         return (Finding("separation", message, names, tuple(cells), remedy),)
 
 
+def check_classes(data: Dataset) -> None:
+    """DataError unless Y is complete, 0 or 1, and of two classes in each response."""
+    if data.K is not None:
+        raise DataError("Logistic regression takes no missing responses; leave those samples out (--missing drop).")
+    binary = ((data.Y == 0) | (data.Y == 1)).all(0)
+    if not bool(binary.all()):
+        names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
+        raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
+    single = data.Y.amin(0) == data.Y.amax(0)
+    if bool(single.any()):
+        names = some(
+            f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {data.n} samples)"
+            for j in single.nonzero()[:, 0].tolist()
+        )
+        raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
+
+
 def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
     """What is separated, by which terms."""
     n, separated = len(cone.cells), int(total(cone.cells))
@@ -218,7 +233,7 @@ def _dividing(data: Dataset, j: int) -> list[str]:
     return [data.terms[k] for k in (apart & varied).nonzero()[:, 0].tolist()]
 
 
-def _null_loss(data: Dataset) -> Tensor:
+def null_loss(data: Dataset) -> Tensor:
     """Minus the log-likelihood of an intercept a_j per response beside the offset, maximised over a.
 
     Newton's method within a bracket, on sum_i w_i (sigmoid(a_j + O_ij) − Y_ij) = 0, which increases in a.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from plncli.errors import UsageError
+from plncli.models.neural import spec as neural
 from plncli.models.spec import CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
 from plncli.names import MODEL, PROFILE, RESAMPLING
 
@@ -24,12 +26,16 @@ def logistic_memory(size: Size) -> float:
 
     Nothing grows with n×d unless the design is ill-conditioned, which takes 3 n×d more.
     """
+    if neural.has_network(size.own):
+        return 14.0 * size.n * size.p + neural.memory(size)
     bent = 4.0 * size.d**3 + _blocks(size) if size.own.get("penalty") == FIRTH else 0.0
     return 7.0 * size.n * size.p + 6 * size.p * size.d**2 + _blocks(size) + bent
 
 
 def linear_memory(size: Size) -> float:
     """The same of a linear regression: 1 n×p."""
+    if neural.has_network(size.own):
+        return 8.0 * size.n * size.p + 6.0 * size.p**2 + neural.memory(size)
     return size.n * size.p + 6.0 * size.p**2 + 3 * size.p * size.d**2 + _blocks(size)
 
 
@@ -47,6 +53,12 @@ def linear_work(size: Size) -> tuple[Work, Work]:
 
 def logistic_story(facts: StoryFacts) -> list[str]:
     """The model in words."""
+    if neural.has_network(facts.own):
+        return [
+            "The log odds of the second class of each response are a function of the covariates, which a neural "
+            "network has learnt.",
+            *neural.story(facts),
+        ]
     penalised = facts.own["penalty"] == FIRTH
     return [
         "The log odds of the second class of each response are a sum of the covariates times their coefficients: "
@@ -61,6 +73,11 @@ def logistic_story(facts: StoryFacts) -> list[str]:
 
 def linear_story(facts: StoryFacts) -> list[str]:
     """The model in words."""
+    if neural.has_network(facts.own):
+        return [
+            "Each response is a function of the covariates, which a neural network has learnt, plus normal errors.",
+            *neural.story(facts),
+        ]
     told = [
         "Each response is a sum of the covariates times their coefficients, plus normal errors: a coefficient is "
         "the change of the response, in its own units, when the covariate rises by one."
@@ -70,6 +87,7 @@ def linear_story(facts: StoryFacts) -> list[str]:
 
 def logistic_check(own: Mapping[str, Any]) -> None:
     """UsageError for standard errors that are not for a likelihood that is penalised, or only for one that is."""
+    neural.check(own)
     se, penalised = own.get("se", "auto"), own["penalty"] == FIRTH
     if penalised and se in ERRORS[1:]:
         raise UsageError(
@@ -92,6 +110,9 @@ LOGISTIC = Spec(
     response=CLASSES,
     model="plncli.models.regression.logistic:Logistic",
     fitted="plncli.models.regression.fitted:FittedLogistic",
+    symbols=(replace(B, optional=True), *neural.SYMBOLS),
+    further=(neural.TABLE,),
+    facts=neural.FACTS,
     standard_errors=(*ERRORS, PROFILE),
     settings=(
         Setting(
@@ -105,8 +126,10 @@ LOGISTIC = Spec(
             penalised=(FIRTH,),
             null="none",
         ),
+        *neural.SETTINGS,
     ),
     check=logistic_check,
+    optimizers=neural.optimizers,
     memory=logistic_memory,
     work=logistic_work,
     words=Words(
@@ -138,7 +161,7 @@ LINEAR = Spec(
     model="plncli.models.regression.linear:Linear",
     fitted="plncli.models.regression.fitted:FittedLinear",
     symbols=(
-        B,
+        replace(B, optional=True),
         Symbol("Sigma", ("response", "response"), "sigma", finite=True, meaning="covariance of the residuals"),
         Symbol("Omega", ("response", "response"), "omega", meaning="its inverse"),
         Symbol(
@@ -148,9 +171,14 @@ LINEAR = Spec(
             reported="sigma_unbiased",
             meaning="residual covariance with n - d in place of n",
         ),
+        *neural.SYMBOLS,
     ),
+    further=(neural.TABLE,),
+    facts=neural.FACTS,
     standard_errors=ERRORS,
-    settings=(SIGMA,),
+    settings=(*neural.SETTINGS, SIGMA),
+    check=neural.check,
+    optimizers=neural.optimizers,
     memory=linear_memory,
     work=linear_work,
     words=Words(

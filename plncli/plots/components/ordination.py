@@ -167,8 +167,8 @@ def components(source: Source, remove_covariates: bool | None = None) -> Compone
 
 def latent_residuals(source: Source) -> np.ndarray:
     """M − XB, n×p: what covariates leave of the latent means."""
-    B = source.run.fitted.B
-    return source.run.state["M_finite"].astype(float) - (source.data.X.double() @ B).numpy()
+    mean = source.run.fitted.mean(source.data.X.double())
+    return source.run.state["M_finite"].astype(float) - mean.numpy()
 
 
 def principal(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def _columns(run: Run, wanted: Wanted) -> list[int]:
 
 def _coefficient(run: Run, k: int) -> Effect:
     """A coefficient; tests and intervals of nan throughout, where there are no standard errors."""
-    B = run.estimates["B"][k].astype(float)
+    B = run.coefficient_table[k].astype(float)
     names = ("conf_low", "conf_high", "p_value", "q_value")
     tables = (run.inference[name][k].astype(float) if run.inference else np.full(len(B), np.nan) for name in names)
     term = next((term for term, columns in run.coefficients.groups.items() if k in columns), run.terms[k])

@@ -97,7 +97,9 @@ def content(source: Source, wanted: Wanted) -> Features:
 def clearest(run: Run, most: int) -> list[int]:
     """Indices of the responses with the smallest p-values, or else the largest coefficients; intercepts don't count."""
     rows = [k for k, term in enumerate(run.terms) if term != INTERCEPT] or [0]
-    table = run.inference["p_value"][rows] if run.inference else -np.abs(run.estimates["B"][rows])
+    if not run.has_coefficients:
+        return list(range(len(run.responses)))
+    table = run.inference["p_value"][rows] if run.inference else -np.abs(run.coefficient_table[rows])
     best = np.where(np.isfinite(table), table, np.inf).min(0)
     return np.argsort(best, kind="stable")[:most].tolist()
 

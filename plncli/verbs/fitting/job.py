@@ -101,7 +101,7 @@ class Job:
         """Whether the fit converged, and was done to its end."""
         if result.optimum.status.name == "INTERRUPTED" or self.state.cancelled():
             return 128 + self.state.signum
-        return 0 if (result.converged and not result.cut_short) or config.allow_unconverged else 4
+        return 0 if (result.done and not result.cut_short) or config.allow_unconverged else 4
 
     def outcome(self, config: FitConfig, result: FitResult) -> Outcome:
         """All that the files of the fit tell."""
@@ -171,6 +171,16 @@ def _starts(result: FitResult) -> list[tuple[str, str]]:
     return [("starts", f"{starts.agree} of {starts.number} found this optimum{others}")]
 
 
+def _training(result: FitResult) -> list[tuple[str, str]]:
+    """The rows about samples held out and the step that was kept, if it was trained."""
+    facts, kept = result.facts, result.optimum.kept
+    if kept is None:
+        return []
+    known = ("held_out_loss", "training_loss")
+    rows = [(name.replace("_", " "), f"{facts[name]:.4f} nats a sample") for name in known if name in facts]
+    return [("kept", f"step {kept}"), ("weights", f"{facts['n_weights']:.0f}"), *rows]
+
+
 def _errors(result: FitResult) -> list[tuple[str, str]]:
     """The row about standard errors, if there are any."""
     found = result.inference
@@ -197,6 +207,7 @@ def report(say: Console, outcome: Outcome) -> None:
         ("status", optimum.status.name.lower()),
         ("gap", f"{optimum.gap:.2g} nats"),
         ("steps", f"{optimum.steps} in {optimum.seconds:.2f} s"),
+        *_training(result),
         *_starts(result),
         *_errors(result),
     ]

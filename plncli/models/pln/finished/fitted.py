@@ -42,6 +42,7 @@ from plncli.models.fitted import (
 )
 from plncli.models.inflation.finished import StructuralZeros, coefficients, told
 from plncli.models.inflation.spec import SYMBOLS, TERMS
+from plncli.models.neural.spec import NETWORK
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
 from plncli.models.pln.finished.latent import FittedLatent
@@ -62,10 +63,12 @@ class FittedPLN(FittedLatent):
 
     @classmethod
     def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
-        """`FittedFull` where q has a full covariance."""
+        """`FittedNeuralPLN` where the mean is neural, `FittedFull` where q has a full covariance."""
+        from plncli.models.pln.neural_fitted import FittedNeuralPLN
         from plncli.models.pln.posterior.fitted import FittedFull
 
-        return FittedFull if cls is FittedPLN and "A" in state else cls
+        known = FittedNeuralPLN if NETWORK in state else FittedFull if "A" in state else cls
+        return known if cls is FittedPLN else cls
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
@@ -135,7 +138,7 @@ class FittedPLN(FittedLatent):
 
     def _transformed(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[LatentValues, Tensor | None]:
         """The same, and logits of structural zeros."""
-        limits, C = self.limits(X), X @ self.B
+        limits, C = self.limits(X), self.mean(X)
         counted = self.telling(K & (limits == 0)).to(Y)
         varied, O = self.latent.varied, O.expand_as(Y)
         step, logits = self.step(Y, counted, O, C, definite(self.latent.precision()))
@@ -199,7 +202,7 @@ class FittedPLN(FittedLatent):
 
         X n×d, O n×p; Y and counted (which cells are known) n×o. Samples with the same known features go together.
         """
-        C = X @ self.B
+        C = self.mean(X)
         own = self.latent.variances[others]
         mean, variance = C[:, others], own.expand(len(C), -1).clone()
         lost = torch.zeros(len(C), dtype=torch.bool)
@@ -253,7 +256,7 @@ class FittedPLN(FittedLatent):
                 Y = Y.masked_fill(self.zeros.take(rows).drawn(len(Y), Y.shape[1], generator), 0.0)
             return Y, Z
 
-        return Simulated(*by_blocks(X, self.B, draw))
+        return Simulated(*by_blocks(X, len(self.responses), self.mean, draw))
 
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """The bound of each sample; deviances of counts against exp(o + x'B), and against exp(o + x'B + Sigma_jj/2)."""
@@ -270,7 +273,7 @@ class FittedPLN(FittedLatent):
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
         logits = self.own_logits(data.n)
         counted = self.telling(seen & (self.limits(data.X) == 0))
-        return Cells(data.Y, counted, data.O + data.X @ self.B, self.latent, logits)
+        return Cells(data.Y, counted, data.O + self.mean(data.X), self.latent, logits)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p, nan where a cell does not count."""
@@ -284,7 +287,7 @@ class FittedPLN(FittedLatent):
         """Means over the features with a latent layer of (m − x'B)/sqrt(Sigma_jj), m that of q, in cells that count."""
         sd = self.latent.variances.sqrt()
         counts = self.cells(data).K & (sd > 0)
-        R = (self.tensor("M_finite") - data.X @ self.B) / torch.where(sd > 0, sd, 1.0)
+        R = (self.tensor("M_finite") - self.mean(data.X)) / torch.where(sd > 0, sd, 1.0)
         return torch.where(counts, R, 0.0).sum(1) / counts.sum(1)
 
     def bounds(self, data: Dataset) -> Tensor:

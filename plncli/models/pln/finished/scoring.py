@@ -40,7 +40,7 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
 
     Cells that are not scored count as unobserved, as they would in a fit. X n×d, O n×p or n×1, Y and scored n×p.
     """
-    limits, C, O = known.limits(X), X @ known.B, O.expand_as(Y)
+    limits, C, O = known.limits(X), known.mean(X), O.expand_as(Y)
     check_possible(known.zeros, Y, scored)
     counted = known.telling(scored & (limits == 0)).to(Y)
     eta = torch.where(limits < 0, -math.inf, O + C)
