@@ -51,9 +51,9 @@ def figure(source: Source, kind: str, width: float | None, options: dict[str, An
 
 def numbers(source: Source, kind: str, options: dict[str, Any]) -> pd.DataFrame:
     """The numbers of a picture, of all features or samples, by name. UsageError for a kind that has no table."""
-    from plncli.plots import kinds
+    from plncli.plots import kinds, mean_of
 
-    offered = kinds(source.run.model)
+    offered = kinds(source.run.model, mean_of(source.run))
     one_of("kind", kind, tuple(name for name, known in offered.items() if known.table))
     chosen, record = _record(source, kind, options)
     assert chosen.table is not None
@@ -63,10 +63,10 @@ def numbers(source: Source, kind: str, options: dict[str, Any]) -> pd.DataFrame:
 
 def _record(source: Source, kind: str, options: dict[str, Any]) -> tuple[Kind, Any]:
     """A kind, and what is drawn."""
-    from plncli.plots import kinds
+    from plncli.plots import kinds, mean_of
     from plncli.plots.source import Wanted
 
-    offered = kinds(source.run.model)
+    offered = kinds(source.run.model, mean_of(source.run))
     one_of("kind", kind, tuple(offered))
     say = Sayings()
     fields = {NAMED.get(name, name): value for name, value in options.items()}

@@ -369,9 +369,10 @@ VALIDATION = Kind(validation.content, validation.draw, validation.describe, "Cro
 """The kind that is drawn from a table of `plncli cv`, whose path is the source of its content."""
 
 
-def kinds(model: str) -> dict[str, Kind]:
-    """The kinds for fits of a model by name, in the order in which they are told."""
-    return {name: KINDS[name, response] for name, response in MODELS[model].plots}
+def kinds(model: str, mean: str | None = None) -> dict[str, Kind]:
+    """The kinds for fits of a model by name, in the order in which they are told; of fits with a mean (`mean_of`)."""
+    known = {name: KINDS[name, response] for name, response in MODELS[model].plots}
+    return {name: kind for name, kind in known.items() if mean is None or kind.mean in ("", mean)}
 
 
 def mean_of(run: Run) -> str:

@@ -61,20 +61,19 @@ def _sources(asked: Asked) -> list[Source]:
 
 def _kind(asked: Asked, run: Run) -> Kind:
     """The kind for fits of the run's model. UsageError for one that is for other models."""
-    offered = kinds(run.model)
+    offered = kinds(run.model, mean_of(run))
     if asked.name not in offered:
+        other = kinds(run.model).get(asked.name)
+        if other is not None:
+            raise UsageError(
+                f"{asked.name} is of fits with a {other.mean} mean, and {run.place} has a {mean_of(run)} one. There "
+                f"are: {', '.join(offered)}."
+            )
         raise UsageError(
             f"{asked.name} is not for a fit of the model {run.model}, as {run.place} is. There are: "
             f"{', '.join(offered)}."
         )
-    kind = offered[asked.name]
-    if kind.mean not in ("", mean_of(run)):
-        fitting = [name for name, one in offered.items() if one.mean in ("", mean_of(run))]
-        raise UsageError(
-            f"{asked.name} is of fits with a {kind.mean} mean, and {run.place} has a {mean_of(run)} one. There are: "
-            f"{', '.join(fitting)}."
-        )
-    return kind
+    return offered[asked.name]
 
 
 def _file(asked: Asked, name: str, kind: Kind) -> tuple[Path, str]:
@@ -118,9 +117,7 @@ def _draw_every(asked: Asked, say: Console) -> None:
     _warn(source.run, say)
     drawn = []
     with whole_folder(folder) as partial:
-        for name, kind in kinds(source.run.model).items():
-            if kind.mean not in ("", mean_of(source.run)):
-                continue
+        for name, kind in kinds(source.run.model, mean_of(source.run)).items():
             try:
                 record = kind.content(source, Wanted(**asked.wanted))
             except PlncliError as error:

@@ -30,10 +30,8 @@ def pictures(source: Source, with_data: bool, scale: str) -> tuple[list[dict[str
     """
     drawn, left_out = [], []
     alone = len(source.run.responses) == 1
-    for name, kind in kinds(source.run.model).items():
+    for name, kind in kinds(source.run.model, mean_of(source.run)).items():
         if not kind.caption or (kind.data and not with_data) or (kind.several and alone):
-            continue
-        if kind.mean not in ("", mean_of(source.run)):
             continue
         if kind.of_path and "path" not in source.run.summary:
             continue

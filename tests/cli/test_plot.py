@@ -20,7 +20,7 @@ from PIL import Image
 from plncli.errors import PlncliError
 from plncli.models import MODELS
 from plncli.names import PLOT_FORMATS, WIDTHS
-from plncli.plots import KINDS, draw
+from plncli.plots import KINDS, draw, kinds
 from plncli.plots.effects import heatmap, volcano
 from plncli.plots.source import Source, Wanted
 from plncli.runs.run import read_run
@@ -54,7 +54,7 @@ def test_all_draws_every_kind_of_a_model(
 ) -> None:
     ran = cli("plot", fits / run, "all", "--out", "drawn", "--format", format, "--dpi", "60")
     assert (ran.code, ran.out) == (0, ""), ran.err
-    names = [name for name in plots_of(model) if name not in skipped]
+    names = [name for name in kinds(model, "linear") if name not in skipped]
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == sorted(f"{name}.{format}" for name in names)
     for path in (tmp_path / "drawn").iterdir():
         assert path.read_bytes().startswith(MAGIC[format])
@@ -263,7 +263,7 @@ def test_one_feature(cli: Cli, tmp_path: Path) -> None:
     ran = cli("plot", "fit", "all", "--dpi", "50")
     assert ran.code == 0
     drawn = {path.stem for path in (tmp_path / "fit-pictures").iterdir()}
-    assert drawn == set(plots_of("pln")) - {
+    assert drawn == set(kinds("pln", "linear")) - {
         "volcano", "ma", "effects", "sigma", "correlation", "pca", "biplot"
     }  # fmt: skip
     assert "correlation is left out: fit has one feature, of variance" in ran.err

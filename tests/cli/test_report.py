@@ -90,7 +90,7 @@ def page_of(fits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
                 if not painted:
                     patch.setattr("plncli.plots.style.pixels", lambda figure, dpi: (bytes(4), 1, 1))
                 if not every:
-                    patch.setattr("plncli.reports.figures.kinds", lambda model: {"loss": kinds(model)["loss"]})
+                    patch.setattr("plncli.reports.figures.kinds", lambda model, mean: {"loss": kinds(model)["loss"]})
                 with pytest.raises(SystemExit) as exited:
                     main()
                 assert not exited.value.code

@@ -22,7 +22,7 @@ def test_every_kind_is_that_of_the_saved_fit(
     loaded, data = load(tmp_path / "run"), Dataset(**tables, formula="~ tree")
     assert set(kinds("pln")) >= {"loss", "pca", "residuals", "sigma", "volcano", "feature"}
     monkeypatch.setattr("plncli.plots.draw", lambda kind, record, width: record)
-    for kind in kinds("pln"):
+    for kind in kinds("pln", "linear"):
         first: Any = result.plot(kind, color="tree" if kind == "pca" else None)
         second: Any = loaded.plot(kind, data, color="tree" if kind == "pca" else None)
         assert is_dataclass(first)
@@ -59,7 +59,7 @@ def test_regressions_too(model: str) -> None:
         frame["y"] = np.where(frame["y"] + frame["x"] > 0, "yes", "no")
     fitted = fit(model, Dataset(covariates=frame, formula="y ~ x"))
     not_drawn = {"loss", "volcano", "effects", "sigma", "correlation"}  # one step and one response
-    for kind in sorted(set(kinds(model)) - not_drawn):
+    for kind in sorted(set(kinds(model, "linear")) - not_drawn):
         assert fitted.plot(kind, width=120.0).axes
 
 

@@ -215,7 +215,7 @@ def test_a_network_without_edges_is_told_and_not_drawn(monkeypatch: pytest.Monke
     assert told is not None
     assert told["drawing"] is None
     assert told["told"].startswith("The network has no edge")
-    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model: {})  # its pictures take seconds
+    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model, mean: {})  # its pictures take seconds
     assert "The network has no edge" in render(facts([none._source(None)], ["none"], diagnosed=False), "0", "now")
 
 
@@ -238,7 +238,7 @@ def test_a_page_has_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert near.count("(") == nodes["degree"][hub]
     assert [row[:2] for row in told["strongest"]["rows"]] == edges[["feature_a", "feature_b"]].to_numpy()[:25].tolist()
     assert all({*row[3:]} <= {"positive", "negative"} for row in told["strongest"]["rows"])
-    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model: {})
+    monkeypatch.setattr("plncli.reports.figures.kinds", lambda model, mean: {})
     page = render(facts([source()], ["one"], diagnosed=False), "0", "now")
     assert page.count('<g class="node') == len(data["names"])
     assert page.count('<path class="edge') == len(edges) + 2  # of the key

@@ -30,6 +30,10 @@ from plncli.models.spec import Spec, writes_square
 from plncli.numerics.covariance import FactoredCovariance
 from plncli.numerics.rows import grand_total, weigh, weighted_total
 
+ROUNDS = 50
+LITTLE = 1e-3
+"""Nats a sample."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -129,13 +133,17 @@ class NeuralPLN(Neural):
         return NeuralSplit(**known, counts=counts)
 
     def start(self, prepared: Split, init: Init | None = None) -> Params:
-        """Weights by chance; q as without a network: M = log(1 + Y) − O and S² = 1/(2 + Y), cells unobserved at f."""
+        """Weights by chance; q and Sigma nearly where they are best for these: from M = log(1 + Y) − O by ROUNDS of EM.
+
+        Else they would go on changing in training, and the held-out loss would tell of them more than of the weights.
+        """
         assert isinstance(prepared, NeuralSplit)
         cells = prepared.counts.emission
         M, psi = cells.Y.log1p() - cells.O, -(2.0 + cells.counted()).log()
-        if cells.K is not None:
-            M = torch.where(cells.K > 0, M, prepared.network(prepared.weights, prepared.counts.data.X))
-        return {"q": torch.stack([M, psi]), **prepared.weights}
+        C = prepared.network(prepared.weights, prepared.counts.data.X)
+        M = M if cells.K is None else torch.where(cells.K > 0, M, C)
+        q = alternated(prepared.counts, C, torch.stack([M, psi]))
+        return {"q": q, **prepared.weights}
 
     plain_start = start
 
@@ -241,9 +249,22 @@ class NeuralPLN(Neural):
         return explained(prepared.data, prepared.counts.emission.means(M, psi.exp()))
 
 
-def best_q(counts: Counts, C: Tensor, layer: Layer) -> Tensor:
+def alternated(counts: Counts, C: Tensor, q: Tensor) -> Tensor:
+    """q after ROUNDS of EM with the mean held at C, or fewer where they gain next to nothing."""
+    at = Evaluation(q, counts.table(C))
+    for _ in range(ROUNDS):
+        if not bool(torch.isfinite(at.layer.value)) or not bool(torch.isfinite(at.layer.inverse().logdet)):
+            break
+        after = Evaluation(best_q(counts, C, at.layer, (at.q[0], at.q[1])), counts.table(C))
+        gained, at = float(at.value - after.value), after
+        if not gained > LITTLE * counts.data.total_weight:
+            break
+    return at.q
+
+
+def best_q(counts: Counts, C: Tensor, layer: Layer, near: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """q (2×n×p) of samples where it is best for a centre C (n×p), and Omega as in `layer`."""
     cells = counts.emission
     K = torch.ones_like(C) if cells.K is None else cells.K
-    step = variational_step(cells.Y, K, cells.O, C.detach(), layer.inverse())
+    step = variational_step(cells.Y, K, cells.O, C.detach(), layer.inverse(), near)
     return torch.stack([step.M, 2.0 * step.S.log()])

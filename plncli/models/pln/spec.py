@@ -217,7 +217,7 @@ PLN = Spec(
     model="plncli.models.pln.model:PLN",
     fitted="plncli.models.pln.finished.fitted:FittedPLN",
     symbols=(
-        replace(B, optional=True),
+        replace(B, instead=(neural.NETWORK,)),
         Symbol(
             "Sigma",
             ("response", "response"),
@@ -235,7 +235,7 @@ PLN = Spec(
         ),
         Symbol("M", ("sample", "response"), "latent_mean", meaning="latent means"),
         Symbol("S", ("sample", "response"), "latent_sd", finite=True, meaning="their standard deviations"),
-        Symbol("B_finite", ("term", "response"), state=True, finite=True, optional=True),
+        Symbol("B_finite", ("term", "response"), state=True, finite=True, instead=(neural.NETWORK,)),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
         Symbol("A", ("sample", "response"), state=True, finite=True, optional=True),

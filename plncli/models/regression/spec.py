@@ -110,7 +110,7 @@ LOGISTIC = Spec(
     response=CLASSES,
     model="plncli.models.regression.logistic:Logistic",
     fitted="plncli.models.regression.fitted:FittedLogistic",
-    symbols=(replace(B, optional=True), *neural.SYMBOLS),
+    symbols=(replace(B, instead=(neural.NETWORK,)), *neural.SYMBOLS),
     further=(neural.TABLE,),
     facts=neural.FACTS,
     standard_errors=(*ERRORS, PROFILE),
@@ -161,7 +161,7 @@ LINEAR = Spec(
     model="plncli.models.regression.linear:Linear",
     fitted="plncli.models.regression.fitted:FittedLinear",
     symbols=(
-        replace(B, optional=True),
+        replace(B, instead=(neural.NETWORK,)),
         Symbol("Sigma", ("response", "response"), "sigma", finite=True, meaning="covariance of the residuals"),
         Symbol("Omega", ("response", "response"), "omega", meaning="its inverse"),
         Symbol(
