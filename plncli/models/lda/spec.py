@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from plncli.errors import UsageError
+from plncli.models.neural import spec as neural
 from plncli.models.pln.spec import PLN, STRUCTURES, WORDS
 from plncli.models.spec import Setting, Spec, StoryFacts, Symbol
 from plncli.names import MODEL
@@ -78,7 +79,7 @@ LDA = Spec(
     model="plncli.models.lda.model:LDA",
     fitted="plncli.models.lda.fitted:FittedLDA",
     symbols=(
-        *PLN.symbols,
+        *(symbol for symbol in PLN.symbols if symbol not in neural.SYMBOLS),
         Symbol("X", ("sample", "term"), state=True, finite=True),
         Symbol("x_mean", ("term",), state=True, finite=True),
         Symbol("prior", ("term",), state=True, finite=True),
@@ -87,7 +88,7 @@ LDA = Spec(
         Symbol("fold", ("sample",), state=True, finite=True, optional=True),
     ),
     further=(
-        *PLN.further,
+        *(table for table in PLN.further if table != neural.TABLE),
         ("axes", "discriminant axes: coefficients of the latent values of features"),
         ("scores", "samples on the discriminant axes"),
         ("correlations", "of latent values of features with the axes, within groups"),
