@@ -7,10 +7,11 @@ Never: optimizers, files, options of verbs.
 from __future__ import annotations
 
 from plncli.models.lda.spec import LDA
+from plncli.models.mixture.spec import MIXTURE
 from plncli.models.network.spec import NETWORK
 from plncli.models.pca.spec import PCA
 from plncli.models.pln.spec import PLN
 from plncli.models.regression.spec import LINEAR, LOGISTIC
 from plncli.models.spec import Spec
 
-MODELS: dict[str, Spec] = {spec.name: spec for spec in (PLN, PCA, NETWORK, LDA, LOGISTIC, LINEAR)}
+MODELS: dict[str, Spec] = {spec.name: spec for spec in (PLN, PCA, NETWORK, MIXTURE, LDA, LOGISTIC, LINEAR)}

@@ -31,6 +31,7 @@ INIT: Mapping[str, tuple[str, ...]] = {
     "B_finite": ("term", "response"),
     "C": ("response", "component"),
     "Omega": ("response", "response"),
+    "tau": ("sample", "cluster"),
     "M_finite": ("sample", "response"),
     "S": ("sample", "response"),
     "zeta_all": (),
@@ -38,7 +39,7 @@ INIT: Mapping[str, tuple[str, ...]] = {
     "zeta_sample": ("sample",),
     "zeta_cells": ("sample", "response"),
 }
-"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, B and loadings C.
+"""Symbol -> axes of what a fit may start from: M_finite and S where there is a latent layer, and what else there is.
 
 Logits of structural zeros are −inf where there are none, and inf where all zeros are.
 """

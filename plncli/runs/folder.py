@@ -69,6 +69,7 @@ AXIS_NAMES = {
     "response": "responses",
     "term": "terms",
     "component": "components",
+    "cluster": "clusters",
 }  # axis -> attribute of a run
 
 

@@ -143,8 +143,17 @@ class Run:
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the components, `PC1` and so on; none where the model has no such."""
-        shares = [symbol.name for symbol in self.spec.symbols if symbol.axes == ("component",)]
-        return tuple(f"PC{k + 1}" for name in shares for k in range(len(self.estimates[name])))
+        return tuple(f"PC{k + 1}" for k in range(self._number("component")))
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Names of the clusters, their numbers; none where the model has no such."""
+        return tuple(str(k + 1) for k in range(self._number("cluster")))
+
+    def _number(self, axis: str) -> int:
+        """How many there are of what an estimate has one of each for."""
+        each = (symbol.name for symbol in self.spec.symbols if symbol.axes == (axis,))
+        return next((len(self.estimates[name]) for name in each), 0)
 
     @property
     def aliased(self) -> tuple[tuple[int, str], ...]:
@@ -244,6 +253,8 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         if len(set(names)) < len(names):
             raise ValueError("Names that are not unique.")
     recorded(run.model, run.settings, run.path)
+    if any(run.settings.get(own.name, own.default) is None for own in run.spec.settings if own.default is not None):
+        raise ValueError("A setting without a value.")
     _check_design(run)
     _check_summary(run)
     if any(len(texts) != p for texts in run.features.values()):
@@ -251,7 +262,8 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     if run.spec.response is CLASSES and len(run.classes or ()) not in (0, p):
         raise ValueError("Classes of other responses.")
     c = len(run.zero_terms)
-    sizes = {"sample": n, "response": p, "term": d, "component": len(run.components), "zero_term": c}
+    sizes = {"sample": n, "response": p, "term": d, "zero_term": c}
+    sizes |= {"component": len(run.components), "cluster": len(run.clusters)}
     expected: dict[str, tuple[int, ...]] = {
         "inference.df": (),
         "inference.blocks": (p, d, d),

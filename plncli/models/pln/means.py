@@ -79,6 +79,35 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Shifted:
+    """A centre (n×p) beside the mean of what it leaves."""
+
+    own: Linear
+    centre: Tensor
+
+    @property
+    def basis(self) -> Tensor:
+        """Q."""
+        return self.own.Q
+
+    def fitted(self, M: Tensor) -> Tensor:
+        """The centre, and QG at the best G for what it leaves of M."""
+        return self.own.fitted(M - self.centre) + self.centre
+
+    def coefficients(self, M: Tensor) -> Tensor:
+        """G, d×p."""
+        return self.own.coefficients(M - self.centre)
+
+    def project(self, dM: Tensor) -> Tensor:
+        """Change of the residuals with M."""
+        return self.own.project(dM)
+
+    def held(self, M: Tensor) -> Held:
+        """The same mean, held where it is best for M."""
+        return Held(self.fitted(M), self.coefficients(M))
+
+
+@dataclass(frozen=True)
 class Held:
     """A centre (n×p) that stays where it is; known: its coefficients in the basis of the design, d×p."""
 

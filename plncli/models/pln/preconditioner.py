@@ -22,6 +22,8 @@ NEAR = 1.0
 """Nats a sample, by the features' blocks, below which the samples' blocks are worth their making."""
 FLAT = 0.1
 """Curvature, as a share of what the features' blocks have, around which a direction of variances counts as flat."""
+ROUNDED = 1e-12
+"""Curvature along the design, as a share of what Omega alone would give, that is no more than rounding."""
 FLATTEST = 1e-3
 """Share that is added to all, for smaller ones are not to be believed."""
 
@@ -91,7 +93,7 @@ class _FeatureBlocks:
         if Q is not None:
             F = torch.cat([weigh(table.w, Q), F], 1)
             share = weigh(table.w, 1.0 / omega - weigh(table.w, self._inverse))
-            design = _pseudo_inverse(weighted_grams(Q, share))
+            design = _pseudo_inverse(weighted_grams(Q, share), ROUNDED * table.wbar / omega)
             if Q.shape[1] == 1:
                 gain = torch.cat([design[:, :, 0].mT, gain])
             else:
@@ -192,8 +194,8 @@ def _flat_directions(at: Evaluation, features: Callable[[Tensor], Tensor]) -> tu
     return W, inner.mul_(scale[:, None]).mul_(scale)
 
 
-def _pseudo_inverse(G: Tensor) -> Tensor:
-    """Inverse of symmetric positive semidefinite matrices (p×d×d), 0 along directions without curvature."""
+def _pseudo_inverse(G: Tensor, least: Tensor) -> Tensor:
+    """Inverse of symmetric positive semidefinite matrices (p×d×d), 0 along directions of curvature up to least (p,)."""
     values, V = torch.linalg.eigh(G)
-    flat = values <= 1e-10 * values[:, -1:]
+    flat = values <= torch.maximum(1e-10 * values[:, -1], least)[:, None]
     return (V * torch.where(flat, 0.0, 1.0 / torch.where(flat, 1.0, values))[:, None, :]) @ V.mT

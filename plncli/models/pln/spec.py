@@ -17,7 +17,7 @@ from plncli.names import MODEL
 COVARIANCES = ("full", "diagonal", "spherical", "fixed")
 CORRELATED = ("full", "fixed")
 """Those in which features may be correlated."""
-TABLES = {"newton-cg": 34, "vem": 90, "lbfgs": 250}
+TABLES = {"newton-cg": 34, "vem": 104, "lbfgs": 250}
 """Tables of n×p numbers at the peak of a fit, by optimizer: measured, two for each latent cell and vector kept."""
 OTHER_TABLES = 50
 """The same for optimizers that keep a few vectors beside those of the certificate."""

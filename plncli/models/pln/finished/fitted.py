@@ -313,7 +313,7 @@ class FittedPLN(FittedLatent):
         if found is not None:
             gap = found.value - bounds
             samples |= {"loglik": found.value, "loglik_se": found.error, "khat": found.khat, "gap": gap}
-            facts |= _likelihood_facts(found, bounds, data.w, draws, cells.covariance.independent)
+            facts |= likelihood_facts(found, bounds, data.w, draws, cells.covariance.independent)
         samples |= sizes(R, data.responses)
         by_feature = normality_columns(R)
         features = {
@@ -381,7 +381,8 @@ def _count_interval(
     return low, high
 
 
-def _likelihood_facts(found: LogLikelihood, bounds: Tensor, w: Tensor, draws: int, exact: bool) -> dict[str, Any]:
+def likelihood_facts(found: LogLikelihood, bounds: Tensor, w: Tensor, draws: int, exact: bool) -> dict[str, Any]:
+    """What a diagnosis tells of log-likelihoods beside their bounds (n,); exact: by quadrature."""
     gap = found.value - bounds
     facts: dict[str, Any] = {
         "loglik": float(weighted_total(w, found.value)),

@@ -1,0 +1,38 @@
+"""What a user must be told of clusters: those that hardly any sample is of, and features that some never show."""
+
+from __future__ import annotations
+
+from plncli.errors import counted, some
+from plncli.models.findings import IN_FULL, Finding
+from plncli.models.mixture.objective import Evaluation
+from plncli.models.mixture.prepared import Prepared
+from plncli.models.pln.findings import WIDTH, of_counts
+
+FEW = 2.0
+"""Samples of a cluster, by their probabilities, below which it says little."""
+UNSEEN = 0.5
+"""Counts of a feature in a cluster, by probabilities, below which it is not seen there."""
+
+
+def findings(prepared: Prepared, at: Evaluation) -> tuple[Finding, ...]:
+    """Those of counts, of clusters that are too small, and of features that are not seen in one."""
+    found = list(of_counts(prepared, prepared.coefficients(at), None))
+    sizes = at.sizes[at.sizes.argsort(descending=True, stable=True)].tolist()
+    small = [k + 1 for k, size in enumerate(sizes) if size < FEW and prepared.data.n > FEW]
+    if small and len(sizes) > 1:
+        names = some([str(k) for k in small])
+        message = (
+            f"{counted(len(small), 'cluster')} of {len(sizes)} of fewer than {FEW:.0f} samples ({names}): the data "
+            f"hardly carry {len(sizes)} clusters."
+        )
+        found.append(Finding("small-cluster", message, remedy="Give fewer --clusters, or a simpler --covariance."))
+    counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
+    unseen = ((at.W @ counts) < UNSEEN).any(0) & (at.many > 1)
+    if bool(unseen.any()):
+        features = tuple(prepared.data.responses[j] for j in unseen.nonzero()[:, 0].tolist())
+        message = (
+            f"{counted(len(features), 'feature')} not seen in some cluster: the latent mean there has no finite "
+            f"estimate, and is as low as the tolerance asks: {some(features, where=IN_FULL, width=WIDTH)}."
+        )
+        found.append(Finding("unseen-in-cluster", message, features, note=True))
+    return tuple(found)

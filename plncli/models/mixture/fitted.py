@@ -1,0 +1,337 @@
+"""What a finished mixture answers: as its clusters do, each a Poisson log-normal model, by how probable they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from plncli.dataset import Dataset
+from plncli.models.abilities import Diagnosis, LatentValues, Prediction, Score, Simulated, Zeros
+from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
+from plncli.models.fitted import INFINITE, NOT_ESTIMABLE, Fitted, at_limits
+from plncli.models.pln.finished.fitted import FittedPLN, likelihood_facts
+from plncli.models.pln.finished.importance import LogLikelihood
+from plncli.models.pln.finished.residuals import far_off
+from plncli.models.pln.finished.scoring import with_deviances
+from plncli.numerics.distributions import poisson_lognormal_cdf, poisson_lognormal_logpmf, poisson_lognormal_quantile
+from plncli.numerics.rows import total, weighted_total
+
+FARTHEST = 6.0
+"""Size beyond which a quantile residual is not told."""
+LOW = -1e3
+"""Logarithm of a rate that is 0."""
+SURELY = 0.8
+"""Probability from which a sample is told to be surely of its cluster."""
+
+
+@dataclass(frozen=True)
+class FittedMixture(Fitted):
+    """A finished fit. K clusters, the largest first."""
+
+    @cached_property
+    def log_pi(self) -> Tensor:
+        """Logarithms of the proportions, (K,)."""
+        return self.tensor("pi").log()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the clusters: their numbers."""
+        return tuple(str(k + 1) for k in range(len(self.log_pi)))
+
+    @cached_property
+    def tau(self) -> Tensor:
+        """Posterior probabilities of the samples of the fit, n×K."""
+        return self.tensor("tau")
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Of the clusters' means from their mean, K×p."""
+        mu = self.tensor("mu")
+        return mu - self.log_pi.exp() @ mu
+
+    @cached_property
+    def clusters(self) -> tuple[FittedPLN, ...]:
+        """Each cluster as a fit by itself."""
+        return tuple(self._cluster(k) for k in range(len(self.log_pi)))
+
+    def _cluster(self, k: int) -> FittedPLN:
+        B = self.B + self.tensor("one")[:, None] * self.offsets[k]
+        if "Sigma_k" in self.estimates:
+            of_layer, state = {"Sigma": self.tensor("Sigma_k")[k]}, {}
+        else:
+            D = self.tensor("V")[k]
+            of_layer, state = {}, {"D": D, "V": D.new_zeros((0, len(D)))}
+        limits = {name: value for name, value in self.state.items() if "courses" in name}
+        known = {"B": B, **of_layer}
+        return FittedPLN(self.spec, self.terms, self.responses, known, {"B_finite": B, **state, **limits})
+
+    def _log_weights(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """Logarithms of posterior probabilities of samples, n×K, their bounds (n,), and whether all q were found."""
+        scores = [cluster.score_samples(X, O, Y, K) for cluster in self.clusters]
+        joint = torch.stack([score.loglik for score in scores], 1) + self.log_pi
+        return joint.log_softmax(1), joint.logsumexp(1), all(score.converged for score in scores)
+
+    # -- expected counts -----------------------------------------------------------------------------------------------
+
+    def predict(self, X: Tensor, O: Tensor, intervals: Sequence[str] = (), level: float = 0.95) -> Prediction:
+        """`link`, the mean over clusters of the linear predictor; `marginal` and `median`; pred_low, pred_high.
+
+        Of a sample of which only the covariates are known: marginal is sum_k pi_k exp(eta_k + V_k/2); median is of the
+        mixture of log-normal rates.
+        """
+        limits = self.limits(X)
+        etas = [at_limits(limits, O + X @ cluster.B) for cluster in self.clusters]
+        variances = [cluster.latent.variances for cluster in self.clusters]
+        pi = self.log_pi.exp()
+        marginal = sum(share * (eta + 0.5 * v).exp() for share, eta, v in zip(pi, etas, variances, strict=True))
+        columns = {
+            "link": at_limits(limits, O + X @ self.B),
+            "marginal": torch.as_tensor(marginal),
+            "median": self._median(etas, variances).exp(),
+        }
+        if "prediction" in intervals:
+            for name, probability in (("pred_low", 0.5 - 0.5 * level), ("pred_high", 0.5 + 0.5 * level)):
+                columns[name] = self._quantile(probability, etas, variances)
+        return Prediction(self.responses, columns, {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0})
+
+    def _median(self, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
+        """Median of the log rate, n×p, by bisection between those of the clusters."""
+        stacked = torch.stack([eta.expand_as(etas[0]) for eta in etas])
+        sd = torch.stack(variances)[:, None].sqrt().clamp_min(torch.finfo(stacked.dtype).tiny)
+        low, high = stacked.amin(0), stacked.amax(0)
+        known = torch.isfinite(low) & torch.isfinite(high)
+        weights = self.log_pi.exp()[:, None, None]
+        for _ in range(80):
+            middle = 0.5 * (low + high)
+            below = (weights * torch.special.ndtr((middle - stacked) / sd)).sum(0) < 0.5
+            low, high = torch.where(known & below, middle, low), torch.where(known & ~below, middle, high)
+        return torch.where(known, 0.5 * (low + high), low)
+
+    def _quantile(self, probability: float, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
+        """Smallest count y with P(Y ≤ y) ≥ probability, n×p, by bisection between those of the clusters."""
+        each = torch.stack(
+            [poisson_lognormal_quantile(probability, *pair) for pair in zip(etas, variances, strict=True)]
+        )
+        low, high = each.amin(0) - 1.0, each.amax(0)
+        known = torch.isfinite(low) & torch.isfinite(high)
+        while bool((known & (high - low > 1.0)).any()):
+            middle = torch.where(known, ((low + high) / 2.0).floor(), 0.0)
+            enough = self._below(middle, etas, variances) >= probability
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        return torch.where(known, high, torch.nan)
+
+    def _below(self, y: Tensor, etas: list[Tensor], variances: list[Tensor], *, upper: bool = False) -> Tensor:
+        """P(Y ≤ y), or P(Y > y), n×p."""
+        parts = [
+            share
+            * poisson_lognormal_cdf(y, eta.nan_to_num(nan=0.0, neginf=LOW).expand_as(y), v.expand_as(y), upper=upper)
+            for share, eta, v in zip(self.log_pi.exp(), etas, variances, strict=True)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
+        """`latent_mean`, `latent_sd` and `fitted` of each cell, over the clusters that the sample may be of."""
+        each = [cluster.fitted_values(X, O, Y, K) for cluster in self.clusters]
+        weights = self._log_weights(X, O, Y, K)[0].exp()
+        means, sds, expected = (
+            torch.stack([found.columns[name] for found in each]) for name in ("latent_mean", "latent_sd", "fitted")
+        )
+        mean, sd = _moments(weights, means, sds)
+        fitted = _mixed(weights, expected)
+        columns = {"latent_mean": mean, "latent_sd": sd, "fitted": fitted}
+        return Prediction(self.responses, columns, _any(found.reasons for found in each))
+
+    def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
+        """Mean and standard deviation of q over the clusters, and what is left of the mean of all clusters."""
+        each = [cluster.transform(X, O, Y, K) for cluster in self.clusters]
+        weights = self._log_weights(X, O, Y, K)[0].exp()
+        mean, sd = _moments(weights, torch.stack([q.mean for q in each]), torch.stack([q.sd for q in each]))
+        left = [q.residual + off for q, off in zip(each, self.offsets, strict=True)]
+        return LatentValues(mean, sd, _mixed(weights, torch.stack(left)), _any(q.reasons for q in each))
+
+    # -- draws and scores ----------------------------------------------------------------------------------------------
+
+    def simulate(self, X: Tensor, O: Tensor, generator: Generator) -> Simulated:
+        """A cluster for each sample by the proportions, and counts by the model of that cluster."""
+        labels = torch.multinomial(self.log_pi.exp(), len(X), replacement=True, generator=generator)
+        Y, Z = X.new_zeros((len(X), len(self.responses))), X.new_zeros((len(X), len(self.responses)))
+        for k, cluster in enumerate(self.clusters):
+            rows = (labels == k).nonzero()[:, 0]
+            if len(rows):
+                Y[rows], Z[rows] = cluster.simulate(X[rows], O[rows], generator)
+        return Simulated(Y, Z)
+
+    def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
+        """The bound of each sample, log sum_k pi_k exp(ELBO_ik); deviances against medians and means of the mixture."""
+        _, bound, converged = self._log_weights(X, O, Y, scored)
+        marginal = self.predict(X, O).columns
+        mean = marginal["median"].log()
+        spread = 2.0 * (marginal["marginal"].log() - mean)  # of the log-normal with that median and mean
+        return with_deviances(bound, Y, mean, spread.nan_to_num(nan=0.0), scored, converged)
+
+    def score_cells(self, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
+        """Log-likelihoods of counts that were hidden, given the others of their samples."""
+        assert data.K is not None
+        X, O, Y = (tensor.detach().cpu().double() for tensor in (data.X, data.O, Y))
+        K, scored = data.K.cpu(), scored.cpu()
+        seen = torch.where(K, data.Y.detach().cpu().double(), 0.0)
+        log_weights = self._log_weights(X, O, seen, K)[0]
+        each = [_of_fit(cluster, X, O, seen, K).score_cells(data, Y, scored) for cluster in self.clusters]
+        loglik = torch.stack([score.loglik for score in each])
+        mixed = (loglik + log_weights.mT[:, :, None]).logsumexp(0)
+        deviance = _mixed(log_weights.exp(), torch.stack([score.deviance for score in each]))
+        means = torch.stack([score.of_means for score in each if score.of_means is not None])
+        of_means = _mixed(log_weights.exp(), means)
+        return Score(torch.where(scored, mixed, 0.0), deviance, all(score.converged for score in each), of_means)
+
+    # -- diagnosis -----------------------------------------------------------------------------------------------------
+
+    def _counted(self, data: Dataset) -> Tensor:
+        seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
+        return seen & (self.limits(data.X) == 0)
+
+    def _each(self, data: Dataset) -> tuple[list[Tensor], list[Tensor]]:
+        """Linear predictors of the samples of the fit and latent variances, by cluster."""
+        etas = [data.O + data.X @ cluster.B for cluster in self.clusters]
+        return etas, [cluster.latent.variances for cluster in self.clusters]
+
+    def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
+        """Randomised quantile residuals n×p (Dunn & Smyth 1996), of the mixture given the covariates alone."""
+        etas, variances = self._each(data)
+        share = torch.rand(data.Y.shape, generator=generator, dtype=data.Y.dtype)
+        drawn = share * self._probability(data.Y, etas, variances)
+        below = self._below(data.Y, etas, variances) - drawn
+        above = self._below(data.Y, etas, variances, upper=True) + drawn
+        low, high = (torch.special.ndtri(tail.clamp(0.0, 1.0)) for tail in (below, above))
+        found = torch.where(below < above, low, -high).clamp(-FARTHEST, FARTHEST)
+        return found.masked_fill(~self._counted(data), math.nan)
+
+    def _probability(self, y: Tensor, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
+        """P(Y = y), n×p."""
+        parts = [
+            share * poisson_lognormal_logpmf(y, eta, v).exp()
+            for share, eta, v in zip(self.log_pi.exp(), etas, variances, strict=True)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def expected_zeros(self, data: Dataset) -> Zeros:
+        """Zeros of each feature among the cells that count, beside what the model expects."""
+        counted = self._counted(data)
+        probability = torch.where(counted, self._probability(torch.zeros_like(data.Y), *self._each(data)), 0.0)
+        variance = total(probability * (1.0 - probability))
+        return Zeros(total(counted & (data.Y == 0)).to(data.Y), total(probability), variance.sqrt())
+
+    def mean_residuals(self, data: Dataset) -> Tensor:
+        """Means over features of latent means less those of the samples' clusters, in standard deviations."""
+        R = self.tensor("M_finite") - data.X @ self.B - self.tau @ self.offsets
+        scaled = torch.where(self._counted(data), R / (self.tau @ self.tensor("V")).sqrt(), 0.0)
+        return scaled.sum(1) / self._counted(data).sum(1)
+
+    def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
+        """The bound, the likelihood, zeros, and residuals."""
+        seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
+        _, bounds, _ = self._log_weights(data.X, data.O, data.Y, seen)
+        R, zero = self.count_residuals(data, generator), self.expected_zeros(data)
+        samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
+        facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}
+        independent = "Sigma_k" not in self.estimates
+        if draws or independent:
+            each = [
+                _of_fit(cluster, data.X, data.O, data.Y, seen).likelihood(data, draws, generator)
+                for cluster in self.clusters
+            ]
+            joint = torch.stack([found.value for found in each], 1) + self.log_pi
+            value, weights = joint.logsumexp(1), joint.softmax(1)
+            error = (weights * torch.stack([found.error for found in each], 1)).square().sum(1).sqrt()
+            main = weights.argmax(1, keepdim=True)
+            khat = torch.stack([found.khat for found in each], 1).gather(1, main)[:, 0]
+            found = LogLikelihood(value, error, khat)
+            samples |= {"loglik": value, "loglik_se": error, "khat": khat, "gap": value - bounds}
+            facts |= likelihood_facts(found, bounds, data.w, draws, independent)
+        samples |= sizes(R, data.responses)
+        by_feature = normality_columns(R)
+        features = {
+            "feature": list(data.responses),
+            "zeros": zero.counted,
+            "zeros_expected": zero.expected,
+            "zeros_z": (zero.counted - zero.expected) / zero.sd,
+            **by_feature,
+        }
+        counting = int(self._counted(data).sum())
+        facts["zeros"] = {
+            "share": float(zero.counted.sum()) / counting,
+            "expected": float(zero.expected.sum()) / counting,
+            "poor_features": [data.responses[j] for j in far_off(zero).nonzero()[:, 0].tolist()],
+        }
+        facts |= residual_facts(R, by_feature, data.responses)
+        facts["worst_samples"] = worst(samples, "residual_rms", ("sample", "residual_rms", "largest", "of"))
+        facts["worst_features"] = worst(
+            features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
+        )
+        return Diagnosis(facts, {"samples": samples, "features": features}, R)
+
+    # -- tables --------------------------------------------------------------------------------------------------------
+
+    def further_tables(self, samples: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """`memberships`, `clusters`, and `cluster_covariances` where they are full."""
+        tau, names = self.tau, self.groups
+        best, label = tau.max(1)
+        own = [tau[label == k, k] for k in range(len(names))]
+        found: dict[str, dict[str, Any]] = {
+            "memberships": {
+                "sample": list(samples),
+                "cluster": label + 1,
+                "posterior": best,
+                **{f"posterior_{name}": tau[:, k].contiguous() for k, name in enumerate(names)},
+            },
+            "clusters": {
+                "cluster": list(names),
+                "proportion": self.log_pi.exp(),
+                "samples": torch.bincount(label, minlength=len(names)),
+                "mean_posterior": torch.stack([each.mean() for each in own]),
+                "surely": torch.stack([(each > SURELY).sum() for each in own]),
+                "latent_variance": self.tensor("V").mean(1),
+            },
+        }
+        if "Sigma_k" in self.estimates:
+            many, p = self.tensor("V").shape
+            found["cluster_covariances"] = {
+                "cluster": [name for name in names for _ in range(p)],
+                "feature": list(self.responses) * many,
+                **dict(zip(self.responses, self.tensor("Sigma_k").reshape(many * p, p).mT.contiguous(), strict=True)),
+            }
+        return found
+
+
+def _of_fit(cluster: FittedPLN, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> FittedPLN:
+    """A cluster with q of these samples, as if they were those of its fit."""
+    q = cluster.transform(X, O, Y, K)
+    mean = torch.where(torch.isfinite(q.mean), q.mean, X @ cluster.B)
+    return replace(cluster, state={**cluster.state, "M_finite": mean, "S": q.sd.nan_to_num(nan=0.0)})
+
+
+def _mixed(weights: Tensor, each: Tensor) -> Tensor:
+    """Sum over clusters of weights (n×K) times tables (K×n×p), n×p."""
+    return torch.where(weights.mT[:, :, None] > 0, weights.mT[:, :, None] * each, 0.0).sum(0)
+
+
+def _moments(weights: Tensor, means: Tensor, sds: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of a mixture of these (K×n×p each), n×p; a mean of −inf stays that."""
+    mean = _mixed(weights, means)
+    off = torch.where(torch.isfinite(mean), means - mean, 0.0)
+    return mean, _mixed(weights, sds.square() + off.square()).sqrt()
+
+
+def _any(reasons: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What is said of a cell in some cluster."""
+    found: dict[str, Tensor] = {}
+    for each in reasons:
+        for name, cells in each.items():
+            found[name] = cells | found[name] if name in found else cells
+    return found
