@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "validate pln-pca": (f"plncli validate pln-pca {OAKS} --rank 3",),
     "validate pln-network": (f"plncli validate pln-network {OAKS}",),
+    "validate pln-mixture": (f"plncli validate pln-mixture {OAKS} --clusters 3",),
     "validate pln-lda": (f"plncli validate pln-lda {GROUPS}",),
     "validate logistic": (f'plncli validate logistic {PATIENTS} "case ~ marker1 + marker2"',),
     "validate linear": (f'plncli validate linear {PLOTS} "harvest ~ soil1 + soil2"',),
@@ -56,6 +57,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "fit pln-network": (
         f"plncli fit pln-network {OAKS} --penalty 0.6:0.8:3 --out oaks-network",
         f"plncli fit pln-network {TREES} --penalty 0.6 --out oaks-tree-network",
+    ),
+    "fit pln-mixture": (
+        f"plncli fit pln-mixture {OAKS} --clusters 1:4 --out oaks-clusters",
+        f"plncli fit pln-mixture {OAKS} --clusters 3 --covariance full --out oaks-three-clusters",
     ),
     "fit pln-lda": (
         f"plncli fit pln-lda {GROUPS} --out oaks-groups",
@@ -95,6 +100,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "cv pln-pca": (f"plncli cv pln-pca {OAKS} --rank 1 --rank 2 --folds 3",),
     "cv pln-network": (f"plncli cv pln-network {OAKS} --penalty 0.7 --penalty 0.6 --folds 3",),
+    "cv pln-mixture": (f"plncli cv pln-mixture {OAKS} --clusters 2 --clusters 3 --folds 3",),
     "cv pln-lda": (f"plncli cv pln-lda {GROUPS} --covariance full --covariance diagonal --folds 3",),
     "cv logistic": (f'plncli cv logistic {PATIENTS} "case ~ marker1" --formula "case ~ marker1 + marker2"',),
     "cv linear": (f'plncli cv linear {PLOTS} "harvest ~ soil1" --formula "harvest ~ ."',),
@@ -128,6 +134,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "graph pln": ("plncli graph pln", "plncli graph pln --dot"),
     "graph pln-pca": ("plncli graph pln-pca",),
     "graph pln-network": ("plncli graph pln-network",),
+    "graph pln-mixture": ("plncli graph pln-mixture",),
     "graph pln-lda": ("plncli graph pln-lda",),
     "graph logistic": ("plncli graph logistic",),
     "graph linear": ("plncli graph linear",),

@@ -24,13 +24,13 @@ from plncli.names import COLUMNS
 from plncli.numerics.nesting import sketch
 from plncli.results import FitResult
 from plncli.runs import path
+from plncli.runs.fingerprint import fingerprint
 from plncli.runs.network.graphml import graphml
 from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
     SCHEMA_VERSION,
     Run,
-    fingerprint,
     made_run,
     pack,
     read_run,

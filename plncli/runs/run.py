@@ -27,7 +27,6 @@ from plncli.settings import recorded
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from plncli.dataset import Dataset
     from plncli.models.fitted import Fitted
 
 MODEL_FILE = "model.safetensors"
@@ -366,30 +365,3 @@ def _check_summary(run: Run) -> None:
 
 def _model_file(place: Path) -> Path:
     return place / MODEL_FILE if place.is_dir() else place
-
-
-def fingerprint(data: Dataset) -> dict[str, str]:
-    """SHA-256 of what was fitted, by part: names of samples and responses, table (with its mask), weights, offset.
-
-    Numbers are taken in single precision, so that a fit in float32 and one in float64 of the same tables agree.
-    """
-    mask = () if data.K is None else (data.K,)
-    return {
-        "samples": _names_hash(data.samples),
-        "responses": _names_hash(data.responses),
-        "table": _hash(data.Y.float(), *mask),
-        "weights": _hash(data.w.float()),
-        "offset": _hash(data.O.float()),
-    }
-
-
-def _names_hash(names: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(names).encode()).hexdigest()
-
-
-def _hash(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-    return digest.hexdigest()

@@ -15,7 +15,8 @@ from plncli.inputs.alignment.positions import named_by_position
 from plncli.inputs.loading import Inputs, load
 from plncli.numerics.nesting import sketch
 from plncli.runs import schema as schemas
-from plncli.runs.run import Run, fingerprint
+from plncli.runs.fingerprint import fingerprint
+from plncli.runs.run import Run
 from plncli.settings import FRAME, FitConfig, built, option, recorded, settings, split_part
 from plncli.tables import writing as output
 from plncli.tables.formats import digest, lies_at

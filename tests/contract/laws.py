@@ -16,7 +16,7 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.fitting import fit, problem_of
 from plncli.models.base import Model
-from plncli.models.spec import Spec
+from plncli.models.spec import Spec, Symbol
 from plncli.optim.base import StopRule
 from plncli.results import FitResult
 
@@ -65,6 +65,11 @@ def fitted(spec: Spec, data: Dataset | None = None) -> FitResult:
 
 def close(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     np.testing.assert_allclose(a.double().numpy(), b.double().numpy(), rtol=rtol, atol=atol)
+
+
+def allowed(symbol: Symbol) -> tuple[float, float]:
+    """rtol and atol of an estimate: clusters of a table that has none are told apart by next to no nats."""
+    return (1e-4, 1e-4) if "cluster" in symbol.axes else (1e-5, 1e-6)
 
 
 # Derivatives
@@ -120,7 +125,7 @@ def order_of_samples_is_no_matter(spec: Spec) -> None:
     for symbol in spec.symbols:
         if not symbol.state and symbol.name in a.estimates:
             value = a.estimates[symbol.name]
-            close(value[order] if symbol.axes[0] == "sample" else value, b.estimates[symbol.name])
+            close(value[order] if symbol.axes[0] == "sample" else value, b.estimates[symbol.name], *allowed(symbol))
 
 
 def order_of_responses_is_no_matter(spec: Spec) -> None:
@@ -134,7 +139,7 @@ def order_of_responses_is_no_matter(spec: Spec) -> None:
             value = a.estimates[symbol.name]
             for axis, name in enumerate(symbol.axes):
                 value = value.index_select(axis, order) if name == "response" else value
-            close(value, b.estimates[symbol.name])
+            close(value, b.estimates[symbol.name], *allowed(symbol))
 
 
 def weight_two_is_two_samples(spec: Spec) -> None:
@@ -173,8 +178,10 @@ def float32_agrees(spec: Spec) -> None:
 def symbols_are_as_declared(spec: Spec) -> None:
     """Every symbol that is not optional is there, has its axes, and is finite where that is said."""
     result = fitted(spec)
-    components = [len(result.estimates[s.name]) for s in spec.symbols if s.axes == ("component",)]
-    sizes = {"sample": N, "response": P, "term": 3, "component": sum(components)}
+    sizes = {"sample": N, "response": P, "term": 3}
+    sizes |= {
+        s.axes[0]: len(result.estimates[s.name]) for s in spec.symbols if s.axes in (("component",), ("cluster",))
+    }
     for symbol in spec.symbols:
         group = result.state if symbol.state else result.estimates
         assert symbol.optional or symbol.name in group, symbol.name

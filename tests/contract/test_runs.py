@@ -88,7 +88,8 @@ def test_every_declared_file_is_written_and_as_its_schema_says(run: Path) -> Non
     assert there - tables - others <= {f"{name}.csv" for name, _ in spec.further}
     for name in ("summary", "manifest"):
         jsonschema.validate(json.loads((run / f"{name}.json").read_text()), dict(schema.schema(name)))
-    names = {"sample": N, "response": P, "term": 3, "component": len(read_run(run).components)}
+    known = read_run(run)
+    names = {"sample": N, "response": P, "term": 3, "component": len(known.components), "cluster": len(known.clusters)}
     for symbol in written:
         frame = pd.read_csv(run / f"{symbol.table}.csv", index_col=0)
         rows, columns = (*(names[axis] for axis in symbol.axes), 1)[:2]

@@ -19,7 +19,8 @@ from plncli.errors import DataError
 from plncli.names import COLUMNS
 from plncli.numerics.nesting import SKETCH, sketch
 from plncli.runs import run as runs
-from plncli.runs.run import fingerprint, pack, read_run
+from plncli.runs.fingerprint import fingerprint
+from plncli.runs.run import pack, read_run
 
 WRITTEN = Path(__file__).parents[1] / "reference/0.1.0"
 

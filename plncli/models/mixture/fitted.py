@@ -12,13 +12,14 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
-from plncli.models.abilities import Diagnosis, LatentValues, Prediction, Score, Simulated, Zeros
+from plncli.models.abilities import Diagnosis, Discriminated, LatentValues, Prediction, Score, Simulated, Zeros
 from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
 from plncli.models.fitted import INFINITE, NOT_ESTIMABLE, Fitted, at_limits
 from plncli.models.pln.finished.fitted import FittedPLN, likelihood_facts
 from plncli.models.pln.finished.importance import LogLikelihood
 from plncli.models.pln.finished.residuals import far_off
 from plncli.models.pln.finished.scoring import with_deviances
+from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
 from plncli.numerics.distributions import poisson_lognormal_cdf, poisson_lognormal_logpmf, poisson_lognormal_quantile
 from plncli.numerics.rows import total, weighted_total
 
@@ -54,6 +55,16 @@ class FittedMixture(Fitted):
         """Of the clusters' means from their mean, K×p."""
         mu = self.tensor("mu")
         return mu - self.log_pi.exp() @ mu
+
+    @cached_property
+    def covariance(self) -> Covariance:
+        """Of all samples with the same covariates, within and between clusters."""
+        pi = self.log_pi.exp()
+        between = pi.sqrt()[:, None] * self.offsets
+        if "Sigma_k" not in self.estimates:
+            return FactoredCovariance(pi @ self.tensor("V"), between)
+        within = torch.einsum("k,kij->ij", pi, self.tensor("Sigma_k"))
+        return DenseCovariance(within + between.mT @ between)
 
     @cached_property
     def clusters(self) -> tuple[FittedPLN, ...]:
@@ -154,6 +165,24 @@ class FittedMixture(Fitted):
         mean, sd = _moments(weights, torch.stack([q.mean for q in each]), torch.stack([q.sd for q in each]))
         left = [q.residual + off for q, off in zip(each, self.offsets, strict=True)]
         return LatentValues(mean, sd, _mixed(weights, torch.stack(left)), _any(q.reasons for q in each))
+
+    # -- which cluster -------------------------------------------------------------------------------------------------
+
+    @property
+    def group_of(self) -> Tensor:
+        """The most probable cluster of each sample of the fit, (n,), by index."""
+        return self.tau.argmax(1)
+
+    @property
+    def held_out(self) -> None:
+        """None: clusters are not known beforehand."""
+        return None
+
+    def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
+        """Probabilities of the clusters of samples with counts Y, n×K."""
+        scores = [cluster.score_samples(X, O, Y, K).loglik for cluster in self.clusters]
+        bounds = torch.stack(scores, 1)
+        return Discriminated(self.groups, (bounds + self.log_pi).log_softmax(1), bounds)
 
     # -- draws and scores ----------------------------------------------------------------------------------------------
 

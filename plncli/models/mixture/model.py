@@ -25,7 +25,7 @@ from plncli.models.mixture.start import around, by_chance, from_labels, from_pro
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.models.pln.zeros.counting import cell_limits
-from plncli.models.spec import Spec, writes_square
+from plncli.models.spec import Spec
 from plncli.numerics.rows import grand_total
 
 NONE, ONCE = 1e-6, 10.0
@@ -189,7 +189,7 @@ class Mixture(Model[Prepared]):
         }
         if self.covariance == "full":
             found["Sigma_k"] = torch.stack([covariance.dense() for covariance in covariances])
-        if writes_square(self.sigma, prepared.data.p):
+        if self.sigma:
             off = mu - pi @ mu
             found["Sigma"] = (pi[:, None] * off).mT @ off
             for share, each in zip(pi, covariances, strict=True):

@@ -19,9 +19,6 @@ from plncli.models.pln.structures import Diagonal, full
 from plncli.numerics.linalg import Basis, orthonormal_basis
 from plncli.numerics.rows import gram
 
-SPANNED = 1e-9
-"""How far the intercept may lie from the columns of the design."""
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -65,7 +62,7 @@ def prepare(data: Dataset, many: int, covariance: str, *, shared: bool) -> Prepa
     basis = orthonormal_basis(data.X, data.w, data.terms)
     wbar = data.total_weight
     a = gram(basis.Q, data.w) / wbar
-    if abs(float(a @ a) - 1.0) > SPANNED:
+    if abs(float(a @ a) - 1.0) > torch.finfo(a.dtype).eps ** 0.5:
         raise DataError("A mixture needs an intercept, for each cluster has a mean of its own. Leave out `0 +`.")
     V = torch.linalg.svd(a[None], full_matrices=True).Vh[1:].mT.contiguous()
     separated = separated_cells(data)

@@ -158,7 +158,11 @@ MIXTURE = Spec(
             default="icl",
             choices=("icl", "bic", "aic", "cv", "none"),
         ),
-        SIGMA,
+        replace(
+            SIGMA,
+            help="Write Sigma, a table of features × features: the covariance within and between clusters.",
+            default=False,
+        ),
     ),
     memory=memory,
     work=work,
