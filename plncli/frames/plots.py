@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from plncli.plots import Kind
+    from plncli.plots.kind import Kind
     from plncli.plots.source import Source
     from plncli.runs.outcome import Outcome
     from plncli.runs.run import Run

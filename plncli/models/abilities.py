@@ -260,6 +260,31 @@ class Discriminated:
     reasons: dict[str, Tensor] = field(repr=False, default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DiscriminantAxes:
+    """Axes along which groups differ: of the latent values of p features.
+
+    V: their weights on r axes, p×r; between: variances between groups, (r,), those within being 1; mean: of the groups'
+    means, (p,); means: of the groups, G×p; correlations: over all groups, of latent values with scores, p×r, nan where
+    features have no variance.
+    """
+
+    V: Tensor = field(repr=False)
+    between: Tensor
+    mean: Tensor = field(repr=False)
+    means: Tensor = field(repr=False)
+    correlations: Tensor = field(repr=False)
+
+    def scores(self, Z: Tensor) -> Tensor:
+        """Of latent values (m×p), with the mean of all groups at 0; m×r."""
+        return (Z - self.mean) @ self.V
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`LD1` and so on."""
+        return tuple(f"LD{k + 1}" for k in range(len(self.between)))
+
+
 @runtime_checkable
 class Discriminating(Protocol):
     """Groups of samples: those of the samples of the fit, and the probabilities that other samples are of them."""
@@ -281,4 +306,34 @@ class Discriminating(Protocol):
 
     def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
         """Probabilities of samples with counts Y (n×p; K: True where observed), whatever group X (n×d) has them in."""
+        ...
+
+
+@runtime_checkable
+class Separating(Protocol):
+    """Groups of samples that one metric tells apart, along axes."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Their G names."""
+        ...
+
+    @property
+    def group_of(self) -> Tensor:
+        """The group of each sample of the fit, (n,), by index."""
+        ...
+
+    @property
+    def prior(self) -> Tensor:
+        """Probabilities of the groups before a sample is seen, (G,)."""
+        ...
+
+    @property
+    def axes(self) -> DiscriminantAxes:
+        """The axes."""
+        ...
+
+    @property
+    def scores(self) -> Tensor:
+        """Samples of the fit on the axes, n×r."""
         ...

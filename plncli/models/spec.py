@@ -334,6 +334,11 @@ class Spec:
         return tuple(symbol for symbol in self.symbols if symbol.table)
 
     @property
+    def grouped(self) -> bool:
+        """Whether it tells groups of samples apart."""
+        return any(setting.grouping == "column" for setting in self.settings)
+
+    @property
     def plots(self) -> tuple[tuple[str, str], ...]:
         """Kinds of plots of a fit that there are: name, and the kind of response that tells it from its namesakes."""
         return tuple(

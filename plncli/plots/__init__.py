@@ -6,50 +6,19 @@ KINDS. Never: numbers that cannot be asked of a fit, or the name of a model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from plncli.models import MODELS
-from plncli.names import WIDTHS
 from plncli.plots import classes, counts, loss, matrices, partial, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
+from plncli.plots.groups import discriminant, held_out
+from plncli.plots.kind import DOUBLE, Kind
 from plncli.plots.network import drawing, graph
 from plncli.runs.run import Run
-
-SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of picture.
-
-    content: (source, wanted) -> record; draw: (record, width in mm) -> figure; describe: record -> what is seen, in
-    numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
-    another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
-    nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
-    all features or samples, as columns by name. of_path: it is of a path of fits alone; mean: `linear` or
-    `neural`, where it is of fits with such a mean alone.
-    """
-
-    content: Callable[..., Any]
-    draw: Callable[[Any, float], Figure]
-    describe: Callable[[Any], str]
-    title: str
-    caption: str = ""
-    width: float = SINGLE
-    takes: tuple[str, ...] = ()
-    data: bool = True
-    several: bool = False
-    together: Callable[[Sequence[Any]], Any] | None = None
-    table: Callable[[Any], dict[str, Any]] | None = None
-    of_path: bool = False
-    mean: str = ""
-
 
 EFFECTS = ("terms", "contrasts", "scale")
 COMPONENTS = ("axes", "color", "remove_covariates")
@@ -281,6 +250,31 @@ KINDS = {
         several=True,
         table=parts.table,
     ),
+    ("discriminant", ""): Kind(
+        discriminant.discriminants,
+        discriminant.draw,
+        discriminant.describe,
+        "Samples on the discriminant axes",
+        "How to read it: each point is a sample, in the colour of its group; the background has that of the group that "
+        "is most probable there. Percentages are shares of the variance between groups. The axes were found with these "
+        "samples, so their groups lie further apart than those of new samples: the more features, the more so.",
+        takes=("axes",),
+        data=False,
+        several=True,
+        table=discriminant.table,
+    ),
+    ("circle", ""): Kind(
+        discriminant.discriminants,
+        discriminant.draw_correlations,
+        discriminant.describe_correlations,
+        "Features and discriminant axes",
+        "How to read it: where the arrow of a feature ends, or its bar, tells the correlations of its latent value "
+        "with the axes, over all samples. Groups that lie the way an arrow points have more of its feature.",
+        takes=("top", "axes"),
+        data=False,
+        several=True,
+        table=circle.table,
+    ),
     ("fitted", "counts"): Kind(
         counts.fitted,
         counts.draw_fitted,
@@ -316,6 +310,23 @@ KINDS = {
         "How to read it: each point is a feature. Those above the diagonal have more zeros than the model expects; "
         "named ones by more than three standard deviations. With zero inflation, open points show the zeros that are "
         "expected but for structural ones.",
+    ),
+    ("roc", "counts"): Kind(
+        held_out.roc,
+        classes.draw_roc,
+        classes.describe_curves,
+        "Receiver operating characteristic of held-out samples",
+        "How to read it: each curve is of a group against all others, by its probability; the closer it comes to the "
+        "upper left corner, the better. The diagonal is chance.",
+        data=False,
+    ),
+    ("confusion", "counts"): Kind(
+        held_out.confusion,
+        classes.draw_confusion,
+        classes.describe_tables,
+        "Groups of held-out samples, and those predicted",
+        "How to read it: a row has the samples of a group; the diagonal holds those that are assigned to it.",
+        data=False,
     ),
     ("roc", "classes"): Kind(
         classes.roc,

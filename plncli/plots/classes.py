@@ -56,19 +56,22 @@ class Calibrations:
 
 
 class Table(NamedTuple):
-    """2×2 weights: rows the class observed, columns the class predicted, in the order of labels (zero, one)."""
+    """Weights: rows the class observed, columns the class predicted, in the order of labels, such as (zero, one)."""
 
     response: str
-    labels: tuple[str, str]
+    labels: tuple[str, ...]
     counts: np.ndarray
 
 
 @dataclass(frozen=True)
 class Confusions:
-    """Classes observed and predicted, where the probability of the second is above the threshold."""
+    """Classes observed and predicted: the second of two where its probability is above the threshold.
+
+    threshold: None where it is the most probable class.
+    """
 
     tables: tuple[Table, ...] = field(repr=False)
-    threshold: float = THRESHOLD
+    threshold: float | None = THRESHOLD
     notes: tuple[str, ...] = ()
 
 
@@ -82,10 +85,11 @@ def roc(source: Source, wanted: Wanted) -> Curves:
     """A curve for each response."""
     Y, eta, w = _scored(source)
     chosen, notes = chosen_responses(source.run, wanted.responses)
-    return Curves(tuple(_curve(source.run.responses[j], Y[:, j], eta[:, j], w) for j in chosen), notes)
+    return Curves(tuple(curve(source.run.responses[j], Y[:, j], eta[:, j], w) for j in chosen), notes)
 
 
-def _curve(response: str, y: np.ndarray, score: np.ndarray, w: np.ndarray) -> Curve:
+def curve(response: str, y: np.ndarray, score: np.ndarray, w: np.ndarray) -> Curve:
+    """The curve of scores (n,) of samples whose class is y, 0 or 1, with weights w."""
     values, group = np.unique(-score, return_inverse=True)
     shares = []
     for part in (w * (1.0 - y), w * y):
@@ -177,7 +181,9 @@ def draw_calibration(record: Calibrations, width: float) -> Figure:
 def draw_confusion(record: Confusions, width: float) -> Figure:
     """Weights and shares of the observed class, in cells the darker the larger their share."""
     alone = len(record.tables) == 1
-    figure, grid = style.panels(len(record.tables), min(width, 85.0) if alone else width, min(0.8 * width, 55.0))
+    many = max(len(one.labels) for one in record.tables)
+    height = min(0.8 * width, 55.0) + 12.0 * min(many - 2, 8)
+    figure, grid = style.panels(len(record.tables), min(width, 85.0 + 12.0 * (many - 2)) if alone else width, height)
     for axes, one in zip(grid, record.tables, strict=True):
         of_class = one.counts.sum(1, keepdims=True)
         shares = one.counts / np.where(of_class > 0, of_class, 1.0)
@@ -186,11 +192,14 @@ def draw_confusion(record: Confusions, width: float) -> Figure:
             text = f"{one.counts[i, j]:g}\n{100.0 * share:.1f} %"
             axes.text(j, i, text, ha="center", va="center", color="white" if share > 0.55 else "black")
         labels = [short(label, 12) for label in one.labels]
-        axes.set_xticks([0, 1], labels)
-        axes.set_yticks([0, 1], labels)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set(xlabel=f"predicted (threshold {record.threshold:g})" if alone else "predicted", ylabel="observed")
+        axes.set(
+            xlabel=f"predicted (threshold {record.threshold:g})" if alone and record.threshold else "predicted",
+            ylabel="observed",
+        )
         right = float(np.trace(one.counts) / one.counts.sum())
         axes.set_title(f"{short(one.response, 24)}: {100.0 * right:.1f} % right", loc="left")
     style.footnote(figure, record.notes)

@@ -10,7 +10,8 @@ from plncli.console import Console
 from plncli.errors import PlncliError, UsageError
 from plncli.names import OF_VALIDATION
 from plncli.names import PLOT_FORMATS as FORMATS
-from plncli.plots import VALIDATION, Kind, draw, kinds, mean_of, style
+from plncli.plots import VALIDATION, draw, kinds, mean_of, style
+from plncli.plots.kind import Kind
 from plncli.plots.source import Source, Wanted
 from plncli.runs.run import Run, read_run
 from plncli.tables.atomic import whole_file, whole_folder, write_file

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plncli.errors import PlncliError
-from plncli.plots import Kind, draw, kinds, loss, mean_of, style
+from plncli.plots import draw, kinds, loss, mean_of, style
 from plncli.plots.effects.coefficients import told
+from plncli.plots.kind import Kind
 from plncli.plots.source import Source, Wanted
 
 DPI = 200.0

@@ -74,7 +74,7 @@ def test_wilson() -> None:
 def test_curves_have_the_areas_of_diagnose() -> None:
     r = R(8)
     y, eta, w = r.randint(0, 2, size=60), np.round(r.normal(size=60), 1), r.uniform(size=60)
-    curve = classes._curve("y", y.astype(float), eta, w)
+    curve = classes.curve("y", y.astype(float), eta, w)
     tensors = (torch.tensor(x, dtype=torch.float64) for x in (y[:, None], eta[:, None], w))
     assert curve.area == pytest.approx(float(area_under_curve(*tensors)))
     assert (curve.false_positive[[0, -1]].tolist(), curve.true_positive[[0, -1]].tolist()) == ([0.0, 1.0], [0.0, 1.0])

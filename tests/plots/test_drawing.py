@@ -18,7 +18,7 @@ from tries import quickly
 
 from plncli import plots
 from plncli.models import MODELS
-from plncli.plots import Kind, classes, counts, draw, kinds, loss, matrices, path, regression, style
+from plncli.plots import classes, counts, draw, kinds, loss, matrices, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.clusters import cluster
 from plncli.plots.colouring import Colouring
@@ -26,6 +26,7 @@ from plncli.plots.components import bars, ordination, parts
 from plncli.plots.components.ellipses import ellipses
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.effects.estimates import Effect
+from plncli.plots.kind import Kind
 from plncli.plots.network import graph
 from plncli.plots.network.layout import layout
 from plncli.runs.scales import Scale, scale_of
@@ -225,7 +226,7 @@ def regressions(n: int, p: int) -> regression.Regressions:
 def curves(p: int) -> classes.Curves:
     r = R(9)
     y, eta = r.randint(0, 2, size=200).astype(float), r.normal(size=200)
-    return classes.Curves(tuple(classes._curve(name, y, eta, np.ones(200)) for name in names("y", p)))
+    return classes.Curves(tuple(classes.curve(name, y, eta, np.ones(200)) for name in names("y", p)))
 
 
 def calibrations(p: int) -> classes.Calibrations:

@@ -11,43 +11,17 @@ v_k = lambda_k^-½ Omega D' u_k: no more than Omega D' is asked of the covarianc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
+from plncli.models.abilities import DiscriminantAxes
 from plncli.numerics.covariance import Covariance, definite
 
 LEAST = 1e-10
 """Share of the largest variance between groups below which an axis is rounding."""
 
 
-@dataclass(frozen=True)
-class Axes:
-    """Of the latent values of p features.
-
-    V: their weights on r axes, p×r; between: variances between groups, (r,), those within being 1; mean: of the groups'
-    means, (p,); means: of the groups, G×p; correlations: within groups, of latent values with scores, p×r, nan where
-    features have no variance.
-    """
-
-    V: Tensor = field(repr=False)
-    between: Tensor
-    mean: Tensor = field(repr=False)
-    means: Tensor = field(repr=False)
-    correlations: Tensor = field(repr=False)
-
-    def scores(self, Z: Tensor) -> Tensor:
-        """Of latent values (m×p), with the mean of all groups at 0; m×r."""
-        return (Z - self.mean) @ self.V
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """`LD1` and so on."""
-        return tuple(f"LD{k + 1}" for k in range(len(self.between)))
-
-
-def axes(means: Tensor, shares: Tensor, covariance: Covariance) -> Axes:
+def axes(means: Tensor, shares: Tensor, covariance: Covariance) -> DiscriminantAxes:
     """Those of groups with these means (G×p) and shares (G,). The largest weight of each axis is positive.
 
     Features without variance have no part in them.
@@ -64,6 +38,8 @@ def axes(means: Tensor, shares: Tensor, covariance: Covariance) -> Axes:
     )
     size = U[:, kept] * between[kept].rsqrt()
     V[v] = turned.mT @ size
-    correlations[v] = (D.mT @ size) / covariance.variances[v].sqrt()[:, None]  # for Sigma Omega D' is D'
+    # Sigma v is lambda^-½ D'u, to which groups add lambda times as much.
+    variance = covariance.variances[v] + D.square().sum(0)
+    correlations[v] = (D.mT @ size) * (1.0 + between[kept]).sqrt() / variance.sqrt()[:, None]
     sign = torch.sign(V.gather(0, V.abs().argmax(0, keepdim=True))) if V.numel() else 1.0
-    return Axes(V * sign, between[kept], mean, means, correlations * sign)
+    return DiscriminantAxes(V * sign, between[kept], mean, means, correlations * sign)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError
-from plncli.models.abilities import Discriminated
-from plncli.models.lda.discriminant import Axes, axes
+from plncli.models.abilities import DiscriminantAxes, Discriminated
+from plncli.models.lda.discriminant import axes
 from plncli.models.lda.model import label_of
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.fitted import FittedPLN
@@ -102,7 +102,7 @@ class FittedLDA(FittedPLN):
         return torch.where(limits == 0, rows @ self.B, limits * torch.inf)
 
     @cached_property
-    def axes(self) -> Axes:
+    def axes(self) -> DiscriminantAxes:
         """The discriminant axes, with the means that groups are taken to have."""
         X, number = self.tensor("x_mean")[None], len(self.places)
         means = (

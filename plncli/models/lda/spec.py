@@ -91,7 +91,7 @@ LDA = Spec(
         *(table for table in PLN.further if table != neural.TABLE),
         ("axes", "discriminant axes: coefficients of the latent values of features"),
         ("scores", "samples on the discriminant axes"),
-        ("correlations", "of latent values of features with the axes, within groups"),
+        ("correlations", "of latent values of features with the axes, over all groups"),
         ("group_means", "latent means of the groups, at the mean of the covariates"),
         ("classification", "held-out samples: their group, the one predicted, and the probability of each"),
         ("confusion", "held-out samples by group and predicted group"),

@@ -66,7 +66,7 @@ def classified(run: Run, sources: Sources, say: Console) -> Classification:
 def _with_groups() -> str:
     from plncli.models import MODELS
 
-    return some(spec.name for spec in MODELS.values() if any(one.grouping == "column" for one in spec.settings))
+    return some(spec.name for spec in MODELS.values() if spec.grouped)
 
 
 def _discriminated(run: Run, data: Any) -> Discriminated:
