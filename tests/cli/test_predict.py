@@ -297,7 +297,7 @@ REFUSED = [
     (
         ["markers", f"--covariates={PATIENTS}", COUNTS],
         2,
-        "--counts goes with fits of pln, pln-pca, pln-network, pln-lda only",
+        "--counts goes with fits of pln, pln-pca, pln-network, pln-mixture, pln-lda only",
     ),
     (["nowhere", EXPOSURE], 3, "does not exist"),
 ]
@@ -325,7 +325,7 @@ def test_what_cannot_be_predicted_is_refused(
     ("words", "code", "message"),
     [
         (["one", EXPOSURE], 2, "--counts"),
-        (["soil", COUNTS], 2, "--counts goes with fits of pln, pln-pca, pln-network, pln-lda only"),
+        (["soil", COUNTS], 2, "--counts goes with fits of pln, pln-pca, pln-network, pln-mixture, pln-lda only"),
         (["one", EXPOSURE, COUNTS, "--out=m.csv", "--sd=./m.csv"], 2, "--out and --sd are the same file"),
         (["one", EXPOSURE, COUNTS, "--sd=m.xls"], 2, "--sd m.xls must end in one of"),
         (["one", COUNTS], 2, "Give --exposure FILE of the new samples."),
