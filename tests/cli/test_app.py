@@ -78,7 +78,7 @@ def test_a_verb_without_arguments_is_answered_with_its_help(cli: Cli, args: list
         (["fit", "pnl"], "No such command 'pnl'. Did you mean 'pln'?"),
         (
             ["fit", "poisson"],
-            "No such command 'poisson'. There are: pln, pln-pca, pln-network, pln-mixture, pln-lda, logistic, linear. See",
+            "No such command 'poisson'. There are: pln, pln-pca, pln-network, pln-mixture, pln-lda, logistic, linear.",
         ),
         (
             ["fit", "pln", "--count", "x"],
