@@ -180,9 +180,8 @@ class FittedMixture(Fitted):
 
     def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
         """Probabilities of the clusters of samples with counts Y, n×K."""
-        scores = [cluster.score_samples(X, O, Y, K).loglik for cluster in self.clusters]
-        bounds = torch.stack(scores, 1)
-        return Discriminated(self.groups, (bounds + self.log_pi).log_softmax(1), bounds)
+        log_posterior, elbo, _ = self._log_weights(X, O, Y, K)
+        return Discriminated(self.groups, log_posterior, elbo)
 
     # -- draws and scores ----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from plncli.models.findings import Finding
 from plncli.models.fused import Fused, joined
 from plncli.models.mixture import preconditioner
 from plncli.models.mixture.findings import findings
-from plncli.models.mixture.objective import Evaluation
+from plncli.models.mixture.objective import LEAST, Evaluation
 from plncli.models.mixture.preconditioner import UNLIKELY
 from plncli.models.mixture.prepared import Prepared, prepare
 from plncli.models.mixture.rounds import posterior
@@ -171,7 +171,7 @@ class Mixture(Model[Prepared]):
         at = prepared.at(params)
         order = at.sizes.argsort(descending=True, stable=True)
         pi, mu = at.log_pi.exp()[order], at.mu[order]
-        tau = at.tau[:, order] / at.tau.sum(1, keepdim=True)
+        tau = torch.where(at.log_tau > LEAST, at.tau, 0.0)[:, order]
         covariances = [at.parts[k if len(at.parts) > 1 else 0].layer.covariance() for k in order.tolist()]
         M, S2 = (table[order] for table in (at.q[0], at.S2))
         weights = tau.mT[:, :, None]
