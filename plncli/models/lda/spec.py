@@ -17,20 +17,20 @@ from plncli.names import MODEL
 COVARIANCES = ("full", "diagonal", "spherical")
 PRIORS = ("proportional", "equal")
 LOO = "loo"
+SHARE = re.compile(r"\s*(.+?)\s*=\s*(\d+\.?\d*|\.\d+)\s*(?:,|$)", re.ASCII)
+"""Of a prior: a group, whose name may hold commas and signs, and a number."""
 
 
 def prior_of(text: str) -> dict[str, float]:
     """The probabilities of groups by name that `a=0.2,b=0.8` gives; nothing for one of PRIORS, or what is none."""
     found: dict[str, float] = {}
-    for part in [] if text in PRIORS else re.split(r",(?=[^=]*=)", text):
-        name, sign, value = part.rpartition("=")
-        try:
-            share = float(value)
-        except ValueError:
+    place = 0
+    while text not in PRIORS and place < len(text):
+        part = SHARE.match(text, place)
+        share = float(part[2]) if part else 0.0
+        if part is None or not 0.0 < share < math.inf or part[1] in found:
             return {}
-        if not sign or not 0.0 < share < math.inf or name.strip() in found:
-            return {}
-        found[name.strip()] = share
+        found[part[1]], place = share, part.end()
     return found
 
 
