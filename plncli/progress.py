@@ -13,7 +13,8 @@ class Step:
     """One row of the trace; it describes the point reached after `step` steps (0 is the start).
 
     `loss` in nats; `grad_norm` the Euclidean norm of the gradient; `gap` the estimated nats left (nan when not
-    estimated at this point); `step_size` the multiple of the search direction, or the learning rate, that led here.
+    estimated at this point); `step_size` the multiple of the search direction, or the learning rate, that led here;
+    `held_out` the loss of samples that the objective does not see, in nats a sample, where there are any.
     """
 
     step: int
@@ -23,6 +24,7 @@ class Step:
     grad_norm: float
     gap: float = math.nan
     step_size: float = math.nan
+    held_out: float | None = None
 
 
 class Done(NamedTuple):

@@ -329,10 +329,11 @@ class Run:
         gap: float = math.nan,
         step_size: float = math.nan,
         seconds: float | None = None,
+        held_out: float | None = None,
     ) -> None:
         """Add a row to the trace and show it; `seconds`: when the point was reached, if that was some time ago."""
         reached = self.seconds if seconds is None else seconds
-        row = Step(len(self.trace), reached, self.evaluations, loss, grad_norm, gap, step_size)
+        row = Step(len(self.trace), reached, self.evaluations, loss, grad_norm, gap, step_size, held_out)
         self.trace.append(row)
         if self.on_step is not None:
             self.on_step(row)

@@ -11,10 +11,8 @@ from plncli.errors import unfit
 from plncli.optim.base import Optimum, Problem, Run, State, Status
 from plncli.optim.closure import Closure, Stepper, restore, taken_apart
 
-WATCH = 1
-"""Steps between two looks at the held-out loss: Newton-like steps overfit within a few."""
 PATIENCE = 100
-"""Looks without a lower held-out loss after which a run ends (Prechelt 1998, "Early stopping - but when?")."""
+"""Steps without a lower held-out loss after which a run ends (Prechelt 1998, "Early stopping - but when?")."""
 WINDOW = 50
 """Steps that have to gain more than the tolerance, else the run is stationary."""
 SHRINK, RESTARTS = 0.5, 20
@@ -24,7 +22,7 @@ SHRINK, RESTARTS = 0.5, 20
 def train(
     problem: Problem, run: Run, state: State | None, stepper: Stepper, learning_rate: float, max_iter: int
 ) -> Optimum:
-    """Step until the held-out loss has not fallen for PATIENCE looks, or until steps gain nothing; the best is kept.
+    """Step until the held-out loss has not fallen for PATIENCE steps, or until steps gain nothing; the best is kept.
 
     The best: of the held-out loss, else of the objective. The run ends as EARLY_STOPPED, STATIONARY, or at a limit.
     """
@@ -52,9 +50,9 @@ class _Course:
         self.closure = closure = Closure(problem, run)
         if state is None:
             closure()
-            run.record(closure.loss, closure.grad_norm)
             self.rate, self.restarts, self.kept, self.mark = learning_rate, 0, 0, closure.loss
             self.best_u, self.best = closure.u.detach().clone(), self._judged()
+            run.record(closure.loss, closure.grad_norm, held_out=self._told(self.best))
             self.optimizer = stepper(closure.u, self.rate)
             return
         self.best_u = state.tensor("best_u", closure.origin)
@@ -81,14 +79,14 @@ class _Course:
         closure, run = self.closure, self.run
         self.optimizer.step(closure)
         closure()
-        run.record(closure.loss, closure.grad_norm, step_size=self.rate)
+        judged = self._judged()
+        run.record(closure.loss, closure.grad_norm, step_size=self.rate, held_out=self._told(judged))
         if not math.isfinite(closure.loss):
             return self._again()
-        watch = self.problem.watch is not None
-        if (not watch or run.steps % WATCH == 0) and (judged := self._judged()) < self.best:
+        if judged < self.best:
             self.best, self.kept = judged, run.steps
             self.best_u.copy_(closure.u.detach())
-        if watch and run.steps - self.kept >= PATIENCE * WATCH:
+        if self.problem.watch is not None and run.steps - self.kept >= PATIENCE:
             return Status.EARLY_STOPPED
         if run.steps % WINDOW == 0:
             gained, self.mark = self.mark - closure.loss, closure.loss
@@ -103,6 +101,10 @@ class _Course:
             return self.closure.loss
         with torch.no_grad():
             return watch(self._params(self.closure.u))
+
+    def _told(self, judged: float) -> float | None:
+        """For the trace: the held-out loss, None where nothing is held out."""
+        return None if self.problem.watch is None else judged
 
     def _params(self, u: Tensor) -> dict[str, Tensor]:
         return self.closure.params(u)

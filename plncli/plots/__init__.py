@@ -36,7 +36,8 @@ KINDS = {
         loss.describe,
         "Course of the fit",
         "How to read it: each point is a step of the optimizer. Both curves should fall to the end; the gap ends "
-        "below the tolerance where the fit converged.",
+        "below the tolerance where the fit converged. Of a training the loss of held-out samples falls, and rises "
+        "where weights follow noise: those of the dashed step are kept.",
         DOUBLE,
         data=False,
         together=loss.together,

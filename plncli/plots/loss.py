@@ -16,8 +16,10 @@ from plncli.plots import style
 from plncli.plots.source import Source, Wanted
 from plncli.tables.numbers import numbers
 from plncli.tables.reading import read_table
+from plncli.tables.table import Table
 from plncli.tables.writing import FORMATS
 
+HELD_OUT = "held_out_loss"
 NUMBERS_RULE = "It must be the file that `plncli fit` wrote."
 
 
@@ -25,8 +27,9 @@ NUMBERS_RULE = "It must be the file that `plncli fit` wrote."
 class Trace:
     """Of a fit, (t,) each: steps, seconds, and objective (elbo or loglik) and gap in nats, nan where there is none.
 
-    optimum: where the objective is estimated to end, its last value and the gap; problem: what was fitted, in the sense
-    that fits of one problem have one optimum.
+    held_out: loss of samples held out of a training, in nats a sample, and kept: the step whose weights were; None for
+    other fits. optimum: where the objective is estimated to end, its last value and the gap; problem: what was fitted,
+    in the sense that fits of one problem have one optimum.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Trace:
     gap: np.ndarray = field(repr=False)
     optimum: float
     problem: str = ""
+    held_out: np.ndarray | None = field(repr=False, default=None)
+    kept: int | None = None
 
     @property
     def left(self) -> np.ndarray:
@@ -74,7 +79,15 @@ def content(source: Source, _: Wanted) -> Loss:
     last = float(objective[-1]) + (float(gap[-1]) if np.isfinite(gap[-1]) else 0.0)
     problem = repr([run.model, run.summary["covariance"], sorted(run.terms), *sorted(run.fingerprint.items())])
     trace = Trace(str(run.place), likelihood, steps, seconds, objective, np.where(gap > 0, gap, np.nan), last, problem)
-    return Loss((trace,))
+    return Loss((replace(trace, held_out=_held_out(table), kept=run.summary.get("step_kept")),))
+
+
+def _held_out(table: Table) -> np.ndarray | None:
+    """The loss of samples held out, (t,), where there are any."""
+    if HELD_OUT not in table.columns:
+        return None
+    values, missing = numbers(table.select((HELD_OUT,)), NUMBERS_RULE)
+    return (values if missing is None else np.where(missing, np.nan, values))[:, 0]
 
 
 def _trace_file(folder: Path) -> Path | None:
@@ -93,7 +106,9 @@ def together(losses: Sequence[Loss]) -> Loss:
 
 
 def draw(record: Loss, width: float) -> Figure:
-    """Four panels: what is left and the gap, on log scales, against steps and seconds."""
+    """Four panels: what is left and the gap, on log scales, against steps and seconds; of a training: `_training`."""
+    if len(record.traces) == 1 and record.traces[0].kept is not None:
+        return _training(record.traces[0], width)
     figure = style.blank(width, max(90.0, min(0.72 * width, 120.0)))
     grid = figure.subplots(2, 2, sharex="col", sharey="row")
     for place, trace in enumerate(record.traces):
@@ -134,12 +149,38 @@ def draw(record: Loss, width: float) -> Figure:
     return figure
 
 
+def _training(trace: Trace, width: float) -> Figure:
+    """What training gained, and the loss of samples held out, by step; dashed: the step whose weights were kept."""
+    rows = 1 if trace.held_out is None else 2
+    figure = style.blank(width, 45.0 * rows + 8.0)
+    panels = list(np.atleast_1d(figure.subplots(rows, 1, sharex=True)))
+    panels[0].plot(trace.steps, -trace.objective, color=style.BLUE)
+    panels[0].set_ylabel("loss in training,\nwith penalty (nats)")
+    if trace.held_out is not None:
+        panels[1].plot(trace.steps, trace.held_out, color=style.RED)
+        panels[1].set_ylabel("held-out loss\n(nats a sample)")
+        low, start = np.nanmin(trace.held_out), trace.held_out[0]
+        panels[1].set_ylim(low - 0.1 * (start - low), low + 1.2 * max(start - low, 1e-9))
+    for axes in panels:
+        axes.axvline(float(trace.kept or 0), color=style.GREY, linewidth=0.8, linestyle="--", zorder=0)
+        axes.grid(axis="y", linewidth=0.3, color=style.PALE)
+    panels[-1].set_xlabel("step (dashed: kept)")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
+
+
 # In words
 
 
 def describe(record: Loss) -> str:
     """How far the fit came, in numbers."""
     (trace,) = record.traces
+    if trace.kept is not None:
+        known = trace.held_out
+        held = "" if known is None else f", where the held-out loss was {number(float(np.nanmin(known)))} nats a sample"
+        return (
+            f"Training over {counted(int(trace.steps[-1]), 'step')}: the weights of step {trace.kept} are kept{held}."
+        )
     known = trace.gap[~np.isnan(trace.gap)]
     gaps = f"; the gap falls from {number(known[0])} to {number(known[-1])} nats" if len(known) > 1 else ""
     objective = {"elbo": "ELBO", "loglik": "log-likelihood"}[trace.likelihood]

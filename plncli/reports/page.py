@@ -19,7 +19,7 @@ from plncli.errors import UNCUT, DataError, PlncliError, UsageError, counted, nu
 from plncli.inference.hypotheses import INTERCEPT
 from plncli.models.abilities import Tabulating
 from plncli.models.findings import NOTE, Check
-from plncli.names import SCALES
+from plncli.names import SCALES, TRAINED
 from plncli.plots.source import Source, coefficient_scale
 from plncli.reports import effects, features, figures, groups, network, sentences
 from plncli.runs.comparison import compare
@@ -134,7 +134,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "notes": [note for note in told.get("notes", ()) if note not in dropped],
         "manifest": told,
         "ending": sentences.convergence(run.summary),
-        "certificate": sentences.CERTIFICATE,
+        "certificate": "" if run.summary["status"] in TRAINED else sentences.CERTIFICATE,
         "warnings": sentences.warnings(run),
         "differences": [
             one | {"table": _table(f"{key}-levels{k}", f"{name}-{one['factor']}", one["columns"])}

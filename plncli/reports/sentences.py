@@ -54,6 +54,13 @@ def _file(path: str) -> str:
 def terms(run: Run) -> Iterator[str]:
     """What each term of the formula is, a sentence each."""
     known = run.coefficients
+    if not run.has_coefficients:
+        for term, columns in known.groups.items():
+            if term != INTERCEPT:
+                levels = known.levels.get(term)
+                of = f", a factor with the levels {some(levels, 12)}" if levels else ""
+                yield f"{term}{of}: {counted(len(columns), 'input')} of the network."
+        return
     for term, columns in known.groups.items():
         names = [run.terms[k] for k in columns]
         levels = known.levels.get(term)

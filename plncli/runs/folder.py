@@ -243,7 +243,9 @@ def trace_table(result: FitResult) -> pa.Table:
     """As loss_trace.csv holds it."""
     rows = [trace_row(step, result.model.spec.likelihood) for step in result.optimum.trace]
     types = {name: np.int64 if name in ("step", "evaluations") else np.float64 for name in rows[0]}
-    return output.table({name: np.array([each[name] for each in rows], kind) for name, kind in types.items()})
+    return output.table(
+        {name: np.array([each.get(name, np.nan) for each in rows], kind) for name, kind in types.items()}
+    )
 
 
 # --- summary and model ---

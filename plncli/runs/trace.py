@@ -31,6 +31,7 @@ def trace_row(step: Step, likelihood: str) -> dict[str, Any]:
         "grad_norm": step.grad_norm,
         "gap": step.gap,
         "step_size": step.step_size,
+        **({} if step.held_out is None else {"held_out_loss": step.held_out}),
     }
 
 

@@ -178,7 +178,10 @@ def _is_number(value: Any) -> bool:
 
 def _is_step(row: Any, number: int) -> bool:
     """Whether a row of a trace is the `Step` of that number."""
-    whole = isinstance(row, list) and len(row) == len(fields(Step)) and all(map(_is_number, row))
+    width = len(fields(Step))  # the last of which earlier versions had not
+    if not isinstance(row, list) or len(row) not in (width - 1, width):
+        return False
+    whole = all(map(_is_number, row[: width - 1])) and all(one is None or _is_number(one) for one in row[width - 1 :])
     return whole and type(row[0]) is int and row[0] == number and type(row[2]) is int and row[2] >= 0
 
 
