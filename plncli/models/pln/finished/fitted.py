@@ -67,8 +67,15 @@ class FittedPLN(FittedLatent):
         from plncli.models.pln.neural_fitted import FittedNeuralPLN
         from plncli.models.pln.posterior.fitted import FittedFull
 
-        known = FittedNeuralPLN if NETWORK in state else FittedFull if "A" in state else cls
-        return known if cls is FittedPLN else cls
+        return (
+            cls
+            if cls is not FittedPLN
+            else FittedNeuralPLN
+            if NETWORK in state
+            else FittedFull
+            if "A" in state
+            else cls
+        )
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
