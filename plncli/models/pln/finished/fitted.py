@@ -42,9 +42,9 @@ from plncli.models.fitted import (
 )
 from plncli.models.inflation.finished import StructuralZeros, coefficients, told
 from plncli.models.inflation.spec import SYMBOLS, TERMS
-from plncli.models.neural.spec import NETWORK
 from plncli.models.pln.finished import scoring
 from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
+from plncli.models.pln.finished.kinds import kind_of
 from plncli.models.pln.finished.latent import FittedLatent
 from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
 from plncli.models.pln.variational_step import variational_step
@@ -63,19 +63,8 @@ class FittedPLN(FittedLatent):
 
     @classmethod
     def answering(cls, state: Mapping[str, Any]) -> type[Fitted]:
-        """`FittedNeuralPLN` where the mean is neural, `FittedFull` where q has a full covariance."""
-        from plncli.models.pln.neural_fitted import FittedNeuralPLN
-        from plncli.models.pln.posterior.fitted import FittedFull
-
-        return (
-            cls
-            if cls is not FittedPLN
-            else FittedNeuralPLN
-            if NETWORK in state
-            else FittedFull
-            if "A" in state
-            else cls
-        )
+        """What else answers where the mean is neural, or q has a full covariance (`kinds`)."""
+        return kind_of(state, cls) if cls is FittedPLN else cls
 
     # -- expected counts -------------------------------------------------------------------------------------------
 
