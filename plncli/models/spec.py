@@ -60,7 +60,7 @@ class Setting:
     (one), or one a `response` or `sample`. chooses: with it data tell which parameters there are, so that no fit holds
     another. told: summaries tell it where it is not the default. grouping: `column` where it names a column of the
     covariates whose labels are groups, each with a coefficient of its own in the place of the intercept, without
-    standing in the formula; `apart` where, set, each group has its own coefficients of the covariates too.
+    standing in the formula.
     """
 
     help: str

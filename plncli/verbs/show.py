@@ -103,6 +103,7 @@ def sheet(found: Mapping[str, Any]) -> Sheet:
             ", ".join(f"{name} {found[name]:.2f}" for name in spec.criteria if found[name] is not None),
         ),
         ("network", "hubs" in found and _network(found)),
+        ("groups", _groups(found)),
         ("r2", found["r2"] and _number(found["r2"], 4)),
         ("errors", _errors(found)),
     ]
@@ -133,6 +134,15 @@ def _network(found: Mapping[str, Any]) -> str:
     told = f"{counted(found['edges'], 'edge')}, {100.0 * found['density']:.2g} % of all pairs"
     hubs = ", ".join(f"{short(one['feature'], 24)} {one['edges']}" for one in found["hubs"][:HUBS])
     return f"{told}; most: {hubs}" if hubs else told
+
+
+def _groups(found: Mapping[str, Any]) -> str:
+    """How well groups are told apart; nothing where that is not known."""
+    accuracy, apparent = found.get("accuracy"), found.get("apparent_accuracy")
+    if accuracy is None or apparent is None:
+        return ""
+    told = f"{100.0 * accuracy:.1f} % of {counted(int(found['held_out']), 'held-out sample')} assigned to theirs"
+    return f"{told} (apparent: {100.0 * apparent:.1f} %)"
 
 
 def _errors(found: Mapping[str, Any]) -> str:

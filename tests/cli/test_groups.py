@@ -172,6 +172,12 @@ def test_other_verbs_go_on_as_ever(here: Path, cli: Cli) -> None:
         assert cli(*words).code == 0, words
 
 
+def test_it_is_shown_how_many_are_assigned_to_their_group(here: Path, cli: Cli) -> None:
+    found = json.loads((here / "run/summary.json").read_text())
+    told = f"groups    {100 * found['accuracy']:.1f} % of 60 held-out samples assigned to theirs"
+    assert told in cli("show", "run").out
+
+
 def test_the_page_says_how_well_groups_are_told_apart(here: Path, cli: Cli) -> None:
     assert cli("report", "run", "--out", "run.html", "--overwrite").code == 0
     page = (here / "run.html").read_text(encoding="utf-8")

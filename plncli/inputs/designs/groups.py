@@ -73,7 +73,7 @@ def with_groups(config: FitConfig, formula: Formula, tables: Mapping[str, Table]
     if set(name) & set("[]`'\"\\") or name in ("1", "~"):
         raise DataError(f"{flag} {name}: a column of that name cannot stand in a formula; rename it.")
     code = f"`{name}`"
-    terms = [] if formula.rhs == "1" else [f"{code}:({formula.rhs})" if _apart(config) else formula.rhs]
+    terms = [] if formula.rhs == "1" else [formula.rhs]
     return replace(formula, rhs=" + ".join([code, *terms]) + " - 1", columns=(name, *formula.columns))
 
 
@@ -103,8 +103,3 @@ def check_groups(config: FitConfig, labels: Sequence[str], table: str) -> None:
 
 def _option(config: FitConfig) -> str:
     return next((option(one.name) for one in config.spec.settings if one.grouping == "column"), "")
-
-
-def _apart(config: FitConfig) -> bool:
-    """Whether each group has coefficients of its own."""
-    return any(bool(config.own[one.name]) for one in config.spec.settings if one.grouping == "apart")
