@@ -48,6 +48,8 @@ PLOTS = (
     ("cos2", "", ("C", "U", "share")),
     ("discriminant", "", ("axes", "scores")),
     ("circle", "", ("axes", "correlations")),
+    ("memberships", "", ("tau",)),
+    ("profiles", "", ("tau", "mu")),
     ("fitted", "counts", ("M", "S")),
     ("residuals", "counts", ("Sigma",)),
     ("depth", "counts", ("M", "Sigma")),

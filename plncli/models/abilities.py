@@ -286,6 +286,36 @@ class DiscriminantAxes:
 
 
 @runtime_checkable
+class Clustering(Protocol):
+    """K clusters of samples that were found, the largest first."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def tau(self) -> Tensor:
+        """Posterior probabilities of the samples of the fit, n×K."""
+        ...
+
+    @property
+    def log_pi(self) -> Tensor:
+        """Logarithms of the proportions, (K,)."""
+        ...
+
+    @property
+    def contrasts(self) -> Tensor:
+        """Latent means of the clusters less their mean, K×p; −inf of features that a cluster never shows."""
+        ...
+
+    @property
+    def within(self) -> Tensor:
+        """Latent variances within the clusters, K×p."""
+        ...
+
+
+@runtime_checkable
 class Discriminating(Protocol):
     """Groups of samples: those of the samples of the fit, and the probabilities that other samples are of them."""
 

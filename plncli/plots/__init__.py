@@ -11,11 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from plncli.models import MODELS
+from plncli.names import PLOTS
 from plncli.plots import classes, counts, loss, matrices, partial, path, regression, style
 from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
-from plncli.plots.groups import discriminant, held_out
+from plncli.plots.groups.kinds import GROUPS
 from plncli.plots.kind import DOUBLE, Kind
 from plncli.plots.network import drawing, graph
 from plncli.runs.run import Run
@@ -29,7 +30,8 @@ RESIDUALS = (
     "trend; where their quantiles are drawn too, these lie on the diagonal."
 )
 
-KINDS = {
+EACH = {
+    **GROUPS,
     ("loss", ""): Kind(
         loss.content,
         loss.draw,
@@ -251,31 +253,6 @@ KINDS = {
         several=True,
         table=parts.table,
     ),
-    ("discriminant", ""): Kind(
-        discriminant.discriminants,
-        discriminant.draw,
-        discriminant.describe,
-        "Samples on the discriminant axes",
-        "How to read it: each point is a sample, in the colour of its group; the background has that of the group that "
-        "is most probable there. Percentages are shares of the variance between groups. The axes were found with these "
-        "samples, so their groups lie further apart than those of new samples: the more features, the more so.",
-        takes=("axes",),
-        data=False,
-        several=True,
-        table=discriminant.table,
-    ),
-    ("circle", ""): Kind(
-        discriminant.discriminants,
-        discriminant.draw_correlations,
-        discriminant.describe_correlations,
-        "Features and discriminant axes",
-        "How to read it: where the arrow of a feature ends, or its bar, tells the correlations of its latent value "
-        "with the axes, over all samples. Groups that lie the way an arrow points have more of its feature.",
-        takes=("top", "axes"),
-        data=False,
-        several=True,
-        table=circle.table,
-    ),
     ("fitted", "counts"): Kind(
         counts.fitted,
         counts.draw_fitted,
@@ -311,23 +288,6 @@ KINDS = {
         "How to read it: each point is a feature. Those above the diagonal have more zeros than the model expects; "
         "named ones by more than three standard deviations. With zero inflation, open points show the zeros that are "
         "expected but for structural ones.",
-    ),
-    ("roc", "counts"): Kind(
-        held_out.roc,
-        classes.draw_roc,
-        classes.describe_curves,
-        "Receiver operating characteristic of held-out samples",
-        "How to read it: each curve is of a group against all others, by its probability; the closer it comes to the "
-        "upper left corner, the better. The diagonal is chance.",
-        data=False,
-    ),
-    ("confusion", "counts"): Kind(
-        held_out.confusion,
-        classes.draw_confusion,
-        classes.describe_tables,
-        "Groups of held-out samples, and those predicted",
-        "How to read it: a row has the samples of a group; the diagonal holds those that are assigned to it.",
-        data=False,
     ),
     ("roc", "classes"): Kind(
         classes.roc,
@@ -376,6 +336,7 @@ KINDS = {
         mean="linear",
     ),
 }
+KINDS = {(name, response): EACH[name, response] for name, response, _ in PLOTS}
 """Kinds of plots of a fit by name, and by the kind of response where one name stands for several (`names.PLOTS`)."""
 VALIDATION = Kind(validation.content, validation.draw, validation.describe, "Cross-validation", width=DOUBLE)
 """The kind that is drawn from a table of `plncli cv`, whose path is the source of its content."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plncli.errors import DataError, PlncliError, counted, nearest, some
+from plncli.models.abilities import Clustering
 from plncli.plots.source import Source
 from plncli.runs.run import Run
 from plncli.tables.table import frame
@@ -41,6 +42,14 @@ def of_the_formula(source: Source) -> Colouring | None:
         return colouring(source, factor)
     except PlncliError:  # a picture without colours is better than none
         return None
+
+
+def of_the_clusters(source: Source) -> Colouring | None:
+    """The clusters of a fit, where it has found any."""
+    fitted = source.run.fitted
+    if not isinstance(fitted, Clustering) or len(fitted.groups) < 2:
+        return None
+    return Colouring("cluster", fitted.tau.argmax(1).numpy(), fitted.groups)
 
 
 def colouring(source: Source, name: str) -> Colouring:

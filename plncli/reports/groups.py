@@ -32,7 +32,7 @@ def groups(source: Source) -> dict[str, Any] | None:
     told, meaning: sentences; confusion, wrong: heads and rows of tables, None without held-out samples, or wrong ones.
     """
     run, fitted = source.run, source.run.fitted
-    if not isinstance(fitted, Discriminating) or not fitted.groups:
+    if not (run.spec.grouped and isinstance(fitted, Discriminating) and fitted.groups):
         return None
     found, column = run.summary, group_column_of(run)
     many = counted(len(fitted.groups), "group")

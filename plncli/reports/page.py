@@ -21,7 +21,7 @@ from plncli.models.abilities import Tabulating
 from plncli.models.findings import NOTE, Check
 from plncli.names import SCALES, TRAINED
 from plncli.plots.source import Source, coefficient_scale
-from plncli.reports import effects, features, figures, groups, network, sentences
+from plncli.reports import clusters, effects, features, figures, groups, network, sentences
 from plncli.runs.comparison import compare
 from plncli.runs.folder import STATUSES, coefficient_columns
 from plncli.runs.overview import overview
@@ -129,6 +129,7 @@ def _run(source: Source, name: str, key: str, diagnosed: bool, scale: Scale) -> 
         "overview": found,
         "network": _network(source, name, key),
         "groups": groups.groups(source),
+        "clusters": clusters.clusters(source),
         "data": sentences.data(run, told),
         "left_out": dropped,
         "notes": [note for note in told.get("notes", ()) if note not in dropped],
@@ -220,6 +221,7 @@ def _contents(run: Run, effect: bool, latent: bool) -> list[tuple[str, str]]:
     found += [("coefficients", "Coefficients" if run.has_coefficients else "Partial effects")]
     found += [("network", "Network")] if "edges" in dict(run.spec.further) else []
     found += [("groups", "Groups")] if run.spec.grouped else []
+    found += [("clusters", "Clusters")] if run.clusters else []
     title = run.spec.words.covariance_title
     found += [("latent", title)] if latent else []
     return [*found, ("diagnosis", "Does the model hold?"), ("again", "How to reproduce it")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from plncli.errors import counted, some
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.mixture.objective import Evaluation
@@ -12,6 +14,12 @@ FEW = 2.0
 """Samples of a cluster, by their probabilities, below which it says little."""
 UNSEEN = 0.5
 """Counts of a feature in a cluster, by probabilities, below which it is not seen there."""
+
+
+def unseen(at: Evaluation) -> Tensor:
+    """Features that a cluster never shows, K×p: their mean there is as low as the tolerance of the fit asks."""
+    counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
+    return (at.W @ counts < UNSEEN) & (at.many > 1)
 
 
 def findings(prepared: Prepared, at: Evaluation) -> tuple[Finding, ...]:
@@ -26,13 +34,12 @@ def findings(prepared: Prepared, at: Evaluation) -> tuple[Finding, ...]:
             f"hardly carry {len(sizes)} clusters."
         )
         found.append(Finding("small-cluster", message, remedy="Give fewer --clusters, or a simpler --covariance."))
-    counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
-    unseen = ((at.W @ counts) < UNSEEN).any(0) & (at.many > 1)
-    if bool(unseen.any()):
-        features = tuple(prepared.data.responses[j] for j in unseen.nonzero()[:, 0].tolist())
+    never = unseen(at).any(0)
+    if bool(never.any()):
+        features = tuple(prepared.data.responses[j] for j in never.nonzero()[:, 0].tolist())
         message = (
             f"{counted(len(features), 'feature')} not seen in some cluster: the latent mean there has no finite "
-            f"estimate, and is as low as the tolerance asks: {some(features, where=IN_FULL, width=WIDTH)}."
+            f"estimate (−inf): {some(features, where=IN_FULL, width=WIDTH)}."
         )
         found.append(Finding("unseen-in-cluster", message, features, note=True))
     return tuple(found)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -15,8 +15,8 @@ from plncli.dataset import Dataset
 from plncli.models.abilities import Diagnosis, Discriminated, LatentValues, Prediction, Score, Simulated, Zeros
 from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
 from plncli.models.fitted import INFINITE, NOT_ESTIMABLE, Fitted, at_limits
-from plncli.models.pln.finished.fitted import FittedPLN, likelihood_facts
-from plncli.models.pln.finished.importance import LogLikelihood
+from plncli.models.pln.finished.fitted import FittedPLN
+from plncli.models.pln.finished.importance import LogLikelihood, likelihood_facts
 from plncli.models.pln.finished.residuals import far_off
 from plncli.models.pln.finished.scoring import with_deviances
 from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
@@ -29,6 +29,15 @@ LOW = -1e3
 """Logarithm of a rate that is 0."""
 SURELY = 0.8
 """Probability from which a sample is told to be surely of its cluster."""
+
+
+class MixtureCells(NamedTuple):
+    """Counts Y (n×p), K True where a cell counts, mean (n×p) and variances (p,) of the log rates."""
+
+    Y: Tensor
+    K: Tensor
+    mean: Tensor
+    variances: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,21 @@ class FittedMixture(Fitted):
     @cached_property
     def offsets(self) -> Tensor:
         """Of the clusters' means from their mean, K×p."""
-        mu = self.tensor("mu")
+        mu = self.tensor("mu_finite")
         return mu - self.log_pi.exp() @ mu
+
+    @cached_property
+    def contrasts(self) -> Tensor:
+        """The same from the mean of the clusters that show a feature, −inf in those that don't; K×p."""
+        mu, pi = self.tensor("mu"), self.log_pi.exp()[:, None]
+        seen = torch.isfinite(mu)
+        mean = torch.where(seen, pi * mu, 0.0).sum(0) / (pi * seen).sum(0).clamp_min(1e-300)
+        return mu - mean
+
+    @property
+    def within(self) -> Tensor:
+        """Latent variances within the clusters, K×p."""
+        return self.tensor("V")
 
     @cached_property
     def covariance(self) -> Covariance:
@@ -228,6 +250,11 @@ class FittedMixture(Fitted):
         """Linear predictors of the samples of the fit and latent variances, by cluster."""
         etas = [data.O + data.X @ cluster.B for cluster in self.clusters]
         return etas, [cluster.latent.variances for cluster in self.clusters]
+
+    def cells(self, data: Dataset) -> MixtureCells:
+        """The counts of the fit, with mean and variances of their log rates over the clusters."""
+        mean = data.O + data.X @ self.B
+        return MixtureCells(data.Y, self._counted(data), mean, self.covariance.variances)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p (Dunn & Smyth 1996), of the mixture given the covariates alone."""

@@ -15,7 +15,7 @@ from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.fused import Fused, joined
 from plncli.models.mixture import preconditioner
-from plncli.models.mixture.findings import findings
+from plncli.models.mixture.findings import findings, unseen
 from plncli.models.mixture.objective import LEAST, Evaluation
 from plncli.models.mixture.preconditioner import UNLIKELY
 from plncli.models.mixture.prepared import Prepared, prepare
@@ -165,8 +165,8 @@ class Mixture(Model[Prepared]):
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
         """B (d×p), proportions (K,), tau (n×K), means and variances (K×p) of the clusters, M and S (n×p).
 
-        The largest cluster is the first. Full covariances of the clusters are K×p×p; Sigma, p×p, is that of all samples
-        with the same covariates.
+        The largest cluster is the first. Means are −inf of features that a cluster never shows. Full covariances of the
+        clusters are K×p×p; Sigma, p×p, is that of all samples with the same covariates.
         """
         at = prepared.at(params)
         order = at.sizes.argsort(descending=True, stable=True)
@@ -177,12 +177,13 @@ class Mixture(Model[Prepared]):
         weights = tau.mT[:, :, None]
         mean = (weights * M).sum(0)
         spread = (weights * (S2 + (M - mean).square())).sum(0)
-        B = prepared.coefficients(at)
+        B, never = prepared.coefficients(at), unseen(at)[order]
+        mean = mean.masked_fill(tau @ never.to(tau) > 0.5, -torch.inf)
         found = {
             "B": with_limits(B, prepared.separated),
             "pi": pi,
             "tau": tau,
-            "mu": mu,
+            "mu": mu.masked_fill(never, -torch.inf),
             "V": torch.stack([covariance.variances for covariance in covariances]),
             "M": at_supremum(mean, prepared.separated, -torch.inf),
             "S": spread.sqrt(),
@@ -197,11 +198,13 @@ class Mixture(Model[Prepared]):
         return found
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """B_finite (d×p), M_finite (n×p), `one` (d,), and where linear predictors of others go."""
+        """B_finite (d×p), M_finite (n×p), mu_finite (K×p), `one` (d,), and where linear predictors of others go."""
         limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
         at = prepared.at(params)
         mean = (at.tau.mT[:, :, None] * at.q[0]).sum(0)
-        return {"B_finite": prepared.coefficients(at), "M_finite": mean, "one": prepared.one, **limits}
+        mu = at.mu[at.sizes.argsort(descending=True, stable=True)]
+        known = {"B_finite": prepared.coefficients(at), "M_finite": mean, "mu_finite": mu, "one": prepared.one}
+        return known | limits
 
     def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """K − 1 proportions, K p means, (d − 1) p coefficients, and those of one covariance or of K."""

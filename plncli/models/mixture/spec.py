@@ -61,7 +61,6 @@ MIXTURE = Spec(
             "mu",
             ("cluster", "response"),
             "cluster_means",
-            finite=True,
             meaning="latent means of the clusters, at the mean of the covariates",
         ),
         Symbol(
@@ -90,6 +89,7 @@ MIXTURE = Spec(
         Symbol("S", ("sample", "response"), "latent_sd", finite=True, asked=True, meaning="their standard deviations"),
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
+        Symbol("mu_finite", ("cluster", "response"), state=True, finite=True),
         Symbol("one", ("term",), state=True, finite=True),
     ),
     further=(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from plncli.errors import DataError, UsageError, counted
-from plncli.plots.colouring import Colouring, colouring, of_the_formula
+from plncli.plots.colouring import Colouring, colouring, of_the_clusters, of_the_formula
 from plncli.plots.components.ellipses import Ellipse, ellipses
 from plncli.plots.source import Source, Wanted
 
@@ -112,7 +112,8 @@ def _coloured(source: Source, wanted: Wanted, usual: int, most: int) -> Componen
     """The first `usual` components, or those that are asked for, and what colours samples."""
     made = components(source, wanted.remove_covariates)
     axes = chosen_axes(source, made.loadings.shape[1], wanted.axes, usual, 2, most)
-    colours = of_the_formula(source) if wanted.color is None else colouring(source, wanted.color)
+    own = of_the_formula(source) or of_the_clusters(source)
+    colours = own if wanted.color is None else colouring(source, wanted.color)
     return replace(made, axes=axes, colouring=colours)
 
 

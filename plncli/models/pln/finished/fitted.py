@@ -43,7 +43,7 @@ from plncli.models.fitted import (
 from plncli.models.inflation.finished import StructuralZeros, coefficients, told
 from plncli.models.inflation.spec import SYMBOLS, TERMS
 from plncli.models.pln.finished import scoring
-from plncli.models.pln.finished.importance import UNRELIABLE, Cells, LogLikelihood, log_likelihood, sample_bounds
+from plncli.models.pln.finished.importance import Cells, LogLikelihood, likelihood_facts, log_likelihood, sample_bounds
 from plncli.models.pln.finished.kinds import kind_of
 from plncli.models.pln.finished.latent import FittedLatent
 from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
@@ -375,23 +375,3 @@ def _count_interval(
         return low, high
     low, high = (zeros.quantile(probability, eta, variance) for probability in probabilities)
     return low, high
-
-
-def likelihood_facts(found: LogLikelihood, bounds: Tensor, w: Tensor, draws: int, exact: bool) -> dict[str, Any]:
-    """What a diagnosis tells of log-likelihoods beside their bounds (n,); exact: by quadrature."""
-    gap = found.value - bounds
-    facts: dict[str, Any] = {
-        "loglik": float(weighted_total(w, found.value)),
-        "loglik_se": float((w * found.error).square().sum().sqrt()),
-        "loglik_by": "quadrature" if exact else "importance sampling",
-        "gap": float(weighted_total(w, gap)),
-        "gap_by_sample": {"median": float(gap.median()), "largest": float(gap.max())},
-    }
-    if not exact:
-        facts["draws"] = draws
-        facts["khat"] = {
-            "median": float(found.khat.median()),
-            "largest": float(found.khat.max()),
-            "unreliable": int(found.khat.gt(UNRELIABLE).sum()),
-        }
-    return facts

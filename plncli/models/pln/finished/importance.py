@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -30,6 +31,7 @@ from plncli.models.inflation.finished import mixed
 from plncli.numerics.covariance import Covariance, definite
 from plncli.numerics.distributions import poisson_lognormal_logpmf
 from plncli.numerics.likelihoods import expected_poisson_loglik, poisson_loglik, softplus
+from plncli.numerics.rows import weighted_total
 
 WIDER = 0.35
 NUMBERS = 1 << 22
@@ -133,6 +135,26 @@ def log_likelihood(cells: Cells, M: Tensor, S2: Tensor, draws: int, generator: G
         value[rows] += found.value
         error[rows], khat[rows] = found.error, found.khat
     return LogLikelihood(value, error, khat)
+
+
+def likelihood_facts(found: LogLikelihood, bounds: Tensor, w: Tensor, draws: int, exact: bool) -> dict[str, Any]:
+    """What a diagnosis tells of log-likelihoods beside their bounds (n,); exact: by quadrature."""
+    gap = found.value - bounds
+    facts: dict[str, Any] = {
+        "loglik": float(weighted_total(w, found.value)),
+        "loglik_se": float((w * found.error).square().sum().sqrt()),
+        "loglik_by": "quadrature" if exact else "importance sampling",
+        "gap": float(weighted_total(w, gap)),
+        "gap_by_sample": {"median": float(gap.median()), "largest": float(gap.max())},
+    }
+    if not exact:
+        facts["draws"] = draws
+        facts["khat"] = {
+            "median": float(found.khat.median()),
+            "largest": float(found.khat.max()),
+            "unreliable": int(found.khat.gt(UNRELIABLE).sum()),
+        }
+    return facts
 
 
 def averaged(weights: Tensor) -> LogLikelihood:
