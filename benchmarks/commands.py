@@ -52,6 +52,7 @@ fit pln --counts bare.csv --no-sample-names --offset-method total --out bare
 fit pln {ODD} --out odd
 fit pln {ODD} --covariance diagonal --se bootstrap --resamples 20 --out odd-bootstrap
 fit pln --config run/config.toml --covariance spherical --out again
+fit pln-lda {OAKS} --groups tree --folds 3 --out groups
 fit pln {OAKS} --dry-run
 fit pln {OAKS} --print-config
 4: fit pln {OAKS} --max-iter 2 --out cut
@@ -79,6 +80,7 @@ predict case --covariates patients.csv --interval confidence
 predict yields --covariates plots.csv --interval confidence --interval prediction --level 0.9 --json
 transform run {NEW} --counts new.csv --sd sd.csv --out latent.csv
 transform diagonal {NEW} --counts new.csv --remove-covariates
+classify groups {NEW} --counts new.csv
 test run --terms all --equal tree --contrast 'tree[resistant] - tree[susceptible] = 0.5'
 test yields --terms soil2 --out tests.csv
 compare run one diagonal again
