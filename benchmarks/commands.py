@@ -49,6 +49,8 @@ fit pln --counts oaks.csv --offset-method gmpr --offset-scale proportions --out 
 fit pln --counts oaks.csv --covariates trees.csv --formula '~ offset(log(distTOground))' --out offset
 fit pln --counts - --transpose --out turned < turned.csv
 fit pln --counts bare.csv --no-sample-names --offset-method total --out bare
+fit pln {OAKS} --formula '~ tree + distTOground' --covariance diagonal --hidden 8 --out learnt
+plot learnt partial --out partial.csv
 fit pln {ODD} --out odd
 fit pln {ODD} --covariance diagonal --se bootstrap --resamples 20 --out odd-bootstrap
 fit pln --config run/config.toml --covariance spherical --out again

@@ -17,6 +17,8 @@ WINDOW = 50
 """Steps that have to gain more than the tolerance, else the run is stationary."""
 SHRINK, RESTARTS = 0.5, 20
 """Factor of the learning rate where the loss is lost, and how often."""
+STILL = 3
+"""Steps that move nothing after which an optimizer forgets what it knows: at a kink of ReLU it may be all wrong."""
 
 
 def train(
@@ -50,14 +52,14 @@ class _Course:
         self.closure = closure = Closure(problem, run)
         if state is None:
             closure()
-            self.rate, self.restarts, self.kept, self.mark = learning_rate, 0, 0, closure.loss
+            self.rate, self.restarts, self.kept, self.mark, self.still = learning_rate, 0, 0, closure.loss, 0
             self.best_u, self.best = closure.u.detach().clone(), self._judged()
             run.record(closure.loss, closure.grad_norm, held_out=self._told(self.best))
             self.optimizer = stepper(closure.u, self.rate)
             return
         self.best_u = state.tensor("best_u", closure.origin)
         self.best, self.rate, self.mark = state.number("best"), state.number("rate", 0.0), state.number("mark")
-        self.restarts, self.kept = state.count("restarts"), state.count("kept")
+        self.restarts, self.kept, self.still = (state.count(name) for name in ("restarts", "kept", "still"))
         with torch.no_grad():
             closure.u.copy_(state.tensor("u", closure.origin))
         closure()
@@ -70,13 +72,15 @@ class _Course:
     def offer(self) -> None:
         """Offer the state here."""
         kept, scalars = taken_apart(self.optimizer)
-        numbers = {"rate": self.rate, "restarts": self.restarts, "kept": self.kept, "best": self.best}
+        counts = {"restarts": self.restarts, "kept": self.kept, "still": self.still}
+        numbers = {"rate": self.rate, "best": self.best, **counts}
         tensors = {"u": self.closure.u.detach(), "best_u": self.best_u, **kept}
         self.run.offer(tensors, **numbers, mark=self.mark, optimizer=scalars)
 
     def step(self) -> Status | None:
         """One step, and how the run ends by it, if it does."""
         closure, run = self.closure, self.run
+        before = closure.loss
         self.optimizer.step(closure)
         closure()
         judged = self._judged()
@@ -88,6 +92,9 @@ class _Course:
             self.best_u.copy_(closure.u.detach())
         if self.problem.watch is not None and run.steps - self.kept >= PATIENCE:
             return Status.EARLY_STOPPED
+        self.still = self.still + 1 if closure.loss == before else 0
+        if self.still == STILL:
+            self.still, self.optimizer = 0, self.stepper(closure.u, self.rate)
         if run.steps % WINDOW == 0:
             gained, self.mark = self.mark - closure.loss, closure.loss
             if gained <= self.goal:

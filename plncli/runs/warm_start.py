@@ -31,6 +31,8 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
             if axis in places:
                 table = _matched(table.movedim(place, 0), places[axis]).movedim(0, place)
         init[symbol] = table
+    if not init:
+        raise DataError(f"--init {run.place} has a neural mean, and so no coefficients that a fit could start from.")
     told = []
     for axis in INIT["S"] if "S" in init else INIT["B"]:
         shared, total = int((places[axis] >= 0).sum()), len(places[axis])

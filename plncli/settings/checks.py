@@ -44,6 +44,8 @@ def check(config: FitConfig) -> None:
             f"--optimizer {config.optimizer} is for objectives with one optimum, which a network has not. With "
             f"--hidden use {', '.join(spec.optimizers(config.own)[:3])} or another first-order one."
         )
+    if config.init and spec.optimizers(config.own):
+        raise UsageError("--init goes with a linear mean: weights of --hidden begin by chance (--seed). Leave one out.")
     if config.se not in spec.se_methods:
         offered = ", ".join(spec.se_methods)
         raise UsageError(f"--se {config.se} is not for {config.model} fits; choose one of {offered}.")

@@ -11,6 +11,7 @@ from plncli.errors import UsageError, counted, short, some
 from plncli.layout import Grid, Sheet
 from plncli.models import MODELS
 from plncli.models.spec import Spec
+from plncli.names import TRAINED
 from plncli.runs.scales import NATURAL, scale_of, with_scale
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 def line(found: Mapping[str, Any]) -> str:
     """An overview in a line."""
     spec = MODELS[found["model"]]
-    ending = "converged" if found["converged"] else "not converged"
+    trained = found["status"].replace("_", " ") if found["status"] in TRAINED else "not converged"
+    ending = "converged" if found["converged"] else trained
     likelihood = f"{found['likelihood']} {_number(found[found['likelihood']], 2)}"
     warnings = [counted(len(found["warnings"]), "warning")] if found["warnings"] else []
     parts = [

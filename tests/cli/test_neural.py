@@ -101,6 +101,7 @@ def test_what_needs_coefficients_says_what_there_is_instead(cli: Cli, work: Path
         (("--se", "sandwich"), "leave out --se sandwich"),
         (("--optimizer", "newton-cg"), "use lbfgs"),
         (("--optimizer", "vem"), "use lbfgs"),
+        (("--init", "other"), "begin by chance"),
         (("--zero-inflation", "single"), "does not go with --zero-inflation single"),
         (("--posterior", "full"), "does not go with --posterior full"),
         (("--formula", "~ 1"), "nothing to learn"),

@@ -12,8 +12,8 @@ from plncli.models.spec import Setting, Size, StoryFacts, Symbol
 from plncli.names import MODEL
 
 NONE = "none"
-OPTIMIZERS = ("lbfgs", "rprop", "adam", "nadam", "radam", "adamax", "adagrad", "rmsprop", "sgd")
-"""Those that can train; the first is the default."""
+OPTIMIZERS = ("lbfgs", "adam", "rprop", "nadam", "radam", "adamax", "adagrad", "rmsprop", "sgd")
+"""Those that can train; the first is the default, by `benchmarks.neural`."""
 ERRORS = ("auto", "none")
 NETWORK = "network_scale"
 """A symbol that tells whether there is one."""
