@@ -79,7 +79,7 @@ LDA = Spec(
     model="plncli.models.lda.model:LDA",
     fitted="plncli.models.lda.fitted:FittedLDA",
     symbols=(
-        *(symbol for symbol in PLN.symbols if symbol not in neural.SYMBOLS),
+        *neural.of_linear_mean(PLN.symbols),
         Symbol("X", ("sample", "term"), state=True, finite=True),
         Symbol("x_mean", ("term",), state=True, finite=True),
         Symbol("prior", ("term",), state=True, finite=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -83,6 +84,15 @@ FACTS = (
     ("held_out_loss", "their loss, in nats a sample, at the weights that were kept"),
     ("training_loss", "that of the others"),
 )
+
+
+def of_linear_mean(symbols: Sequence[Symbol]) -> tuple[Symbol, ...]:
+    """The same of a model whose mean is never neural."""
+    return tuple(
+        replace(symbol, instead=tuple(name for name in symbol.instead if name != NETWORK))
+        for symbol in symbols
+        if symbol not in SYMBOLS
+    )
 
 
 def optimizers(own: Mapping[str, Any]) -> tuple[str, ...]:
