@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from plncli.errors import counted, some
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.mixture.objective import Evaluation
-from plncli.models.mixture.prepared import Prepared
+from plncli.models.mixture.prepared import Prepared, unseen
 from plncli.models.pln.findings import WIDTH, of_counts
 
 FEW = 2.0
 """Samples of a cluster, by their probabilities, below which it says little."""
-UNSEEN = 0.5
-"""Counts of a feature in a cluster, by probabilities, below which it is not seen there."""
-
-
-def unseen(at: Evaluation) -> Tensor:
-    """Features that a cluster never shows, K×p: their mean there is as low as the tolerance of the fit asks."""
-    counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
-    return (at.W @ counts < UNSEEN) & (at.many > 1)
 
 
 def findings(prepared: Prepared, at: Evaluation) -> tuple[Finding, ...]:

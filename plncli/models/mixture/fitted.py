@@ -61,17 +61,16 @@ class FittedMixture(Fitted):
 
     @cached_property
     def offsets(self) -> Tensor:
-        """Of the clusters' means from their mean, K×p."""
-        mu = self.tensor("mu_finite")
-        return mu - self.log_pi.exp() @ mu
-
-    @cached_property
-    def contrasts(self) -> Tensor:
-        """The same from the mean of the clusters that show a feature, −inf in those that don't; K×p."""
+        """Of the clusters' means from their mean, which is that of the clusters that show a feature, K×p; finite."""
         mu, pi = self.tensor("mu"), self.log_pi.exp()[:, None]
         seen = torch.isfinite(mu)
-        mean = torch.where(seen, pi * mu, 0.0).sum(0) / (pi * seen).sum(0).clamp_min(1e-300)
-        return mu - mean
+        mean = torch.where(seen, pi * mu, 0.0).sum(0) / (pi * seen).sum(0).clamp_min(torch.finfo(pi.dtype).tiny)
+        return self.tensor("mu_finite") - mean
+
+    @property
+    def contrasts(self) -> Tensor:
+        """The same, −inf in clusters that never show a feature."""
+        return self.offsets.masked_fill(torch.isneginf(self.tensor("mu")), -math.inf)
 
     @property
     def within(self) -> Tensor:
@@ -80,9 +79,9 @@ class FittedMixture(Fitted):
 
     @cached_property
     def covariance(self) -> Covariance:
-        """Of all samples with the same covariates, within and between clusters."""
+        """Of all samples with the same covariates, within clusters and between those that show a feature."""
         pi = self.log_pi.exp()
-        between = pi.sqrt()[:, None] * self.offsets
+        between = pi.sqrt()[:, None] * self.offsets.masked_fill(torch.isneginf(self.contrasts), 0.0)
         if "Sigma_k" not in self.estimates:
             return FactoredCovariance(pi @ self.tensor("V"), between)
         within = torch.einsum("k,kij->ij", pi, self.tensor("Sigma_k"))

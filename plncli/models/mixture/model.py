@@ -15,10 +15,10 @@ from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.fused import Fused, joined
 from plncli.models.mixture import preconditioner
-from plncli.models.mixture.findings import findings, unseen
+from plncli.models.mixture.findings import findings
 from plncli.models.mixture.objective import LEAST, Evaluation
 from plncli.models.mixture.preconditioner import UNLIKELY
-from plncli.models.mixture.prepared import Prepared, prepare
+from plncli.models.mixture.prepared import Prepared, prepare, unseen
 from plncli.models.mixture.rounds import posterior
 from plncli.models.mixture.spec import MIXTURE as SPEC
 from plncli.models.mixture.start import around, by_chance, from_labels, from_probabilities, known, starts
@@ -191,7 +191,7 @@ class Mixture(Model[Prepared]):
         if self.covariance == "full":
             found["Sigma_k"] = torch.stack([covariance.dense() for covariance in covariances])
         if self.sigma:
-            off = mu - pi @ mu
+            off = (mu - prepared.centre(at)).masked_fill(never, 0.0)
             found["Sigma"] = (pi[:, None] * off).mT @ off
             for share, each in zip(pi, covariances, strict=True):
                 found["Sigma"] += share * each.dense()

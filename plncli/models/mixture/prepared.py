@@ -17,7 +17,16 @@ from plncli.models.pln.prepared import check_counts
 from plncli.models.pln.separation import Separated, counted_cells, separated_cells
 from plncli.models.pln.structures import Diagonal, full
 from plncli.numerics.linalg import Basis, orthonormal_basis
-from plncli.numerics.rows import gram
+from plncli.numerics.rows import gram, total
+
+UNSEEN = 0.5
+"""Counts of a feature in a cluster, by probabilities, below which it is not seen there."""
+
+
+def unseen(at: Evaluation) -> Tensor:
+    """Features that a cluster never shows, K×p: their mean there is as low as the tolerance of the fit asks."""
+    counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
+    return (at.W @ counts < UNSEEN) & (at.many > 1)
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,14 @@ class Prepared:
             known = self.last["at"] = (kept, Evaluation(kept, self.table))
         return known[1]
 
+    def centre(self, at: Evaluation) -> Tensor:
+        """Mean of the clusters' means, of those that show a feature, (p,)."""
+        shares = at.log_pi.exp()[:, None] * ~unseen(at)
+        return total(shares * at.mu) / total(shares).clamp_min(torch.finfo(at.mu.dtype).tiny)
+
     def coefficients(self, at: Evaluation) -> Tensor:
-        """B (d×p), with the mean of the clusters' means for the intercept."""
-        centre = at.log_pi.exp() @ at.mu
-        return self.one[:, None] * centre + self.basis.coefficients(self.V @ at.beta)
+        """B (d×p), with the mean of the clusters for the intercept."""
+        return self.one[:, None] * self.centre(at) + self.basis.coefficients(self.V @ at.beta)
 
 
 def prepare(data: Dataset, many: int, covariance: str, *, shared: bool) -> Prepared:
