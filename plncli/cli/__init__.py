@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -210,12 +210,12 @@ def _plain(message: str) -> str:
     return message
 
 
-def _with_option(name: str, root: Any) -> list[str]:
-    """The verbs that have an option."""
+def _with_option(name: str, root: Any, among: Callable[[Iterable[bool]], bool] = any) -> list[str]:
+    """The verbs that have an option, of any of their models, or of `all`."""
     found = []
     for verb in root.list_commands(None):
         commands = getattr(root.commands[verb], "commands", {"": root.commands[verb]}).values()
-        if any(name in (*parameter.opts, *parameter.secondary_opts) for one in commands for parameter in one.params):
+        if among(any(name in (*one.opts, *one.secondary_opts) for one in command.params) for command in commands):
             found.append(verb)
     return found
 
@@ -232,8 +232,9 @@ def _no_such_option(name: str, command: Any, root: Any) -> str:
     if command.name in models:
         models = [command.name]
     with_all = len(models) == len(MODELS)
-    fits = "`plncli fit`" if with_all else " and ".join(f"`plncli fit {model}`" for model in models)
-    return f"No such option: {name}. It goes with {fits}."
+    fits = ["fit"] if with_all else [f"fit {model}" for model in models]
+    others = [] if with_all else _with_option(name, root, all)
+    return f"No such option: {name}. It goes with {' and '.join(f'`plncli {verb}`' for verb in (*fits, *others))}."
 
 
 def _bug() -> int:

@@ -198,7 +198,7 @@ def test_a_missing_package_is_named_as_it_is_installed() -> None:
 
 
 def test_an_option_of_another_verb_is_told(cli: Cli) -> None:
-    assert "No such option: --folds. It goes with `plncli cv`." in cli("predict", "run", "--folds", "3").err
+    assert "It goes with `plncli fit pln-lda` and `plncli cv`." in cli("predict", "run", "--folds", "3").err
     assert "It goes with `plncli show` and `plncli test`" in cli("fit", "pln", "--scale", "ratio").err
 
 

@@ -127,7 +127,7 @@ def test_groups_may_be_numbers(here: Path, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ((), 2, "A pln-lda fit needs the groups that it tells apart: --groups COLUMN"),
+        ((), 2, "A pln-lda fit needs a column of groups that it tells apart: --groups COLUMN"),
         (("--groups", "h"), 3, "--groups h: covariates.csv has no such column."),
         (("--groups", "g", "--formula", "~ g + x"), 3, "these are in the model already. Take it out of the formula."),
         (("--groups", "same"), 3, "has one group only, u, in the 60 samples: nothing to tell apart."),

@@ -48,7 +48,7 @@ def check(own: Mapping[str, Any]) -> None:
     """UsageError without groups."""
     if not own["groups"]:
         raise UsageError(
-            "A pln-lda fit needs the groups that it tells apart: --groups COLUMN, a column of the covariates."
+            "A pln-lda fit needs a column of groups that it tells apart: --groups COLUMN, of the covariates."
         )
 
 

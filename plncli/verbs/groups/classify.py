@@ -66,7 +66,7 @@ def classified(run: Run, sources: Sources, say: Console) -> Classification:
 def _with_groups() -> str:
     from plncli.models import MODELS
 
-    return some(spec.name for spec in MODELS.values() if spec.grouped)
+    return some(spec.name for spec in MODELS.values() if spec.grouped or spec.has("tau"))
 
 
 def _discriminated(run: Run, data: Any) -> Discriminated:
@@ -100,8 +100,9 @@ def _report(say: Console, run: Run, made: Classification, found: Discriminated) 
     """How many samples are taken for each group, and, where that is known, of which they are."""
     predicted = made.columns["predicted"]
     sizes = Counter(predicted)
-    what = ", ".join(f"{sizes[group]} {group}" for group in made.groups)
-    say.note(f"Groups of {counted(len(predicted), 'sample')}: {what}.")
+    given = run.spec.grouped
+    what = ", ".join(f"{sizes[group]} {'' if given else 'in '}{group}" for group in made.groups)
+    say.note(f"{'Groups' if given else 'Clusters'} of {counted(len(predicted), 'sample')}: {what}.")
     for sentence in told(run, found.reasons):
         say.note(f"note: {sentence}")
     if sizes[""]:
