@@ -157,7 +157,10 @@ def test_what_cannot_be_classified_is_refused(here: Path, cli: Cli) -> None:
     assert lacking.code == 2 and "The fit explains by `x`" in lacking.err
     assert cli("fit", "pln", *TABLES, "--formula", "~ g", "--se", "none", "-q", "--out", "plain").code == 0
     plain = cli("classify", "plain", *TABLES)
-    assert plain.code == 3 and "A pln fit tells no groups apart; `plncli classify` is for fits of pln-lda." in plain.err
+    assert (
+        plain.code == 3
+        and "A pln fit tells no groups apart; `plncli classify` is for fits of pln-mixture, pln-lda." in plain.err
+    )
 
 
 def test_other_verbs_go_on_as_ever(here: Path, cli: Cli) -> None:

@@ -551,7 +551,7 @@ METHODS = [
     pytest.param(model, method, marks=pytest.mark.slow if method in ("bootstrap", "jackknife") else ())
     for model, spec in MODELS.items()
     for method in spec.se_methods
-    if method != "none"
+    if method != "none" and (method != "auto" or spec.standard_errors)
 ]
 
 
