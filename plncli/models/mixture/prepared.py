@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -85,8 +85,3 @@ def prepare(data: Dataset, many: int, covariance: str, *, shared: bool) -> Prepa
     table = Table(data.Y, data.O, counted, data.w, wbar, basis.Q @ V, layer, shared, constant)
     one = basis.coefficients(a[:, None])[:, 0]
     return Prepared(data, many, basis, one, V, separated, counted, table)
-
-
-def with_clusters(prepared: Prepared, many: int) -> Prepared:
-    """The same for another number of clusters."""
-    return replace(prepared, many=many, last={})
