@@ -94,7 +94,8 @@ def test_samples_of_the_fit_are_classified_as_it_has_them(place: Path, cli: Cli)
     members = pd.read_csv(place / "run" / "memberships.csv", index_col=0)
     assert (told["predicted"] == members["cluster"]).all()
     summary = read_run(place / "run").summary
-    assert told["elbo"].sum() == pytest.approx(summary["elbo"], abs=1e-3)
+    assert 0.0 <= summary["elbo"] - told["elbo"].sum() < 1.1  # half a count in each of two clusters that have none
+    assert "half a count" in out.err
 
 
 def test_a_path_is_fitted_again_to_the_same_bits(place: Path, cli: Cli) -> None:

@@ -27,6 +27,7 @@ FARTHEST = 6.0
 """Size beyond which a quantile residual is not told."""
 LOW = -1e3
 """Logarithm of a rate that is 0."""
+FLOORED = "taken as expected with half a count in all samples of a cluster that never shows their feature"
 SURELY = 0.8
 """Probability from which a sample is told to be surely of its cluster."""
 
@@ -70,7 +71,7 @@ class FittedMixture(Fitted):
     @property
     def contrasts(self) -> Tensor:
         """The same, −inf in clusters that never show a feature."""
-        return self.offsets.masked_fill(torch.isneginf(self.tensor("mu")), -math.inf)
+        return self.offsets.masked_fill(self.never, -math.inf)
 
     @property
     def within(self) -> Tensor:
@@ -81,7 +82,7 @@ class FittedMixture(Fitted):
     def covariance(self) -> Covariance:
         """Of all samples with the same covariates, within clusters and between those that show a feature."""
         pi = self.log_pi.exp()
-        between = pi.sqrt()[:, None] * self.offsets.masked_fill(torch.isneginf(self.contrasts), 0.0)
+        between = pi.sqrt()[:, None] * self.offsets.masked_fill(self.never, 0.0)
         if "Sigma_k" not in self.estimates:
             return FactoredCovariance(pi @ self.tensor("V"), between)
         within = torch.einsum("k,kij->ij", pi, self.tensor("Sigma_k"))
@@ -90,10 +91,22 @@ class FittedMixture(Fitted):
     @cached_property
     def clusters(self) -> tuple[FittedPLN, ...]:
         """Each cluster as a fit by itself."""
-        return tuple(self._cluster(k) for k in range(len(self.log_pi)))
+        return tuple(self._cluster(k, off) for k, off in enumerate(self.offsets))
 
-    def _cluster(self, k: int) -> FittedPLN:
-        B = self.B + self.tensor("one")[:, None] * self.offsets[k]
+    @cached_property
+    def assigning(self) -> tuple[FittedPLN, ...]:
+        """The same by which samples are put into clusters: half a count of what a cluster never shows (`floor`)."""
+        lifted = self.tensor("floor") - self.tensor("mu_finite")
+        off = self.offsets + torch.where(self.never, lifted, 0.0)
+        return tuple(self._cluster(k, own) for k, own in enumerate(off))
+
+    @property
+    def never(self) -> Tensor:
+        """Features that a cluster never shows, K×p."""
+        return torch.isneginf(self.tensor("mu"))
+
+    def _cluster(self, k: int, off: Tensor) -> FittedPLN:
+        B = self.B + self.tensor("one")[:, None] * off
         if "Sigma_k" in self.estimates:
             of_layer, state = {"Sigma": self.tensor("Sigma_k")[k]}, {}
         else:
@@ -103,9 +116,11 @@ class FittedMixture(Fitted):
         known = {"B": B, **of_layer}
         return FittedPLN(self.spec, self.terms, self.responses, known, {"B_finite": B, **state, **limits})
 
-    def _log_weights(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> tuple[Tensor, Tensor, bool]:
+    def _log_weights(
+        self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor, clusters: Sequence[FittedPLN] | None = None
+    ) -> tuple[Tensor, Tensor, bool]:
         """Logarithms of posterior probabilities of samples, n×K, their bounds (n,), and whether all q were found."""
-        scores = [cluster.score_samples(X, O, Y, K) for cluster in self.clusters]
+        scores = [cluster.score_samples(X, O, Y, K) for cluster in clusters or self.assigning]
         joint = torch.stack([score.loglik for score in scores], 1) + self.log_pi
         return joint.log_softmax(1), joint.logsumexp(1), all(score.converged for score in scores)
 
@@ -202,7 +217,7 @@ class FittedMixture(Fitted):
     def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
         """Probabilities of the clusters of samples with counts Y, n×K."""
         log_posterior, elbo, _ = self._log_weights(X, O, Y, K)
-        return Discriminated(self.groups, log_posterior, elbo)
+        return Discriminated(self.groups, log_posterior, elbo, {FLOORED: K & self.never.any(0)})
 
     # -- draws and scores ----------------------------------------------------------------------------------------------
 
@@ -218,7 +233,7 @@ class FittedMixture(Fitted):
 
     def score_samples(self, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> Score:
         """The bound of each sample, log sum_k pi_k exp(ELBO_ik); deviances against medians and means of the mixture."""
-        _, bound, converged = self._log_weights(X, O, Y, scored)
+        _, bound, converged = self._log_weights(X, O, Y, scored, self.clusters)
         marginal = self.predict(X, O).columns
         mean = marginal["median"].log()
         spread = 2.0 * (marginal["marginal"].log() - mean)  # of the log-normal with that median and mean
@@ -290,7 +305,7 @@ class FittedMixture(Fitted):
     def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
         """The bound, the likelihood, zeros, and residuals."""
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
-        _, bounds, _ = self._log_weights(data.X, data.O, data.Y, seen)
+        _, bounds, _ = self._log_weights(data.X, data.O, data.Y, seen, self.clusters)
         R, zero = self.count_residuals(data, generator), self.expected_zeros(data)
         samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
         facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}

@@ -18,7 +18,7 @@ from plncli.models.mixture import preconditioner
 from plncli.models.mixture.findings import findings
 from plncli.models.mixture.objective import LEAST, Evaluation
 from plncli.models.mixture.preconditioner import UNLIKELY
-from plncli.models.mixture.prepared import Prepared, prepare, unseen
+from plncli.models.mixture.prepared import Prepared, floor, prepare, unseen
 from plncli.models.mixture.rounds import posterior
 from plncli.models.mixture.spec import MIXTURE as SPEC
 from plncli.models.mixture.start import around, by_chance, from_labels, from_probabilities, known, starts
@@ -198,13 +198,13 @@ class Mixture(Model[Prepared]):
         return found
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """B_finite (d×p), M_finite (n×p), mu_finite (K×p), `one` (d,), and where linear predictors of others go."""
+        """B_finite (d×p), M_finite (n×p), mu_finite, floor (K×p), `one` (d,), and where predictors of others go."""
         limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
         at = prepared.at(params)
         mean = (at.tau.mT[:, :, None] * at.q[0]).sum(0)
-        mu = at.mu[at.sizes.argsort(descending=True, stable=True)]
-        known = {"B_finite": prepared.coefficients(at), "M_finite": mean, "mu_finite": mu, "one": prepared.one}
-        return known | limits
+        order = at.sizes.argsort(descending=True, stable=True)
+        means = {"mu_finite": at.mu[order], "floor": floor(at)[order]}
+        return {"B_finite": prepared.coefficients(at), "M_finite": mean, **means, "one": prepared.one, **limits}
 
     def n_parameters(self, prepared: Prepared, params: Params | None = None) -> int:
         """K − 1 proportions, K p means, (d − 1) p coefficients, and those of one covariance or of K."""

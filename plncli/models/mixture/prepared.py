@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,7 +20,7 @@ from plncli.models.pln.structures import Diagonal, full
 from plncli.numerics.linalg import Basis, orthonormal_basis
 from plncli.numerics.rows import gram, total
 
-UNSEEN = 0.5
+HALF = UNSEEN = 0.5
 """Counts of a feature in a cluster, by probabilities, below which it is not seen there."""
 
 
@@ -27,6 +28,20 @@ def unseen(at: Evaluation) -> Tensor:
     """Features that a cluster never shows, K×p: their mean there is as low as the tolerance of the fit asks."""
     counts = at.table.Y if at.table.K is None else at.table.Y * at.table.K
     return (at.W @ counts < UNSEEN) & (at.many > 1)
+
+
+def floor(at: Evaluation) -> Tensor:
+    """Latent means that lead to half a count in all samples of a cluster together, K×p.
+
+    It is what a feature is taken to have in a cluster that never shows it, where samples are put into clusters: a
+    single count would exclude the cluster otherwise. Half a count is the mean of Jeffreys' posterior of a Poisson rate.
+    """
+    table = at.table
+    rates = (table.O + table.T @ at.beta).exp().expand_as(table.Y)
+    exposure = at.W @ (rates if table.K is None else rates * table.K)
+    variances = torch.stack([part.layer.covariance().variances for part in at.parts]).expand(at.many, -1)
+    found = math.log(HALF) - exposure.log() - 0.5 * variances
+    return torch.where(torch.isfinite(found), found, at.mu)
 
 
 @dataclass(frozen=True)

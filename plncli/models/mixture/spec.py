@@ -90,6 +90,7 @@ MIXTURE = Spec(
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("mu_finite", ("cluster", "response"), state=True, finite=True),
+        Symbol("floor", ("cluster", "response"), state=True, finite=True),
         Symbol("one", ("term",), state=True, finite=True),
     ),
     further=(
