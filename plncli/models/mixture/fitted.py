@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,18 +15,16 @@ from plncli.dataset import Dataset
 from plncli.models.abilities import Diagnosis, Discriminated, LatentValues, Prediction, Score, Simulated, Zeros
 from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
 from plncli.models.fitted import INFINITE, NOT_ESTIMABLE, Fitted, at_limits
+from plncli.models.mixture.combining import any_of, cdf, median, mixed, moments, of_fit, pmf, quantile
 from plncli.models.pln.finished.fitted import FittedPLN
 from plncli.models.pln.finished.importance import LogLikelihood, likelihood_facts
 from plncli.models.pln.finished.residuals import far_off
 from plncli.models.pln.finished.scoring import with_deviances
 from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
-from plncli.numerics.distributions import poisson_lognormal_cdf, poisson_lognormal_logpmf, poisson_lognormal_quantile
 from plncli.numerics.rows import total, weighted_total
 
 FARTHEST = 6.0
 """Size beyond which a quantile residual is not told."""
-LOW = -1e3
-"""Logarithm of a rate that is 0."""
 FLOORED = "taken as expected with half a count in all samples of a cluster that never shows their feature"
 SURELY = 0.8
 """Probability from which a sample is told to be surely of its cluster."""
@@ -140,47 +138,12 @@ class FittedMixture(Fitted):
         columns = {
             "link": at_limits(limits, O + X @ self.B),
             "marginal": torch.as_tensor(marginal),
-            "median": self._median(etas, variances).exp(),
+            "median": median(self.log_pi, etas, variances).exp(),
         }
         if "prediction" in intervals:
             for name, probability in (("pred_low", 0.5 - 0.5 * level), ("pred_high", 0.5 + 0.5 * level)):
-                columns[name] = self._quantile(probability, etas, variances)
+                columns[name] = quantile(self.log_pi, probability, etas, variances)
         return Prediction(self.responses, columns, {NOT_ESTIMABLE: limits.isnan(), INFINITE: limits > 0})
-
-    def _median(self, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
-        """Median of the log rate, n×p, by bisection between those of the clusters."""
-        stacked = torch.stack([eta.expand_as(etas[0]) for eta in etas])
-        sd = torch.stack(variances)[:, None].sqrt().clamp_min(torch.finfo(stacked.dtype).tiny)
-        low, high = stacked.amin(0), stacked.amax(0)
-        known = torch.isfinite(low) & torch.isfinite(high)
-        weights = self.log_pi.exp()[:, None, None]
-        for _ in range(80):
-            middle = 0.5 * (low + high)
-            below = (weights * torch.special.ndtr((middle - stacked) / sd)).sum(0) < 0.5
-            low, high = torch.where(known & below, middle, low), torch.where(known & ~below, middle, high)
-        return torch.where(known, 0.5 * (low + high), low)
-
-    def _quantile(self, probability: float, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
-        """Smallest count y with P(Y ≤ y) ≥ probability, n×p, by bisection between those of the clusters."""
-        each = torch.stack(
-            [poisson_lognormal_quantile(probability, *pair) for pair in zip(etas, variances, strict=True)]
-        )
-        low, high = each.amin(0) - 1.0, each.amax(0)
-        known = torch.isfinite(low) & torch.isfinite(high)
-        while bool((known & (high - low > 1.0)).any()):
-            middle = torch.where(known, ((low + high) / 2.0).floor(), 0.0)
-            enough = self._below(middle, etas, variances) >= probability
-            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-        return torch.where(known, high, torch.nan)
-
-    def _below(self, y: Tensor, etas: list[Tensor], variances: list[Tensor], *, upper: bool = False) -> Tensor:
-        """P(Y ≤ y), or P(Y > y), n×p."""
-        parts = [
-            share
-            * poisson_lognormal_cdf(y, eta.nan_to_num(nan=0.0, neginf=LOW).expand_as(y), v.expand_as(y), upper=upper)
-            for share, eta, v in zip(self.log_pi.exp(), etas, variances, strict=True)
-        ]
-        return torch.stack(parts).sum(0)
 
     def fitted_values(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Prediction:
         """`latent_mean`, `latent_sd` and `fitted` of each cell, over the clusters that the sample may be of."""
@@ -189,18 +152,18 @@ class FittedMixture(Fitted):
         means, sds, expected = (
             torch.stack([found.columns[name] for found in each]) for name in ("latent_mean", "latent_sd", "fitted")
         )
-        mean, sd = _moments(weights, means, sds)
-        fitted = _mixed(weights, expected)
+        mean, sd = moments(weights, means, sds)
+        fitted = mixed(weights, expected)
         columns = {"latent_mean": mean, "latent_sd": sd, "fitted": fitted}
-        return Prediction(self.responses, columns, _any(found.reasons for found in each))
+        return Prediction(self.responses, columns, any_of(found.reasons for found in each))
 
     def transform(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> LatentValues:
         """Mean and standard deviation of q over the clusters, and what is left of the mean of all clusters."""
         each = [cluster.transform(X, O, Y, K) for cluster in self.clusters]
         weights = self._log_weights(X, O, Y, K)[0].exp()
-        mean, sd = _moments(weights, torch.stack([q.mean for q in each]), torch.stack([q.sd for q in each]))
+        mean, sd = moments(weights, torch.stack([q.mean for q in each]), torch.stack([q.sd for q in each]))
         left = [q.residual + off for q, off in zip(each, self.offsets, strict=True)]
-        return LatentValues(mean, sd, _mixed(weights, torch.stack(left)), _any(q.reasons for q in each))
+        return LatentValues(mean, sd, mixed(weights, torch.stack(left)), any_of(q.reasons for q in each))
 
     # -- which cluster -------------------------------------------------------------------------------------------------
 
@@ -246,13 +209,13 @@ class FittedMixture(Fitted):
         K, scored = data.K.cpu(), scored.cpu()
         seen = torch.where(K, data.Y.detach().cpu().double(), 0.0)
         log_weights = self._log_weights(X, O, seen, K)[0]
-        each = [_of_fit(cluster, X, O, seen, K).score_cells(data, Y, scored) for cluster in self.clusters]
+        each = [of_fit(cluster, X, O, seen, K).score_cells(data, Y, scored) for cluster in self.clusters]
         loglik = torch.stack([score.loglik for score in each])
-        mixed = (loglik + log_weights.mT[:, :, None]).logsumexp(0)
-        deviance = _mixed(log_weights.exp(), torch.stack([score.deviance for score in each]))
+        told = (loglik + log_weights.mT[:, :, None]).logsumexp(0)
+        deviance = mixed(log_weights.exp(), torch.stack([score.deviance for score in each]))
         means = torch.stack([score.of_means for score in each if score.of_means is not None])
-        of_means = _mixed(log_weights.exp(), means)
-        return Score(torch.where(scored, mixed, 0.0), deviance, all(score.converged for score in each), of_means)
+        of_means = mixed(log_weights.exp(), means)
+        return Score(torch.where(scored, told, 0.0), deviance, all(score.converged for score in each), of_means)
 
     # -- diagnosis -----------------------------------------------------------------------------------------------------
 
@@ -274,25 +237,17 @@ class FittedMixture(Fitted):
         """Randomised quantile residuals n×p (Dunn & Smyth 1996), of the mixture given the covariates alone."""
         etas, variances = self._each(data)
         share = torch.rand(data.Y.shape, generator=generator, dtype=data.Y.dtype)
-        drawn = share * self._probability(data.Y, etas, variances)
-        below = self._below(data.Y, etas, variances) - drawn
-        above = self._below(data.Y, etas, variances, upper=True) + drawn
+        drawn = share * pmf(self.log_pi, data.Y, etas, variances)
+        below = cdf(self.log_pi, data.Y, etas, variances) - drawn
+        above = cdf(self.log_pi, data.Y, etas, variances, upper=True) + drawn
         low, high = (torch.special.ndtri(tail.clamp(0.0, 1.0)) for tail in (below, above))
         found = torch.where(below < above, low, -high).clamp(-FARTHEST, FARTHEST)
         return found.masked_fill(~self._counted(data), math.nan)
 
-    def _probability(self, y: Tensor, etas: list[Tensor], variances: list[Tensor]) -> Tensor:
-        """P(Y = y), n×p."""
-        parts = [
-            share * poisson_lognormal_logpmf(y, eta, v).exp()
-            for share, eta, v in zip(self.log_pi.exp(), etas, variances, strict=True)
-        ]
-        return torch.stack(parts).sum(0)
-
     def expected_zeros(self, data: Dataset) -> Zeros:
         """Zeros of each feature among the cells that count, beside what the model expects."""
         counted = self._counted(data)
-        probability = torch.where(counted, self._probability(torch.zeros_like(data.Y), *self._each(data)), 0.0)
+        probability = torch.where(counted, pmf(self.log_pi, torch.zeros_like(data.Y), *self._each(data)), 0.0)
         variance = total(probability * (1.0 - probability))
         return Zeros(total(counted & (data.Y == 0)).to(data.Y), total(probability), variance.sqrt())
 
@@ -312,7 +267,7 @@ class FittedMixture(Fitted):
         independent = "Sigma_k" not in self.estimates
         if draws or independent:
             each = [
-                _of_fit(cluster, data.X, data.O, data.Y, seen).likelihood(data, draws, generator)
+                of_fit(cluster, data.X, data.O, data.Y, seen).likelihood(data, draws, generator)
                 for cluster in self.clusters
             ]
             joint = torch.stack([found.value for found in each], 1) + self.log_pi
@@ -376,31 +331,3 @@ class FittedMixture(Fitted):
                 **dict(zip(self.responses, self.tensor("Sigma_k").reshape(many * p, p).mT.contiguous(), strict=True)),
             }
         return found
-
-
-def _of_fit(cluster: FittedPLN, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> FittedPLN:
-    """A cluster with q of these samples, as if they were those of its fit."""
-    q = cluster.transform(X, O, Y, K)
-    mean = torch.where(torch.isfinite(q.mean), q.mean, X @ cluster.B)
-    return replace(cluster, state={**cluster.state, "M_finite": mean, "S": q.sd.nan_to_num(nan=0.0)})
-
-
-def _mixed(weights: Tensor, each: Tensor) -> Tensor:
-    """Sum over clusters of weights (n×K) times tables (K×n×p), n×p."""
-    return torch.where(weights.mT[:, :, None] > 0, weights.mT[:, :, None] * each, 0.0).sum(0)
-
-
-def _moments(weights: Tensor, means: Tensor, sds: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a mixture of these (K×n×p each), n×p; a mean of −inf stays that."""
-    mean = _mixed(weights, means)
-    off = torch.where(torch.isfinite(mean), means - mean, 0.0)
-    return mean, _mixed(weights, sds.square() + off.square()).sqrt()
-
-
-def _any(reasons: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """What is said of a cell in some cluster."""
-    found: dict[str, Tensor] = {}
-    for each in reasons:
-        for name, cells in each.items():
-            found[name] = cells | found[name] if name in found else cells
-    return found
