@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -210,14 +210,22 @@ def _plain(message: str) -> str:
     return message
 
 
-def _with_option(name: str, root: Any, among: Callable[[Iterable[bool]], bool] = any) -> list[str]:
-    """The verbs that have an option, of any of their models, or of `all`."""
-    found = []
-    for verb in root.list_commands(None):
-        commands = getattr(root.commands[verb], "commands", {"": root.commands[verb]}).values()
-        if among(any(name in (*one.opts, *one.secondary_opts) for one in command.params) for command in commands):
-            found.append(verb)
-    return found
+def _with_option(name: str, root: Any) -> list[str]:
+    """The verbs that have an option, of some model or without one."""
+    commands = {
+        verb: getattr(root.commands[verb], "commands", {"": root.commands[verb]}) for verb in root.list_commands(None)
+    }
+    return [verb for verb, own in commands.items() if any(_has(name, command) for command in own.values())]
+
+
+def _with_own(name: str, root: Any) -> list[str]:
+    """The verbs that have it for every model."""
+    commands = {verb: getattr(root.commands[verb], "commands", {}) for verb in root.list_commands(None)}
+    return [verb for verb, own in commands.items() if own and all(_has(name, command) for command in own.values())]
+
+
+def _has(name: str, command: Any) -> bool:
+    return any(name in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params)
 
 
 def _no_such_option(name: str, command: Any, root: Any) -> str:
@@ -229,11 +237,10 @@ def _no_such_option(name: str, command: Any, root: Any) -> str:
         near = nearest(name, known)
         goes = f" It goes with {' and '.join(f'`plncli {verb}`' for verb in verbs[:3])}." if verbs else ""
         return f"No such option: {name}.{near}{goes}"
+    others = [] if len(models) == len(MODELS) else _with_own(name, root)
     if command.name in models:
         models = [command.name]
-    with_all = len(models) == len(MODELS)
-    fits = ["fit"] if with_all else [f"fit {model}" for model in models]
-    others = [] if with_all else _with_option(name, root, all)
+    fits = ["fit"] if len(models) == len(MODELS) else [f"fit {model}" for model in models]
     return f"No such option: {name}. It goes with {' and '.join(f'`plncli {verb}`' for verb in (*fits, *others))}."
 
 

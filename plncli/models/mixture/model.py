@@ -21,7 +21,16 @@ from plncli.models.mixture.preconditioner import UNLIKELY
 from plncli.models.mixture.prepared import Prepared, floor, prepare, unseen
 from plncli.models.mixture.rounds import posterior
 from plncli.models.mixture.spec import MIXTURE as SPEC
-from plncli.models.mixture.start import around, by_chance, from_labels, from_probabilities, known, starts
+from plncli.models.mixture.start import (
+    HEATS,
+    around,
+    by_chance,
+    by_components,
+    from_labels,
+    from_probabilities,
+    known,
+    starts,
+)
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.models.pln.zeros.counting import cell_limits
@@ -66,7 +75,7 @@ class Mixture(Model[Prepared]):
         """By k-means of log counts, or with the clusters of an earlier fit of as many."""
         if init is not None and "tau" in init and init["tau"].shape[1] == prepared.many:
             return from_probabilities(prepared, known(prepared, init))
-        return by_chance(prepared, torch.Generator().manual_seed(0))
+        return from_labels(prepared, by_components(prepared, torch.Generator().manual_seed(0)), HEATS[0])
 
     def searches(self, prepared: Prepared, init: Init | None) -> bool:
         """Without an earlier fit, and from one of another number of clusters."""
@@ -83,11 +92,8 @@ class Mixture(Model[Prepared]):
         return ((near, prepared) for near in around(prepared, prepared.at(params).tau))
 
     def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
-        """By k-means from other centres, each sample left in its cluster with a chance of four in five."""
-        first = prepared.at(by_chance(prepared, generator)).tau.argmax(1)
-        moved = torch.rand(len(first), generator=generator) < 0.2
-        other = torch.randint(prepared.many, (len(first),), generator=generator)
-        return from_labels(prepared, torch.where(moved.to(first.device), other.to(first.device), first)), prepared
+        """By k-means, some samples moved, annealed."""
+        return by_chance(prepared, generator), prepared
 
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """None: no start is of a simpler model."""

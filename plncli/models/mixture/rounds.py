@@ -12,6 +12,8 @@ from plncli.numerics.rows import gram, grand_total, weigh
 
 PASSES = 4
 """Steps of Newton's method for q in a round."""
+LEVELS = 12
+"""Rounds in which probabilities are flattened, less and less."""
 STABLE = 1e-3
 """Sum of changes in who is where, as a share of all samples, below which rounds end."""
 
@@ -29,6 +31,19 @@ def rounds(params: Params, table: Table, number: int) -> Params:
         moved = grand_total(weigh(table.w, (params["zeta"].softmax(1) - before).abs()))
         if not float(moved) >= STABLE * table.wbar:
             break
+    return params
+
+
+def annealed(params: Params, table: Table, heat: float) -> Params:
+    """Rounds with probabilities flattened, tau^heat at first and tau at last (Ueda & Nakano 1998).
+
+    With many features each sample is surely of some cluster from the first round on, and stays there; flattened,
+    clusters are where most samples are before single ones decide.
+    """
+    for level in range(LEVELS):
+        params = posterior(params, table, PASSES)
+        params["beta"] = _shared(params, table)
+        params["zeta"] = torch.log_softmax(heat ** (1.0 - level / (LEVELS - 1)) * params["zeta"], 1)
     return params
 
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from plncli.arrays import Params
 from plncli.models.base import Init
 from plncli.models.mixture.prepared import Prepared
-from plncli.models.mixture.rounds import rounds
+from plncli.models.mixture.rounds import annealed, rounds
 from plncli.numerics.rows import gram, group_totals, total, weigh
 
 ROUNDS = 20
@@ -24,6 +24,12 @@ DIRECTIONS = 10
 """Principal components of log counts in which clusters are looked for."""
 CANDIDATES = 3
 """Splits or merges that are tried."""
+HEATS = (0.1, 0.03)
+"""Powers to which probabilities are taken at first, where a start is annealed."""
+COLDEST, HOTTEST = 0.3, 0.01
+"""Of starts by chance."""
+OWN = 0.8
+"""Probability of its own cluster that a sample begins with, where it is not put there for sure."""
 SURE = -30.0
 """Logarithm of the odds that a sample is not of the cluster that it is put into."""
 
@@ -89,8 +95,8 @@ def _lloyd(E: Tensor, w: Tensor, centres: Tensor) -> tuple[Tensor, float]:
     return labels, float(w @ distances.gather(1, labels[:, None])[:, 0])
 
 
-def from_probabilities(prepared: Prepared, tau: Tensor) -> Params:
-    """Where rounds end that begin with samples in clusters by these probabilities, n×K."""
+def from_probabilities(prepared: Prepared, tau: Tensor, heat: float | None = None) -> Params:
+    """Where rounds end that begin with samples in clusters by these probabilities, n×K; annealed from `heat`."""
     table = prepared.table
     L = _log_counts(prepared)
     counts = table.Y if table.K is None else table.Y * table.K
@@ -99,32 +105,43 @@ def from_probabilities(prepared: Prepared, tau: Tensor) -> Params:
     beta = gram(weigh(table.w, table.T), centred) / table.wbar
     zeta = tau.clamp_min(torch.finfo(tau.dtype).tiny).log().clamp_min(SURE)
     begun = {"q": q[:, None].repeat(1, tau.shape[1], 1, 1), "zeta": zeta, "beta": beta}
-    return rounds(begun, table, ROUNDS)
+    return rounds(begun if heat is None else annealed(begun, table, heat), table, ROUNDS)
 
 
-def from_labels(prepared: Prepared, labels: Tensor) -> Params:
-    """The same, of samples in one cluster each, (n,)."""
-    tau = torch.nn.functional.one_hot(labels, prepared.many)
-    return from_probabilities(prepared, tau.to(prepared.data.Y))
+def from_labels(prepared: Prepared, labels: Tensor, heat: float | None = None) -> Params:
+    """The same, of samples in one cluster each, (n,), or most probably there, where they are annealed."""
+    tau = torch.nn.functional.one_hot(labels, prepared.many).to(prepared.data.Y)
+    if heat is not None:
+        tau = OWN * tau + (1.0 - OWN) / prepared.many
+    return from_probabilities(prepared, tau, heat)
+
+
+def by_components(prepared: Prepared, generator: Generator) -> Tensor:
+    """Labels by k-means in the principal components of residuals, (n,)."""
+    E = principal(residuals(prepared), prepared.table.w)
+    return k_means(E, prepared.table.w, prepared.many, generator)
 
 
 def by_chance(prepared: Prepared, generator: Generator) -> Params:
-    """By k-means in the principal components of residuals."""
-    E = principal(residuals(prepared), prepared.table.w)
-    return from_labels(prepared, k_means(E, prepared.table.w, prepared.many, generator))
+    """From samples of which a fifth are in any cluster, annealed from a heat by chance."""
+    labels = by_components(prepared, generator)
+    moved = torch.rand(len(labels), generator=generator) < 1.0 - OWN
+    other = torch.randint(prepared.many, (len(labels),), generator=generator)
+    heat = COLDEST * (HOTTEST / COLDEST) ** float(torch.rand((), generator=generator))
+    return from_labels(prepared, torch.where(moved.to(labels.device), other.to(labels.device), labels), heat)
 
 
 def starts(prepared: Prepared, init: Init | None) -> Iterator[Params]:
-    """From an earlier fit, split or merged until it has as many clusters, and by k-means."""
+    """From an earlier fit, split or merged until it has as many clusters, and by k-means, annealed or not."""
     generator, many = torch.Generator().manual_seed(0), prepared.many
     if init is not None:
         tau = known(prepared, init)
         for candidate in _with_as_many(prepared, tau, generator):
             yield from_probabilities(prepared, candidate)
-    yield by_chance(prepared, generator)
-    if many > 1:
-        labels = k_means(residuals(prepared), prepared.table.w, many, generator)
-        yield from_labels(prepared, labels)
+    labels = by_components(prepared, generator)
+    for heat in HEATS:
+        yield from_labels(prepared, labels, heat)
+    yield from_labels(prepared, k_means(residuals(prepared), prepared.table.w, many, generator))
 
 
 def known(prepared: Prepared, init: Init) -> Tensor:
