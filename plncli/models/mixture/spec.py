@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from plncli.models.pca.spec import STARTS, positive
 from plncli.models.pln.spec import WORDS
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
 from plncli.names import MODEL
@@ -25,11 +25,6 @@ def work(size: Size) -> tuple[Work, Work]:
     """The least and the most of a search from a few starts: as measured on the oaks."""
     K = float(size.own.get("clusters") or 1)
     return Work(30 * K, 30 * K), Work(400 * K, 2000 * K)
-
-
-def positive(number: Any) -> bool:
-    """Whether a number of clusters is one."""
-    return bool(number >= 1)
 
 
 def story(facts: StoryFacts) -> list[str]:
@@ -140,17 +135,7 @@ MIXTURE = Spec(
             titles={"True": "one for all clusters"},
             told=True,
         ),
-        Setting(
-            "Searches for the optimum, of which there are many: the default one, and N − 1 from starts by chance. The "
-            "best is taken, and how many agree is told.",
-            MODEL,
-            name="starts",
-            kind=int,
-            default=1,
-            metavar="N",
-            check=positive,
-            expects="a whole number from 1",
-        ),
+        STARTS,
         Setting(
             "Which fit of a path of clusters the results are of: that of the smallest criterion, the one that predicts "
             "hidden counts best (cv), or the last (none). ICL is BIC plus twice the entropy of the clusters.",

@@ -37,9 +37,9 @@ def work(size: Size) -> tuple[Work, Work]:
     return Work(60, 200), Work(300, 1300)
 
 
-def positive(rank: Any) -> bool:
-    """Whether a rank is one."""
-    return bool(rank >= 1)
+def positive(number: Any) -> bool:
+    """Whether a number, of components, clusters or searches, is one."""
+    return bool(number >= 1)
 
 
 def story(facts: StoryFacts) -> list[str]:
@@ -52,6 +52,20 @@ def story(facts: StoryFacts) -> list[str]:
         "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead, with a "
         "full covariance of the scores of each sample.",
     ]
+
+
+STARTS = Setting(
+    "Searches for the optimum, of which there are many: the default one, and N − 1 from starts by chance. The "
+    "best is taken, and how many agree is told.",
+    MODEL,
+    name="starts",
+    kind=int,
+    default=1,
+    metavar="N",
+    check=positive,
+    expects="a whole number from 1",
+)
+"""Of models whose bound has many optima."""
 
 
 PCA = Spec(
@@ -99,17 +113,7 @@ PCA = Spec(
             check=positive,
             expects="a whole number from 1, or several, such as 1:15 or 1,2,5,10",
         ),
-        Setting(
-            "Searches for the optimum, of which there are many: the default one, and N − 1 from starts by chance. The "
-            "best is taken, and how many agree is told.",
-            MODEL,
-            name="starts",
-            kind=int,
-            default=1,
-            metavar="N",
-            check=positive,
-            expects="a whole number from 1",
-        ),
+        STARTS,
         Setting(
             "Which fit of a path of ranks the results are of: that of the smallest criterion, the one that predicts "
             "hidden counts best (cv), or the last (none).",
