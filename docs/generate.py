@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from plncli import cli
 from plncli.cli.examples import EXAMPLES, VERBS
 from plncli.models import MODELS
@@ -40,7 +38,7 @@ def write(folder: Path) -> None:
 
 def texts() -> Iterator[tuple[str, str]]:
     """Each by the name of its file, without suffix."""
-    program: Any = typer.main.get_command(cli.application())
+    program: Any = cli.application()
     verbs = [(panel, program.commands[name]) for panel, names in VERBS.items() for name in names]
     rows = ((panel, f"`{verb.name}`", _summary(verb)) for panel, verb in verbs)
     yield "verbs", _table(("for", "command", "what it does"), rows)

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import typer
-
 from plncli import cli
 from plncli.models import MODELS
 from plncli.settings import FitConfig, choices, settings, to_toml
@@ -130,7 +128,7 @@ def commands() -> dict[str, Any]:
         if not getattr(command, "commands", {}):
             yield " ".join(path), command
 
-    return dict(walk(typer.main.get_command(cli.application()), ()))
+    return dict(walk(cli.application(), ()))
 
 
 COMMANDS = commands()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import typer
-
 from plncli import cli
 from plncli.models import MODELS
 
@@ -20,4 +18,4 @@ def parser() -> Any:
 
 @cache
 def _made(models: tuple[int, ...]) -> Any:
-    return typer.main.get_command(application())
+    return application()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
 from plncli import cli as command_line
@@ -49,7 +48,7 @@ def test_it_is_this_program_built_from_the_clone() -> None:
 
 
 def test_what_it_tries_exists() -> None:
-    known: Any = typer.main.get_command(command_line.application())
+    known: Any = command_line.application()
     for line in RECIPE["tests"][0]["script"]:
         program, verb, *_ = line.split()
         assert program == "plncli" and verb in {"--version", *known.commands}

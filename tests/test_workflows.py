@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from plncli import cli as command_line
 
@@ -35,7 +34,7 @@ def commands(path: Path) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("path", [SNAKEMAKE / "Snakefile", NEXTFLOW / "main.nf"], ids=lambda path: path.name)
 def test_the_commands_exist(path: Path) -> None:
-    known = typer.main.get_command(command_line.application())
+    known = command_line.application()
     found = list(commands(path))
     assert {words[0] for words in found} == {"sample-data", "fit", "compare", "diagnose", "report"}
     for verb, *words in found:

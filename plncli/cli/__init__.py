@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ from plncli.cli import (
     validate,
     wald,
 )
-from plncli.cli.help import HELP_FLAGS, Command, Verbs
+from plncli.cli.help import HELP_FLAGS, Group, Offer, Verbs, offer
 from plncli.cli.options import takers
 from plncli.errors import DataError, PlncliError, legible, nearest
 from plncli.models import MODELS
@@ -89,8 +90,36 @@ def _root(
     """Fit Poisson log-normal, logistic and linear models to tables."""
 
 
-def application() -> typer.Typer:
-    """The command line, with a command for each model that there is."""
+MODEL_VERBS: dict[str, Callable[[], Group]] = {
+    "validate": validate.app,
+    "fit": fit.app,
+    "cv": cv.app,
+    "graph": graph.app,
+}
+PLAIN_VERBS: dict[str, Callable[..., int]] = {
+    "resume": resume.resume,
+    "rerun": rerun.rerun,
+    "show": show.show,
+    "predict": predict.predict,
+    "transform": transform.transform,
+    "classify": classify.classify,
+    "test": wald.wald,
+    "compare": compare.compare,
+    "diagnose": diagnose.diagnose,
+    "plot": plot.plot,
+    "report": report.report,
+    "simulate": simulate.simulate,
+    "offsets": offsets.offsets,
+    "convert": convert.convert,
+    "sample-data": sample_data.sample_data,
+    "help": help.help,
+    "info": info.info,
+}
+"""Verbs with a command for each model, and those with none."""
+
+
+def application() -> Verbs:
+    """The command line; its commands are made when they are asked for."""
     app = typer.Typer(
         name="plncli",
         cls=Verbs,
@@ -101,30 +130,12 @@ def application() -> typer.Typer:
         context_settings=HELP_FLAGS,
     )
     app.callback()(_root)
-    for name, of_models in (("validate", validate.app), ("fit", fit.app), ("cv", cv.app), ("graph", graph.app)):
-        app.add_typer(of_models(), name=name)
-    plain: dict[str, Callable[..., int]] = {
-        "resume": resume.resume,
-        "rerun": rerun.rerun,
-        "show": show.show,
-        "predict": predict.predict,
-        "transform": transform.transform,
-        "classify": classify.classify,
-        "test": wald.wald,
-        "compare": compare.compare,
-        "diagnose": diagnose.diagnose,
-        "plot": plot.plot,
-        "report": report.report,
-        "simulate": simulate.simulate,
-        "offsets": offsets.offsets,
-        "convert": convert.convert,
-        "sample-data": sample_data.sample_data,
-        "help": help.help,
-        "info": info.info,
-    }
-    for name, command in plain.items():
-        app.command(name, cls=Command)(command)
-    return app
+    root: Any = typer.main.get_command(app)
+    groups = {verb: made() for verb, made in MODEL_VERBS.items()}
+    offers = {verb: Offer(own.help or "", partial(groups.__getitem__, verb)) for verb, own in groups.items()}
+    root.offering(offers | {verb: offer(verb, command) for verb, command in PLAIN_VERBS.items()})
+    assert isinstance(root, Verbs)
+    return root
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from plncli import settings as configuration
+from plncli.cli.help import Group
 from plncli.cli.options import ConfigFile, NoProgress, Overwrite, Quiet, Resume, TableFile, TableJson, each_model, group
 from plncli.models import MODELS
 from plncli.models.spec import Setting, Spec
@@ -137,6 +138,6 @@ def cv(
     return verb.cv(verb.asked(resolved, formula, compared, FOLDS if folds is None else folds, entries), **switches)
 
 
-def app() -> typer.Typer:
+def app() -> Group:
     """The verb, with a command for each model."""
-    return each_model(group("Compare models by how well they predict held-out data."), cv, SWITCHES, CV, _special)
+    return each_model(group("cv", "Compare models by how well they predict held-out data."), cv, SWITCHES, CV, _special)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import typer
-
 from plncli import console
 from plncli import settings as configuration
+from plncli.cli.help import Group
 from plncli.cli.options import SWITCHES, each_model, group
 
 
@@ -23,6 +22,6 @@ def fit(model: str, flags: dict[str, Any], *, config: str | None, print_config: 
     return verb.fit(resolved, **switches)
 
 
-def app() -> typer.Typer:
+def app() -> Group:
     """The verb, with a command for each model."""
-    return each_model(group("Fit a model to tables; write a folder."), fit, SWITCHES)
+    return each_model(group("fit", "Fit a model to tables; write a folder."), fit, SWITCHES)

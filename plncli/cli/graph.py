@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from plncli import settings as configuration
-from plncli.cli.help import COMMAND
+from plncli.cli.help import COMMAND, Group
 from plncli.cli.options import ConfigFile, each_model, group
 from plncli.verbs.settings import PROBLEM
 
@@ -32,10 +32,10 @@ def graph(model: str, flags: dict[str, Any], *, config: str | None, dot: bool, f
     return verb.graph(resolved, dot=dot, fused=fused)
 
 
-def app() -> typer.Typer:
+def app() -> Group:
     """The verb, with a command for each model."""
     return each_model(
-        group("Print the autograd graph of an objective.\n\nWithout tables, of a tiny example."),
+        group("graph", "Print the autograd graph of an objective.\n\nWithout tables, of a tiny example."),
         graph,
         SWITCHES,
         PROBLEM,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -47,9 +49,50 @@ def on_lines(example: str, width: int) -> list[str]:
     return lines
 
 
-def summary(command: Any) -> str:
-    """The first paragraph of its help: what a list of commands says of it."""
-    return " ".join((command.help or "").partition("\n\n")[0].split())
+@dataclass(frozen=True)
+class Offer:
+    """A command that is made when it is asked for. help: its text, known before; make: what makes it."""
+
+    help: str
+    make: Callable[[], Any]
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of its help: what a list of commands says of it."""
+        return " ".join(self.help.partition("\n\n")[0].split())
+
+
+class Commands(Mapping[str, Any]):
+    """Commands by name, each made once, when it is asked for: all of them together take longer than many a command."""
+
+    def __init__(self, offers: Mapping[str, Offer]) -> None:
+        self.offers = offers
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self.offers[name].make()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.offers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.offers)
+
+    def __len__(self) -> int:
+        return len(self.offers)
+
+
+def offer(name: str, function: Callable[..., int], help: str | None = None) -> Offer:
+    """A function as a command of that name."""
+
+    def make() -> Any:
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(name, cls=Command)(function)
+        return typer.main.get_command(app)
+
+    return Offer(inspect.cleandoc(function.__doc__ or "") if help is None else help, make)
 
 
 class Command(TyperCommand):
@@ -93,10 +136,25 @@ def _plain(record: tuple[str, str], argument: bool) -> tuple[str, str]:
 class Group(TyperGroup):
     """A verb whose commands are the models."""
 
+    commands: Any
+
+    def offering(self, offers: Mapping[str, Offer]) -> Self:
+        """Itself, with these commands."""
+        self.commands = Commands(offers)
+        return self
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (typer hands it over)
+        """Their names."""
+        return list(self.commands)
+
+    def summaries(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Commands with what a list says of them."""
+        return [(name, self.commands.offers[name].summary) for name in names]
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its first sentence in full."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary(self.commands[name])) for name in self.list_commands(ctx)])
+            formatter.write_dl(self.summaries(self.list_commands(ctx)))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Examples end the help."""
@@ -120,8 +178,7 @@ class Verbs(Group):
         spacing = 2 + max(map(len, self.list_commands(ctx)))
         for panel, verbs in VERBS.items():
             with formatter.section(panel):
-                rows = [(verb.ljust(spacing - 2), summary(self.commands[verb])) for verb in verbs]
-                formatter.write_dl(rows)
+                formatter.write_dl([(verb.ljust(spacing - 2), told) for verb, told in self.summaries(verbs)])
         with formatter.section("Options"):
             records = (parameter.get_help_record(ctx) for parameter in self.get_params(ctx))
             formatter.write_dl([record for record in records if record])

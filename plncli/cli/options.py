@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plncli.cli.help import COMMAND, HELP_FLAGS, Command, Group
+from plncli.cli.help import COMMAND, HELP_FLAGS, Group, Offer, offer
 from plncli.models import MODELS
 from plncli.models.spec import Setting, Spec
 from plncli.names import SCALES
@@ -188,9 +188,9 @@ TableJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard 
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress line.", rich_help_panel=COMMAND)]
 
 
-def group(help: str) -> typer.Typer:
+def group(name: str, help: str) -> Group:
     """A verb whose commands are the models."""
-    return typer.Typer(help=help, cls=Group, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
+    return Group(name=name, help=help, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP_FLAGS)
 
 
 SWITCHES: dict[str, Any] = {
@@ -206,20 +206,22 @@ SWITCHES: dict[str, Any] = {
 
 
 def each_model(
-    app: typer.Typer,
+    verb: Group,
     command: Callable[..., int],
     switches: dict[str, Any],
     names: tuple[str, ...] = (),
     special: Callable[[Spec], dict[str, Any]] = lambda _: {},
-) -> typer.Typer:
-    """Add `command(model, flags, **switches)` to `app` for each model, and return it; see `with_settings`.
+) -> Group:
+    """`verb` with `command(model, flags, **switches)` for each model; see `with_settings`.
 
     special: switches of one model beside those of all.
     """
-    for model, spec in MODELS.items():
+
+    def make(model: str, spec: Spec) -> Any:
         run = with_settings(partial(command, model), model, switches | special(spec), names)
-        app.command(model, cls=Command)(run)
-    return app
+        return offer(model, run).make()
+
+    return verb.offering({model: Offer(spec.help, partial(make, model, spec)) for model, spec in MODELS.items()})
 
 
 def with_settings(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import typer
-
 from plncli import settings as configuration
+from plncli.cli.help import Group
 from plncli.cli.options import ConfigFile, Quiet, TableJson, each_model, group
 from plncli.verbs.settings import VALIDATE
 
@@ -22,8 +21,8 @@ def validate(model: str, flags: dict[str, Any], *, config: str | None, json: boo
     return verb.validate(resolved, json=json, quiet=quiet)
 
 
-def app() -> typer.Typer:
+def app() -> Group:
     """The verb, with a command for each model."""
     return each_model(
-        group("Check all tables and the formula of a fit, without fitting."), validate, SWITCHES, VALIDATE
+        group("validate", "Check all tables and the formula of a fit, without fitting."), validate, SWITCHES, VALIDATE
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import plncli
 from plncli import cli as command_line
@@ -30,7 +29,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield from commands(inner, (*path, name))
 
 
-ALL = dict(commands(typer.main.get_command(command_line.application())))
+ALL = dict(commands(command_line.application()))
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from parsed import parser
 
 from plncli.cli.examples import EXAMPLES, VERBS
-from plncli.cli.help import WIDEST, on_lines, summary
+from plncli.cli.help import WIDEST, Commands, Offer, on_lines
 from plncli.models import MODELS
 
 Cli = Callable[..., Any]
@@ -42,10 +43,19 @@ def test_the_verbs_are_in_panels_each_on_a_line(cli: Cli) -> None:
     places = [text.index(f"\n{panel}:\n") for panel in VERBS]
     assert places == sorted(places)
     assert sorted(verb for verbs in VERBS.values() for verb in verbs) == sorted(parser().commands)
-    for verb, command in parser().commands.items():
-        assert f"\n  {verb:<11}  {summary(command)}\n" in text, f"{verb} takes more than a line"
+    for verb, offer in parser().commands.offers.items():
+        assert f"\n  {verb:<11}  {offer.summary}\n" in text, f"{verb} takes more than a line"
+        assert offer.help == parser().commands[verb].help
     for example in EXAMPLES[""]:
         assert "\n".join(f"  {line}" for line in on_lines(example, 78)) in text
+
+
+def test_commands_are_made_once_and_when_they_are_asked_for() -> None:
+    made = []
+    commands = Commands({name: Offer(name, partial(made.append, name)) for name in "ab"})
+    assert [*commands] == ["a", "b"] and "a" in commands and "c" not in commands and len(commands) == 2
+    assert made == []
+    assert (commands["b"], commands["b"], made) == (None, None, ["b"])
 
 
 @pytest.mark.parametrize("path", PATHS)
