@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
+from plncli.evaluation.recovery import choice, curve
 from plncli.fitting import fit
 from plncli.models.network.model import Network
 from plncli.numerics.graphical_lasso import graphical_lasso
@@ -141,26 +142,6 @@ METHODS: dict[str, Callable[[Table], tuple[Tensor, Tensor | None]]] = {
 }
 
 
-def judged(scores: Tensor, linked: Tensor) -> tuple[float, float]:
-    """AUC and average precision of a ranking of pairs."""
-    j, k = torch.triu_indices(len(linked), len(linked), 1)
-    score, truth = scores[j, k].numpy(), linked[j, k].numpy()
-    _, place, many = np.unique(score, return_inverse=True, return_counts=True)
-    ends = np.cumsum(many)
-    ranks = (ends - (many - 1) / 2.0)[place]
-    positives, negatives = truth.sum(), (~truth).sum()
-    auc = (ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives)
-    order = np.argsort(-score, kind="stable")
-    hits = np.cumsum(truth[order])
-    precision = (hits / np.arange(1, len(order) + 1))[truth[order]].mean()
-    return float(auc), float(precision)
-
-
-def f1(chosen: Tensor, linked: Tensor) -> float:
-    """Of the edges that were chosen."""
-    return float(2 * (chosen & linked).sum() / max(int(chosen.sum() + linked.sum()), 1))
-
-
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -185,10 +166,11 @@ def main() -> None:
                 except ImportError:
                     break
                 found["seconds"].append(time.process_time() - began)
-                auc, precision = judged(scores, table.linked)
-                found["AUC"].append(auc)
-                found["average precision"].append(precision)
-                found["F1"] += [] if chosen is None else [f1(chosen, table.linked)]
+                j, k = torch.triu_indices(wanted.p, wanted.p, 1)
+                ranking, truth = curve(scores[j, k], table.linked[j, k]), table.linked[j, k]
+                found["AUC"].append(ranking.auc)
+                found["average precision"].append(ranking.average_precision)
+                found["F1"] += [] if chosen is None else [choice(chosen[j, k], truth).f1]
             if found["AUC"]:
                 cells = [f"{mean(all_):.3f} ± {pstdev(all_):.3f}" if all_ else "" for all_ in found.values()]
                 rows.append(f"| {kind} | {each:g} | {method} | {' | '.join(cells)} |")

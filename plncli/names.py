@@ -37,6 +37,7 @@ PLOTS = (
     ("correlation", "", ("Sigma",)),
     ("network", "", ("edges",)),
     ("adjacency", "", ("edges",)),
+    ("recovery", "", ("edges",)),
     ("path", "", ()),
     ("partial", "", ("network_scale",)),
     ("scree", "", ("C", "U", "share")),

@@ -27,8 +27,9 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FILE|DIR",
-        help="Write it there: .png, .svg or .pdf; for all, a folder. Kinds of components write their numbers, of all "
-        "features or samples, to .csv, .tsv, .parquet or .feather. [default: RUN-KIND.png, RUN-pictures]",
+        help="Write it there: .png, .svg or .pdf; for all, a folder. Kinds of components, and recovery, write their "
+        "numbers, of all features, samples or pairs, to .csv, .tsv, .parquet or .feather. [default: RUN-KIND.png, "
+        "RUN-pictures]",
         show_default=False,
     ),
 ]
@@ -143,6 +144,16 @@ Of = Annotated[
         "--of", metavar="|".join(OF), help="Contributions, cos2: of what. [default: features]", show_default=False
     ),
 ]
+Truth = Annotated[
+    str | None,
+    typer.Option(
+        "--truth",
+        metavar="DIR|FILE",
+        help="Recovery: the true edges, of a folder that `plncli simulate --graph` wrote, or a table with the columns "
+        "feature_a and feature_b.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="Of residuals.", show_default=False)
 ]
@@ -190,6 +201,7 @@ def plot(
     axes: Axes = None,
     ellipse: Ellipse = None,
     of: Of = None,
+    truth: Truth = None,
     seed: Seed = None,
     width: Width = None,
     dpi: Dpi = 300,
@@ -220,6 +232,7 @@ def plot(
         "axes": axes,
         "ellipse": ellipse,
         "of": of,
+        "truth": truth,
         "seed": seed,
     }
     pictures = asked(words, wanted, moved, out=out, overwrite=overwrite, width=width, dpi=dpi, format=format)

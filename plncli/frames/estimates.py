@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plncli.frames.data import frame
 from plncli.frames.display import Shown
@@ -21,6 +21,16 @@ class Estimates(Shown):
     """Estimates with the names of their rows and columns; those of samples are text."""
 
     run: Run
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """As in summary.json: sizes, criteria, how the fit ended, warnings."""
+        return dict(self.run.summary)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the fit was certified to be at the optimum, within the tolerance."""
+        return bool(self.run.summary["converged"])
 
     @property
     def coefficients(self) -> pd.DataFrame:

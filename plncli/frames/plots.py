@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.frames.data import frame, listed, one_of, whole
 from plncli.frames.messages import Sayings, tell
+from plncli.frames.recovery import truth_of
 from plncli.runs.folder import trace_table
 from plncli.tables.table import Table
 
@@ -25,11 +26,13 @@ NAMED = {"term": "terms", "contrast": "contrasts", "only": "responses"}
 """Arguments that are one name or several, and the fields of `Wanted` that they are."""
 
 
-def source_of(run: Run, outcome: Outcome | None, own: Callable[[], Origin]) -> Source:
-    """A fit as pictures and pages ask it; outcome: what it left, None for one that was loaded."""
+def source_of(
+    run: Run, outcome: Outcome | None, own: Callable[[], Origin], members: Callable[[], Sequence[Run]]
+) -> Source:
+    """A fit as pictures and pages ask it; outcome: what it left, None for one that was loaded; members: of its path."""
     from plncli.plots.source import Source
 
-    source = Source(run, own=own)
+    source = Source(run, own=own, fits=members)
     if outcome is None:
         return source
     cells = trace_table(outcome.result)
@@ -75,6 +78,8 @@ def _record(source: Source, kind: str, options: dict[str, Any]) -> tuple[Kind, A
     several = isinstance(axes, Iterable) and not isinstance(axes, str)
     fields["axes"] = tuple(whole("axes", one) for one in (axes if several else [axes]))
     fields |= {"seed": whole("seed", options["seed"])} if "seed" in options else {}
+    if fields.get("truth") is not None:
+        fields["truth"] = truth_of(fields["truth"])
     chosen = offered[kind]
     record = chosen.content(source, Wanted(**fields))
     record = record if chosen.together is None else chosen.together([record])

@@ -18,6 +18,7 @@ from plncli.frames.estimates import Estimates
 from plncli.frames.findings import Comparison, Diagnosis, Latent
 from plncli.frames.messages import Sayings, speaking, spoken, tell
 from plncli.frames.plots import figure, numbers, source_of
+from plncli.frames.recovery import Truth, recovered
 from plncli.frames.report import Report, reported, told_apart
 from plncli.frames.simulation import Simulation, noted, simulation
 from plncli.inputs.abundances.rounding import rounded
@@ -87,16 +88,6 @@ class FitResult(Estimates):
     def _told(self) -> Mapping[str, Any]:
         """As in manifest.json."""
         return manifest(self.run) if self.outcome is None else self.outcome.manifest
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """As in summary.json: sizes, criteria, how the fit ended, warnings."""
-        return dict(self.run.summary)
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit was certified to be at the optimum, within the tolerance."""
-        return bool(self.run.summary["converged"])
 
     @property
     def members(self) -> dict[Any, FitResult]:
@@ -222,6 +213,14 @@ class FitResult(Estimates):
         return Comparison(criteria, frame(ratios), found)
 
     @speaking
+    def recovery(self, truth: Truth) -> pd.Series:
+        """How well the edges of a network are the true ones: `plncli compare --truth`.
+
+        truth: what `simulate` drew, a folder of `plncli simulate`, or a frame with columns feature_a and feature_b.
+        """
+        return recovered(self.run, self._member_runs(), truth)
+
+    @speaking
     def diagnose(self, data: Dataset | None = None, *, draws: int = 1000, seed: int = 0) -> Diagnosis:
         """How good the bound is, and whether the model holds: `plncli diagnose`.
 
@@ -313,6 +312,7 @@ class FitResult(Estimates):
         axes: int | Sequence[int] = (),
         ellipse: str = "normal",
         of: str = "features",
+        truth: Truth = None,
         seed: int = 0,
         width: float | None = None,
     ) -> Figure:
@@ -334,9 +334,11 @@ class FitResult(Estimates):
         axes: int | Sequence[int] = (),
         of: str = "features",
         remove_covariates: bool | None = None,
+        truth: Truth = None,
     ) -> pd.DataFrame:
         """The numbers of a picture of components, such as "cos2", of all features or samples: see `plot`."""
-        return numbers(self._source(data), kind, {"axes": axes, "of": of, "remove_covariates": remove_covariates})
+        options = {"axes": axes, "of": of, "remove_covariates": remove_covariates, "truth": truth}
+        return numbers(self._source(data), kind, options)
 
     @speaking
     def report(
@@ -368,7 +370,10 @@ class FitResult(Estimates):
         return made
 
     def _source(self, data: Dataset | None) -> Source:
-        return source_of(self.run, self.outcome, lambda: self._data_of(data))
+        return source_of(self.run, self.outcome, lambda: self._data_of(data), self._member_runs)
+
+    def _member_runs(self) -> list[Run]:
+        return [one.run for one in self.members.values()]
 
     def _data_of(self, data: Dataset | None) -> Origin:
         """What the fit was made to: what was given, or what it knows."""

@@ -17,14 +17,13 @@ from plncli.plots import crossvalidation as validation
 from plncli.plots.components import bars, circle, ordination, parts, samples
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.groups.kinds import GROUPS
-from plncli.plots.kind import DOUBLE, Kind
-from plncli.plots.network import drawing, graph
+from plncli.plots.kind import DOUBLE, SELECTED, Kind
+from plncli.plots.network.kinds import NETWORKS
 from plncli.runs.run import Run
 
 EFFECTS = ("terms", "contrasts", "scale")
 COMPONENTS = ("axes", "color", "remove_covariates")
 SOME = ("responses",)
-SELECTED = ("top", "responses")
 RESIDUALS = (
     "How to read it: where the model holds, residuals scatter about 0 as a standard normal variable does, without a "
     "trend; where their quantiles are drawn too, these lie on the diagonal."
@@ -32,6 +31,7 @@ RESIDUALS = (
 
 EACH = {
     **GROUPS,
+    **NETWORKS,
     ("loss", ""): Kind(
         loss.content,
         loss.draw,
@@ -120,28 +120,6 @@ EACH = {
         "How to read it: each cell is the correlation of two features in Σ, red where they go up together, blue where "
         "one falls as the other rises. Rows and columns are in the order of the tree, so blocks are groups of "
         "correlated features.",
-        DOUBLE,
-        SELECTED,
-        data=False,
-        several=True,
-    ),
-    ("network", ""): Kind(
-        graph.content,
-        drawing.draw,
-        graph.describe,
-        "Network",
-        width=DOUBLE,
-        takes=(*SELECTED, "group_by"),
-        data=False,
-        several=True,
-    ),
-    ("adjacency", ""): Kind(
-        matrices.adjacency,
-        matrices.draw,
-        matrices.describe,
-        "Partial correlations",
-        "How to read it: each cell is the partial correlation of two features, what remains of their correlation when "
-        "all others are held; white where they have no edge. Features that are linked stand together.",
         DOUBLE,
         SELECTED,
         data=False,

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from plncli.names import WIDTHS
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
+SELECTED = ("top", "responses")
+"""What many kinds take: the first ones, or those that are named."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Kind:
     another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
     nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
     all features or samples, as columns by name. of_path: it is of a path of fits alone; mean: `linear` or
-    `neural`, where it is of fits with such a mean alone.
+    `neural`, where it is of fits with such a mean alone. needs: a field of `Wanted` without which there is none.
     """
 
     content: Callable[..., Any]
@@ -38,3 +40,4 @@ class Kind:
     table: Callable[[Any], dict[str, Any]] | None = None
     of_path: bool = False
     mean: str = ""
+    needs: str = ""

@@ -35,7 +35,7 @@ class Wanted:
     what a q-value is below, and the size of an estimate on that scale, where a response is marked. color, by: columns
     of the covariates; group_by: a rank of taxa; remove_covariates: latent means less XB, None for what suits the model;
     axes: components from 1, none for the first; ellipse: about levels (`names.ELLIPSES`); of: of what (`names.OF`);
-    seed: of random numbers.
+    seed: of random numbers; truth: true edges (`runs.network.truth`).
     """
 
     top: int | None = None
@@ -53,6 +53,7 @@ class Wanted:
     ellipse: str = ELLIPSES[0]
     of: str = OF[0]
     seed: int = 0
+    truth: str | Table | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Source:
     """A finished fit.
 
     moved: tables that are elsewhere now, by option; they are read once, when they are asked for. own: what the fit was
-    made to, trace: its course, and told: its manifest, where they are not in files.
+    made to, trace: its course, told: its manifest, and fits: those of its path, where they are not in files.
     """
 
     run: Run
@@ -68,6 +69,14 @@ class Source:
     own: Callable[[], Origin] | None = None
     trace: Table | None = None
     told: Mapping[str, Any] | None = None
+    fits: Callable[[], Sequence[Run]] | None = None
+
+    @property
+    def members(self) -> Sequence[Run]:
+        """The fits of the path that it was chosen from, in order; none of a single one."""
+        from plncli.runs.path import member_runs
+
+        return member_runs(self.run) if self.fits is None else self.fits()
 
     @property
     def manifest(self) -> Mapping[str, Any]:

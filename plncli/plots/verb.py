@@ -119,6 +119,8 @@ def _draw_every(asked: Asked, say: Console) -> None:
     drawn = []
     with whole_folder(folder) as partial:
         for name, kind in kinds(source.run.model, mean_of(source.run)).items():
+            if kind.needs and kind.needs not in asked.wanted:
+                continue
             try:
                 record = kind.content(source, Wanted(**asked.wanted))
             except PlncliError as error:

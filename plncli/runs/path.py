@@ -14,6 +14,7 @@ from plncli.errors import DataError
 from plncli.evaluation.stability import STABLE
 from plncli.runs import schema as schemas
 from plncli.runs.outcome import FOLDER
+from plncli.runs.run import Run, read_run
 from plncli.runs.unfinished.checkpoints import PATH
 from plncli.settings import option
 from plncli.tables.atomic import whole_file
@@ -56,6 +57,19 @@ def best(rows: Sequence[Mapping[str, Any]], criterion: str) -> int:
 def folders(place: Path) -> list[Path]:
     """The folders of the fits of a path that is done, in order."""
     return sorted((place / FOLDER).iterdir())
+
+
+def member_runs(run: Run) -> list[Run]:
+    """The fits of the path that a fit was chosen from, in order, where they lie beside it; else none."""
+    told, place = run.summary.get("path"), run.path.resolve().parent
+    if told is None or not (place / FOLDER).is_dir():
+        return []
+    found = [read_run(folder) for folder in folders(place)]
+    if len(found) != len(told["fits"]):
+        raise DataError(
+            f"{place / FOLDER} has {len(found)} fits, and {run.place} was chosen from {len(told['fits'])}. Fit again."
+        )
+    return found
 
 
 # --- on disk, while it is not done ---

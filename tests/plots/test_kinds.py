@@ -24,6 +24,7 @@ def test_kinds_are_told_apart_by_their_titles_and_explained() -> None:
         "feature",  # which a click on its name shows
         "sigma",  # of which correlations say most
         "network",  # which answers the pointer there
+        "recovery",  # which needs a truth
         "pairs",  # of which the first two say most
         "cos2",  # which follow from arrows
     ]

@@ -1,0 +1,44 @@
+"""Kinds of plots of networks of features."""
+
+from __future__ import annotations
+
+from plncli.plots import matrices
+from plncli.plots.kind import DOUBLE, SELECTED, Kind
+from plncli.plots.network import drawing, graph, recovery
+
+NETWORKS = {
+    ("network", ""): Kind(
+        graph.content,
+        drawing.draw,
+        graph.describe,
+        "Network",
+        width=DOUBLE,
+        takes=(*SELECTED, "group_by"),
+        data=False,
+        several=True,
+    ),
+    ("adjacency", ""): Kind(
+        matrices.adjacency,
+        matrices.draw,
+        matrices.describe,
+        "Partial correlations",
+        "How to read it: each cell is the partial correlation of two features, what remains of their correlation when "
+        "all others are held; white where they have no edge. Features that are linked stand together.",
+        DOUBLE,
+        SELECTED,
+        data=False,
+        several=True,
+    ),
+    ("recovery", ""): Kind(
+        recovery.content,
+        recovery.draw,
+        recovery.describe,
+        "Edges and true edges",
+        width=DOUBLE,
+        takes=("truth",),
+        data=False,
+        several=True,
+        table=recovery.table,
+        needs="truth",
+    ),
+}
