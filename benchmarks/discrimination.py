@@ -6,10 +6,12 @@
 Samples are held out in the same ten folds, stratified by group, for all; each seed makes others. Oaks: 116 leaves × 114
 micro-organisms, of three trees, and by the side of the tree (orientation), which is harder. Simulated: three groups of
 40 samples × 40 features, log-means that differ by 0.5 (standard deviation) between groups, full covariance, so many
-counts a cell on average, depths with a standard deviation of 0.5 in their logs; each seed another table. pln-lda gets
-the exposure or depth; scikit-learn gets centred log-ratios of counts + 1, standardised for the logistic regression,
-with its defaults but for 500 trees of the forest, more steps, and shrinkage of the linear discriminant analysis
-(Ledoit & Wolf). Log loss: mean −log of the probability of the true group, in nats, probabilities at least 1e-15. Writes
+counts a cell on average, depths with a standard deviation of 0.5 in their logs; each seed another table. Own
+covariances: two groups of so many samples × 20 features, 8 counts a cell, means that differ by 0.3, and a covariance of
+each group's own. pln-lda gets the exposure or depth; scikit-learn gets centred log-ratios of counts + 1, standardised
+for the logistic regression, with its defaults but for 500 trees of the forest, more steps, and shrinkage of the
+discriminant analyses (Ledoit & Wolf). Log loss: mean −log of the probability of the true group, in nats, probabilities at
+least 1e-15. Writes
 benchmarks/results/NAME.md; means over seeds, with the standard deviation of the accuracies.
 """
 
@@ -31,6 +33,8 @@ from plncli.dataset import Dataset
 from plncli.evaluation.discrimination import folds_of, held_out
 from plncli.fitting import fit
 from plncli.models.lda.model import LDA
+from plncli.models.lda.quadratic.model import QDA
+from plncli.models.lda.spec import COVARIANCES
 from plncli.optim.base import StopRule
 from plncli.optim.newton_cg import NewtonCG
 
@@ -91,14 +95,27 @@ def drawn(each: float, seed: int) -> Task:
     return Task(Y[:, Y.sum(0) > 0], depth, group)
 
 
+def own_covariances(size: int, seed: int) -> Task:
+    """A table of two groups of that many samples each, with a covariance of its own each."""
+    g, p = torch.Generator().manual_seed(seed), 20
+    group = torch.arange(2).repeat_interleave(size)
+    A = torch.randn(2, p, p, generator=g).double() / math.sqrt(p)
+    L = torch.linalg.cholesky(0.2 * torch.eye(p).double() + 0.8 * A @ A.mT)
+    means = 2.0 + 0.3 * torch.randn(2, p, generator=g).double()
+    Z = means[group] + (L[group] @ torch.randn(len(group), p, 1, generator=g).double())[:, :, 0]
+    Y = torch.poisson(Z.exp(), generator=g)
+    return Task(Y[:, Y.sum(0) > 0], torch.ones(len(group), 1).double(), group)
+
+
 # Methods: a task and the fold of each sample (n,) -> probabilities of the groups, n×G
 
 
-def by_plncli(covariance: str) -> Callable[[Task, Tensor], np.ndarray]:
-    """The discriminant analysis with a structure of Sigma."""
+def by_plncli(covariance: str, quadratic: bool) -> Callable[[Task, Tensor], np.ndarray]:
+    """The discriminant analysis with a structure of Sigma, one or one of each group."""
 
     def run(task: Task, fold: Tensor) -> np.ndarray:
-        whole = fit(LDA(groups="g", covariance=covariance), task.dataset())
+        model = (QDA if quadratic else LDA)(groups="g", covariance=covariance)
+        whole = fit(model, task.dataset())
         return held_out(whole, fold, NewtonCG(), StopRule())[0].exp().numpy()
 
     return run
@@ -119,17 +136,19 @@ def by_sklearn(made: Callable[[], Any]) -> Callable[[Task, Tensor], np.ndarray]:
 
 def methods() -> dict[str, Callable[[Task, Tensor], np.ndarray]]:
     """By name."""
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     return {
-        **{f"pln-lda, {covariance}": by_plncli(covariance) for covariance in ("full", "diagonal", "spherical")},
+        **{f"pln-lda, {covariance}": by_plncli(covariance, False) for covariance in COVARIANCES},
+        **{f"pln-lda --quadratic, {covariance}": by_plncli(covariance, True) for covariance in COVARIANCES},
         "logistic regression": by_sklearn(lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))),
         "random forest": by_sklearn(lambda: RandomForestClassifier(500, random_state=0)),
         "LDA, shrunk": by_sklearn(lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
+        "QDA, shrunk": by_sklearn(lambda: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage="auto")),
     }
 
 
@@ -165,6 +184,9 @@ def main() -> None:
     rows += compared("oaks, orientation", lambda _: side, asked.seeds)
     for each in (0.3, 1.0, 10.0):
         rows += compared(f"simulated, {each:g} counts a cell", lambda seed, each=each: drawn(each, seed), asked.seeds)  # type: ignore[misc]
+    for size in (10, 20, 40, 80):
+        drawn_so = lambda seed, size=size: own_covariances(size, seed)  # noqa: E731
+        rows += compared(f"own covariances, {size} a group", drawn_so, asked.seeds)
     head = [
         "# Groups of held-out samples",
         "",

@@ -6,6 +6,7 @@ the others starts where the fit to all ended, which costs it less, and ends at a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ from plncli.optim.base import Optimizer, Status, StopRule
 from plncli.progress import OnDone
 from plncli.results import FitResult
 
+SURE = 0.95
+"""Probability from which a sample is assigned surely."""
+
 
 class Classified(NamedTuple):
     """Held-out samples of a fold: log-probabilities of the groups of the whole fit, m×G, nan where none is told.
@@ -36,22 +40,26 @@ class Classified(NamedTuple):
     log_posterior: Tensor
     converged: bool
 
-    def sound(self, groups: int) -> bool:
+    def sound(self, samples: int, groups: int) -> bool:
         """Whether all is of its kind: what is read back may be anybody's."""
         known = self.log_posterior
-        return isinstance(self.converged, bool) and known.ndim == 2 and known.shape[1] == groups
+        of_samples = known.shape == (samples, groups) and known.dtype == torch.float64
+        return isinstance(self.converged, bool) and of_samples and not bool((known > 0.0).any())
 
 
 class Agreement(NamedTuple):
     """Shares of samples that are assigned to their group: of all, and the mean over groups.
 
-    log_loss: mean −log of the probability of their group, in nats; number: of samples with a probability.
+    log_loss: mean −log of the probability of their group, in nats; number: of samples with a probability; surely: how
+    many of them are assigned with one above SURE; surely_right: the share of these that is assigned to their group.
     """
 
     accuracy: float
     balanced: float
     log_loss: float
     number: int
+    surely: int
+    surely_right: float
 
 
 @dataclass(frozen=True)
@@ -183,4 +191,6 @@ def agreement(truth: Tensor, log_posterior: Tensor) -> Agreement:
     by_group = [mean(right[truth == group]) for group in truth.unique().tolist()]
     own = log_posterior.gather(1, truth[:, None])
     balanced = float(torch.stack(by_group).mean(dim=0)) if by_group else torch.nan
-    return Agreement(float(mean(right)), balanced, float(mean(own).abs()), len(truth))
+    sure = log_posterior.amax(1) > math.log(SURE)
+    told = float(mean(right)), balanced, float(mean(own).abs()), len(truth)
+    return Agreement(*told, int(sure.sum()), float(mean(right[sure])))

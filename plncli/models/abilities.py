@@ -188,8 +188,17 @@ class CountCells(Protocol):
 
     @property
     def variances(self) -> Tensor:
-        """Of the latent layer (p,)."""
+        """Of the latent layer, (p,), or n×p where it is that of a sample's group."""
         ...
+
+
+class LatentCells(NamedTuple):
+    """Counts Y (n×p), K True where a cell counts, mean (n×p) and variances (p,) or n×p of the log rates."""
+
+    Y: Tensor
+    K: Tensor
+    mean: Tensor
+    variances: Tensor
 
 
 @runtime_checkable

@@ -51,7 +51,7 @@ class Setting:
     whether it is only for models with a latent layer. matrix: it names a table, p×p, that the model is handed as a
     tensor: a `precision`, or `weights`. several: it may be given several values, along which `fit` fits a path of
     models; of kind float, also how many, and then the data tell which. compared:
-    cross-validation compares its values when several are given, and null is that of the null model.
+    cross-validation compares its values when several are given; null: that of its null model, which has no covariates.
     within: the values whose models a value contains, for likelihood-ratio tests; penalised: the values with which a
     penalty that depends on the design is part of the likelihood, so that it compares with no other. formula: beside
     its choices it may be a formula of the covariates, which begins with `~`, and stands for one in `within` and
@@ -60,7 +60,7 @@ class Setting:
     (one), or one a `response` or `sample`. chooses: with it data tell which parameters there are, so that no fit holds
     another. told: summaries tell it where it is not the default. grouping: `column` where it names a column of the
     covariates whose labels are groups, each with a coefficient of its own in the place of the intercept, without
-    standing in the formula.
+    standing in the formula; `coefficients` where it gives each of them coefficients of all else of its own, too.
     """
 
     help: str
@@ -85,7 +85,7 @@ class Setting:
     chooses: bool = False
     told: bool = False
     grouping: str = ""
-    null: str = ""
+    null: Any = None
     check: Callable[[Any], bool] | None = None
     expects: str = ""
 

@@ -9,16 +9,23 @@ from plncli.errors import counted, number
 from plncli.models.abilities import Discriminating, Separating
 from plncli.plots.source import Source
 from plncli.runs.groups import group_column_of
+from plncli.verbs.groups.judged import calibration
 
 MOST = 25
 """Samples in a table."""
-MEANING = (
+AXES = (
     "The axes are those of linear discriminant analysis, of latent values instead of measurements: the combinations of "
     "features along which groups differ most, compared with how samples of a group vary. One less than groups is the "
-    "most that there can be.",
+    "most that there can be."
+)
+OWN = (
+    "Each group has a covariance of its own, so there are no axes: those are directions in the metric of one that all "
+    "groups have. Which group a sample is of may be told by how features vary, and go together, not by means alone."
+)
+MEANING = (
     "A sample is assigned to the group of the highest posterior probability: the prior of the group times the "
     "likelihood of the sample's counts in it, for which its bound stands. Probabilities are of these groups only: a "
-    "sample that is like none of them has one too.",
+    "sample that is like none of them has one too."
 )
 APPARENT = (
     "Of the samples of the fit itself {apparent} are assigned to their group. That is too good: each has helped to "
@@ -36,7 +43,7 @@ def groups(source: Source) -> dict[str, Any] | None:
         return None
     found, column = run.summary, group_column_of(run)
     many = counted(len(fitted.groups), "group")
-    meaning = list(MEANING if isinstance(fitted, Separating) else MEANING[1:])
+    meaning = [AXES if isinstance(fitted, Separating) else OWN, MEANING]
     apparent = found.get("apparent_accuracy")
     if apparent is not None:
         meaning.append(APPARENT.format(apparent=_share(apparent)))
@@ -50,6 +57,7 @@ def groups(source: Source) -> dict[str, Any] | None:
         f"(mean over groups {_share(found['balanced_accuracy'])}); by chance alone, by the largest group, "
         f"{_share(_largest(fitted))} would be."
     )
+    told = f"{told} {calibration(found)}".rstrip()
     return {"told": told, "meaning": meaning, "confusion": _confusion(fitted), "wrong": _wrong(source, fitted)}
 
 

@@ -149,10 +149,15 @@ class Run:
         """Names of the clusters, their numbers; none where the model has no such."""
         return tuple(str(k + 1) for k in range(self._number("cluster")))
 
+    @property
+    def n_groups(self) -> int:
+        """How many groups there are estimates of their own of; 0 where there are none."""
+        return self._number("group")
+
     def _number(self, axis: str) -> int:
         """How many there are of what an estimate has one of each for."""
-        each = (symbol.name for symbol in self.spec.symbols if symbol.axes == (axis,))
-        return next((len(self.estimates[name]) for name in each), 0)
+        each = (symbol.name for symbol in self.spec.symbols if symbol.axes[:1] == (axis,))
+        return next((len(self.estimates[name]) for name in each if name in self.estimates), 0)
 
     @property
     def aliased(self) -> tuple[tuple[int, str], ...]:
@@ -262,7 +267,7 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
         raise ValueError("Classes of other responses.")
     c = len(run.zero_terms)
     sizes = {"sample": n, "response": p, "term": d, "zero_term": c}
-    sizes |= {"component": len(run.components), "cluster": len(run.clusters)}
+    sizes |= {"component": len(run.components), "cluster": len(run.clusters), "group": run.n_groups}
     expected: dict[str, tuple[int, ...]] = {
         "inference.df": (),
         "inference.blocks": (p, d, d),

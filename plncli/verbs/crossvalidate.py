@@ -138,7 +138,7 @@ class Place:
         every = asked.config.checkpoint_every or math.inf
         about = {"settings": _chosen(asked), "inputs": checkpoints.about_fit(asked.config, read[0].sources)["inputs"]}
         path, p = checkpoints.folder_of(self.out) / checkpoints.JOURNAL, read[0].data.p
-        self.journal = Journal(path, about, every, Scored, lambda score: score.sound(p), self.resume)
+        self.journal = Journal(path, about, every, Scored, lambda _, score: score.sound(p), self.resume)
         if self.journal.found:
             say.note(f"note: {counted(len(self.journal.found), 'fit')} are done already.")
         if self.journal.note:
@@ -259,7 +259,8 @@ def _candidates(asked: Asked, read: Sequence[Inputs]) -> tuple[list[Candidate], 
                 continue
             model = model_of(this, one if _takes(this) else None)
             candidates.append(Candidate(config.formula or "~ 1", model, data, structure, _own_optimizer(this)))
-    alone = asked.config.but(**{setting.name: setting.null for setting in asked.config.spec.settings if setting.null})
+    settings = asked.config.spec.settings
+    alone = asked.config.but(**{setting.name: setting.null for setting in settings if setting.null is not None})
     data = replace(first, X=torch.ones_like(first.X[:, :1]), terms=("Intercept",), X0=None, zero_terms=())
     null = Candidate("~ 1", model_of(alone, None), data, {name: alone.own[name] for name in asked.structures[0]})
     for number, other in enumerate(candidates):

@@ -98,7 +98,7 @@ def fitted(
         model_of(config, job.read).prepare(job.read.data)  # refuses what a fit would refuse
         say.note(memory_told(planned, job.where))
         return None
-    result = judged(config, job, job.fit(config, init, method, workers, keep), workers)
+    result = judged(config, job, job.fit(config, init, method, workers, keep), workers, keep)
     outcome = job.outcome(config, result)
     if config.own.get(SUBSAMPLES) and not outcome.manifest["cut_short"]:
         outcome = with_frequencies(outcome, stability_of([config], job, workers))

@@ -208,3 +208,67 @@ def test_samples_of_a_cluster_are_held_out_together(here: Path, cli: Cli) -> Non
     assert cli(*words, "--groups", "g", "--cluster", "pair", "--out", "pairs").code == 0
     fold = pd.read_csv("pairs/classification.csv")["fold"].to_numpy().reshape(30, 2)
     assert (fold[:, 0] == fold[:, 1]).all()
+
+
+QUADRATIC = ("--groups", "g", "--quadratic", "--formula", "~ x", "--out", "quadratic")
+
+
+def test_each_group_may_have_a_covariance_of_its_own(here: Path, cli: Cli) -> None:
+    ran = cli(*FIT[:-5], "--folds", "3", *QUADRATIC)
+    assert ran.code == 0 and "pln-lda (full covariance) (one for each group)" in ran.err
+    fitted = read_run(here / "quadratic")
+    assert fitted.terms == ("g[a]", "g[b]", "g[c]", "g[a]:x", "g[b]:x", "g[c]:x")
+    found = json.loads((here / "quadratic/summary.json").read_text())
+    parts = 0.0
+    for group in "abc":
+        words = ("fit", "pln", *TABLES, "--formula", "~ x", "--filter", f"g == '{group}'", "--all-zero", "drop")
+        assert cli(*words, "--out", group, "-q").code == 0
+        alone = json.loads((here / group / "summary.json").read_text())
+        parts += alone["elbo"]
+        ours = pd.read_csv("quadratic/coefficients.csv").query(f"term == 'g[{group}]:x' and estimate < inf")
+        theirs = pd.read_csv(f"{group}/coefficients.csv").query("term == 'x'")
+        known = ours[ours["response"].isin(theirs["response"])]
+        assert known["estimate"].to_numpy() == pytest.approx(theirs["estimate"].to_numpy(), abs=1e-3)
+        assert known["std_error"].to_numpy() == pytest.approx(theirs["std_error"].to_numpy(), rel=1e-2)
+        covariances = pd.read_csv("quadratic/group_covariances.csv").query(f"group == '{group}'").set_index("feature")
+        Sigma = pd.read_csv(f"{group}/sigma.csv", index_col=0)
+        assert covariances.loc[Sigma.index, Sigma.columns].to_numpy() == pytest.approx(Sigma.to_numpy(), abs=2e-3)
+    assert found["elbo"] == pytest.approx(parts, abs=1e-3)
+    assert pd.read_csv("quadratic/group_variances.csv", index_col=0).loc["a", "z"] == 0.0
+    for words in (
+        ("predict", "quadratic", *TABLES[2:], "--interval", "confidence"),
+        ("predict", "quadratic", *TABLES),
+        ("transform", "quadratic", *TABLES),
+        ("classify", "quadratic", *TABLES),
+        ("diagnose", "quadratic"),
+        ("show", "quadratic"),
+        ("compare", "run", "quadratic"),
+        ("simulate", "--from", "quadratic", "--out", "drawn", "--overwrite"),
+        ("rerun", "quadratic", "--out", "again"),
+        ("plot", "quadratic", "confusion", "--out", "confusion.svg"),
+        ("report", "quadratic", "--out", "quadratic.html"),
+        ("cv", "pln-lda", *TABLES, "--groups", "g", "--quadratic", "--covariance", "full", "--folds", "2"),
+    ):
+        assert cli(*words).code == 0, words
+    page = (here / "quadratic.html").read_text(encoding="utf-8")
+    assert "Each group has a covariance of its own, so there are no axes" in page
+    axes = cli("plot", "quadratic", "discriminant")
+    assert axes.code == 3 and "these need one covariance that all groups have" in axes.err
+
+
+def test_groups_too_small_for_a_covariance_are_refused(here: Path, cli: Cli) -> None:
+    few = pd.read_csv("covariates.csv", index_col=0)["g"].index[18:]  # two of a
+    (here / "few.txt").write_text("\n".join(few) + "\n")
+    few = cli(*FIT, *QUADRATIC, "--samples", "few.txt")
+    assert few.code == 3 and "1 group with too few samples for a covariance of its own: a (2)." in few.err
+    both = cli(*FIT, *QUADRATIC, "--zero-inflation", "feature")
+    assert both.code == 2 and "--quadratic and --zero-inflation do not go together" in both.err
+
+
+def test_a_fit_is_not_lost_with_its_folds(here: Path, cli: Cli) -> None:
+    """Three samples are enough for a group with a covariate, two that are left without a fold are not."""
+    names = [f"s{i:02d}" for i in range(17, 60)]
+    (here / "three.txt").write_text("\n".join(names) + "\n")
+    ran = cli(*FIT[:-3], "--folds", "loo", *QUADRATIC, "--samples", "three.txt")
+    assert ran.code == 0 and "How well groups are told apart is not known" in ran.err
+    assert "accuracy" not in json.loads((here / "quadratic/summary.json").read_text())

@@ -264,6 +264,64 @@ def test_the_fits_of_a_bootstrap_are_not_done_twice(
     assert not (tmp_path / "run.checkpoint").exists()
 
 
+def test_folds_of_held_out_samples_are_not_done_twice(
+    cli: Cli, oaks: Oaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plncli.evaluation.discrimination import Task
+
+    tables = ("--counts", oaks.counts, "--covariates", oaks.covariates, "--groups", "orientation", "--top", "5")
+    fit = ("fit", "pln-lda", *tables, "--folds", "6", "--workers", "1", "--se", "none")
+    assert cli(*fit, "--out", "whole").code == 0
+    with monkeypatch.context() as patch:
+        first = interrupted_at(patch, Task, 4)
+        ran = cli(*fit, "--out", "run")
+        assert ran.code == 143 and "Interrupted before all samples were held out" in ran.err
+        assert ran.err.rstrip().endswith("Go on with: plncli resume run") and first == [0, 1, 2, 3]
+    with (tmp_path / "run.checkpoint/held-out").open("r+b") as file:  # cut short in the last record
+        file.truncate((tmp_path / "run.checkpoint/held-out").stat().st_size - 5)
+    with monkeypatch.context() as patch:
+        second = interrupted_at(patch, Task, 0)
+        ran = cli("resume", "run")
+        kept = 6 - len(second)
+        assert ran.code == 0 and second == list(range(kept, 6)) and kept >= 2
+        assert f"{kept} folds of held-out samples are done already." in ran.err
+    same(tmp_path / "whole", tmp_path / "run")
+    assert not (tmp_path / "run.checkpoint").exists()
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, Task, 4)
+        assert cli(*fit, "--out", "other").code == 143
+    ran = cli(*fit, "--max-iter", "90", "--out", "other", "--resume")  # of folds that are fitted otherwise
+    assert ran.code == 0 and "is of other work, and is not used: --max-iter was not given" in ran.err
+
+
+def test_folds_that_a_kill_left_are_taken_up(
+    cli: Cli, oaks: Oaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing could be said or saved at the end: what was written on the way is enough."""
+    from plncli.evaluation.discrimination import Task
+
+    tables = ("--counts", oaks.counts, "--covariates", oaks.covariates, "--groups", "orientation", "--top", "5")
+    fit = ("fit", "pln-lda", *tables, "--folds", "5", "--workers", "1", "--checkpoint-every", "1e-9")
+    assert cli(*fit, "--out", "whole").code == 0
+    part, done = Task.part, []
+
+    def killed(self: Task, index: int, cancelled: Any) -> Any:
+        done.append(index)
+        if index == 3:
+            raise SystemExit(9)
+        return part(self, index, cancelled)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "part", killed)
+        assert cli(*fit, "--out", "run").code == 9
+    assert not (tmp_path / "run").exists() and (tmp_path / "run.checkpoint/held-out").is_file()
+    with monkeypatch.context() as patch:
+        second = interrupted_at(patch, Task, 0)
+        assert cli(*fit, "--out", "run", "--resume").code == 0
+        assert second == [3, 4]
+    same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_the_fits_of_a_cross_validation_are_not_done_twice(
     cli: Cli, oaks: Oaks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,10 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.evaluation.discrimination import agreement, folds_of, held_out
 from plncli.fitting import fit
-from plncli.models.lda.fitted import FittedLDA, confusion, most_probable
-from plncli.models.lda.model import LDA, label_of, number_of_groups
+from plncli.models.lda.fitted import FittedLDA
+from plncli.models.lda.grouped import confusion, most_probable
+from plncli.models.lda.groups import label_of, number_of_groups
+from plncli.models.lda.model import LDA
 from plncli.models.lda.spec import is_folds, is_prior, prior_of
 from plncli.models.pln.model import PLN
 from plncli.optim.base import StopRule

@@ -51,7 +51,9 @@ def _fraction(column: Any) -> str:
 
 
 def with_groups(config: FitConfig, formula: Formula, tables: Mapping[str, Table]) -> Formula:
-    """The formula with the groups in the place of the intercept; as it is for models without groups.
+    """The formula with the groups in the place of the intercept, or as it is for models without groups.
+
+    All else is in interactions with them where each group has coefficients of its own.
 
     DataError where there is no such column, or the formula has it already.
     """
@@ -73,8 +75,14 @@ def with_groups(config: FitConfig, formula: Formula, tables: Mapping[str, Table]
     if set(name) & set("[]`'\"\\") or name in ("1", "~"):
         raise DataError(f"{flag} {name}: a column of that name cannot stand in a formula; rename it.")
     code = f"`{name}`"
-    terms = [] if formula.rhs == "1" else [formula.rhs]
+    own = f"{code}:({formula.rhs} - 1)" if _own_coefficients(config) else formula.rhs
+    terms = [] if formula.rhs == "1" else [own]
     return replace(formula, rhs=" + ".join([code, *terms]) + " - 1", columns=(name, *formula.columns))
+
+
+def _own_coefficients(config: FitConfig) -> bool:
+    """Whether each group has coefficients of all terms of its own."""
+    return any(config.own.get(one.name) for one in config.spec.settings if one.grouping == "coefficients")
 
 
 def check_groups(config: FitConfig, labels: Sequence[str], table: str) -> None:

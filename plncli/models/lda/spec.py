@@ -45,10 +45,15 @@ def is_folds(text: Any) -> bool:
 
 
 def check(own: Mapping[str, Any]) -> None:
-    """UsageError without groups."""
+    """UsageError without groups, and for structural zeros of groups that are fitted side by side."""
     if not own["groups"]:
         raise UsageError(
             "A pln-lda fit needs a column of groups that it tells apart: --groups COLUMN, of the covariates."
+        )
+    if own.get("quadratic") and own["zero_inflation"] != "none":
+        raise UsageError(
+            "--quadratic and --zero-inflation do not go together: zeros of a single group hardly tell structural ones "
+            "from those of a variance of its own. Leave one of them out."
         )
 
 
@@ -56,11 +61,16 @@ def story(facts: StoryFacts) -> list[str]:
     """The model in words."""
     p, groups = len(facts.responses), facts.own["groups"]
     structure = STRUCTURES[facts.own["covariance"]].format(n=p * (p + 1) // 2)
+    alike = "As in linear discriminant analysis (Fisher 1936), the covariance Σ is that of all groups"
+    if facts.own.get("quadratic"):
+        alike = (
+            "As in quadratic discriminant analysis, each group has a covariance Σ of its own, and coefficients of "
+            "covariates of its own; what is told of Σ as one is the mean of the groups' by their shares of the samples"
+        )
     return [
         "Each count is Poisson with mean exp(offset + latent value): the latent values are unobserved log-abundances. "
         f"Those of a sample are jointly normal about the mean of its group, which `{groups}` names, and covariates may "
-        "shift them. As in linear discriminant analysis (Fisher 1936), the covariance Σ is that of all groups; only "
-        "what is normal is the latent layer, not the counts.",
+        f"shift them. {alike}; only what is normal is the latent layer, not the counts.",
         structure,
         "The likelihood of this model has no closed form: its lower bound, the ELBO, was maximised instead. The "
         "probability that a sample is of a group is taken as proportional to the group's prior times exp(ELBO of the "
@@ -79,7 +89,18 @@ LDA = Spec(
     model="plncli.models.lda.model:LDA",
     fitted="plncli.models.lda.fitted:FittedLDA",
     symbols=(
-        *neural.of_linear_mean(PLN.symbols),
+        *(replace(one, optional=one.name == "Omega" or one.optional) for one in neural.of_linear_mean(PLN.symbols)),
+        Symbol("V_g", ("group", "response"), finite=True, optional=True, meaning="latent variances within the groups"),
+        Symbol(
+            "Sigma_g",
+            ("group", "response", "response"),
+            finite=True,
+            optional=True,
+            meaning="latent covariances within the groups",
+        ),
+        Symbol("D_g", ("group", "response"), state=True, finite=True, optional=True),
+        Symbol("owner", ("term",), state=True, finite=True, optional=True),
+        Symbol("covariate", ("term",), state=True, finite=True, optional=True),
         Symbol("X", ("sample", "term"), state=True, finite=True),
         Symbol("x_mean", ("term",), state=True, finite=True),
         Symbol("prior", ("term",), state=True, finite=True),
@@ -93,6 +114,8 @@ LDA = Spec(
         ("scores", "samples on the discriminant axes"),
         ("correlations", "of latent values of features with the axes, over all groups"),
         ("group_means", "latent means of the groups, at the mean of the covariates"),
+        ("group_variances", "latent variances within the groups, where each has its own"),
+        ("group_covariances", "latent covariances within the groups, where each has a full one of its own"),
         ("classification", "held-out samples: their group, the one predicted, and the probability of each"),
         ("confusion", "held-out samples by group and predicted group"),
     ),
@@ -104,6 +127,8 @@ LDA = Spec(
         ("balanced_accuracy", "mean over groups of the share of their held-out samples that are assigned to them"),
         ("log_loss", "mean of −log of the probability of the group of held-out samples, in nats"),
         ("held_out", "samples that were held out and classified"),
+        ("surely", "how many of them were assigned with a probability above 0.95"),
+        ("surely_right", "share of these that are assigned to their group; below 0.95, probabilities are too sure"),
     ),
     standard_errors=PLN.standard_errors,
     bound=True,
@@ -141,6 +166,19 @@ LDA = Spec(
             metavar="K|loo",
             check=is_folds,
             expects="a whole number from 2, loo, or 0",
+        ),
+        Setting(
+            "Give each group a covariance of its own (quadratic discriminant analysis), and coefficients of covariates "
+            "of its own: each is then a pln model by itself.",
+            MODEL,
+            name="quadratic",
+            kind=bool,
+            default=False,
+            titles={"True": "one for each group"},
+            within={"True": ("False",)},
+            told=True,
+            null=False,
+            grouping="coefficients",
         ),
         SHARED["zero_inflation"],
         SHARED["sigma"],

@@ -6,37 +6,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
-from plncli.models.abilities import Diagnosis, Discriminated, LatentValues, Prediction, Score, Simulated, Zeros
-from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
+from plncli.models.abilities import (
+    Diagnosis,
+    Discriminated,
+    LatentCells,
+    LatentValues,
+    Prediction,
+    Score,
+    Simulated,
+    Zeros,
+)
 from plncli.models.fitted import INFINITE, NOT_ESTIMABLE, Fitted, at_limits
 from plncli.models.mixture.combining import any_of, cdf, median, mixed, moments, of_fit, pmf, quantile
+from plncli.models.pln.finished.diagnosing import diagnosis
 from plncli.models.pln.finished.fitted import FittedPLN
-from plncli.models.pln.finished.importance import LogLikelihood, likelihood_facts
-from plncli.models.pln.finished.residuals import far_off
-from plncli.models.pln.finished.scoring import with_deviances
+from plncli.models.pln.finished.importance import LogLikelihood
+from plncli.models.pln.finished.scoring import sample_bounds, with_deviances
 from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
-from plncli.numerics.rows import total, weighted_total
+from plncli.numerics.rows import total
 
 FARTHEST = 6.0
 """Size beyond which a quantile residual is not told."""
 FLOORED = "taken as expected with half a count in all samples of a cluster that never shows their feature"
 SURELY = 0.8
 """Probability from which a sample is told to be surely of its cluster."""
-
-
-class MixtureCells(NamedTuple):
-    """Counts Y (n×p), K True where a cell counts, mean (n×p) and variances (p,) of the log rates."""
-
-    Y: Tensor
-    K: Tensor
-    mean: Tensor
-    variances: Tensor
 
 
 @dataclass(frozen=True)
@@ -116,11 +115,11 @@ class FittedMixture(Fitted):
 
     def _log_weights(
         self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor, clusters: Sequence[FittedPLN] | None = None
-    ) -> tuple[Tensor, Tensor, bool]:
-        """Logarithms of posterior probabilities of samples, n×K, their bounds (n,), and whether all q were found."""
-        scores = [cluster.score_samples(X, O, Y, K) for cluster in clusters or self.assigning]
-        joint = torch.stack([score.loglik for score in scores], 1) + self.log_pi
-        return joint.log_softmax(1), joint.logsumexp(1), all(score.converged for score in scores)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logarithms of posterior probabilities of samples, n×K, their bounds, and whether all q were found, (n,)."""
+        found = [sample_bounds(cluster, X, O, Y, K) for cluster in clusters or self.assigning]
+        joint = torch.stack([bound for bound, _ in found], 1) + self.log_pi
+        return joint.log_softmax(1), joint.logsumexp(1), torch.stack([converged for _, converged in found], 1).all(1)
 
     # -- expected counts -----------------------------------------------------------------------------------------------
 
@@ -178,8 +177,9 @@ class FittedMixture(Fitted):
         return None
 
     def discriminate(self, X: Tensor, O: Tensor, Y: Tensor, K: Tensor) -> Discriminated:
-        """Probabilities of the clusters of samples with counts Y, n×K."""
-        log_posterior, elbo, _ = self._log_weights(X, O, Y, K)
+        """Probabilities of the clusters of samples with counts Y, n×K; nan where q of a cluster was not found."""
+        log_posterior, elbo, converged = self._log_weights(X, O, Y, K)
+        log_posterior = log_posterior.masked_fill(~converged[:, None], math.nan)
         return Discriminated(self.groups, log_posterior, elbo, {FLOORED: K & self.never.any(0)})
 
     # -- draws and scores ----------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class FittedMixture(Fitted):
         marginal = self.predict(X, O).columns
         mean = marginal["median"].log()
         spread = 2.0 * (marginal["marginal"].log() - mean)  # of the log-normal with that median and mean
-        return with_deviances(bound, Y, mean, spread.nan_to_num(nan=0.0), scored, converged)
+        return with_deviances(bound, Y, mean, spread.nan_to_num(nan=0.0), scored, bool(converged.all()))
 
     def score_cells(self, data: Dataset, Y: Tensor, scored: Tensor) -> Score:
         """Log-likelihoods of counts that were hidden, given the others of their samples."""
@@ -228,10 +228,10 @@ class FittedMixture(Fitted):
         etas = [data.O + data.X @ cluster.B for cluster in self.clusters]
         return etas, [cluster.latent.variances for cluster in self.clusters]
 
-    def cells(self, data: Dataset) -> MixtureCells:
+    def cells(self, data: Dataset) -> LatentCells:
         """The counts of the fit, with mean and variances of their log rates over the clusters."""
         mean = data.O + data.X @ self.B
-        return MixtureCells(data.Y, self._counted(data), mean, self.covariance.variances)
+        return LatentCells(data.Y, self._counted(data), mean, self.covariance.variances)
 
     def count_residuals(self, data: Dataset, generator: Generator) -> Tensor:
         """Randomised quantile residuals n×p (Dunn & Smyth 1996), of the mixture given the covariates alone."""
@@ -261,44 +261,22 @@ class FittedMixture(Fitted):
         """The bound, the likelihood, zeros, and residuals."""
         seen = torch.ones_like(data.Y, dtype=torch.bool) if data.K is None else data.K
         _, bounds, _ = self._log_weights(data.X, data.O, data.Y, seen, self.clusters)
-        R, zero = self.count_residuals(data, generator), self.expected_zeros(data)
-        samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
-        facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}
-        independent = "Sigma_k" not in self.estimates
-        if draws or independent:
-            each = [
-                of_fit(cluster, data.X, data.O, data.Y, seen).likelihood(data, draws, generator)
-                for cluster in self.clusters
-            ]
-            joint = torch.stack([found.value for found in each], 1) + self.log_pi
-            value, weights = joint.logsumexp(1), joint.softmax(1)
-            error = (weights * torch.stack([found.error for found in each], 1)).square().sum(1).sqrt()
-            main = weights.argmax(1, keepdim=True)
-            khat = torch.stack([found.khat for found in each], 1).gather(1, main)[:, 0]
-            found = LogLikelihood(value, error, khat)
-            samples |= {"loglik": value, "loglik_se": error, "khat": khat, "gap": value - bounds}
-            facts |= likelihood_facts(found, bounds, data.w, draws, independent)
-        samples |= sizes(R, data.responses)
-        by_feature = normality_columns(R)
-        features = {
-            "feature": list(data.responses),
-            "zeros": zero.counted,
-            "zeros_expected": zero.expected,
-            "zeros_z": (zero.counted - zero.expected) / zero.sd,
-            **by_feature,
-        }
+        R, independent = self.count_residuals(data, generator), "Sigma_k" not in self.estimates
+        found = self._likelihood(data, seen, draws, generator) if draws or independent else None
         counting = int(self._counted(data).sum())
-        facts["zeros"] = {
-            "share": float(zero.counted.sum()) / counting,
-            "expected": float(zero.expected.sum()) / counting,
-            "poor_features": [data.responses[j] for j in far_off(zero).nonzero()[:, 0].tolist()],
-        }
-        facts |= residual_facts(R, by_feature, data.responses)
-        facts["worst_samples"] = worst(samples, "residual_rms", ("sample", "residual_rms", "largest", "of"))
-        facts["worst_features"] = worst(
-            features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
-        )
-        return Diagnosis(facts, {"samples": samples, "features": features}, R)
+        return diagnosis(data, bounds, found, R, self.expected_zeros(data), counting, draws, independent=independent)
+
+    def _likelihood(self, data: Dataset, seen: Tensor, draws: int, generator: Generator) -> LogLikelihood:
+        """Of the samples of the fit; k is that of the cluster they are most likely of."""
+        each = [
+            of_fit(cluster, data.X, data.O, data.Y, seen).likelihood(data, draws, generator)
+            for cluster in self.clusters
+        ]
+        joint = torch.stack([found.value for found in each], 1) + self.log_pi
+        value, weights = joint.logsumexp(1), joint.softmax(1)
+        error = (weights * torch.stack([found.error for found in each], 1)).square().sum(1).sqrt()
+        khat = torch.stack([found.khat for found in each], 1).gather(1, weights.argmax(1, keepdim=True))[:, 0]
+        return LogLikelihood(value, error, khat)
 
     # -- tables --------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,9 @@ class Discriminants(Components):
 def discriminants(source: Source, wanted: Wanted) -> Discriminants:
     """All axes of a fit, the first two drawn, or those that are asked for. DataError for one without any."""
     run, fitted = source.run, source.run.fitted
-    if not isinstance(fitted, Separating) or not len(fitted.axes.between):
+    if not isinstance(fitted, Separating):
+        raise DataError(f"{run.place} has no discriminant axes: these need one covariance that all groups have.")
+    if not len(fitted.axes.between):
         raise DataError(f"{run.place} has no discriminant axes.")
     known, scores = fitted.axes, fitted.scores.numpy()
     drawn = chosen_axes(source, len(known.between), wanted.axes, 2, 1, 2)

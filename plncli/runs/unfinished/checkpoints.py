@@ -34,6 +34,8 @@ SUFFIX = ".checkpoint"
 FILES = ("a.safetensors", "b.safetensors")
 JOURNAL = "pieces"
 """Beside them: what many fits have found so far (see `runs.journal`)."""
+HELD_OUT = "held-out"
+"""The same of fits without a fold each, by which a fit is judged that is done."""
 PATH = "path.json"
 """Beside the fits of a path that are done, while others are not: which path it is (see `runs.path`)."""
 SCHEMA_VERSION = 1
@@ -94,7 +96,7 @@ class Keeper:
         if self.folder.is_symlink():
             return
         for path in (
-            *(self.folder / name for name in (*FILES, JOURNAL)),
+            *(self.folder / name for name in (*FILES, JOURNAL, HELD_OUT)),
             *self.folder.glob(".*.partial.*.safetensors"),
         ):
             with suppress(OSError):
@@ -222,6 +224,8 @@ LATER = (
 
 RESAMPLED = ("se", "resamples", "cluster")
 """Those of them that matter to the fits of a bootstrap or a jackknife."""
+FOLDED = ("cluster", "max_iter")
+"""Those that matter to fits without a fold each."""
 
 
 def about_fit(config: FitConfig, sources: Iterable[Source], more: Collection[str] = ()) -> dict[str, Any]:
@@ -288,8 +292,8 @@ def configured(folder: Path, about: Mapping[str, Any]) -> FitConfig:
 
 
 def unfinished(out: Path) -> bool:
-    """Whether there is a checkpoint of a fit whose results go to `out`, or what some of its resamples found."""
-    return any((folder_of(out) / name).is_file() for name in (*FILES, JOURNAL, PATH))
+    """Whether there is a checkpoint of a fit whose results go to `out`, or what fits to parts of its data found."""
+    return any((folder_of(out) / name).is_file() for name in (*FILES, JOURNAL, HELD_OUT, PATH))
 
 
 def check_links(out: Path) -> None:

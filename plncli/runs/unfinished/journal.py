@@ -29,7 +29,7 @@ class Journal:
 
     path: of the file; about: what is done, as JSON, that answers are only taken over from the same; every: seconds
     before which nothing is written, and between two writes; kind: of the answers, which makes them of their parts;
-    sound: whether an answer may be one of this work; note: what there is to say.
+    sound: whether an answer may be that of an index; note: what there is to say.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Journal:
         about: Mapping[str, Any],
         every: float,
         kind: Callable[..., Any],
-        sound: Callable[[Any], bool],
+        sound: Callable[[int, Any], bool],
         resume: bool,
     ) -> None:
         self.path, self.about, self.every = path, about, every
@@ -85,7 +85,7 @@ class Journal:
         with suppress(OSError):
             self.path.parent.rmdir()
 
-    def _take_over(self, kind: Callable[..., Any], sound: Callable[[Any], bool]) -> None:
+    def _take_over(self, kind: Callable[..., Any], sound: Callable[[int, Any], bool]) -> None:
         """Read the records that are whole, of the same work, as far as each may be what this work found."""
         content = self.path.read_bytes()
         while True:
@@ -103,7 +103,7 @@ class Journal:
                 self.note = f"{self.path} is of other work, and is not used: {'; '.join(different)}."
                 self.found, self._size = {}, 0
                 return
-            if type(index) is not int or index < 0 or index in self.found or not sound(answer):
+            if type(index) is not int or index < 0 or index in self.found or not sound(index, answer):
                 return
             self.found[index] = answer
             self._size = end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ class Keep:
         self.begun = False
         self.keeper: Keeper | None = None
         self.journal: Journal | None = None
+        self.held_out: Journal | None = None
 
     def begin(self, config: FitConfig, read: Inputs, say: Console) -> tuple[Keeper, State | None]:
         """What keeps the state of the fit, and the state from which it goes on, if there is one; and its resamples."""
@@ -47,7 +48,7 @@ class Keep:
             checkpoints.about_fit(config, read.sources, checkpoints.RESAMPLED),
             every,
             Replicate,
-            lambda found: found.sound(read.data.d, read.data.p),
+            lambda _, found: found.sound(read.data.d, read.data.p),
             self.resume,
         )
         if not self.resume:
@@ -58,6 +59,29 @@ class Keep:
         for note in filter(None, (*notes, self.journal.note)):
             say.note(f"note: {note}")
         return self.keeper, state
+
+    def begin_folds(self, config: FitConfig, read: Inputs, sizes: Sequence[int], groups: int, say: Console) -> Journal:
+        """What keeps how the samples of a fold are classified by the fit to the others, once the fit to all is done.
+
+        sizes: of the folds; groups: how many there are.
+        """
+        from plncli.evaluation.discrimination import Classified
+        from plncli.runs.unfinished import checkpoints
+        from plncli.runs.unfinished.journal import Journal
+
+        self.held_out = Journal(
+            checkpoints.folder_of(self.out) / checkpoints.HELD_OUT,
+            checkpoints.about_fit(config, read.sources, checkpoints.FOLDED),
+            config.checkpoint_every or math.inf,
+            Classified,
+            lambda index, found: index < len(sizes) and found.sound(sizes[index], groups),
+            self.resume,
+        )
+        if self.held_out.found:
+            say.note(f"note: {counted(len(self.held_out.found), 'fold')} of held-out samples are done already.")
+        if self.held_out.note:
+            say.note(f"note: {self.held_out.note}")
+        return self.held_out
 
     @contextmanager
     def left(self, say: Console) -> Iterator[None]:
@@ -85,6 +109,8 @@ class Keep:
         assert self.keeper is not None and self.journal is not None
         if self.keeper.save():
             self.journal.save()
+            if self.held_out is not None:
+                self.held_out.save()
             return True
         if self.keeper.failure:
             say.warn(f"The state of the fit could not be kept: {self.keeper.failure}")

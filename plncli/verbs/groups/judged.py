@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from plncli.errors import DataError, counted
+from plncli.errors import DataError, FitError, counted
 from plncli.settings import FitConfig
 from plncli.verbs.fitting.job import Job
+from plncli.verbs.fitting.keeping import Keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,10 @@ def check_folds(config: FitConfig, job: Job) -> None:
         )
 
 
-def judged(config: FitConfig, job: Job, result: FitResult, workers: int) -> FitResult:
+def judged(config: FitConfig, job: Job, result: FitResult, workers: int, keep: Keep | None = None) -> FitResult:
     """With what samples of the fit, and held-out ones, tell of how well its groups are told apart.
 
-    As it is where the model has no such setting, or the fit was cut short.
+    As it is where the model has no such setting, or the fit was cut short. keep: where folds that are done are kept.
     """
     if FOLDS not in config.own or result.cut_short or not result.state["prior"].any():
         return result
@@ -54,10 +55,15 @@ def judged(config: FitConfig, job: Job, result: FitResult, workers: int) -> FitR
         return result
     fold = folds_of(data, truth, data.n if many == LOO else int(many), config.seed)
     stop = StopRule(config.tol, config.max_iter, cancelled=job.state.cancelled)
+    sizes, groups = fold.bincount().tolist(), len(fitted.groups)
+    kept = None if keep is None else keep.begin_folds(config, job.read, sizes, groups, say)
     try:
-        found, failed = held_out(result, fold, job.optimizer, stop, workers, say.counting("held-out samples"))
+        found, failed = held_out(result, fold, job.optimizer, stop, workers, say.counting("held-out samples"), kept)
     except Interrupted:
         say.warn("Interrupted before all samples were held out: how well groups are told apart is not known.")
+        return result
+    except (DataError, FitError) as error:  # the fit is done, and must not be lost with them
+        say.warn(f"How well groups are told apart is not known, for not all samples could be held out. {error}")
         return result
     finally:
         say.clear()
@@ -65,7 +71,8 @@ def judged(config: FitConfig, job: Job, result: FitResult, workers: int) -> FitR
         say.warn(f"{counted(failed, 'fit')} to all but a fold did not converge: their samples are judged all the same.")
     true = agreement(truth, found)
     facts = {"accuracy": true.accuracy, "balanced_accuracy": true.balanced}
-    facts |= {"log_loss": true.log_loss, "held_out": true.number}
+    facts |= {"log_loss": true.log_loss, "held_out": true.number, "surely": true.surely}
+    facts |= {"surely_right": true.surely_right} if true.surely else {}
     whole = torch.full((data.n, data.d), torch.nan, dtype=torch.float64)
     whole[:, result.state["prior"].cpu().nonzero()[:, 0]] = found.exp()
     state = {"held_out": whole.to(data.Y), "fold": fold.to(data.Y) + 1.0}
@@ -77,8 +84,19 @@ def told(facts: Mapping[str, float], folds: str) -> str:
     if "accuracy" not in facts:
         return ""
     how = "one by one" if folds == LOO else f"in {folds} folds"
-    return (
+    sentence = (
         f"Held out {how}, {100 * facts['accuracy']:.1f} % of {counted(int(facts['held_out']), 'sample')} are assigned "
         f"to their group (mean over groups {100 * facts['balanced_accuracy']:.1f} %); of the samples of the fit itself "
         f"{100 * facts['apparent_accuracy']:.1f} % are, which says little."
+    )
+    return f"{sentence} {calibration(facts)}".rstrip()
+
+
+def calibration(facts: Mapping[str, float]) -> str:
+    """Whether held-out probabilities are what they say, as a sentence; nothing where none is near 1, or not known."""
+    if "surely_right" not in facts:
+        return ""
+    return (
+        f"Of the {counted(int(facts['surely']), 'sample')} assigned with a probability above 0.95, "
+        f"{100 * facts['surely_right']:.1f} % are right."
     )

@@ -28,7 +28,6 @@ from torch import Generator, Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.models.abilities import Diagnosis, LatentValues, Prediction, Score, Simulated, Zeros
-from plncli.models.diagnosis import normality_columns, residual_facts, sizes, worst
 from plncli.models.fitted import (
     IMPOSSIBLE,
     INFINITE,
@@ -43,18 +42,15 @@ from plncli.models.fitted import (
 from plncli.models.inflation.finished import StructuralZeros, coefficients, told
 from plncli.models.inflation.spec import SYMBOLS, TERMS
 from plncli.models.pln.finished import scoring
-from plncli.models.pln.finished.importance import Cells, LogLikelihood, likelihood_facts, log_likelihood, sample_bounds
+from plncli.models.pln.finished.diagnosing import diagnosis
+from plncli.models.pln.finished.importance import Cells, LogLikelihood, log_likelihood, sample_bounds
 from plncli.models.pln.finished.kinds import kind_of
 from plncli.models.pln.finished.latent import FittedLatent
-from plncli.models.pln.finished.residuals import far_off, quantile_residuals, zeros
+from plncli.models.pln.finished.residuals import quantile_residuals, zeros
 from plncli.models.pln.variational_step import variational_step
 from plncli.numerics.covariance import DenseCovariance, definite
 from plncli.numerics.distributions import poisson_lognormal_quantile
-from plncli.numerics.rows import weighted_total
 from plncli.numerics.simulation import by_blocks, poisson_counts
-
-MOST = 5
-"""Features whose structural zeros are told."""
 
 
 @dataclass(frozen=True)
@@ -299,50 +295,9 @@ class FittedPLN(FittedLatent):
     def diagnose(self, data: Dataset, draws: int, generator: Generator) -> Diagnosis:
         """The bound, the likelihood, zeros, and residuals."""
         cells, bounds = self.cells(data), self.bounds(data)
-        R = quantile_residuals(cells, generator)
-        found: LogLikelihood | None = None
-        if draws or cells.covariance.independent:
-            found = self.likelihood(data, draws, generator)
-        zero = zeros(cells)
-        samples: dict[str, Any] = {"sample": list(data.samples), "elbo": bounds}
-        facts: dict[str, Any] = {"elbo_by_sample": float(weighted_total(data.w, bounds))}
-        if found is not None:
-            gap = found.value - bounds
-            samples |= {"loglik": found.value, "loglik_se": found.error, "khat": found.khat, "gap": gap}
-            facts |= likelihood_facts(found, bounds, data.w, draws, cells.covariance.independent)
-        samples |= sizes(R, data.responses)
-        by_feature = normality_columns(R)
-        features = {
-            "feature": list(data.responses),
-            "zeros": zero.counted,
-            "zeros_expected": zero.expected,
-            **({} if zero.sampling is None else {"zeros_structural": zero.expected - zero.sampling}),
-            "zeros_z": (zero.counted - zero.expected) / zero.sd,
-            **by_feature,
-        }
-        counting = int(cells.K.sum())
-        facts["zeros"] = {
-            "share": float(zero.counted.sum()) / counting,
-            "expected": float(zero.expected.sum()) / counting,
-            **structural_facts(zero, counting, data.responses),
-            "poor_features": [data.responses[j] for j in far_off(zero).nonzero()[:, 0].tolist()],
-        }
-        facts |= residual_facts(R, by_feature, data.responses)
-        facts["worst_samples"] = worst(samples, "residual_rms", ("sample", "residual_rms", "largest", "of"))
-        facts["worst_features"] = worst(
-            features, "ks", ("feature", "ks", "ks_q", "residual_mean", "residual_sd", "zeros", "zeros_expected")
-        )
-        return Diagnosis(facts, {"samples": samples, "features": features}, R)
-
-
-def structural_facts(zero: Zeros, counting: int, responses: tuple[str, ...]) -> dict[str, Any]:
-    """Of structural zeros: their expected share of all counts, and the features with the most; nothing without any."""
-    if zero.sampling is None:
-        return {}
-    structural = zero.expected - zero.sampling
-    order = structural.argsort(descending=True, stable=True)[:MOST].tolist()
-    most = {responses[j]: float(structural[j]) for j in order if float(structural[j]) >= 1.0}
-    return {"structural": float(structural.sum()) / counting, "most_structural": most}
+        R, independent = quantile_residuals(cells, generator), cells.covariance.independent
+        found = self.likelihood(data, draws, generator) if draws or independent else None
+        return diagnosis(data, bounds, found, R, zeros(cells), int(cells.K.sum()), draws, independent=independent)
 
 
 def latent_values(limits: Tensor, seen: Tensor, C: Tensor, M: Tensor, sd: Tensor, found: Tensor) -> LatentValues:

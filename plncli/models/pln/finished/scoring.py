@@ -40,13 +40,21 @@ def of_samples(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Ten
 
     Cells that are not scored count as unobserved, as they would in a fit. X n×d, O n×p or n×1, Y and scored n×p.
     """
-    limits, C, O = known.limits(X), known.mean(X), O.expand_as(Y)
     check_possible(known.zeros, Y, scored)
-    counted = known.telling(scored & (limits == 0)).to(Y)
-    eta = torch.where(limits < 0, -math.inf, O + C)
-    bound, converged = bounds(known, O, C, Y, counted, eta, scored)
-    eta = eta + torch.as_tensor(known.counted).log()
+    bound, converged = sample_bounds(known, X, O, Y, scored)
+    eta = _eta(known, X, O.expand_as(Y)) + torch.as_tensor(known.counted).log()
     return with_deviances(bound, Y, eta, known.latent.variances, scored, bool(converged.all()))
+
+
+def sample_bounds(known: FittedLatent, X: Tensor, O: Tensor, Y: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
+    """The bound of each sample, (n,), and whether its q was found; as `of_samples`."""
+    O, counted = O.expand_as(Y), known.telling(scored & (known.limits(X) == 0)).to(Y)
+    return bounds(known, O, known.mean(X), Y, counted, _eta(known, X, O), scored)
+
+
+def _eta(known: FittedLatent, X: Tensor, O: Tensor) -> Tensor:
+    """Linear predictors, −inf where no count is expected, n×p."""
+    return torch.where(known.limits(X) < 0, -math.inf, O + known.mean(X))
 
 
 def bounds(
