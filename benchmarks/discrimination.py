@@ -10,9 +10,8 @@ counts a cell on average, depths with a standard deviation of 0.5 in their logs;
 covariances: two groups of so many samples × 20 features, 8 counts a cell, means that differ by 0.3, and a covariance of
 each group's own. pln-lda gets the exposure or depth; scikit-learn gets centred log-ratios of counts + 1, standardised
 for the logistic regression, with its defaults but for 500 trees of the forest, more steps, and shrinkage of the
-discriminant analyses (Ledoit & Wolf). Log loss: mean −log of the probability of the true group, in nats, probabilities at
-least 1e-15. Writes
-benchmarks/results/NAME.md; means over seeds, with the standard deviation of the accuracies.
+discriminant analyses (Ledoit & Wolf). Log loss: mean −log of the probability of the true group, in nats, probabilities
+at least 1e-15. Writes benchmarks/results/NAME.md; means over seeds, with the standard deviation of the accuracies.
 """
 
 from __future__ import annotations
