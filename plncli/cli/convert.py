@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import NoSampleNames, Overwrite, Quiet
+from plncli.cli.new_data import NoSampleNames
+from plncli.cli.options import Overwrite, Quiet
 from plncli.console import Console
 
 Input = Annotated[

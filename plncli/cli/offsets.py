@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from plncli.cli.options import NewRound, NewTranspose, NoSampleNames, Overwrite, Quiet, TableFile, TableJson, TextFormat
+from plncli.cli.new_data import NoSampleNames, Round, Transpose
+from plncli.cli.options import Overwrite, Quiet, TableFile, TableJson, TextFormat
 from plncli.console import Console
 from plncli.names import OFFSET_METHODS, OFFSET_SCALES
 
@@ -60,9 +61,9 @@ def offsets(
     offset_blocks: BlocksFile = None,
     run: From = None,
     log: Log = False,
-    transpose: NewTranspose = None,
+    transpose: Transpose = None,
     no_sample_names: NoSampleNames = False,
-    round: NewRound = False,
+    round: Round = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,

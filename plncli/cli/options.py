@@ -79,59 +79,6 @@ CoefficientScale = Annotated[
         help="Of coefficients: natural logarithms, log2, or ratios (exp). In tables, columns beside the estimate.",
     ),
 ]
-NewCovariates = Annotated[
-    str | None,
-    typer.Option(
-        "--covariates", metavar="FILE", help="Covariates of the new samples, as the fit had.", show_default=False
-    ),
-]
-NewExposure = Annotated[
-    str | None,
-    typer.Option("--exposure", metavar="FILE|NUMBER", help="Their exposure, on the natural scale.", show_default=False),
-]
-NewOffsets = Annotated[
-    str | None,
-    typer.Option("--offsets", metavar="FILE|NUMBER", help="Their offsets, on the log scale.", show_default=False),
-]
-NewMissing = Annotated[
-    str,
-    typer.Option(
-        "--missing",
-        metavar="error|drop|keep",
-        help="Empty or NA entries: refuse them, drop the sample, or (counts) keep them as unobserved.",
-    ),
-]
-NewNaValues = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--na-values",
-        metavar="TEXT",
-        help="An entry that is taken as missing, beside those that were in the fit; may be given several times.",
-        show_default=False,
-    ),
-]
-NewTranspose = Annotated[
-    bool | None,
-    typer.Option(
-        "--transpose/--no-transpose",
-        help="Whether the table of counts has features in rows; without it, names, header and content tell.",
-        show_default=False,
-    ),
-]
-NoSampleNames = Annotated[
-    bool, typer.Option("--no-sample-names", help="Tables have no column of sample names; rows match by position.")
-]
-NewMatch = Annotated[
-    str,
-    typer.Option(
-        "--match",
-        metavar="name|position",
-        help="Match the rows of tables by name, or, where names have nothing in common, in the order of the first.",
-    ),
-]
-NewRound = Annotated[
-    bool, typer.Option("--round", help="Round counts that are estimates to whole numbers, halves to even ones.")
-]
 
 
 LONGEST = 60
@@ -163,8 +110,8 @@ def with_moved(*tables: str) -> Callable[[Callable[..., int]], Callable[..., int
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())
         at = [parameter.name for parameter in own].index("moved")
-        options = [_parameter(name, None, _moved(name)) for name in tables]
-        _declare(run, [*own[:at], *options, *own[at + 1 :]], command.__doc__)
+        options = [parameter(name, None, _moved(name)) for name in tables]
+        declare(run, [*own[:at], *options, *own[at + 1 :]], command.__doc__)
         return run
 
     return decorate
@@ -238,23 +185,24 @@ def with_settings(
         flags = {name: given.pop(name) for name in taken}
         return command(flags, **given)
 
-    parameters = [_parameter(name, None, _annotation(setting, model)) for name, setting in taken.items()]
+    parameters = [parameter(name, None, _annotation(setting, model)) for name, setting in taken.items()]
     parameters += [
-        _parameter(name, False if annotation.__origin__ is bool else None, annotation)
+        parameter(name, False if annotation.__origin__ is bool else None, annotation)
         for name, annotation in switches.items()
     ]
-    _declare(run, parameters, MODELS[model].help)
+    declare(run, parameters, MODELS[model].help)
     return run
 
 
-def _declare(run: Callable[..., int], parameters: list[inspect.Parameter], help: str | None) -> None:
+def declare(run: Callable[..., int], parameters: list[inspect.Parameter], help: str | None) -> None:
     """Let typer see `run` as a command with these parameters, and this help."""
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     run.__doc__ = help
 
 
-def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+def parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    """One that is given by name."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

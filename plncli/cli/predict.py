@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plncli.cli.options import (
-    NewCovariates,
-    NewExposure,
-    NewMatch,
-    NewMissing,
-    NewNaValues,
-    NewOffsets,
-    NewRound,
-    NewTranspose,
-    NoSampleNames,
-    Overwrite,
-    Quiet,
-    RunFolder,
-    TableFile,
-    TableJson,
-    TextFormat,
-)
+from plncli.cli.new_data import of_new_samples
+from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TableJson, TextFormat
 from plncli.console import Console
+
+if TYPE_CHECKING:
+    from plncli.runs.new_data import Sources
 
 Counts = Annotated[
     str | None,
@@ -66,22 +54,13 @@ Wide = Annotated[
 ]
 
 
+@of_new_samples(counts=(Counts, None), given=(Given, None))
 def predict(
     run: RunFolder,
-    covariates: NewCovariates = None,
-    exposure: NewExposure = None,
-    offsets: NewOffsets = None,
-    counts: Counts = None,
-    given: Given = None,
+    sources: Sources,
     interval: Intervals = None,
     level: Level = None,
     wide: Wide = None,
-    missing: NewMissing = "error",
-    na_values: NewNaValues = None,
-    transpose: NewTranspose = None,
-    no_sample_names: NoSampleNames = False,
-    match: NewMatch = "name",
-    round: NewRound = False,
     out: TableFile = None,
     overwrite: Overwrite = False,
     format: TextFormat = None,
@@ -94,22 +73,8 @@ def predict(
     which are *marginal* from the covariates alone, *fitted* with --counts, and *conditional* with --given. Beside
     marginal and conditional ones is the `median` of the rate, exp(`link`): half of such samples have a rate above it.
     """
-    from plncli.runs.new_data import Sources
     from plncli.verbs import predict as verb
     from plncli.verbs.tables import destination
 
     to = destination(out, overwrite, format, json)
-    sources = Sources(
-        covariates,
-        counts,
-        given,
-        exposure,
-        offsets,
-        missing=missing,
-        sample_names=not no_sample_names,
-        transpose=transpose,
-        na_values=tuple(na_values or ()),
-        match=match,
-        round=round,
-    )
     return verb.predict(run, sources, to, Console(quiet), interval=interval or [], level=level, wide=wide)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plncli.cli.options import (
-    NewCovariates,
-    NewExposure,
-    NewMatch,
-    NewMissing,
-    NewNaValues,
-    NewOffsets,
-    NewRound,
-    NewTranspose,
-    NoSampleNames,
-    Overwrite,
-    Quiet,
-    RunFolder,
-    TableFile,
-    TextFormat,
-)
+from plncli.cli.new_data import REQUIRED, Counts, of_new_samples
+from plncli.cli.options import Overwrite, Quiet, RunFolder, TableFile, TextFormat
 from plncli.console import Console
 
-Counts = Annotated[str, typer.Option("--counts", metavar="FILE", help="Counts of the new samples.", show_default=False)]
+if TYPE_CHECKING:
+    from plncli.runs.new_data import Sources
+
 Deviations = Annotated[
     str | None,
     typer.Option("--sd", metavar="FILE", help="Write the standard deviations there, as --out.", show_default=False),
@@ -35,19 +23,11 @@ Remove = Annotated[
 ]
 
 
+@of_new_samples(counts=(Counts, REQUIRED))
 def transform(
     run: RunFolder,
-    counts: Counts,
-    covariates: NewCovariates = None,
-    exposure: NewExposure = None,
-    offsets: NewOffsets = None,
+    sources: Sources,
     remove_covariates: Remove = False,
-    missing: NewMissing = "error",
-    na_values: NewNaValues = None,
-    transpose: NewTranspose = None,
-    no_sample_names: NoSampleNames = False,
-    match: NewMatch = "name",
-    round: NewRound = False,
     out: TableFile = None,
     sd: Deviations = None,
     overwrite: Overwrite = False,
@@ -59,22 +39,10 @@ def transform(
     With their standard deviations: the variational step of a pln fit with its parameters held fixed; each sample by
     itself. A row a sample and a column a feature, as in latent_mean.csv.
     """
-    from plncli.runs.new_data import Sources
     from plncli.verbs import transform as verb
     from plncli.verbs.tables import destination
 
-    to, say = destination(out, overwrite, format, json=False), Console(quiet)
-    sources = Sources(
-        covariates,
-        counts,
-        None,
-        exposure,
-        offsets,
-        missing=missing,
-        sample_names=not no_sample_names,
-        transpose=transpose,
-        na_values=tuple(na_values or ()),
-        match=match,
-        round=round,
+    to = destination(out, overwrite, format, json=False)
+    return verb.transform(
+        run, sources, to, sd, Console(quiet), overwrite=overwrite, remove_covariates=remove_covariates
     )
-    return verb.transform(run, sources, to, sd, say, overwrite=overwrite, remove_covariates=remove_covariates)

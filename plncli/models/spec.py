@@ -339,6 +339,11 @@ class Spec:
         return any(setting.grouping == "column" for setting in self.settings)
 
     @property
+    def discriminating(self) -> bool:
+        """Whether its fits tell which group a sample is of: one that is known, or a cluster that was found."""
+        return self.grouped or any(symbol.axes == ("sample", "cluster") for symbol in self.symbols)
+
+    @property
     def plots(self) -> tuple[tuple[str, str], ...]:
         """Kinds of plots of a fit that there are: name, and the kind of response that tells it from its namesakes."""
         return tuple(

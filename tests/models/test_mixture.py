@@ -19,8 +19,10 @@ from torch import Tensor
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.fitting import fit
+from plncli.models.mixture import fitted as mixture_fitted
 from plncli.models.mixture.model import Mixture
 from plncli.models.mixture.objective import Evaluation, Table
+from plncli.models.pln.finished.fitted import FittedPLN
 from plncli.models.pln.model import PLN
 from plncli.models.pln.structures import Diagonal, full
 from plncli.optim.base import StopRule
@@ -130,6 +132,20 @@ def test_fits_are_certified_and_find_the_clusters(covariance: str, shared: bool)
     V = result.estimates["V"]
     if shared:
         torch.testing.assert_close(V[0], V[2], rtol=0, atol=0)
+
+
+def test_samples_whose_q_was_not_found_in_some_cluster_are_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = found()
+    data, bounds = result.data, mixture_fitted.sample_bounds
+    seen = torch.ones_like(data.Y, dtype=torch.bool)
+
+    def lost(cluster: FittedPLN, *more: Tensor) -> tuple[Tensor, Tensor]:
+        bound, converged = bounds(cluster, *more)
+        return bound, converged & (torch.arange(data.n) != 4)
+
+    monkeypatch.setattr(mixture_fitted, "sample_bounds", lost)
+    told = result.fitted.discriminate(data.X, data.O, data.Y, seen)  # type: ignore[attr-defined]
+    assert told.log_posterior.isnan().any(1).nonzero()[:, 0].tolist() == [4]
 
 
 def test_the_bound_is_that_of_each_sample_over_its_clusters() -> None:

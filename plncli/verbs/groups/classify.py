@@ -66,7 +66,7 @@ def classified(run: Run, sources: Sources, say: Console) -> Classification:
 def _with_groups() -> str:
     from plncli.models import MODELS
 
-    return some(spec.name for spec in MODELS.values() if spec.grouped or spec.has("tau"))
+    return some(spec.name for spec in MODELS.values() if spec.discriminating)
 
 
 def _discriminated(run: Run, data: Any) -> Discriminated:
