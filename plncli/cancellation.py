@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from plncli import console
+from plncli import console, ranks
 
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 LATER = 0.02
@@ -51,6 +51,8 @@ class Cancellation:
         again = self.signum != 0
         self.signum = signal.SIGINT if signum == signal.SIGINT else signal.SIGTERM
         if self.savable and not again:
+            if ranks.follows():
+                return
             console.aside("\nEnding after this step, and saving; interrupt again to leave at once.")
         else:
             self.leave(frame)

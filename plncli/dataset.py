@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.errors import DataError
 
 
@@ -84,8 +85,9 @@ class Dataset:
 
     @property
     def total_weight(self) -> float:
-        """Sum of the sample weights: n when all are 1."""
-        return float(self.w.sum())
+        """Sum of the sample weights, those of other ranks among them: n when all are 1."""
+        group, here = ranks.now(), self.w.sum()
+        return float(here if group is None else group.summed(here)[0])
 
     @property
     def n_clusters(self) -> int:

@@ -77,6 +77,12 @@ class DeviceError(PlncliError):
     exit_code = 5
 
 
+class RankLost(PlncliError):
+    """Another of the processes that share a fit is not there any more."""
+
+    exit_code = 5
+
+
 class Unfinished(PlncliError):
     """Work that was cut short, of which what is done is kept; it ends with the code of what cut it."""
 

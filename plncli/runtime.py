@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from plncli import ranks
 from plncli.arrays import out_of_memory
 from plncli.errors import DeviceError
 from plncli.version import __version__
@@ -45,13 +46,36 @@ class Runtime:
 def start(device: str, dtype: str, seed: int) -> Runtime:
     """Resolve device and dtype, seed the generators, and try the device; DeviceError says what is not there."""
     torch.manual_seed(seed)
-    resolved = Runtime(torch.device(_device(device, dtype)), getattr(torch, dtype))
+    resolved = Runtime(torch.device(_device(_own(device), dtype)), getattr(torch, dtype))
     try:
         torch.zeros(1, device=resolved.device, dtype=resolved.dtype)
     except RuntimeError as error:
         first_line = str(error).splitlines()[0]
         raise DeviceError(f"--device {device}: the device does not answer ({first_line}). Use --device cpu.") from None
     return resolved
+
+
+def join(runtime: Runtime) -> ranks.Ranks | None:
+    """Join the other processes of the run; None for one by itself. What they exchange lies on the device."""
+    kind = runtime.device.type
+    if kind == "mps" and ranks.announced():
+        raise DeviceError("--device mps: several processes cannot share a fit on it. Use --device cpu.")
+    return ranks.start(runtime.device, "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+
+
+def _own(device: str) -> str:
+    """The device of this process: of several on a machine each has a GPU of its own, the one of its number there."""
+    if not ranks.announced() or device not in ("auto", "cuda"):
+        return device
+    number = int(os.environ.get("LOCAL_RANK", 0))
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto" and not there:
+        return "cpu"
+    if number >= max(there, 1):
+        raise DeviceError(
+            f"There are more processes than GPUs here ({there}). Start as many (--nproc-per-node), or use --device cpu."
+        )
+    return f"cuda:{number}"
 
 
 def _device(device: str, dtype: str) -> str:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plncli import console
+from plncli import console, ranks
 from plncli.cancellation import Interrupted, cancellation
 from plncli.cli import (
     classify,
@@ -45,7 +45,7 @@ from plncli.cli import (
 )
 from plncli.cli.help import HELP_FLAGS, Group, Offer, Verbs, offer
 from plncli.cli.options import takers
-from plncli.errors import DataError, PlncliError, legible, nearest
+from plncli.errors import DataError, PlncliError, RankLost, UsageError, legible, nearest
 from plncli.models import MODELS
 from plncli.version import __version__
 
@@ -73,6 +73,7 @@ def _print_citation(wanted: bool) -> None:
 
 
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version, and stop.", callback=_print_version, is_eager=True),
@@ -88,8 +89,14 @@ def _root(
     ] = False,
 ) -> None:
     """Fit Poisson log-normal, logistic and linear models to tables."""
+    del version, citation
+    place, verb = ranks.announced(), context.invoked_subcommand
+    if place is not None and verb not in SHARING:
+        raise UsageError(f"`plncli {verb}` takes one process, and {place[1]} were started. Run it without torchrun.")
 
 
+SHARING = ("fit", "resume")
+"""Verbs that several processes may share."""
 MODEL_VERBS: dict[str, Callable[[], Group]] = {
     "validate": validate.app,
     "fit": fit.app,
@@ -153,6 +160,8 @@ def program() -> None:
     otherwise: where other programs want the cores too, spinning on makes two threads ten times slower than one, and
     waking from sleep takes longer than the operations on a table of 100 × 800.
     """
+    if ranks.several():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a process that is lost is told of in one sentence
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():  # read once, when torch is loaded
         os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
     code: Any = 1
@@ -171,20 +180,26 @@ def _run() -> int:
         with cancellation():
             return application()(standalone_mode=False, prog_name="plncli") or 0
     except PlncliError as error:
-        console.error(str(error))
-        return error.exit_code
+        return _ended(str(error), error.exit_code, lost=isinstance(error, RankLost))
     except Interrupted as interrupted:
-        console.error("Interrupted; nothing was written.")
-        return interrupted.exit_code
+        return _ended("Interrupted; nothing was written.", interrupted.exit_code)
     except OSError as error:
         if error.errno not in UNREACHABLE or not error.filename:
             return _bug()
-        console.error(legible(f"Cannot reach `{os.fsdecode(error.filename)}`: {error.strerror}. Check the path."))
-        return DataError.exit_code
+        told = legible(f"Cannot reach `{os.fsdecode(error.filename)}`: {error.strerror}. Check the path.")
+        return _ended(told, DataError.exit_code)
     except Exception as error:  # noqa: BLE001 (the last place before the user)
         if hasattr(error, "format_message"):  # typer's own usage errors, whose class it does not export
             return _usage(error)
         return _bug()
+
+
+def _ended(message: str, code: int, *, lost: bool = False) -> int:
+    """Say why the program ends; of several processes one says so. lost: for want of another, which may have told why.
+
+    Its exit code: that of the process that failed.
+    """
+    return ranks.last_word(code, lambda: console.error(message), lost=lost)
 
 
 def _usage(error: Exception) -> int:
@@ -192,16 +207,14 @@ def _usage(error: Exception) -> int:
     message: str = error.format_message()  # type: ignore[attr-defined]
     kind, context = type(error).__name__, getattr(error, "ctx", None)
     if kind == "NoArgsIsHelpError":
-        console.hint(message)
-        return 2
+        return ranks.last_word(2, lambda: console.hint(message))
     if kind == "NoSuchOption" and context:
         message = _no_such_option(error.option_name, context.command, context.find_root().command)  # type: ignore[attr-defined]
     elif message.startswith("No such command") and context and not message.endswith("?"):
         message += f" There are: {', '.join(context.command.list_commands(context))}."
     hint = f" See `{context.command_path} --help`." if context else ""
     message = legible(_plain(message))
-    console.error(message + ("" if message.endswith((".", "?")) else ".") + hint)
-    return 2
+    return _ended(message + ("" if message.endswith((".", "?")) else ".") + hint, 2)
 
 
 BAD_VALUES = {
@@ -258,8 +271,8 @@ def _no_such_option(name: str, command: Any, root: Any) -> str:
 def _bug() -> int:
     import traceback
 
-    console.error(
+    return _ended(
         f"This is a bug in plncli {__version__}, not a mistake of yours. "
-        "Please report it, with the command and the lines below.\n\n" + traceback.format_exc()
+        "Please report it, with the command and the lines below.\n\n" + traceback.format_exc(),
+        1,
     )
-    return 1

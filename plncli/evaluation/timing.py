@@ -14,8 +14,9 @@ from plncli.fitting import problem_of
 from plncli.models.base import Model, P
 from plncli.models.spec import Size
 from plncli.numerics.rows import total
-from plncli.optim.base import Point, Run, Space, StopRule
+from plncli.optim.base import Point, Run, StopRule
 from plncli.optim.certificate import LinearMap, newton_solve, preconditioner_at
+from plncli.optim.space import Space
 
 ENOUGH = 0.1
 """Seconds of measuring after which nothing is measured again."""
@@ -45,7 +46,7 @@ def expected(
     own: the settings that the model adds; clock: tells seconds.
     """
     problem = problem_of(model, prepared, model.start(prepared))
-    space = Space(problem.start)
+    space = Space(problem.start, problem.sampled)
     x = space.join(problem.start)
 
     def begin(repeat: int) -> tuple[Point, LinearMap]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.arrays import Params, out_of_memory
 from plncli.dataset import Dataset
 from plncli.errors import DataError
@@ -22,6 +23,7 @@ from plncli.models.base import Init, Latent, Model, P, Prepared, Trained, Uncert
 from plncli.models.findings import Finding
 from plncli.models.uncertainty import Interrupted, Uncertainty
 from plncli.names import CLUSTERED, RESAMPLING, SE_CUT_SHORT
+from plncli.numerics.rows import number
 from plncli.optim.base import Offer, Optimizer, State, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.progress import OnStep, OnWait
@@ -75,7 +77,7 @@ def fit(
         told = criteria(
             -loss,
             model.n_parameters(prepared, params),
-            data.n,
+            number(data.n),
             model.r2(params, prepared),
             entropy,
             penalised=model.penalised,
@@ -120,7 +122,7 @@ def _inferred(
         raise DataError(f"Standard errors `{method}` assume independent samples, but these come in clusters.")
 
     def ended() -> bool:
-        return stop.cancelled() or time.perf_counter() - taken_up > stop.time_limit
+        return stop.cancelled() or ranks.agreed(time.perf_counter() - taken_up > stop.time_limit)
 
     found: Uncertainty | Finding
     try:

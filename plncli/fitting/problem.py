@@ -47,6 +47,7 @@ def problem_of(model: Model[P], prepared: P, start: Params) -> Problem:
         curvature=curvature,
         alternate=alternate,
         degenerate=degenerate,
+        sampled=model.sampled(prepared),
         trained=isinstance(model, Trained),
         watch=watch,
     )

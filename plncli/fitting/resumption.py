@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.arrays import Params
 from plncli.errors import unfit
+from plncli.fitting.shares import collected, collected_vector, own, own_vector
 from plncli.models.base import Model, P, Revisable
 from plncli.optim.base import Offer, Optimum, Starts, State, Status
 from plncli.progress import Step
@@ -28,12 +30,22 @@ def offering(offer: Offer | None, model: Model[P], prepared: P, start: Params, p
     done = [_facts(part) for part in parts]
     traces = [[astuple(step) for step in part.trace] for part in parts]
 
+    sampled = model.sampled(prepared)
+
     def whole(state: State) -> None:
-        groups = {"state": state.tensors, "start": start, BOUNDARY: boundary}
-        tensors = {f"{group}.{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
-        offer(
-            State(tensors, {"state": state.facts, "parts": done, "traces": traces, "order": list(start)}, state.trace)
-        )
+        facts = {"state": state.facts, "parts": done, "traces": traces, "order": list(start)}
+
+        def made(vectors: Mapping[str, Tensor], begun: Params) -> State:
+            groups = {"state": vectors, "start": begun, BOUNDARY: boundary}
+            tensors = {f"{group}.{name}": each for group, members in groups.items() for name, each in members.items()}
+            return State(tensors, facts, state.trace)
+
+        def of_all() -> State:
+            vectors = {name: collected_vector(each, start, sampled) for name, each in state.tensors.items()}
+            return made(vectors, collected(start, sampled))
+
+        shared = sampled and ranks.now() is not None
+        offer(replace(made(state.tensors, start), collect=of_all if shared else None))
 
     return whole
 
@@ -67,14 +79,21 @@ def offered_search(offer: Offer | None, model: Model[P], found: Sequence[Found[P
     """Tell what the starts led to that were tried so far."""
     if offer is None:
         return
-    tensors: dict[str, Tensor] = {}
-    for k, one in enumerate(found):
-        boundary = model.boundary_state(one.prepared) if isinstance(model, Revisable) else {}
-        tensors |= {f"{SEARCH}.{k}.{name}": tensor for name, tensor in one.optimum.params.items()}
-        tensors |= {f"{SEARCH}.{k}.{BOUNDARY}.{name}": tensor for name, tensor in boundary.items()}
+
+    def tensors(of: Callable[[Params, Mapping[str, int]], Params]) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+        for k, one in enumerate(found):
+            boundary = model.boundary_state(one.prepared) if isinstance(model, Revisable) else {}
+            params = of(one.optimum.params, model.sampled(one.prepared))
+            made |= {f"{SEARCH}.{k}.{name}": tensor for name, tensor in params.items()}
+            made |= {f"{SEARCH}.{k}.{BOUNDARY}.{name}": tensor for name, tensor in boundary.items()}
+        return made
+
     facts: dict[str, Any] = {name: [] for name in ("parts", "traces", "order")}
     facts |= {"state": {"steps": 0, "evaluations": 0, "products": 0}, SEARCH: [_facts(one.optimum) for one in found]}
-    offer(State(tensors, facts, ()))
+    shared = ranks.now() is not None and any(model.sampled(one.prepared) for one in found)
+    collect = (lambda: State(tensors(collected), facts, ())) if shared else None
+    offer(State(tensors(lambda params, _: params), facts, (), collect))
 
 
 def searched(model: Model[P], prepared: P, state: State | None) -> list[Found[P]] | None:
@@ -88,7 +107,8 @@ def searched(model: Model[P], prepared: P, state: State | None) -> list[Found[P]
         kept, at = _under(state.tensors, f"{SEARCH}.{k}."), prepared
         if isinstance(model, Revisable):
             at = model.at_boundary_state(prepared, _under(kept, f"{BOUNDARY}."))
-        like, named = model.start(at), State(kept, {}, ())
+        like = model.start(at)
+        named = State(own(kept, like, model.sampled(at)), {}, ())
         params = {name: named.tensor(name, tensor).to(tensor) for name, tensor in like.items()}
         known = {name: facts[name] for name in PART}
         found.append(Found(Optimum(params=params, status=Status[facts["status"]], **known), at))
@@ -126,9 +146,11 @@ def taken_up(model: Model[P], prepared: P, state: State) -> tuple[list[Optimum],
     like, order = model.start(prepared), state.facts["order"]  # in which they are joined to one vector
     if not {*order} == {*like} == {*groups["start"]} or len(order) > len(like):
         raise unfit("it began with other parameters")
-    begun = State(groups["start"], {}, ())
+    sampled = model.sampled(prepared)
+    begun = State(own(groups["start"], like, sampled), {}, ())
     start = {name: begun.tensor(name, like[name]) for name in order}
+    vectors = {name: own_vector(each, start, sampled) for name, each in groups["state"].items()}
     with torch.no_grad():
         if not math.isfinite(model.objective(start, prepared)):
             raise unfit("the objective is not finite where it began")
-    return parts, start, prepared, State(groups["state"], state.facts["state"], state.trace)
+    return parts, start, prepared, State(vectors, state.facts["state"], state.trace)

@@ -22,7 +22,7 @@ from plncli.models.findings import Finding
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Ratios, Uncertainty
 from plncli.numerics.linalg import orthonormal_basis
-from plncli.numerics.rows import total
+from plncli.numerics.rows import least, most, total
 
 Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
@@ -98,7 +98,7 @@ class Model(ABC, Generic[P]):
         """(p,) booleans: the responses of which `data` say anything; `prepare` refuses the others."""
         if self.spec.response.required:
             return total(data.Y if data.K is None else data.Y * data.K) > 0
-        return data.Y.amin(0) < data.Y.amax(0)
+        return least(data.Y) < most(data.Y)
 
     def among(self, responses: Tensor) -> Self:
         """The same model of some responses alone, given by index."""
@@ -126,6 +126,11 @@ class Model(ABC, Generic[P]):
             known = {name: init[name].to(zero) for name, zero in made.items() if name in init}
             made |= {name: torch.where(torch.isfinite(value), value, made[name]) for name, value in known.items()}
         return made
+
+    def sampled(self, prepared: P) -> Mapping[str, int]:
+        """Parameters that have a row for each sample, by name, with the axis on which the samples are."""
+        axes = {symbol.name: symbol.axes for symbol in self.spec.symbols if symbol.free}
+        return {name: found.index("sample") for name, found in axes.items() if "sample" in found}
 
     @abstractmethod
     def objective(self, params: Params, prepared: P) -> Tensor:

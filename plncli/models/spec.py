@@ -207,6 +207,12 @@ def nothing(own: Mapping[str, Any]) -> None:
     del own
 
 
+def alone(own: Mapping[str, Any]) -> str:
+    """What keeps samples from being shared, whatever the settings: it was not made for that."""
+    del own
+    return "this model"
+
+
 def any_optimizer(own: Mapping[str, Any]) -> tuple[str, ...]:
     """All optimizers suit."""
     del own
@@ -275,9 +281,9 @@ class Spec:
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
     UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. optimizers:
-    those that suit, with these values, the default first; none where all do. memory:
-    numbers at the peak of a fit; smaller: changes that may make it fit, in words and as a size; work: the least and the
-    most that a fit takes.
+    those that suit, with these values, the default first; none where all do. memory: numbers at the peak of a fit;
+    smaller: changes that may make it fit, in words and as a size; work: the least and the most that a fit takes;
+    shares: what keeps samples from being shared among processes, with these values, as a noun; empty: nothing.
     """
 
     name: str
@@ -299,6 +305,7 @@ class Spec:
     optimizers: Callable[[Mapping[str, Any]], tuple[str, ...]] = any_optimizer
     smaller: Callable[[Size], Iterator[tuple[str, Size]]] = no_change
     work: Callable[[Size], tuple[Work, Work]] = general_work
+    shares: Callable[[Mapping[str, Any]], str] = alone
     words: Words = field(default_factory=Words)
 
     @property

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, some
-from plncli.numerics.rows import gram, over_rows, total
+from plncli.numerics.rows import every_row, gram, most, norm, number, orthogonal, over_rows, total, triangular
 
 WIDE = 32
 """Columns above which the products of all pairs of columns cost more than weighting the table for each response."""
@@ -41,8 +41,8 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     Columns are brought to unit norm first, so units of 1e12 beside units of 1e-12 do no harm.
     Raises DataError, with the names of the `terms`, when columns depend on each other linearly.
     """
-    n, d = X.shape
-    lost = (~torch.isfinite(X).all(0)).nonzero()[:, 0].tolist()
+    n, d = number(len(X)), X.shape[1]
+    lost = (~every_row(torch.isfinite(X))).nonzero()[:, 0].tolist()
     if lost:
         names = some(f"`{(terms or [f'x{k + 1}' for k in range(d)])[k]}`" for k in lost)
         kind = str(X.dtype).removeprefix("torch.")
@@ -50,7 +50,7 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     root = w.sqrt()
     A, norms = _unit_columns(X, root)
     if d <= n:
-        Q, R = torch.linalg.qr(A)  # needs all rows
+        Q, R = orthogonal(A)
         sound = bool((R.diagonal().abs() > _rank_tolerance(X)).all())
     if d > n or not sound:
         # A small diagonal is only a sign: the verdict, and the names, come from the column by column search.
@@ -110,7 +110,7 @@ def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
 
 def _gram_and_total(X: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """X'WX (d×d) and X'w (d,), in one pass without a copy of X."""
-    even = bool((w == 1).all())
+    even = bool((w == 1).all())  # here
 
     def add(rows: slice) -> tuple[Tensor, Tensor]:
         x = X[rows]
@@ -140,7 +140,7 @@ def explicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
 
 def clearly_independent(X: Tensor) -> bool:
     """Whether no column of X (n×d) comes near to depending on others, by one pass; where False, they may or may not."""
-    if X.shape[1] > X.shape[0] or X.numel() == 0:
+    if X.shape[1] > number(len(X)) or X.numel() == 0:
         return False
     return _correlations(_gram_and_total(X, X.new_ones(len(X)))[0]) is not None
 
@@ -152,7 +152,7 @@ def dependent_columns(X: Tensor, w: Tensor | None = None) -> list[tuple[int, tup
     depends on none. The answer does not change with the units of the columns.
     """
     A, _ = _unit_columns(X, None if w is None else w.sqrt())
-    R = torch.linalg.qr(A, mode="r").R  # same inner products between columns, min(n, d) rows; needs all rows
+    R = triangular(A)  # same inner products between columns, min(n, d) rows
     tol = _rank_tolerance(X)
     kept: list[int] = []
     found: list[tuple[int, tuple[int, ...]]] = []
@@ -266,10 +266,10 @@ def _unit_columns(X: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
     A = X.clone() if root is None else X * root.unsqueeze(1)
     if A.shape[0] == 0 or A.shape[1] == 0:
         return A, A.new_ones(A.shape[1])
-    largest = A.abs().amax(dim=0)  # first, so that squares neither overflow nor vanish
+    largest = most(A.abs())  # first, so that squares neither overflow nor vanish
     largest = torch.where(largest > 0, largest, 1.0)
     A.div_(largest)
-    norms = torch.linalg.vector_norm(A, dim=0)
+    norms = norm(A)
     norms = torch.where(norms > 0, norms, 1.0)
     A.div_(norms)
     return A, largest * norms

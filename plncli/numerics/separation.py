@@ -15,20 +15,18 @@ Albert & Anderson 1984 (Biometrika 71); Konis 2007 (thesis, Oxford); Correia, Gu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from plncli import ranks
+from plncli.numerics.cones import STILL, distinct, interior, limits_of, null_space, unit_rows
 from plncli.numerics.linalg import orthonormal_basis, weighted_grams
-from plncli.numerics.rows import group_totals
+from plncli.numerics.rows import gathered, group_totals, place, some_row
 
-_TOL = 1e-9  # a singular value, or what is left of a unit row, below this is rounding
-_SCREEN = 1e-9  # smallest eigenvalue of a scaled Gram matrix, a square: far above _TOL², so the screen misses nothing
-_STILL = 1e-8  # a coefficient that the kernel moves by a smaller share than this does not move
-_BOX = 1e7  # largest entry of a direction that lowers each row by one: narrower cones count as closed
-_ROWS = 400  # rows of the first linear program; further ones join where the direction found violates them
+_SCREEN = 1e-9  # smallest eigenvalue of a scaled Gram matrix, a square: far above TOL², so the screen misses nothing
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,11 @@ class Recession:
         A coefficient is finite when no direction of the kernel moves it, and it diverges when the whole cone
         moves it one way; the difference of two coefficients that both go to −inf, say, is not estimable.
         """
-        return _limits_of(self._moves(), _distinct(self.rows)[0])
+        return limits_of(self._moves(), distinct(self.rows)[0])
 
     def infinite(self) -> Tensor:
         """Which coefficients have no finite estimate, (d,) booleans: `limits` without their directions."""
-        return torch.linalg.vector_norm(self._moves(), dim=1) > _STILL
+        return torch.linalg.vector_norm(self._moves(), dim=1) > STILL
 
     def _moves(self) -> Tensor:
         """How the kernel moves each coefficient, d×k, as a share of how far any unit direction could."""
@@ -97,7 +95,7 @@ class Separation:
         number = {id(cone): c for c, cone in enumerate(cones)}
         of = torch.full((self.cells.shape[1],), -1)
         of[list(self.features)] = torch.tensor([number[id(recession)] for recession in self.recessions])
-        rows = [_extreme(_distinct(cone.rows)[0]) for cone in cones]
+        rows = [_extreme(distinct(cone.rows)[0]) for cone in cones]
         b, k = max(map(len, rows)), max(cone.kernel.shape[1] for cone in cones)
         d = len(cones[0].T)
         kernels, bounds = cones[0].T.new_zeros((len(cones), d, k)), cones[0].T.new_zeros((len(cones), b, k))
@@ -140,7 +138,7 @@ class PredictorLimits:
         for c in range(len(self.kernels)):
             moves = x @ self.kernels[c][:, self.kernels[c].abs().amax(0) > 0]
             rows = self.rows[c][self.rows[c].abs().amax(1) > 0, : moves.shape[1]]
-            out[:, self.of == c] = _limits_of(moves, rows)[:, None]
+            out[:, self.of == c] = limits_of(moves, rows)[:, None]
         return out
 
 
@@ -153,9 +151,42 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     zero = (Y == 0).cpu()
     if K is not None:
         positive, zero = positive & K.cpu(), zero & K.cpu()
+    if ranks.now() is None:
+        return _of_counts(X, positive, zero, Y.device)
+    suspects = _singular(weighted_grams(_rows(X)[0], positive)).nonzero()[:, 0]
+    if len(suspects) == 0:
+        return None
+    return _of_all_rows(X, positive[:, suspects], zero[:, suspects], _of_counts, suspects, Y.shape[1])
+
+
+def _of_all_rows(
+    X: Tensor,
+    one: Tensor,
+    other: Tensor,
+    find: Callable[[Tensor, Tensor, Tensor, torch.device], Separation | None],
+    features: Tensor,
+    p: int,
+) -> Separation | None:
+    """What is found of all rows, wherever they are, with the cells of those that are here.
+
+    one, other: n×f booleans of some of the p features, given by index.
+    """
+    n = len(X)
+    whole, first, second, own = gathered(X), gathered(one), gathered(other), place(n)
+    with ranks.alone():
+        found = find(whole, first, second, X.device)
+    if found is None:
+        return None
+    cells = torch.zeros((n, p), dtype=torch.bool, device=X.device)
+    cells[:, features] = found.cells[own]
+    return Separation(cells, tuple(features[list(found.features)].tolist()), found.recessions)
+
+
+def _of_counts(X: Tensor, positive: Tensor, zero: Tensor, device: torch.device) -> Separation | None:
+    """The same from n×p booleans: counts above 0, and 0; `device`: of the answer."""
     A, T = _rows(X)
     # Samples with the same covariates are one row: a design of groups shrinks to as many rows as groups.
-    A, member = _distinct(A)  # needs all rows
+    A, member = distinct(A)  # needs all rows
     fixed = group_totals(positive.double(), member, len(A)) > 0
     free = (group_totals(zero.double(), member, len(A)) > 0) & ~fixed
     suspects = _singular(weighted_grams(A, fixed)).nonzero()[:, 0]
@@ -169,7 +200,7 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     cells = torch.zeros_like(zero)
     for j, cone in found:
         cells[:, j] = cone.cells[member] & zero[:, j]
-    return Separation(cells.to(Y.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
+    return Separation(cells.to(device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
 
 
 def one_sided(X: Tensor, down: Tensor, up: Tensor) -> Separation | None:
@@ -179,8 +210,16 @@ def one_sided(X: Tensor, down: Tensor, up: Tensor) -> Separation | None:
     there is none, and all coefficients are determined.
     """
     down, up = down.cpu(), up.cpu()
+    if ranks.now() is None:
+        return _of_slopes(X, down, up, X.device)
+    p = down.shape[1]
+    return _of_all_rows(X, down, up, _of_slopes, torch.arange(p), p)
+
+
+def _of_slopes(X: Tensor, down: Tensor, up: Tensor, device: torch.device) -> Separation | None:
+    """The same of all rows."""
     A, T = _rows(X)
-    A, member = _distinct(A)  # needs all rows
+    A, member = distinct(A)  # needs all rows
     falls, rises = (group_totals(each.double(), member, len(A)) > 0 for each in (down, up))
     suspects = _singular(weighted_grams(A, falls & rises)).nonzero()[:, 0]
     if len(suspects) == 0:
@@ -196,7 +235,7 @@ def one_sided(X: Tensor, down: Tensor, up: Tensor) -> Separation | None:
     cells = torch.zeros_like(down)
     for j, cone in found:
         cells[:, j] = cone.cells[member] & (down | up)[:, j]
-    return Separation(cells.to(X.device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
+    return Separation(cells.to(device), tuple(j for j, _ in found), tuple(cone for _, cone in found))
 
 
 def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None) -> Recession | None:
@@ -207,8 +246,13 @@ def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None)
     """
     X = X.detach().to("cpu", torch.float64)
     free = torch.ones(len(X), dtype=torch.bool) if candidates is None else candidates.cpu()
-    if not bool(free.any()) or not _singular(weighted_grams(X, ~free.unsqueeze(1)))[0]:
+    if not bool(some_row(free)) or not _singular(weighted_grams(X, ~free.unsqueeze(1)))[0]:
         return None
+    if ranks.now() is not None:
+        whole, own = (gathered(X), gathered(y), gathered(free)), place(len(X))
+        with ranks.alone():
+            found = bernoulli_separation(*whole)
+        return None if found is None else replace(found, cells=found.cells[own])
     A, T = _rows(X)
     A = A * (1.0 - 2.0 * y.detach().to("cpu", torch.float64)).unsqueeze(1)
     cone = recession(A, ~free, free, T)
@@ -220,131 +264,18 @@ def recession(A: Tensor, fixed: Tensor, free: Tensor, T: Tensor) -> Recession:
 
     T (d×d): what leads from the coefficients of the design to those of A.
     """
-    N = _null_space(A[fixed])
-    N, R, z = _interior(N, A[free])
+    N = null_space(A[fixed])
+    N, R, z = interior(N, A[free])
     negative = torch.zeros_like(free)
     negative[free] = R.abs().amax(dim=1) > 0 if R.shape[1] else False
     return Recession(negative, N @ z, N, T, R[negative[free]])
-
-
-def _interior(N: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shrink the subspace N (d×k) until all rows of A (b×d) that still act on it can be negative at once.
-
-    Returns the subspace (d×k'), the rows in its terms (b×k', unit norm or zero) and a direction (k',) on which every
-    row that is not zero is negative. A row that cannot be negative anywhere on the cone is zero on all of it.
-    """
-    while True:
-        R = _unit_rows(A @ N, floor=_TOL)
-        if N.shape[1] == 0:
-            return N, R, N.new_zeros(0)
-        acting = R.abs().amax(dim=1) > 0
-        z, stuck = _strict(R[acting])
-        if len(stuck) == 0:
-            return N, R, z
-        N = N @ _null_space(stuck)
-
-
-def _strict(R: Tensor) -> tuple[Tensor, Tensor]:
-    """A direction z (k,) with Rz < 0 in every row of R (b×k, unit rows), or the rows that no Rz ≤ 0 makes negative.
-
-    The second value is empty when there is such a z. Signs and ranks decide first. Otherwise maximise Σ t_i with
-    Rz ≤ −t, 0 ≤ t ≤ 1 over some of the rows, and let those join on which the solution is not negative. Rows are
-    judged on fewer constraints than there are, so one that is stuck now is stuck for good.
-    """
-    b, k = R.shape
-    none = R[:0]
-    if b == 0:
-        return R.new_zeros(k), none
-    if k == 1:
-        sign = R[:, 0].sign()
-        return (-sign[:1], none) if bool((sign == sign[0]).all()) else (R.new_zeros(1), R[:1])
-    active = torch.zeros(b, dtype=torch.bool)
-    active[torch.linspace(0, b - 1, min(b, max(_ROWS, 20 * k))).long()] = True
-    z = torch.linalg.lstsq(R[active], -R.new_ones(int(active.sum()), 1), driver="gelsd").solution[:, 0]
-    if bool((R @ z < -1.0 / _BOX).all()):  # always when the distinct rows are independent
-        return z, none
-    while True:
-        z = _lowest(R[active])
-        value = R @ z
-        open_ = value > -0.5
-        if bool((open_ & active).any()):
-            return z, R[open_ & active]
-        if not bool(open_.any()):
-            return z, none
-        worst = value.masked_fill(active, -torch.inf).topk(min(int(open_.sum()), int(active.sum()))).indices
-        active[worst] = True
-
-
-def _lowest(R: Tensor) -> Tensor:
-    """Direction z (k,) that maximises Σ t_i subject to Rz + t ≤ 0, 0 ≤ t ≤ 1, |z| ≤ box: 1 wherever t_i can be > 0."""
-    import numpy as np
-    from scipy.optimize import linprog
-    from scipy.sparse import csr_array, eye_array, hstack
-
-    b, k = R.shape
-    cost = np.concatenate([np.zeros(k), -np.ones(b)])
-    bounds = np.concatenate([np.tile([-_BOX, _BOX], (k, 1)), np.tile([0.0, 1.0], (b, 1))])
-    constraints = hstack([csr_array(R.numpy()), eye_array(b)], format="csc")
-    answer = linprog(cost, A_ub=constraints, b_ub=np.zeros(b), bounds=bounds, method="highs")
-    if answer.x is None:  # z = 0 is always feasible, so this is numerical trouble: claim nothing
-        return R.new_zeros(k)
-    return torch.from_numpy(answer.x[:k].copy())
-
-
-def _limits_of(moves: Tensor, R: Tensor) -> Tensor:
-    """Sign of c'z over the cone {z : Rz ≤ 0} for each row c of `moves` (m×k), R (b×k): 0 if c is 0, nan if both."""
-    size = torch.linalg.vector_norm(moves, dim=1)
-    out = torch.zeros_like(size)
-    moving = (size > _STILL).nonzero()[:, 0]
-    if not len(moving):
-        return out
-    C = moves[moving] / size[moving, None]
-    if _independent(R):  # then c'z = λ'Rz takes any sign that the entries of λ take, or both outside the row space
-        share = torch.linalg.lstsq(R.T, C.T, driver="gelsd").solution.T if len(R) else C[:, :0]
-        outside = torch.linalg.vector_norm(share @ R - C, dim=1) > 1e-7
-        down, up = (share > 1e-7).any(1) | outside, (share < -1e-7).any(1) | outside
-        out[moving] = torch.where(down == up, torch.nan, torch.where(up, 1.0, -1.0).to(out))
-        return out
-    distinct, member = _distinct(C)
-    signs = [_limit(c, R) for c in distinct]
-    out[moving] = out.new_tensor(signs)[member]
-    return out
-
-
-def _limit(c: Tensor, R: Tensor) -> float:
-    """Sign of c'z over the cone {z : Rz ≤ 0} by linear programs, c (k,) not 0."""
-    down, up = (_reaches(sign * c, R) for sign in (1.0, -1.0))
-    return torch.nan if down == up else 1.0 if up else -1.0
-
-
-def _reaches(c: Tensor, R: Tensor) -> bool:
-    """Whether c'z < 0 for some z with Rz ≤ 0."""
-    whole = torch.eye(len(c), dtype=R.dtype)
-    _, rows, _ = _interior(whole, torch.cat([c.unsqueeze(0), R]))
-    return rows.shape[1] > 0 and bool((rows[0] != 0).any())
 
 
 def _rows(X: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows of an orthonormal basis of X, n×d on the CPU in float64, and T (d×d) of X = QT."""
     X = X.detach().to("cpu", torch.float64)
     basis = orthonormal_basis(X, X.new_ones(len(X)))
-    return _unit_rows(basis.Q), basis.T
-
-
-def _unit_rows(A: Tensor, floor: float = 1e-13) -> Tensor:
-    """Rows of A (n×d) at norm one; rows of norm below `floor` × max(1, largest norm) become exactly zero."""
-    if A.numel() == 0:
-        return A
-    norm = torch.linalg.vector_norm(A, dim=1, keepdim=True)
-    small = norm <= floor * norm.max().clamp(min=1.0)
-    return torch.where(small, 0.0, A / torch.where(small, 1.0, norm))
-
-
-def _distinct(A: Tensor) -> tuple[Tensor, Tensor]:
-    """One of each set of unit rows of A (n×d) that agree to rounding, m×d, and which of them each row is, (n,)."""
-    codes, member = torch.unique((A / _TOL).round(), dim=0, return_inverse=True)
-    first = member.new_zeros(len(codes)).scatter_(0, member, torch.arange(len(A)))
-    return A[first], member
+    return unit_rows(basis.Q), basis.T
 
 
 def _extreme(R: Tensor) -> Tensor:
@@ -354,22 +285,6 @@ def _extreme(R: Tensor) -> Tensor:
     x, y = R.mean(dim=0)  # over distinct rows of a cone, not samples
     angle = torch.atan2(R[:, 1] * x - R[:, 0] * y, R[:, 0] * x + R[:, 1] * y)
     return R[torch.stack([angle.argmin(), angle.argmax()])]
-
-
-def _null_space(A: Tensor) -> Tensor:
-    """Orthonormal basis d×k of {δ : Aδ = 0} for A (n×d) with unit rows."""
-    n, d = A.shape
-    if n == 0 or d == 0:
-        return torch.eye(d, dtype=A.dtype)
-    R = torch.linalg.qr(A, mode="r").R if n > d else A
-    _, s, Vh = torch.linalg.svd(R, full_matrices=True)
-    return Vh[int((s > _TOL * s[0]).sum()) :].T
-
-
-def _independent(R: Tensor) -> bool:
-    """Whether the rows of R (b×k) are linearly independent."""
-    b, k = R.shape
-    return b == 0 or (b <= k and bool(torch.linalg.svdvals(R).min() > 1e-6))
 
 
 def _singular(G: Tensor) -> Tensor:

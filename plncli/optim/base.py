@@ -13,8 +13,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.arrays import Differentiated, Params
 from plncli.errors import unfit
+from plncli.optim.space import Space
 from plncli.progress import OnStep, Step
 
 
@@ -77,12 +79,18 @@ class StopRule:
 class State:
     """Where a minimisation stands between two steps: all that it takes to go on to the same bits as if undisturbed.
 
-    tensors: by name; facts: what is no tensor, as JSON can hold it; trace: the steps so far.
+    tensors: by name; facts: what is no tensor, as JSON can hold it; trace: the steps so far. collect: see `of_all`;
+    None where all ranks have the same.
     """
 
     tensors: Mapping[str, Tensor] = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
     trace: Sequence[Step] = field(repr=False)
+    collect: Callable[[], State] | None = field(repr=False, default=None)
+
+    def of_all(self) -> State:
+        """The same with the samples of all ranks, on the first; all ask for it together."""
+        return self if self.collect is None else self.collect()
 
     def tensor(self, name: str, like: Tensor) -> Tensor:
         """A copy of a tensor, on the device of `like`. DataError unless it is finite, of that shape and type."""
@@ -129,6 +137,7 @@ class Problem:
     curvature: at a point, a positive estimate of the Hessian's diagonal.
     alternate: at a point, the problem in which the closed-form part of the parameters is held fixed.
     degenerate: asked after each step; True ends the run with Status.DEGENERATE.
+    sampled: parameters that have a row for each sample, by name, with the axis on which the samples are.
     trained: no certificate can judge it, since its optima are many (`optim.training`); watch: at a point, the loss of
         samples that the objective does not see, in nats a sample, for early stopping.
     """
@@ -143,6 +152,7 @@ class Problem:
     curvature: Callable[[Params], Params] | None = None
     alternate: Callable[[Params], Problem] | None = None
     degenerate: Callable[[Params], bool] | None = None
+    sampled: Mapping[str, int] = field(default_factory=dict)
     trained: bool = False
     watch: Callable[[Params], float] | None = None
 
@@ -197,39 +207,6 @@ class Optimizer(Protocol):
         ...
 
 
-class Space:
-    """Where an optimizer moves: parameters as one vector (m,) and back, with an inner product.
-
-    x = join(params), params = split(x) as views of x. Parameters that have a row for each sample are local rows of a
-    longer vector where samples are shared among processes: every sum over a vector is `dot` or `norm`.
-    """
-
-    def __init__(self, like: Params) -> None:
-        self.names = tuple(like)
-        self.shapes = [like[name].shape for name in self.names]
-        self.sizes = [like[name].numel() for name in self.names]
-
-    def join(self, params: Params) -> Tensor:
-        """All parameters as one vector, in the order of their names; of a single one, a view."""
-        parts = [params[name].detach().reshape(-1) for name in self.names]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    def split(self, x: Tensor) -> Params:
-        """The parameters as views of `x`, differentiable."""
-        if len(self.names) == 1:
-            return {self.names[0]: x.view(self.shapes[0])}
-        parts = x.split(self.sizes)
-        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
-
-    def dot(self, u: Tensor, v: Tensor) -> Tensor:
-        """u'v, scalar and differentiable."""
-        return torch.dot(u, v)
-
-    def norm(self, u: Tensor) -> float:
-        """Euclidean norm of u (m,)."""
-        return float(u.norm())
-
-
 class Point:
     """A vector x with the objective's value there, and its gradient and Hessian products when asked for.
 
@@ -250,7 +227,7 @@ class Point:
             self.params = space.split(self.x)
             self._at = problem.at(self.params)
             loss = self._at.value
-        self.loss = float(loss.detach())
+        self.loss = ranks.same(float(loss.detach()))
 
     @classmethod
     def restored(cls, problem: Problem, space: Space, state: State, name: str) -> Point:
@@ -340,7 +317,8 @@ class Run:
 
     def out_of_time(self) -> bool:
         """Whether the run has been cancelled, or has used up its time since it was begun, or taken up."""
-        return self.stop.cancelled() or time.perf_counter() - self.taken_up > self.stop.time_limit
+        late = time.perf_counter() - self.taken_up > self.stop.time_limit
+        return self.stop.cancelled() or ranks.agreed(late)
 
     def unanswered(self, gap: float) -> Status | None:
         """The limit that kept the certificate from its answer, a gap of nan, if one did.

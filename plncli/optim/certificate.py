@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Point, Problem, Run, Space
+from plncli.optim.base import Point, Problem, Run
+from plncli.optim.space import Space
 
 TIGHT = 0.1
 """Residual, relative and in the preconditioner's norm, at which a decrement counts as an estimate of the gap."""

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.arrays import Params
 from plncli.errors import unfit
-from plncli.optim.base import MANY, Point, Problem, Run, Space, State
+from plncli.optim.base import MANY, Point, Problem, Run, State
+from plncli.optim.space import Space
 
 Stepper = Callable[[Tensor, float], torch.optim.Optimizer]
 """Makes the torch optimizer of a variable u for a learning rate."""
@@ -27,7 +29,7 @@ class Closure:
 
     def __init__(self, problem: Problem, run: Run) -> None:
         self.problem, self.run = problem, run
-        self.space = Space(problem.start)
+        self.space = Space(problem.start, problem.sampled)
         self.origin = self.space.join(problem.start)
         self.scale = torch.ones_like(self.origin)
         if problem.curvature is not None:
@@ -51,7 +53,7 @@ class Closure:
 
     def known(self) -> bool:
         """Whether the last evaluation was that at u."""
-        return self._at is not None and torch.equal(self._at, self.u)
+        return self._at is not None and not ranks.agreed(not torch.equal(self._at, self.u))
 
     def point(self, u: Tensor) -> Point:
         """The point x of a variable u."""

@@ -8,6 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from plncli import ranks
+from plncli.errors import UsageError
 from plncli.optim.base import Offer, Optimum, Problem, Run, State, StopRule
 from plncli.optim.first_order import descend
 from plncli.optim.training import train
@@ -48,6 +50,11 @@ class LBFGS:
                 line_search_fn="strong_wolfe",
             )
 
+        if problem.sampled and ranks.now() is not None:
+            raise UsageError(
+                "The optimizer `lbfgs` takes sums over samples of its own, which it cannot share with other processes. "
+                "Use --optimizer newton-cg."
+            )
         run = Run(stop, on_step, offer, state)
         if problem.trained:
             return train(problem, run, state, stepper, self.learning_rate, self.max_iter)

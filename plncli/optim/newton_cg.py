@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import LinearMap, newton_solve, preconditioner_at
+from plncli.optim.space import Space
 from plncli.progress import OnStep
 
 ARMIJO = 1e-4
@@ -62,7 +63,7 @@ class NewtonCG:
         lower estimate. A run is only called converged on a tight one.
         """
         run = Run(stop, on_step, offer, state)
-        space = Space(problem.start)
+        space = Space(problem.start, problem.sampled)
         goal = stop.tol * problem.scale
         size, polished, radius, gap, status = math.nan, 0, 0.0 if problem.curved else math.inf, math.nan, None
         if state is None:

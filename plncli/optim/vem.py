@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 
 from plncli.errors import UsageError
-from plncli.optim.base import Offer, Optimum, Point, Problem, Run, Space, State, Status, StopRule
+from plncli.optim.base import Offer, Optimum, Point, Problem, Run, State, Status, StopRule
 from plncli.optim.certificate import certify
 from plncli.optim.newton_cg import NewtonCG
+from plncli.optim.space import Space
 from plncli.progress import OnStep
 
 
@@ -45,7 +46,7 @@ class VEM:
                 "Use --optimizer newton-cg or lbfgs."
             )
         run = Run(stop, on_step, offer, state)
-        space = Space(problem.start)
+        space = Space(problem.start, problem.sampled)
         goal = stop.tol * problem.scale
         status = None
         if state is None:

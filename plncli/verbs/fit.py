@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plncli import console
+from plncli import console, ranks
 from plncli import settings as configuration
 from plncli.cancellation import Cancellation, cancellation
 from plncli.console import Console
 from plncli.settings import FitConfig
+from plncli.verbs.fitting import sharing
 from plncli.verbs.fitting.job import Job, report
 from plncli.verbs.fitting.keeping import Keep, KeepPath
 from plncli.verbs.fitting.path import along_path
@@ -34,7 +36,26 @@ def fit(
     """Read, fit, write, report; the exit code says whether the fit converged."""
     configuration.check(config)
     out = configuration.output_folder(config)
-    say = Console(quiet, verbose, not no_progress)
+    sharing.join(config)
+    if ranks.follows():
+        return _followed(config, out, dry_run=dry_run, resume=resume)
+    code = _fit(config, out, Console(quiet, verbose, not no_progress), dry_run=dry_run, resume=resume, json=json)
+    return ranks.told(code) if ranks.known() else code
+
+
+def _followed(config: FitConfig, out: Path, *, dry_run: bool, resume: bool) -> int:
+    """The part of a process that follows the first."""
+    from plncli import runtime
+
+    say = Console(quiet=True, progress=False)
+    with cancellation() as state, runtime.memory_guard():
+        return sharing.follow(
+            lambda keep: fitted(config, say, state, "", dry_run=dry_run, keep=keep), out, resume=resume
+        )
+
+
+def _fit(config: FitConfig, out: Path, say: Console, *, dry_run: bool, resume: bool, json: bool) -> int:
+    """The fit, by the first of several processes, or the only one."""
     for sentence in configuration.ignored(os.environ):
         say.note(f"note: {sentence}")
     with cancellation() as state, ExitStack() as stack:
@@ -52,6 +73,8 @@ def fit(
         checkpoints.check_unfinished(out, resume, config.overwrite)
         config = replace(config, overwrite=config.overwrite or (resume and out.is_dir()))
         artifacts.check_folder(out, config.overwrite)
+        if ranks.known() is not None:
+            ranks.told(sharing.GO_ON)
         say.detail(f"results go to {out}")
         with runtime.memory_guard():
             command = shlex.join(["plncli", *sys.argv[1:]])
@@ -83,7 +106,7 @@ def fitted(
     dry_run: bool = False,
     keep: Keep | None = None,
 ) -> Outcome | None:
-    """Read, fit, report; None for a dry run.
+    """Read, fit, report; None for a dry run, and for a process that follows another.
 
     given: see `inputs.load`; earlier: the run of --init, if it is read; keep: where the results will be, if anywhere.
     """
@@ -98,7 +121,10 @@ def fitted(
         model_of(config, job.read).prepare(job.read.data)  # refuses what a fit would refuse
         say.note(memory_told(planned, job.where))
         return None
-    result = judged(config, job, job.fit(config, init, method, workers, keep), workers, keep)
+    result = job.fit(config, init, method, workers, keep)
+    if ranks.follows():
+        return None
+    result = judged(config, job, result, workers, keep)
     outcome = job.outcome(config, result)
     if config.own.get(SUBSAMPLES) and not outcome.manifest["cut_short"]:
         outcome = with_frequencies(outcome, stability_of([config], job, workers))

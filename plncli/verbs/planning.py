@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plncli import ranks
 from plncli import settings as configuration
 from plncli.console import Console
 from plncli.names import RESAMPLING
@@ -38,7 +39,9 @@ def planned(config: FitConfig, data: Dataset, where: Runtime, se: str = "none", 
     from plncli.evaluation.memory import Planned
     from plncli.models.spec import Size
 
-    size = Size(data.n, data.p, data.d, config.optimizer, config.members()[-1].own, se)
+    group = ranks.known()
+    n = data.n if group is None else -(-data.n // group.number)
+    size = Size(n, data.p, data.d, config.optimizer, config.members()[-1].own, se)
     return Planned(config.spec, size, where.dtype_name, resamples)
 
 
@@ -55,7 +58,9 @@ def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Plann
     fit = planned(config, read.data, where, config.se, resamples)
     free = runtime.free_memory(where.device)
     method: str | Finding = config.se
-    if config.se == "auto" and free is not None and fit.needs() > free:
+    with ranks.together():
+        short = ranks.agreed(free is not None and fit.needs() > free)
+    if config.se == "auto" and free is not None and short:
         needed, fit = fit, fit.without_errors()
         others = [f"fit with {words}, or " for words, size in fit.spec.smaller(fit.size) if size.own != fit.size.own]
         method = Finding(

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from plncli.dataset import Dataset
 from plncli.models.inflation.cells import LINEAR
 from plncli.models.inflation.design import ZeroDesign
-from plncli.models.inflation.spec import COURSES, SYMBOLS, TERMS
+from plncli.models.inflation.spec import COURSES, FEATURE, SINGLE, SYMBOLS, TERMS
 from plncli.numerics.rows import gram, grand_total, group_totals, total
 from plncli.numerics.separation import Separation
 
@@ -156,7 +156,7 @@ class Inflation:
             found = {"zeta_terms": design.basis.coefficients(zeta), "zeta_cells": inflation.known_alone(logits)}
             return found | {f"{COURSES}{name}": tensor for name, tensor in courses.items()}
         symbol = SYMBOLS[self.kind]
-        return {symbol: logits[0, 0] if self.kind == "single" else logits.flatten()}
+        return {symbol: logits[0, 0] if self.kind == SINGLE else logits.flatten()}
 
     def known(self, init: Mapping[str, Tensor]) -> Tensor | None:
         """Logits of entries' shape that an earlier fit left (`left`), nan where it knows none; None: of no such fit."""
@@ -186,7 +186,8 @@ class Inflation:
 
     def base(self, zeta: Tensor) -> Tensor:
         """What all cells pay: sum of weights times −log(1 − pi), scalar."""
-        return grand_total(self.base_cost(zeta))
+        cost = self.base_cost(zeta)
+        return cost.sum() if self.kind in (SINGLE, FEATURE) else grand_total(cost)  # of entries, or of samples' own
 
     def base_cost(self, zeta: Tensor) -> Tensor:
         """The same by entry."""
@@ -209,9 +210,9 @@ class Inflation:
 
 def _pooled(kind: str, A: Tensor) -> Tensor:
     """Sums of A (n×p) over the cells of each entry."""
-    if kind == "single":
+    if kind == SINGLE:
         return grand_total(A).reshape(1, 1)
-    return total(A)[None] if kind == "feature" else A.sum(1, keepdim=True)
+    return total(A)[None] if kind == FEATURE else A.sum(1, keepdim=True)
 
 
 @dataclass(frozen=True)

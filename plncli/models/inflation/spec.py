@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from plncli.models.spec import FORMULA, Setting, Symbol
 from plncli.names import MODEL
 
-NONE = "none"
+NONE, SINGLE, FEATURE = "none", "single", "feature"
 ZERO_INFLATION = Setting(
     "Structural zeros, counts that are 0 whatever the latent layer says, with one probability for all counts, or one a "
     "feature or a sample; or, by a formula such as `~ habitat`, with logits that are linear in covariates.",
     MODEL,
     name="zero_inflation",
     default=NONE,
-    choices=(NONE, "single", "feature", "sample"),
+    choices=(NONE, SINGLE, FEATURE, "sample"),
     titles={
         "single": "zero-inflated",
         "feature": "zero-inflated by feature",
@@ -30,6 +33,13 @@ ZERO_INFLATION = Setting(
     },
     boundary={"single": "all", "feature": "response", "sample": "sample"},
 )
+
+
+def shares(own: Mapping[str, Any]) -> str:
+    """What keeps samples from being shared among processes: parameters that samples have."""
+    return "" if own[ZERO_INFLATION.name] in (NONE, SINGLE, FEATURE) else "structural zeros by sample or by covariates"
+
+
 SYMBOLS = {"single": "zeta_all", "feature": "zeta_response", "sample": "zeta_sample"}
 """What logits are of -> the symbol by which a fit leaves them."""
 TERMS = "terms"

@@ -100,6 +100,11 @@ def optimizers(own: Mapping[str, Any]) -> tuple[str, ...]:
     return OPTIMIZERS if has_network(own) else ()
 
 
+def shares(own: Mapping[str, Any]) -> str:
+    """What keeps samples from being shared among processes: a network, which autograd differentiates."""
+    return "a neural mean" if has_network(own) else ""
+
+
 def check(own: Mapping[str, Any]) -> None:
     """UsageError for what a neural mean cannot be with."""
     if not has_network(own):

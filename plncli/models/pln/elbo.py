@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.models.fused import Fused
 from plncli.models.pln.emissions import Emission
 from plncli.models.pln.means import Mean
@@ -89,7 +90,7 @@ class Evaluation:
             return True
         if self._known != (_identity(self.q), _identity(self.zeta)):  # they were changed in place
             return False
-        return _equal(q, self.q) and _equal(zeta, self.zeta)
+        return not ranks.agreed(not (_equal(q, self.q) and _equal(zeta, self.zeta)))
 
     @cached_property
     def rate(self) -> Tensor:

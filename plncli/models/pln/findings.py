@@ -12,7 +12,7 @@ from plncli.models.findings import IN_FULL, Finding
 from plncli.models.inflation.findings import of_zeros
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import Separated
-from plncli.numerics.rows import total, weigh
+from plncli.numerics.rows import most, some_row, total, weigh
 
 WIDTH = 60
 """Signs of the names in a sentence."""
@@ -69,7 +69,7 @@ def _beyond_sense(prepared: Counted, B: Tensor, variance: Tensor) -> Finding | N
     expected = (data.O + data.X @ B + 0.5 * variance).clamp(max=LARGEST).exp()
     expected, weight = (expected, data.w[:, None]) if K is None else (expected * K, data.w[:, None] * K)
     seen = data.Y if K is None else data.Y * K
-    average, largest = total(weigh(data.w, expected)) / total(weight), seen.amax(0)
+    average, largest = total(weigh(data.w, expected)) / total(weight), most(seen)
     beyond = (average > largest) & (variance > 0)
     if not bool(beyond.any()):
         return None
@@ -84,9 +84,9 @@ def _beyond_sense(prepared: Counted, B: Tensor, variance: Tensor) -> Finding | N
 
 
 def _separated(prepared: Counted) -> Finding | None:
-    if prepared.separated is None or not bool(prepared.separated.cells.any()):
+    if prepared.separated is None or not bool(some_row(prepared.separated.cells).any()):
         return None
-    cells = _infinite(prepared.data, prepared.separated, prepared.separated.cells.any(0))
+    cells = _infinite(prepared.data, prepared.separated, some_row(prepared.separated.cells))
     names = _of(cells)
     verb = "is" if len(names) == 1 else "are"
     message = (
@@ -100,7 +100,7 @@ def _open(prepared: Counted) -> Finding | None:
     """Coefficients that are not estimable from the observed cells, in features without separation."""
     if prepared.separated is None:
         return None
-    cells = _infinite(prepared.data, prepared.separated, ~prepared.separated.cells.any(0))
+    cells = _infinite(prepared.data, prepared.separated, ~some_row(prepared.separated.cells))
     if not cells:
         return None
     names = _of(cells)

@@ -104,6 +104,11 @@ class PoissonLogNormal(Model[Prepared]):
         """From the counts, or from M_finite and S of an earlier fit in the cells where they are known."""
         return start(prepared, init)
 
+    def sampled(self, prepared: Prepared) -> Mapping[str, int]:
+        """q."""
+        del prepared
+        return {"q": 1}
+
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the ELBO in nats, constants included."""
         if prepared.inflation is not None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from plncli.errors import UsageError
+from plncli.models.inflation import spec as inflation
 from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.neural import spec as neural
@@ -67,6 +68,12 @@ def wide(n: int, p: int) -> bool:
 def has_sandwich(size: Size) -> bool:
     """Whether standard errors of correlated features follow."""
     return size.own.get("covariance", "full") in CORRELATED and size.se in ("auto", "sandwich")
+
+
+def shares(own: Mapping[str, Any]) -> str:
+    """What keeps samples from being shared among processes."""
+    of_posterior = "a full posterior" if has_full_posterior(own) else ""
+    return neural.shares(own) or of_posterior or inflation.shares(own)
 
 
 def memory(size: Size) -> float:
@@ -292,6 +299,7 @@ PLN = Spec(
     ),
     check=check,
     optimizers=neural.optimizers,
+    shares=shares,
     memory=memory,
     smaller=smaller,
     work=work,

@@ -20,12 +20,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.errors import DataError
 from plncli.models.pln.spec import COVARIANCES, wide
 from plncli.models.pln.wide import Wide
 from plncli.numerics.covariance import Covariance, DenseCovariance, DensePrecision, DiagonalPrecision, Precision
 from plncli.numerics.linalg import cholesky_scaled
-from plncli.numerics.rows import gram, grand_total, total, weigh
+from plncli.numerics.rows import gram, grand_total, number, total, weigh
 
 
 class Layer(Protocol):
@@ -161,7 +162,7 @@ class Full:
         return dpull, dprecision
 
     def curve(self, dR: Tensor) -> Tensor | None:
-        if len(dR) >= dR.shape[1]:  # residuals of full rank
+        if number(len(dR)) >= dR.shape[1]:  # residuals of full rank
             return None
         Omega, dR_w = self._inverse, weigh(self._w, dR)
         Q = dR @ (Omega @ gram(self._R, dR_w)) @ (Omega * self._own)
@@ -183,18 +184,18 @@ class Full:
         root = None if self._w is None else self._w.sqrt()
         factor = torch.linalg.cholesky_ex(self._inverse).L
         half = weigh(root, self._R @ factor) / self._wbar**0.5
-        n, p = half.shape
-        leverage, V = torch.linalg.eigh(half @ half.mT if n < p else gram(half, half))  # needs all rows where n < p
+        few = ranks.now() is None and len(half) < half.shape[1]
+        leverage, V = torch.linalg.eigh(half @ half.mT if few else gram(half, half))  # few: needs all rows
         keep = leverage > floor
         if not bool(keep.any()):
             return None
-        F = V[:, keep] if n < p else (half @ V[:, keep]) / leverage[keep].sqrt()
+        F = V[:, keep] if few else (half @ V[:, keep]) / leverage[keep].sqrt()
         return weigh(root, F), leverage[keep]
 
 
 def full(R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> Layer:
     """Sigma^ of correlated features, in the form that costs less."""
-    return Wide(R, S2, w, wbar) if wide(*R.shape) else Full(R, S2, w, wbar)
+    return Wide(R, S2, w, wbar) if ranks.now() is None and wide(*R.shape) else Full(R, S2, w, wbar)
 
 
 class Diagonal(Unbent):

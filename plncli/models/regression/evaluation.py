@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from plncli import ranks
 from plncli.dataset import Dataset
 from plncli.models.regression.firth import Penalty, curvature, penalty
 from plncli.numerics.linalg import ImplicitBasis, weighted_grams
@@ -30,7 +31,7 @@ class Prepared:
     def at(self, gamma: Tensor) -> Evaluation:
         """The evaluation at gamma (d×p)."""
         known = self.last.get("gamma")
-        if known is None or not torch.equal(known.gamma, gamma):
+        if known is None or ranks.agreed(not torch.equal(known.gamma, gamma)):
             self.last.clear()
             known = self.last["gamma"] = Evaluation(gamma.detach().clone(), self)
         return known

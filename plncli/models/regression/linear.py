@@ -20,7 +20,7 @@ from plncli.models.regression.standard_errors import linear_uncertainty
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
 from plncli.numerics.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
-from plncli.numerics.rows import gram, over_rows, total, weighted_total
+from plncli.numerics.rows import every_row, gram, most, number, over_rows, total, weighted_total
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,12 @@ class Linear(Model[Prepared]):
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, X has full rank, and the residuals leave a covariance to be estimated."""
         check_numbers(data)
-        left = data.n - data.d
+        n = number(data.n)
+        left = n - data.d
         basis = implicit_basis(data.X, data.w, data.terms)
         if left <= 0:
             raise DataError(
-                f"{data.n} samples and {data.d} coefficients leave no residual degrees of freedom. "
+                f"{n} samples and {data.d} coefficients leave no residual degrees of freedom. "
                 "Take terms out of the formula, or add samples."
             )
         prepared = _least_squares(data, basis)
@@ -170,7 +171,7 @@ def check_numbers(data: Dataset) -> None:
     """DataError unless Y is complete, and finite."""
     if data.K is not None:
         raise DataError("Linear regression takes no missing responses; leave those samples out (--missing drop).")
-    finite = torch.isfinite(data.Y).all(0)
+    finite = every_row(torch.isfinite(data.Y))
     if not bool(finite.all()):
         names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
         raise DataError(f"Responses must be finite numbers; {names} holds others.")
@@ -214,10 +215,11 @@ def _suspicious(prepared: Prepared) -> bool:
 def _check_residuals(prepared: Prepared) -> None:
     """DataError, with names, when least squares leaves a response, or a combination of responses, no residual."""
     data = prepared.data
-    table, left = data.Y - data.O, data.n - data.d
+    table, n = data.Y - data.O, number(data.n)
+    left = n - data.d
     R = table - prepared.basis.A @ prepared.basis.inner(prepared.best)
-    size = table.abs().amax(0)
-    exact = R.abs().amax(0) <= 100.0 * torch.finfo(R.dtype).eps * size
+    size = most(table.abs())
+    exact = most(R.abs()) <= 100.0 * torch.finfo(R.dtype).eps * size
     if bool(exact.any()):
         names = some(f"`{data.responses[j]}`" for j in exact.nonzero()[:, 0].tolist())
         raise DataError(
@@ -226,7 +228,7 @@ def _check_residuals(prepared: Prepared) -> None:
         )
     if data.p > left:
         raise DataError(
-            f"{data.p} responses are too many for a joint fit: {data.n} samples less {data.d} coefficients leave a "
+            f"{data.p} responses are too many for a joint fit: {n} samples less {data.d} coefficients leave a "
             f"covariance of rank {left}. Fit the responses separately, or in groups of at most {left}."
         )
     dependent = dependent_columns(R, data.w)

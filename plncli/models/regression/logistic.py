@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from plncli.models.uncertainty import Interrupted, Ratios, Uncertainty, from_inv
 from plncli.names import PROFILE
 from plncli.numerics.likelihoods import bernoulli_loglik
 from plncli.numerics.linalg import implicit_basis, inverses
-from plncli.numerics.rows import total, weighted_total
+from plncli.numerics.rows import every_row, least, most, number, total, weighted_total
 from plncli.numerics.separation import Recession
 
 
@@ -202,22 +203,22 @@ def check_classes(data: Dataset) -> None:
     """DataError unless Y is complete, 0 or 1, and of two classes in each response."""
     if data.K is not None:
         raise DataError("Logistic regression takes no missing responses; leave those samples out (--missing drop).")
-    binary = ((data.Y == 0) | (data.Y == 1)).all(0)
+    binary = every_row((data.Y == 0) | (data.Y == 1))
     if not bool(binary.all()):
         names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
         raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
-    single = data.Y.amin(0) == data.Y.amax(0)
+    single = least(data.Y) == most(data.Y)
     if bool(single.any()):
+        n = number(data.n)
         names = some(
-            f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {data.n} samples)"
-            for j in single.nonzero()[:, 0].tolist()
+            f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {n} samples)" for j in single.nonzero()[:, 0].tolist()
         )
         raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
 
 
 def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
     """What is separated, by which terms."""
-    n, separated = len(cone.cells), int(total(cone.cells))
+    n, separated = number(len(cone.cells)), int(total(cone.cells))
     names = some((f"`{term}`" for term in terms), TERMS, width=48)
     alone = f" ({some((f'`{term}`' for term in dividing[:1]), width=24)} alone does)" if dividing else ""
     whole, where = ("complete", f"all {n}") if separated == n else ("quasi-complete", f"{separated} of {n}")
@@ -226,10 +227,11 @@ def _told(response: str, cone: Recession, terms: list[str], dividing: list[str])
 
 def _dividing(data: Dataset, j: int) -> list[str]:
     """Terms whose values in the two classes of response j do not overlap, beyond a common end point."""
-    one = data.Y[:, j] == 1
-    low, high = data.X[one], data.X[~one]
-    apart = (low.amax(0) <= high.amin(0)) | (low.amin(0) >= high.amax(0))
-    varied = data.X.amax(0) > data.X.amin(0)
+    one = data.Y[:, j, None] == 1
+    ends = [(least(torch.where(of, data.X, math.inf)), most(torch.where(of, data.X, -math.inf))) for of in (~one, one)]
+    (lowest, highest), (low, high) = ends
+    apart = (high <= lowest) | (low >= highest)
+    varied = most(data.X) > least(data.X)
     return [data.terms[k] for k in (apart & varied).nonzero()[:, 0].tolist()]
 
 
@@ -241,10 +243,11 @@ def null_loss(data: Dataset) -> Tensor:
     w = data.w
     number = total(w)
     a = torch.logit(weighted_total(w, data.Y) / number)
-    if bool(data.O.amin() == data.O.amax()):
+    lowest, highest = least(data.O.amin(1)), most(data.O.amax(1))
+    if bool(lowest == highest):
         ones, zeros = weighted_total(w, data.Y), weighted_total(w, 1.0 - data.Y)
         return -(ones @ bernoulli_loglik(torch.ones_like(a), a) + zeros @ bernoulli_loglik(-torch.ones_like(a), a))
-    reach = float(data.O.abs().max())
+    reach = float(torch.maximum(-lowest, highest))
     low, high = a - reach, a + reach  # the root without an offset, moved by no more than the offset
     a = (a - weighted_total(w, data.O.expand_as(data.Y)) / number).clamp(low, high)
     for _ in range(100):

@@ -130,6 +130,7 @@ LOGISTIC = Spec(
     ),
     check=logistic_check,
     optimizers=neural.optimizers,
+    shares=neural.shares,
     memory=logistic_memory,
     work=logistic_work,
     words=Words(
@@ -179,6 +180,7 @@ LINEAR = Spec(
     settings=(*neural.SETTINGS, SIGMA),
     check=neural.check,
     optimizers=neural.optimizers,
+    shares=neural.shares,
     memory=linear_memory,
     work=linear_work,
     words=Words(

@@ -66,8 +66,13 @@ class Keeper:
     def offer(self, state: State) -> None:
         """Told the state between two steps; saved if it is time."""
         self._latest = state
-        if time.monotonic() - self._saved >= self.every:
+        if self.due:
             self.save()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._saved >= self.every
 
     def save(self) -> bool:
         """Save the state that was offered last, if there is one; a disk that is full is no reason to end a fit."""

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plncli import ranks
 from plncli import settings as configuration
 from plncli.cancellation import Cancellation
 from plncli.console import Console
 from plncli.errors import counted, some
 from plncli.settings import FitConfig
+from plncli.verbs.fitting import sharing
 from plncli.verbs.fitting.keeping import Keep
 from plncli.verbs.planning import model_of, named_tables
 from plncli.verbs.show import choice
@@ -55,6 +57,7 @@ class Job:
         where = runtime.start(config.device, config.dtype, config.seed)
         with say.stage(f"reading {some(named_tables(config))}"):
             read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
+        sharing.checked(read)
         threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
         _report_inputs(say, config, read, where, threads)
         return Job(read, where, optimizer, say, state, command, began, started)
@@ -62,7 +65,20 @@ class Job:
     def fit(
         self, config: FitConfig, init: Init | None, method: str | Finding, workers: int, keep: Keep | None
     ) -> FitResult:
-        """Fit as a configuration says, with standard errors by `method`; its state is kept where `keep` says."""
+        """Fit as a configuration says, with standard errors by `method`; its state is kept where `keep` says.
+
+        Where several processes share the samples, the fit of all of them is the first one's.
+        """
+        whole = self.read.data
+        here, init = sharing.own(self.read, init)
+        with ranks.together():
+            result = replace(self, read=here)._fit(config, init, method, workers, keep)
+        return sharing.whole(result, whole)
+
+    def _fit(
+        self, config: FitConfig, init: Init | None, method: str | Finding, workers: int, keep: Keep | None
+    ) -> FitResult:
+        """The same of the samples that are here."""
         from plncli.fitting import fit as run
         from plncli.inference.resampling import Resampling
         from plncli.inference.wald import InferenceRule
@@ -71,12 +87,14 @@ class Job:
 
         read, say = self.read, self.say
         limit = StopRule().time_limit if config.time_limit is None else config.time_limit
-        stop = StopRule(config.tol, config.max_iter, limit, self.state.cancelled)
+        stop = StopRule(config.tol, config.max_iter, limit, sharing.asking(self.state))
         self.state.savable = True
         name = config.spec.likelihood
         show = say.fitting(name, config.tol * read.data.total_weight)
-        keeper, begun = keep.begin(config, read, say) if keep else (None, None)
-        with watched(keep.out if keep else None, name, config.tensorboard, show, say.note) as on_step:
+        kept, found = keep.begin(config, read, say) if keep else (None, None)
+        keeper, begun = sharing.keeping(kept), sharing.agreeing(found)
+        out, events = (None, None) if ranks.follows() else (keep.out if keep else None, config.tensorboard)
+        with watched(out, name, events, show, say.note) as on_step:
             result = run(
                 model_of(config, read),
                 read.data,
@@ -94,6 +112,8 @@ class Job:
                 state=begun,
             )
         say.clear()
+        if isinstance(keeper, sharing.Collecting) and result.cut_short:
+            keeper.tell()
         matched = () if read.positions is None else (read.positions.finding,)
         return replace(result, findings=(*matched, *result.findings))
 

@@ -20,7 +20,7 @@ from plncli.errors import unfit
 from plncli.models.base import Init
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.start import start
-from plncli.numerics.rows import total, weigh
+from plncli.numerics.rows import every_row, most, some_row, total, weigh
 
 INVISIBLE = 0.01
 """Extra-Poisson variance A² Sigma_jj of a count, as a share of its Poisson variance A, that is hardly told from none; a
@@ -46,7 +46,7 @@ def suspects(params: Params, prepared: Prepared) -> Tensor:
     own = total(weigh(table.w, at.S2)) / table.wbar
     variance = own + total(weigh(table.w, at.R.square())) / table.wbar
     A = at.cells.curvature if table.w is None else at.cells.curvature / table.w[:, None]
-    extra = variance * A.amax(0)
+    extra = variance * most(A)
     if prepared.structure.shared:
         own, variance, extra = (one.expand_as(own) for one in (own.mean(), variance.mean(), extra.max()))
     near = (own > POISSON_SHARE * variance) | (extra < INVISIBLE)
@@ -65,7 +65,7 @@ def resume(prepared: Prepared, init: Init) -> tuple[Params, Prepared]:
     """
     params = start(prepared, init)
     S = init["S"].to(prepared.tried)
-    stay = (S == 0).any(0) & ((S == 0) | S.isnan()).all(0) & prepared.structure.estimated
+    stay = some_row(S == 0) & every_row((S == 0) | S.isnan()) & prepared.structure.estimated
     if prepared.structure.shared:
         stay = stay.all().expand_as(stay)
     if not bool(stay.any()):

@@ -15,7 +15,7 @@ from torch import Tensor
 from plncli.models.inflation.cells import Nodes, ZeroCells
 from plncli.models.inflation.entries import Zeros
 from plncli.numerics.linalg import weighted_grams
-from plncli.numerics.rows import gram, mean, total, weighted_total
+from plncli.numerics.rows import gram, mean, most, number, total, weighted_total
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PoissonTable:
 
     def zero_cells(self, gamma: Tensor) -> ZeroCells | None:
         """Those that may be structural: at one node, for nothing varies."""
-        if self.zeros is None or not len(self.zeros.place):
+        if self.zeros is None or not number(len(self.zeros.place)):
             return None
         assert self.z is not None
         eta = self.zeros.of(self.O + self.Q @ gamma)
@@ -166,7 +166,7 @@ class PoissonTable:
             move = e + R @ (follow / own[:, None])
         score = self.variance_scores(gamma, R, S2, followed)
         bend = 2.0 * total(self.w[:, None] * mu * move.square())
-        variance = torch.minimum(score / bend, 0.1 / torch.maximum(1.0 + mean(mu), move.abs().amax(0)))
+        variance = torch.minimum(score / bend, 0.1 / torch.maximum(1.0 + mean(mu), most(move.abs())))
         return self.Q @ gamma + variance * move, variance.log()
 
 

@@ -26,6 +26,7 @@ from plncli.models.uncertainty import (
     resting_on_one,
 )
 from plncli.numerics.linalg import weighted_grams
+from plncli.numerics.rows import number
 
 MOST_WORK = 2e12
 """Multiplications that the sandwich may take by default: about a minute on one core."""
@@ -51,7 +52,7 @@ def default_se(prepared: Prepared) -> str | Finding:
     joint, d = len(_joint(prepared)), prepared.data.d
     zeros = 0 if prepared.inflation is None else -(-prepared.inflation.n_parameters // prepared.data.p)
     each = d if prepared.inflation is None else d + 1 + zeros  # log sd and logits go with the coefficients
-    if work(prepared.data.n, joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
+    if work(number(prepared.data.n), joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
         return "sandwich"
     message = f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more."
     remedy = "Ask for them with --se sandwich, or fit with --covariance diagonal."
@@ -87,7 +88,8 @@ def uncertainty(
         return Finding(
             "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."
         )
-    few = (Finding("few-samples", FEW.format(n=data.n, d=data.d)),) if data.n < 4 * data.d else ()
+    n = number(data.n)
+    few = (Finding("few-samples", FEW.format(n=n, d=data.d)),) if n < 4 * data.d else ()
     return replace(answer, findings=(*few, *alone_finding(alone, data)))
 
 
