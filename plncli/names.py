@@ -37,6 +37,7 @@ PLOTS = (
     ("correlation", "", ("Sigma",)),
     ("network", "", ("edges",)),
     ("adjacency", "", ("edges",)),
+    ("stability", "", ("edges", "frequencies")),
     ("recovery", "", ("edges",)),
     ("path", "", ()),
     ("partial", "", ("network_scale",)),

@@ -27,9 +27,9 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FILE|DIR",
-        help="Write it there: .png, .svg or .pdf; for all, a folder. Kinds of components, and recovery, write their "
-        "numbers, of all features, samples or pairs, to .csv, .tsv, .parquet or .feather. [default: RUN-KIND.png, "
-        "RUN-pictures]",
+        help="Write it there: .png, .svg or .pdf; for all, a folder. Kinds of components, stability and recovery write "
+        "their numbers, of all features, samples or pairs, to .csv, .tsv, .parquet or .feather. [default: "
+        "RUN-KIND.png, RUN-pictures]",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ Top = Annotated[
         min=1,
         help="How many: coefficients of each term, features of effects (50), correlation, sigma and adjacency (all), "
         "names of volcano and ma (10) and of the network (150), arrows of the biplot (10), loadings at each end (5), "
-        "contributions and cos2 (20).",
+        "contributions and cos2 (20), rows of stability (30).",
         show_default=False,
     ),
 ]

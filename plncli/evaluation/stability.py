@@ -48,6 +48,7 @@ class Stability:
     pairs of 2 f (1 − f), or that of an earlier value where that is larger: it then never falls along the path.
     """
 
+    values: tuple[float, ...]
     frequencies: Tensor
     instability: Tensor
 
@@ -62,6 +63,17 @@ class Stability:
         j, k = torch.triu_indices(p, p, 1)
         made[j, k] = made[k, j] = self.frequencies[value]
         return made
+
+    def found(self, p: int) -> dict[str, Tensor]:
+        """What a fit keeps of all values, by symbol: of the pairs that were ever linked."""
+        j, k = torch.triu_indices(p, p, 1)
+        kept = (self.frequencies > 0).any(0)
+        return {
+            "frequency_values": torch.tensor(self.values, dtype=torch.float64),
+            "frequency_first": j[kept],
+            "frequency_second": k[kept],
+            "frequencies": self.frequencies[:, kept].double(),
+        }
 
 
 @dataclass(frozen=True)
@@ -141,4 +153,4 @@ def stability(
         raise DataError("No subsample could be fitted: there are too few samples to tell which links are stable.")
     frequencies = torch.stack([one.found for one in answers]).double().sum(0) / many[:, None]
     instability = (2.0 * frequencies * (1.0 - frequencies)).mean(1)
-    return Stability(frequencies, torch.cummax(instability, 0).values)
+    return Stability(tuple(values), frequencies, torch.cummax(instability, 0).values)

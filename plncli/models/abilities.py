@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
+from plncli.models.links import PairFrequencies
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,16 @@ class Linked(Protocol):
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
         """Pairs of linked responses by index, j < k, the strongest first, (m,) each."""
+        ...
+
+
+@runtime_checkable
+class Subsampled(Protocol):
+    """Which links are found again in subsamples."""
+
+    @property
+    def pair_frequencies(self) -> PairFrequencies | None:
+        """How often; None where there were no subsamples."""
         ...
 
 

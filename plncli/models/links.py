@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PairFrequencies:
+    """How often m pairs of responses, j < k, were linked in subsamples, at v values of a setting: all that ever were.
+
+    values: (v,); first, second: (m,); shares: v×m, of the subsamples.
+    """
+
+    values: Tensor
+    first: Tensor
+    second: Tensor
+    shares: Tensor
 
 
 def partial_correlations(Omega: Tensor) -> Tensor:

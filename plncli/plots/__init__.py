@@ -134,7 +134,7 @@ EACH = {
         "the step is worth its parameters. The dashed line is the fit that this page is of.",
         data=False,
         table=path.table,
-        of_path=True,
+        applies=lambda run: "path" in run.summary,
     ),
     ("partial", ""): Kind(
         partial.content,

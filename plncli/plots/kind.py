@@ -9,10 +9,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from plncli.names import WIDTHS
+from plncli.runs.run import Run
 
 SINGLE, DOUBLE = WIDTHS["single"], WIDTHS["double"]
 SELECTED = ("top", "responses")
 """What many kinds take: the first ones, or those that are named."""
+
+
+def always(run: Run) -> bool:
+    """Every fit has it."""
+    del run
+    return True
 
 
 @dataclass(frozen=True)
@@ -23,8 +30,9 @@ class Kind:
     numbers. title and caption (how to read it): of pages; one without a caption is not on pages. width: in mm, unless
     another is asked for. takes: the fields of `Wanted` that matter. data: it needs tables of the fit; several: it says
     nothing of a single response. together: makes one record of those of several fits. table: record -> the numbers, of
-    all features or samples, as columns by name. of_path: it is of a path of fits alone; mean: `linear` or
-    `neural`, where it is of fits with such a mean alone. needs: a field of `Wanted` without which there is none.
+    all features or samples, as columns by name. applies: whether a fit has what it shows, where that is not told
+    by its model; mean: `linear` or `neural`, where it is of fits with such a mean alone. needs: a field of `Wanted`
+    without which there is none.
     """
 
     content: Callable[..., Any]
@@ -38,6 +46,6 @@ class Kind:
     several: bool = False
     together: Callable[[Sequence[Any]], Any] | None = None
     table: Callable[[Any], dict[str, Any]] | None = None
-    of_path: bool = False
+    applies: Callable[[Run], bool] = always
     mean: str = ""
     needs: str = ""

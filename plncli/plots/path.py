@@ -111,15 +111,14 @@ def draw(record: Path, width: float) -> Figure:
         axes.set_ylabel("hidden counts\n(nats a count, ± se)")
     for axes in panels:
         axes.axvline(record.values[record.chosen], color=style.GREY, linewidth=0.8, linestyle="--", zorder=0)
-    _along(panels[-1], record)
+    along(panels[-1], record.setting, record.values)
     style.footnote(figure, record.notes)
     return figure
 
 
-def _along(axes: Axes, record: Path) -> None:
+def along(axes: Axes, setting: str, values: np.ndarray) -> None:
     """The axis of the setting, in the order of the path."""
-    values = record.values
-    axes.set_xlabel(f"{record.setting} (dashed: chosen)")
+    axes.set_xlabel(f"{setting} (dashed: chosen)")
     if (values == values.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif values.min() > 0.0 and values.max() >= SPREAD * values.min():

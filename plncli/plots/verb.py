@@ -119,7 +119,7 @@ def _draw_every(asked: Asked, say: Console) -> None:
     drawn = []
     with whole_folder(folder) as partial:
         for name, kind in kinds(source.run.model, mean_of(source.run)).items():
-            if kind.needs and kind.needs not in asked.wanted:
+            if (kind.needs and kind.needs not in asked.wanted) or not kind.applies(source.run):
                 continue
             try:
                 record = kind.content(source, Wanted(**asked.wanted))

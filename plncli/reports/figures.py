@@ -34,7 +34,7 @@ def pictures(source: Source, with_data: bool, scale: str) -> tuple[list[dict[str
     for name, kind in kinds(source.run.model, mean_of(source.run)).items():
         if not kind.caption or (kind.data and not with_data) or (kind.several and alone):
             continue
-        if kind.of_path and "path" not in source.run.summary:
+        if not kind.applies(source.run):
             continue
         try:
             record = kind.content(source, Wanted(scale=scale))

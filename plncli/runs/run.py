@@ -21,7 +21,7 @@ from plncli.models import MODELS
 from plncli.models.spec import CLASSES, Spec, Symbol
 from plncli.names import COLUMNS, TRAINED
 from plncli.runs import schema as schemas
-from plncli.runs.soundness import FLOATS, check_indices, check_limits, check_network, check_sketch
+from plncli.runs.soundness import FLOATS, check_frequencies, check_indices, check_limits, check_network, check_sketch
 from plncli.settings import recorded
 
 if TYPE_CHECKING:
@@ -268,6 +268,9 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     c = len(run.zero_terms)
     sizes = {"sample": n, "response": p, "term": d, "zero_term": c}
     sizes |= {"component": len(run.components), "cluster": len(run.clusters), "group": run.n_groups}
+    sizes |= {
+        axis: shapes.get(f"state.frequency_{of}", (0,))[0] for axis, of in (("value", "values"), ("pair", "first"))
+    }
     expected: dict[str, tuple[int, ...]] = {
         "inference.df": (),
         "inference.blocks": (p, d, d),
@@ -300,8 +303,10 @@ def _check(run: Run, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, 
     for begin, columns in (("", d), ("zero_", c)):
         check_limits(begin, run.state, shapes, kinds, columns, p)
     for symbol in run.spec.symbols:
-        if symbol.indices:
-            check_indices((run.state if symbol.state else run.estimates)[symbol.name], 0, p)
+        group = run.state if symbol.state else run.estimates
+        if symbol.indices and symbol.name in group:
+            check_indices(group[symbol.name], 0, p)
+    check_frequencies(run.state)
 
 
 def _place(symbol: Symbol) -> str:

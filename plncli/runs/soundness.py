@@ -64,3 +64,16 @@ def check_indices(indices: np.ndarray, low: int, end: int) -> None:
     """ValueError unless all are from low to, and without, end."""
     if indices.ndim != 1 or indices.dtype != np.int64 or not ((indices >= low) & (indices < end)).all():
         raise ValueError("Indices that lead nowhere.")
+
+
+def check_frequencies(state: Mapping[str, np.ndarray]) -> None:
+    """ValueError unless how often pairs were linked is all there or not at all, of pairs, and from 0 to 1."""
+    names = {"frequency_values", "frequency_first", "frequency_second", "frequencies"}
+    there = names & {*state}
+    if not there:
+        return
+    first, second = (state.get(f"frequency_{which}", np.zeros(0)) for which in ("first", "second"))
+    if there != names or first.shape != second.shape or not (first < second).all():
+        raise ValueError("Frequencies of what are no pairs.")
+    if not ((state["frequencies"] >= 0) & (state["frequencies"] <= 1)).all():
+        raise ValueError("Frequencies that are no shares.")

@@ -88,4 +88,4 @@ def test_stars_takes_the_last_that_is_stable() -> None:
     rows = [{"instability": each, "status": "converged"} for each in (0.01, STABLE, 0.06, 0.2)]
     assert best(rows, "stars") == 1
     assert best([{"instability": 0.3, "status": "converged"}], "stars") == 0
-    assert Stability(torch.zeros(4, 1), torch.tensor([0.01, STABLE, 0.06, 0.2])).stable == 1
+    assert Stability((4.0, 3.0, 2.0, 1.0), torch.zeros(4, 1), torch.tensor([0.01, STABLE, 0.06, 0.2])).stable == 1

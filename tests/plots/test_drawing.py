@@ -27,7 +27,7 @@ from plncli.plots.components.ellipses import ellipses
 from plncli.plots.effects import coefficients, feature, heatmap, volcano
 from plncli.plots.effects.estimates import Effect
 from plncli.plots.kind import Kind
-from plncli.plots.network import graph
+from plncli.plots.network import graph, recovery, stability
 from plncli.plots.network.layout import layout
 from plncli.runs.scales import Scale, scale_of
 
@@ -278,6 +278,36 @@ def along(r: int, low: float, high: float) -> path.Path:
 
 
 PLN, LOW, LOGISTIC, LINEAR = (kinds(model) for model in ("pln", "pln-pca", "logistic", "linear"))
+
+
+def frequencies(m: int, v: int, edges: int, letters: str = "f") -> stability.Frequencies:
+    """Of m pairs at v values, the first of them edges; of a single value without a path."""
+    r, values = R(m), np.geomspace(0.8, 0.05, v)
+    courses = np.sort(r.randint(0, 21, size=(v, m)) / 20.0, axis=0)
+    courses = courses[:, np.argsort(-courses[v // 2], kind="stable")]
+    partial = np.where(np.arange(m) < edges, r.uniform(-0.8, 0.8, size=m), 0.0)
+    whole, first, second = v > 1, names(letters, m), names("b", m)
+    along = courses if whole else courses[:0]
+    path = values if whole else values[:0]
+    return stability.Frequencies(first, second, partial, courses[v // 2], "penalty", path, along, v // 2)
+
+
+def recovered(m: int, edges: int, rankings: int, path: int) -> recovery.Recovered:
+    """Of m pairs, some of them true edges, ranked in so many ways."""
+    r, made = R(m), []
+    for name in [*recovery.RANKINGS][:rankings]:
+        order = np.sort(r.permutation(m)[:edges])
+        hits = np.cumsum(np.isin(np.arange(m), order))
+        pairs = np.arange(1.0, m + 1.0)
+        rates = ((pairs - hits) / (m - edges), hits / edges, hits / pairs)
+        made.append(recovery.Ranking(name, 0.5, 0.25, name == "size", -pairs, pairs, hits, *rates))
+    points = r.uniform(size=(path, 3))
+    told = "precision 0.50, recall 0.25, F1 0.33, MCC 0.30"
+    return recovery.Recovered(
+        tuple(made), np.array([0.1, 0.25, 0.5]), points, edges / m, (edges, 4), told, ("A note.",)
+    )
+
+
 NETWORK = kinds("pln-network")
 CASES: dict[str, tuple[Kind, Any]] = {
     "loss of one run": (PLN["loss"], loss.Loss((trace("runs/oaks", 10),))),
@@ -316,6 +346,15 @@ CASES: dict[str, tuple[Kind, Any]] = {
     "a network of a few": (NETWORK["network"], web(40, 30)),
     "a network of taxa": (NETWORK["network"], web(90, 120, 6)),
     "a dense network": (NETWORK["network"], web(60, 700)),
+    "edges along a path": (NETWORK["stability"], frequencies(500, 12, 40)),
+    "many edges along a path, by long names": (
+        NETWORK["stability"],
+        frequencies(4000, 30, 200, "a_rather_long_one"),
+    ),
+    "a pair along a path": (NETWORK["stability"], frequencies(1, 4, 1)),
+    "edges of one fit": (NETWORK["stability"], frequencies(20, 1, 8)),
+    "edges against true ones": (NETWORK["recovery"], recovered(435, 30, 3, 12)),
+    "edges of one fit against true ones": (NETWORK["recovery"], recovered(3, 1, 1, 0)),
     "a path of networks": (NETWORK["path"], along(30, 0.05, 0.8)),
     "a path of near penalties": (NETWORK["path"], along(4, 0.6, 0.7)),
     "a path of ranks": (LOW["path"], replace(along(4, 1.0, 4.0), values=np.arange(1.0, 5.0), edges=None)),

@@ -6,24 +6,27 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.collections import LineCollection
 
 from plncli import Dataset, FitResult, fit
 from plncli.errors import PlncliError
 from plncli.models import MODELS
 from plncli.plots import draw, kinds
-from plncli.plots.network import drawing, graph
+from plncli.plots.network import drawing, graph, stability
 from plncli.plots.network.layout import BETWEEN, NEAREST, layout, pack
 from plncli.plots.network.names import beside, crossings
 from plncli.plots.source import Source, Wanted
 from plncli.reports.network import network
 from plncli.reports.page import facts, render
+from plncli.runs.run import read_run
 
 R = np.random.RandomState
 P = 12
@@ -38,17 +41,21 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-@cache
-def fitted(penalty: float = 0.3) -> FitResult:
-    """Of counts of two groups: a star about f0 and a chain from f6 to f8, with f3 falling as f0 rises; others alone."""
+def table() -> pd.DataFrame:
+    """Counts of two groups: a star about f0 and a chain from f6 to f8, with f3 falling as f0 rises; others alone."""
     r = R(3)
     Z = 0.7 * r.normal(size=(90, P))
     Z[:, 1:4] += r.normal(size=(90, 1)) * [1.2, 1.0, -1.1]
     Z[:, 0] += Z[:, 1:4] @ [0.5, 0.5, -0.5]
     Z[:, 7] += 0.9 * Z[:, 6]
     Z[:, 8] += 0.9 * Z[:, 7]
-    counts = pd.DataFrame(r.poisson(np.exp(2.5 + Z)), [f"s{i}" for i in range(90)], [f"f{j}" for j in range(P)])
-    return fit("pln-network", Dataset(counts=counts), penalty=penalty, se="none")
+    return pd.DataFrame(r.poisson(np.exp(2.5 + Z)), [f"s{i}" for i in range(90)], [f"f{j}" for j in range(P)])
+
+
+@cache
+def fitted(penalty: float = 0.3) -> FitResult:
+    """Of that table."""
+    return fit("pln-network", Dataset(counts=table()), penalty=penalty, se="none")
 
 
 def source(**changes: Any) -> Source:
@@ -217,6 +224,96 @@ def test_a_network_without_edges_is_told_and_not_drawn(monkeypatch: pytest.Monke
     assert told["told"].startswith("The network has no edge")
     monkeypatch.setattr("plncli.reports.figures.kinds", lambda model, mean: {})  # its pictures take seconds
     assert "The network has no edge" in render(facts([none._source(None)], ["none"], diagnosed=False), "0", "now")
+
+
+# How stable
+
+
+@cache
+def subsampled(penalty: Any = (0.5, 0.3, 0.2)) -> FitResult:
+    """The same table with subsamples: of a path, or of one penalty."""
+    given: dict[str, Any] = {"penalty": penalty, "subsamples": 5, "se": "none"}
+    return fit("pln-network", Dataset(counts=table()), **given | ({} if penalty == 0.3 else {"select": "stars"}))
+
+
+def test_frequencies_along_the_path_are_those_of_the_edges() -> None:
+    result = subsampled()
+    record = stability.content(result._source(None), Wanted())
+    edges = result.edges.reset_index()
+    told = dict(zip(zip(record.first, record.second, strict=True), record.frequency, strict=True))
+    for a, b, frequency in edges[["feature_a", "feature_b", "frequency"]].to_numpy():
+        assert told[a, b] == pytest.approx(frequency)
+    assert record.values.tolist() == [0.5, 0.3, 0.2]
+    assert record.along[record.chosen] == pytest.approx(record.frequency)
+    assert (np.diff(record.frequency) <= 0).all()
+    signs = {(a, b): r for a, b, r in zip(record.first, record.second, record.partial, strict=True) if r}
+    assert signs == pytest.approx(
+        {(a, b): r for a, b, r in edges[["feature_a", "feature_b", "partial_correlation"]].to_numpy()}
+    )
+    pairs = [frozenset(pair) for pair in told]
+    assert len(set(pairs)) == len(pairs)
+    instability = 2.0 * (record.along * (1.0 - record.along)).sum(1) / (P * (P - 1) / 2)
+    assert np.maximum.accumulate(instability) == pytest.approx(result.path["instability"].to_numpy())
+
+
+def test_the_table_has_a_row_a_pair_and_value() -> None:
+    made = subsampled().plot_data("stability").reset_index()
+    record = stability.content(subsampled()._source(None), Wanted())
+    assert len(made) == 3 * len(record.first)
+    row = made[(made["feature_a"] == record.first[1]) & (made["feature_b"] == record.second[1])]
+    assert row["penalty"].tolist() == [0.5, 0.3, 0.2]
+    assert row["frequency"].tolist() == pytest.approx(record.along[:, 1].tolist())
+    one = subsampled(0.3).plot_data("stability").reset_index()
+    assert [*one] == ["feature_a", "feature_b", "partial_correlation", "frequency"]
+
+
+def test_frequencies_of_one_penalty_have_rows_alone() -> None:
+    record = stability.content(subsampled(0.3)._source(None), Wanted(top=3))
+    assert not len(record.values)
+    (axes,) = draw(kinds("pln-network")["stability"], record).axes
+    assert len(axes.get_yticks()) == 3
+    about = stability.content(subsampled(0.3)._source(None), Wanted(responses=("f7",)))
+    assert 0 < len(about.first) < len(record.first)
+    assert all("f7" in pair for pair in zip(about.first, about.second, strict=True))
+
+
+def test_what_was_not_subsampled_has_no_frequencies(tmp_path: Path) -> None:
+    with pytest.raises(PlncliError, match="subsamples=20"):
+        fitted().plot("stability")
+    assert not kinds("pln-network")["stability"].applies(fitted().run)
+    subsampled().save(tmp_path / "run")
+    for place in (tmp_path / "run", *sorted((tmp_path / "run" / "path").iterdir())):
+        run = read_run(place)
+        known = kinds("pln-network")["stability"].applies(run)
+        assert known == (place.name == "run" or run.settings["penalty"] == subsampled().run.summary["path"]["chosen"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frequency_second", torch.zeros(2, dtype=torch.int64)),
+        ("frequencies", torch.full((1, 2), 1.5)),
+        ("frequencies", torch.full((2, 2), 0.5)),
+        ("frequency_first", torch.tensor([3, 99])),
+        ("frequency_values", None),
+    ],
+)
+def test_frequencies_that_are_none_are_refused(name: str, value: Any, tmp_path: Path) -> None:
+    result = subsampled(0.3)
+    assert result.outcome is not None
+    own = {"frequency_values": torch.tensor([0.3]).double(), "frequencies": torch.full((1, 2), 0.5)}
+    own |= {"frequency_first": torch.tensor([0, 1]), "frequency_second": torch.tensor([1, 2])}
+    for state, sound in ((own, True), ({**own, name: value}, False)):
+        known = {key: each for key, each in state.items() if each is not None}
+        left = {key: each for key, each in result.outcome.result.state.items() if key not in own}
+        made = replace(result.outcome, result=replace(result.outcome.result, state={**left, **known}))
+        place = tmp_path / str(sound)
+        FitResult(result.run, made).save(place)
+        if sound:
+            assert read_run(place).state["frequency_first"].tolist() == [0, 1]
+            continue
+        with pytest.raises(PlncliError, match="damaged"):
+            read_run(place)
 
 
 # On pages

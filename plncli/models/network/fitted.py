@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plncli.models.links import edge_columns, linked_pairs, partial_correlations
+from plncli.models.links import PairFrequencies, edge_columns, linked_pairs, partial_correlations
 from plncli.models.pln.finished.fitted import FittedPLN
 from plncli.numerics.covariance import Covariance, DenseCovariance
 
@@ -38,6 +38,14 @@ class FittedNetwork(FittedPLN):
     def edges(self) -> tuple[Tensor, Tensor]:
         """Pairs of features j < k whose partial correlation is not 0, strongest first."""
         return linked_pairs(self.partial_correlations)
+
+    @property
+    def pair_frequencies(self) -> PairFrequencies | None:
+        """How often pairs were linked in subsamples, at the penalties that were tried; None without them."""
+        if "frequencies" not in self.state:
+            return None
+        first, second = (torch.as_tensor(self.state[f"frequency_{which}"]).cpu() for which in ("first", "second"))
+        return PairFrequencies(self.tensor("frequency_values"), first, second, self.tensor("frequencies"))
 
     def further_tables(self, samples: Sequence[str]) -> dict[str, dict[str, Any]]:
         """`edges`, `nodes`, and what structural zeros have."""

@@ -79,6 +79,10 @@ NETWORK = Spec(
         Symbol("M_finite", ("sample", "response"), state=True, finite=True),
         Symbol("poisson_features", ("responses",), state=True),
         Symbol("frequency", ("response", "response"), state=True, finite=True, optional=True),
+        Symbol("frequency_values", ("value",), state=True, finite=True, optional=True),
+        Symbol("frequency_first", ("responses",), state=True, optional=True),
+        Symbol("frequency_second", ("responses",), state=True, optional=True),
+        Symbol("frequencies", ("value", "pair"), state=True, finite=True, optional=True),
         *ZEROS,
     ),
     further=(

@@ -95,7 +95,7 @@ def draw(record: Network, width: float) -> Figure:
     labels = [[str(one.get_label()) for one in key] for key in keys]
     columns = [max(1, int(width / (style.longest(figure, own, style.TEXT) + 11.0))) for own in labels]
     rows = [-(-len(key) // many) for key, many in zip(keys, columns, strict=True)]
-    legend = TITLE + ROW * sum(rows) + 3.0
+    legend = TITLE * len(keys) + ROW * sum(rows) + 3.0
     figure.set_figheight((legend + float(made.frame[1]) + 2.5 * len(notes) + 2.0) * style.MM)
     axes = style.place(figure, 0.0, legend, width, float(made.frame[1]))
     axes.set(xlim=(0.0, width), ylim=(0.0, float(made.frame[1])))
@@ -111,13 +111,13 @@ def draw(record: Network, width: float) -> Figure:
         if far:
             axes.plot(*zip(made.spots[at], middle, strict=True), color=style.GREY, linewidth=0.3, zorder=1.5)
         axes.text(float(middle[0]), float(middle[1]), names[at], **how)
-    down, title = 0.0, "partial correlation, and number of edges of a feature"
-    for key, many, high in zip(keys, columns, rows, strict=True):
+    down, titles = 0.0, ("partial correlation, and number of edges of a feature", record.rank)
+    for key, many, high, title in zip(keys, columns, rows, titles, strict=False):
         above: dict[str, Any] = {"bbox_to_anchor": (0.0, 1.0 - down / (figure.get_figheight() / style.MM))}
         above |= {"loc": "upper left", "handletextpad": 0.4, "columnspacing": 1.2, "borderpad": 0.3}
         above |= {"title_fontsize": style.TEXT, "alignment": "left"}
         figure.legend(handles=key, ncols=many, title=title, **above)
-        down, title = down + TITLE + ROW * high, ""
+        down += TITLE + ROW * high
     style.footnote(figure, notes)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plncli.plots import matrices
 from plncli.plots.kind import DOUBLE, SELECTED, Kind
-from plncli.plots.network import drawing, graph, recovery
+from plncli.plots.network import drawing, graph, recovery, stability
 
 NETWORKS = {
     ("network", ""): Kind(
@@ -28,6 +28,21 @@ NETWORKS = {
         SELECTED,
         data=False,
         several=True,
+    ),
+    ("stability", ""): Kind(
+        stability.content,
+        stability.draw,
+        stability.describe,
+        "Stability of edges",
+        "How to read it: the further to the right a pair, the larger the share of subsamples of the samples in which "
+        "it is linked. Lines show that along the path: those of pairs that truly go together rise early, and stay up. "
+        "Edges below the dotted half are hardly more than guesses.",
+        DOUBLE,
+        SELECTED,
+        data=False,
+        several=True,
+        table=stability.table,
+        applies=lambda run: "frequencies" in run.state,
     ),
     ("recovery", ""): Kind(
         recovery.content,

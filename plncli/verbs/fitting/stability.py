@@ -37,6 +37,7 @@ def stability_of(configs: Sequence[FitConfig], job: Job, workers: int) -> Stabil
 
 def with_frequencies(outcome: Outcome, known: Stability, place: int = 0) -> Outcome:
     """With how often each link was found in subsamples; place: of the fit among those whose stability is known."""
-    frequency = known.matrix(place, outcome.result.data.p).to(outcome.result.data.Y)
-    result = replace(outcome.result, state={**outcome.result.state, "frequency": frequency})
+    p = outcome.result.data.p
+    own = {"frequency": known.matrix(place, p).to(outcome.result.data.Y), **known.found(p)}
+    result = replace(outcome.result, state={**outcome.result.state, **own})
     return replace(outcome, result=result)
