@@ -229,6 +229,12 @@ def now() -> Ranks | None:
     return _known if _fitting and not getattr(_work, "alone", False) else None
 
 
+def first() -> bool:
+    """Whether this is the first of the ranks that share the samples: what all have is its to add to their sums."""
+    group = now()
+    return group is None or not group.own
+
+
 def agreed(flag: bool) -> bool:
     """Whether it is so on any rank. Within the work on a block, where nobody can be asked, it is not."""
     if _known is None or not _fitting:

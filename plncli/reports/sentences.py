@@ -8,7 +8,8 @@ from typing import Any
 
 from plncli.errors import counted, some
 from plncli.inference.hypotheses import INTERCEPT
-from plncli.models.spec import COUNTS, StoryFacts
+from plncli.models.spec import COUNTS
+from plncli.models.words import StoryFacts
 from plncli.names import SE_CUT_SHORT, TRAINED
 from plncli.optim.base import Status
 from plncli.plots.components.ordination import ends

@@ -11,7 +11,8 @@ from typing import Any
 from plncli.errors import UsageError
 from plncli.models.neural import spec as neural
 from plncli.models.pln.spec import PLN, STRUCTURES, WORDS
-from plncli.models.spec import Setting, Spec, StoryFacts, Symbol
+from plncli.models.spec import Setting, Spec, Symbol
+from plncli.models.words import StoryFacts
 from plncli.names import MODEL
 
 COVARIANCES = ("full", "diagonal", "spherical")

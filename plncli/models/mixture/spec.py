@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from plncli.models.pca.spec import STARTS, positive
 from plncli.models.pln.spec import WORDS
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.words import StoryFacts
 from plncli.names import MODEL
 
 COVARIANCES = ("full", "diagonal", "spherical")

@@ -8,7 +8,8 @@ from typing import Any
 from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS, memory
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.words import StoryFacts
 from plncli.names import MODEL
 
 GAMMA = 0.5

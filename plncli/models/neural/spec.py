@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from plncli.errors import UsageError
-from plncli.models.spec import Setting, Size, StoryFacts, Symbol
+from plncli.models.spec import Setting, Size, Symbol
+from plncli.models.words import StoryFacts
 from plncli.names import MODEL
 
 NONE = "none"

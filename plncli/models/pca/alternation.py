@@ -15,6 +15,7 @@ from torch import Tensor
 from plncli.models.pca.cells import FARTHEST
 from plncli.models.pca.posterior import Posterior, State, natural_step
 from plncli.models.pca.profile import Evaluation, Table
+from plncli.numerics.rows import grand_total, most
 
 HALVINGS = 20
 
@@ -39,7 +40,8 @@ class Alternation:
     def value(self) -> float:
         """Minus the bound, less its constant; inf where counts are expected that are beyond sense."""
         w, f = self.table.w, self.z.value
-        return float((f if w is None else w * f).sum()) if bool(self.z.A.amax() < FARTHEST) else math.inf
+        lost = grand_total(f if w is None else w * f)
+        return float(lost) if bool(most(self.z.A.amax(1)) < FARTHEST) else math.inf
 
     def settled(self, rounds: int) -> Alternation:
         """After some rounds, or as many as gain anything."""

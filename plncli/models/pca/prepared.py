@@ -21,6 +21,7 @@ from plncli.models.pln.prepared import check_counts
 from plncli.models.pln.separation import Separated
 from plncli.models.pln.zeros.counting import counting
 from plncli.numerics.linalg import Basis, orthonormal_basis
+from plncli.numerics.rows import number
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Prepared:
         if self.inflation is None or not bool(self.inflation.free.any()):
             return self.counts
         zeros = self.zeros_of(self.inflation)
-        return replace(self.counts, zeros=zeros, nodes=self.nodes) if len(zeros.rows) else self.counts
+        return replace(self.counts, zeros=zeros, nodes=self.nodes) if number(len(zeros.rows)) else self.counts
 
     def zeros_of(self, inflation: Inflation) -> Zeros:
         """Zeros in its open entries."""
@@ -69,10 +70,11 @@ def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prep
     check_counts(data)
     basis = orthonormal_basis(data.X, data.w, data.terms)
     separated, counted, inflation = counting(data, zero_inflation)
-    most = min(data.p, data.n - data.d)
+    n = number(data.n)
+    most = min(data.p, n - data.d)
     if rank is not None and rank > most:
         raise DataError(
-            f"A rank of {rank} is more than the table carries: {data.n} samples less {data.d} coefficients, and "
+            f"A rank of {rank} is more than the table carries: {n} samples less {data.d} coefficients, and "
             f"{data.p} features, leave {most} dimensions. Give --rank {max(most, 1)} or less."
         )
     q = min(RANK, most, max(data.p - 1, 1)) if rank is None else rank

@@ -32,7 +32,7 @@ from plncli.models.pca.curvature import LOOSE, Curvature
 from plncli.models.pca.posterior import Posterior, posterior
 from plncli.models.pca.spec import HELD
 from plncli.models.pca.triangle import Triangle
-from plncli.numerics.rows import gram, grand_total, weigh
+from plncli.numerics.rows import accumulate, gram, grand_total, weigh
 
 LARGEST = 150
 """Size of the blocks of H_zz up to which a solve by factors takes less than conjugate gradients."""
@@ -287,10 +287,13 @@ class Evaluation:
         if profiled:
             curvature = self.A * (1.0 - z.A * self.variance()).clamp_min_(LEAST)
         H = C.new_zeros((p, width, width))
-        for rows in torch.arange(n, device=C.device).split(max(1, BLOCK // (p * width))):
+
+        def add(rows: slice) -> None:
             T = (z.M[rows, :, None] + z.S[rows] @ C.mT).permute(2, 0, 1)  # p×b×q
             F = torch.cat([table.Q[rows].expand(p, -1, -1), T], 2)
             H.baddbmm_((F * curvature[rows].mT[:, :, None]).mT, F)
+
+        accumulate((H,), add, n, p * width, BLOCK)
         H[:, table.d :, table.d :] += self.spread if z.bent is None else table.triangle.matrix(gram(self.A, z.V))
         return H
 

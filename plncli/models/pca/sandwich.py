@@ -22,6 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.models.findings import Finding
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Evaluation
@@ -38,7 +39,7 @@ from plncli.models.uncertainty import (
     to_units,
 )
 from plncli.numerics.linalg import Factor, cholesky_scaled
-from plncli.numerics.rows import weigh
+from plncli.numerics.rows import accumulate, number, weigh
 
 BLOCK = 1 << 24
 """Numbers in the derivatives J_i that are held at a time."""
@@ -52,7 +53,7 @@ MOST_NUMBERS = 2e8
 
 def size(prepared: Prepared) -> tuple[float, float]:
     """Multiplications that it takes, and entries of H."""
-    table, (n, p) = prepared.table, prepared.table.Y.shape
+    table, n, p = prepared.table, number(prepared.data.n), prepared.data.p
     width, r = p * (table.d + table.q), table.q + len(table.triangle.k)
     if prepared.inflation is not None:  # a Hessian product for each parameter
         width += prepared.inflation.n_parameters
@@ -124,11 +125,13 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
     own = at.blocks(profiled=False)
     H = C.new_zeros((p * width, p * width))
     each = torch.arange(p, device=C.device)
-    H.view(p, width, p, width)[each, :, each, :] = own
+    if ranks.first():
+        H.view(p, width, p, width)[each, :, each, :] = own
     units = torch.eye(q, dtype=C.dtype, device=C.device)
     turned = torch.stack([0.5 * triangle.k * triangle.turned(C, units[k].expand_as(C)) for k in range(q)], 2)  # p×t×q
     halves = at.samples.map
-    for rows in torch.arange(n, device=C.device).split(max(1, BLOCK // (r * p * width))):
+
+    def add(rows: slice) -> None:
         if cancelled():
             raise Interrupted
         A, E = at.z.A[rows], at.z.A[rows] - table.Y[rows]
@@ -140,6 +143,8 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
         half = torch.linalg.solve_triangular(L, flat, upper=False)
         half = weigh(None if table.w is None else table.w[rows].sqrt(), half.flatten(1)).view(-1, p * width)
         H.addmm_(half.mT, half, alpha=-1.0)
+
+    accumulate((H,), add, n, r * p * width, BLOCK)
     close(H.view(p, width, p, width), C, determined, d)
     return cholesky_scaled(H)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from plncli.models.inflation.spec import NONE, TABLE, ZERO_INFLATION
+from plncli.models.inflation.spec import NONE, TABLE, ZERO_INFLATION, shares
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Work
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.words import StoryFacts
 from plncli.names import MODEL
 
 TABLES = 16
@@ -127,6 +128,7 @@ PCA = Spec(
     ),
     memory=memory,
     work=work,
+    shares=shares,
     words=replace(
         WORDS,
         title="Poisson log-normal PCA",

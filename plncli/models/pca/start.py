@@ -15,12 +15,13 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from plncli import ranks
 from plncli.models.base import Init
 from plncli.models.pca.alternation import Alternation
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Evaluation, Table
 from plncli.numerics.linalg import principal_axes
-from plncli.numerics.rows import gram, total, weigh
+from plncli.numerics.rows import gathered, gram, number, total, triangular, weigh
 
 HOT = (1e-3, 1e-1)
 """What counts weigh where they weigh little."""
@@ -81,7 +82,7 @@ def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = N
 
 def narrowed(table: Table, more: int, generator: Generator | None = None) -> Tensor:
     """From `more` components than the table's, those with the least variance given up."""
-    n, p = table.Y.shape
+    n, p = number(len(table.Y)), table.Y.shape[1]
     wider = replace(table, q=max(table.q, min(table.q + more, p, n - table.d)))
     theta = of_log_counts(wider)
     now = Alternation(wider, theta if generator is None else noisy(theta, table.d, generator)).settled(FIRST)
@@ -114,8 +115,8 @@ def of_log_counts(table: Table) -> Tensor:
         L = torch.where(table.K > 0, L, total(L * table.K) / total(table.K).clamp_min(1.0))
     G = gram(weigh(table.w, table.Q), L) / table.wbar
     R = weigh(None if table.w is None else table.w.sqrt(), L - table.Q @ G)
-    n, p = R.shape
-    if n <= p:  # needs all rows
+    if number(len(R)) <= R.shape[1]:
+        R = gathered(R)
         values, U = torch.linalg.eigh(R @ R.mT)
         C = R.mT @ U[:, -table.q :].flip(1) / table.wbar**0.5
     else:
@@ -148,7 +149,7 @@ def _missing(theta: Tensor, table: Table, zeta: Tensor | None) -> Tensor:
     if E.shape[1] <= LARGE:
         c = torch.linalg.eigh(gram(E, E) - total(at.second).diag()).eigenvectors[:, -more:].flip(1).mT
     else:
-        c = torch.linalg.svd(E, full_matrices=False).Vh[:more]
+        c = torch.linalg.svd(E if ranks.now() is None else triangular(E), full_matrices=False).Vh[:more]
     for _ in range(SMALLER):
         if Evaluation(torch.cat([theta, c]), table, zeta=zeta).value <= at.value:
             break

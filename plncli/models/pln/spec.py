@@ -12,7 +12,8 @@ from plncli.models.inflation import spec as inflation
 from plncli.models.inflation.spec import TABLE, ZERO_INFLATION
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.neural import spec as neural
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work, writes_square
+from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work, writes_square
+from plncli.models.words import StoryFacts, Words
 from plncli.names import MODEL
 
 COVARIANCES = ("full", "diagonal", "spherical", "fixed")

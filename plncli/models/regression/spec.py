@@ -8,7 +8,8 @@ from typing import Any
 
 from plncli.errors import UsageError
 from plncli.models.neural import spec as neural
-from plncli.models.spec import CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, StoryFacts, Symbol, Words, Work
+from plncli.models.spec import CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.words import StoryFacts, Words
 from plncli.names import MODEL, PROFILE, RESAMPLING
 
 FIRTH = "firth"
