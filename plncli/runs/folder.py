@@ -26,6 +26,7 @@ from plncli.results import FitResult
 from plncli.runs import path
 from plncli.runs.fingerprint import fingerprint
 from plncli.runs.network.graphml import graphml
+from plncli.runs.network.market import matrix_market
 from plncli.runs.outcome import FOLDER, Member, Outcome
 from plncli.runs.run import (
     MODEL_FILE,
@@ -45,7 +46,7 @@ from plncli.tables.writing import FORMATS
 OTHERS = ("summary.json", "manifest.json", MODEL_FILE, "config.toml", "run.log")
 
 
-FILES = {".graphml": graphml}
+FILES = {".graphml": graphml, ".mtx": matrix_market}
 """What makes files that are no tables (`Spec.files`), by suffix."""
 
 

@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from parsed import parser
+from scipy.io import mmread
 
 from plncli import cli as command_line
 from plncli.runs.comparison import compare
 from plncli.runs.network.graphml import graphml
+from plncli.runs.network.market import matrix_market
 from plncli.runs.run import read_run
 from plncli.verbs.show import choice
 
@@ -88,6 +90,28 @@ def test_a_feature_without_variance_has_no_entry_of_omega(place: Path) -> None:
     Omega[-1, :] = Omega[:, -1] = np.nan
     read = nx.read_graphml(BytesIO(graphml(replace(run, estimates={**run.estimates, "Omega": Omega}))))
     assert ["omega" in known for _, known in read.nodes(data=True)] == [True] * (len(ODD) - 1) + [False]
+
+
+def test_the_sparse_matrix_is_omega_in_the_order_of_nodes(place: Path) -> None:
+    """As scipy reads it, to the last bit."""
+    for run in (place / "run", *sorted((place / "run" / "path").iterdir())):
+        Omega = mmread(run / "omega.mtx")
+        assert Omega.nnz == len(ODD) + 2 * len(tables(run)[0])
+        assert (np.triu(Omega.toarray()) == np.triu(read_run(run).estimates["Omega"])).all()
+        assert Omega.toarray() == pytest.approx(read_run(run).estimates["Omega"], rel=1e-12)
+        names = tables(run)[1]["feature"].tolist()
+        for row in tables(run)[0].itertuples():
+            found = Omega.tocsr()[names.index(row.feature_a), names.index(row.feature_b)]
+            assert found == pytest.approx(row.omega, rel=1e-8)
+
+
+def test_features_without_variance_have_no_entries_in_the_sparse_matrix(place: Path) -> None:
+    run = read_run(place / "run")
+    Omega = run.estimates["Omega"].copy()
+    Omega[2, :] = Omega[:, 2] = np.nan
+    made = mmread(BytesIO(matrix_market(replace(run, estimates={**run.estimates, "Omega": Omega}))))
+    assert made.shape == Omega.shape
+    assert made.toarray() == pytest.approx(np.nan_to_num(Omega), rel=1e-12)
 
 
 def test_the_graph_does_not_stand_in_the_way_of_another_fit(place: Path, cli: Cli, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ NETWORK = Spec(
         ("nodes", "features: how many edges, their entry of Omega and latent variance"),
     ),
     files=(
+        ("omega.mtx", "what is not 0 of Omega, features in the order of nodes, in the Matrix Market format"),
         ("network.graphml", "edges and nodes for programs that draw networks, with what the counts say of features"),
     ),
     facts=(
@@ -170,7 +171,7 @@ NETWORK = Spec(
         ZERO_INFLATION,
         replace(
             SIGMA,
-            help="Write Sigma and Omega, tables of features × features; the edges hold all that is not 0 in Omega.",
+            help="Write Sigma and Omega, tables of features × features; omega.mtx holds all that is not 0 in Omega.",
             default=False,
         ),
     ),
