@@ -78,6 +78,10 @@ InflationSpread = Annotated[
     float | None,
     _option("--zero-inflation-spread", "X", "Standard deviation of its logit among features [default: 0]."),
 ]
+InflationEffect = Annotated[
+    float | None,
+    _option("--zero-inflation-effect", "X", "Standard deviation of covariates' slopes in its logit [default: 0]."),
+]
 Seed = Annotated[
     int, typer.Option("--seed", metavar="N", min=0, max=LAST_SEED, help="The same seed draws the same tables.")
 ]
@@ -111,6 +115,7 @@ def simulate(
     zeros: Zeros = None,
     zero_inflation: Inflation = None,
     zero_inflation_spread: InflationSpread = None,
+    zero_inflation_effect: InflationEffect = None,
     seed: Seed = 0,
     out: Out = "simulated",
     overwrite: Overwrite = False,
@@ -143,6 +148,7 @@ def simulate(
         "zeros": zeros,
         "zero_inflation": zero_inflation,
         "zero_inflation_spread": zero_inflation_spread,
+        "zero_inflation_effect": zero_inflation_effect,
     }
     return verb.simulate(
         model,

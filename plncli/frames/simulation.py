@@ -100,6 +100,7 @@ def simulate(
     zeros: float | None = None,
     zero_inflation: float | None = None,
     zero_inflation_spread: float | None = None,
+    zero_inflation_effect: float | None = None,
     seed: int = 0,
 ) -> Simulation:
     """Draw tables of a design of your choice: `plncli simulate`, whose options these are, with their defaults.

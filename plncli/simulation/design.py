@@ -38,7 +38,7 @@ class Recipe:
     covariance, correlation, sd, sigma: of the latent layer or the residuals; rank: of a layer in components. depth:
     mean expected total of a sample; depth_spread: standard deviation of the log exposures; zeros: share of zeros.
     zero_inflation: probability of a structural zero; zero_inflation_spread: standard deviation of its logit among
-    features.
+    features; zero_inflation_effect: of what the covariates of a sample add to it, slopes as of the counts.
     """
 
     model: str
@@ -57,6 +57,7 @@ class Recipe:
     zeros: float | None = None
     zero_inflation: float | None = None
     zero_inflation_spread: float | None = None
+    zero_inflation_effect: float | None = None
     graph: str | None = None
     edges: int | None = None
 
@@ -65,6 +66,7 @@ GAUSSIAN: dict[str, Any] = {"covariance": "full", "correlation": 0.5, "sd": 1.0}
 COMPONENTS: dict[str, Any] = {"rank": 2, "sd": 1.0}
 NETWORK: dict[str, Any] = {"graph": "random", "sd": 1.0}
 OF_GRAPH = ("graph", "edges")
+INFLATION = ("zero_inflation", "zero_inflation_spread", "zero_inflation_effect")
 EVERYWHERE = ("n", "p", "numeric", "levels", "effect")
 
 
@@ -89,7 +91,7 @@ def taken(spec: Spec) -> tuple[str, ...]:
     """What can be set for a model."""
     of_response = {"counts": ("depth", "depth_spread", "zeros"), "classes": ("zeros",), "numbers": ()}
     latent = _latent(spec)
-    inflation = ("zero_inflation", "zero_inflation_spread") if spec.setting("zero_inflation") else ()
+    inflation = INFLATION if spec.setting("zero_inflation") else ()
     sigma = ("sigma",) if latent is GAUSSIAN else ()
     graph = OF_GRAPH if spec.response is COUNTS and latent is not COMPONENTS else ()
     return tuple(dict.fromkeys((*EVERYWHERE, *latent, *sigma, *graph, *of_response[spec.response.name], *inflation)))
@@ -110,8 +112,9 @@ def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
             raise UsageError(f"{_flag(name)} does not go with --graph, which gives the correlations.")
     if "edges" in given and "graph" not in given and "graph" not in defaults(MODELS[model]):
         raise UsageError("--edges goes with --graph.")
-    if "zero_inflation_spread" in given and "zero_inflation" not in given:
-        raise UsageError("--zero-inflation-spread goes with --zero-inflation.")
+    for name in INFLATION[1:]:
+        if name in given and "zero_inflation" not in given:
+            raise UsageError(f"{_flag(name)} goes with --zero-inflation.")
     values = {**defaults(MODELS[model]), **given, **({} if n is None else {"n": n})}
     if "sigma" in given:
         values |= dict.fromkeys(GAUSSIAN)
@@ -120,6 +123,8 @@ def recipe(model: str, n: int | None, given: Mapping[str, Any]) -> Recipe:
     elif values.get("covariance") != "full":
         values["correlation"] = None
     made = Recipe(model, **values)
+    if made.zero_inflation_effect and not (made.numeric or made.levels):
+        raise UsageError("--zero-inflation-effect is that of covariates: give --numeric K or --levels K.")
     _check(made)
     return made
 
@@ -147,6 +152,7 @@ def _check(recipe: Recipe) -> None:
         ("zeros", lambda x: 0 < x < 1, "a share between 0 and 1"),
         ("zero_inflation", lambda x: 0 < x < 1, "a probability between 0 and 1"),
         ("zero_inflation_spread", lambda x: 0 <= x < float("inf"), "0 or more"),
+        ("zero_inflation_effect", lambda x: 0 <= x < float("inf"), "0 or more"),
     )
     for name, rule, words in rules:
         value = getattr(recipe, name)
@@ -165,7 +171,7 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
     B = recipe.effect * torch.randn(len(design.terms), p, generator=generator, dtype=torch.float64)
     profile = torch.randn(p, generator=generator, dtype=torch.float64)
     B[0] = 0.0
-    zeta = _structural(recipe, p, generator)
+    zeta = _structural(recipe, len(design.terms), p, generator)
     facts: dict[str, Any] = {"design": {name: getattr(recipe, name) for name in taken(spec)} | {"p": p}}
     O = torch.zeros(n, 1, dtype=torch.float64)
     if spec.response is COUNTS:
@@ -173,7 +179,7 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
         log_exposure = recipe.depth_spread * torch.randn(n, 1, generator=generator, dtype=torch.float64)
         variance = latent["C"].square().sum(1) if "C" in latent else latent["Sigma"].diagonal()
         depth = 10.0 * p if recipe.depth is None and recipe.zeros is None else recipe.depth
-        counted = 1.0 if zeta is None else float((-zeta).sigmoid().mean())  # of counts, the share that may be more
+        counted = 1.0 if zeta is None else _may_be_more(zeta, X)
         wanted = None if depth is None else depth / counted
         level = count_intercepts(X @ B + log_exposure, variance, profile, wanted, _of_the_rest(recipe.zeros, counted))
         unit = math.log(level.depth / float(log_exposure.exp().mean()))  # exposures near the expected totals
@@ -190,21 +196,33 @@ def invent(recipe: Recipe, generator: Generator, sigma: Table | None = None) -> 
     if "C" in latent:
         own["rank"] = recipe.rank
     state: dict[str, Tensor] = {}
-    if zeta is not None:
+    zero_terms: tuple[str, ...] = ()
+    if zeta is not None and recipe.zero_inflation_effect:
+        own["zero_inflation"], state, zero_terms = formula, {"zeta_terms": zeta}, design.terms
+    elif zeta is not None:
         of = "feature" if recipe.zero_inflation_spread else "single"
-        own["zero_inflation"], state = of, {SYMBOLS[of]: zeta if of == "feature" else zeta[0]}
-    known = fitted_of(spec, design.terms, responses, {"B": B, **latent}, state, {})
+        own["zero_inflation"], state = of, {SYMBOLS[of]: zeta[0] if of == "feature" else zeta[0, 0]}
+    known = fitted_of(spec, design.terms, responses, {"B": B, **latent}, state, {}, zero_terms)
+    known = known.of_samples(X if zero_terms else None)
     return Truth(known, samples, formula, own, X, O, B, covariates, facts=facts)
 
 
-def _structural(recipe: Recipe, p: int, generator: Generator) -> Tensor | None:
-    """Logits (p,) of the probabilities of structural zeros; None without any."""
+def _structural(recipe: Recipe, d: int, p: int, generator: Generator) -> Tensor | None:
+    """Coefficients of the logits of structural zeros, None without any: 1×p, or d×p where covariates tell."""
     if recipe.zero_inflation is None:
         return None
-    centre = torch.full((p,), recipe.zero_inflation, dtype=torch.float64).logit()
-    if not recipe.zero_inflation_spread:
-        return centre
-    return centre + recipe.zero_inflation_spread * torch.randn(p, generator=generator, dtype=torch.float64)
+    zeta = torch.full((1, p), recipe.zero_inflation, dtype=torch.float64).logit()
+    if recipe.zero_inflation_spread:
+        zeta = zeta + recipe.zero_inflation_spread * torch.randn(p, generator=generator, dtype=torch.float64)
+    if not recipe.zero_inflation_effect:
+        return zeta
+    slopes = torch.randn(d - 1, p, generator=generator, dtype=torch.float64)
+    return torch.cat([zeta, recipe.zero_inflation_effect * slopes])
+
+
+def _may_be_more(zeta: Tensor, X: Tensor) -> float:
+    """The share of counts that are no structural zeros: zeta 1×p or d×p, of a design X (n×d) that begins with ones."""
+    return float((-(X[:, : len(zeta)] @ zeta)).sigmoid().mean())
 
 
 def _of_the_rest(zeros: float | None, counted: float) -> float | None:

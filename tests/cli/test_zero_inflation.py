@@ -127,3 +127,33 @@ def test_what_it_cannot_be_is_refused(made: Path, cli: Cli) -> None:
     assert ran.code == 2 and "structural zeros alone" in ran.err
     ran = cli("simulate", "pln", "--zero-inflation-spread", "1", "--out", "y")
     assert ran.code == 2 and "goes with --zero-inflation" in ran.err
+    ran = cli("simulate", "pln", "--zero-inflation-effect", "1", "--out", "y")
+    assert ran.code == 2 and "--zero-inflation-effect goes with --zero-inflation" in ran.err
+    words = ("--zero-inflation", "0.3", "--zero-inflation-effect", "1", "--numeric", "0")
+    ran = cli("simulate", "pln", *words, "--out", "y")
+    assert ran.code == 2 and "give --numeric K or --levels K" in ran.err
+
+
+def test_structural_zeros_by_covariates_are_simulated_and_found_again(tmp_path: Path, cli: Cli) -> None:
+    """The truth lies within the intervals of a fit as often as these say, and zeros go by it."""
+    design = ("--n", "400", "--p", "8", "--levels", "2", "--depth", "400", "--seed", "3")
+    words = ("--zero-inflation", "0.3", "--zero-inflation-effect", "1")
+    assert cli("simulate", "pln", *design, *words, "--out", "tables").code == 0
+    truth = pd.read_csv(tmp_path / "tables/true_zero_inflation.csv").set_index(["feature", "term"])
+    assert {term for _, term in truth.index} == {"Intercept", "x", "group[T.b]"}
+    assert (truth.xs("Intercept", level="term")["estimate"] == truth["estimate"].iloc[0]).all()
+    assert truth.drop("Intercept", level="term")["estimate"].std() == pytest.approx(1.0, abs=0.5)
+    config = (tmp_path / "tables" / "config.toml").read_text()
+    assert 'zero_inflation = "~ x + group"' in config
+    assert cli("fit", "pln", "--config", "tables/config.toml", "--out", "run", "-q").code == 0
+    found = pd.read_csv(tmp_path / "run/zero_inflation.csv").set_index(["feature", "term"]).loc[truth.index]
+    off = (found["estimate"] - truth["estimate"]) / found["std_error"]
+    assert (off.abs() < 1.96).mean() > 0.8 and off.abs().max() < 4.0
+    assert np.corrcoef(found["estimate"], truth["estimate"])[0, 1] > 0.95
+    drawn = plncli.simulate("pln", n=50, p=3, zero_inflation=0.3, zero_inflation_effect=1.0)
+    assert drawn.settings["zero_inflation"] == "~ x" and len(drawn.true_zero_inflation) == 6
+    assert cli("simulate", "pln", *design, *words[:2], "--out", "plain").code == 0
+    plain = cli("simulate", "pln", *design, *words[:2], "--zero-inflation-effect", "0", "--out", "none")
+    assert plain.code == 0
+    for name in ("counts", "true_zero_inflation", "true_coefficients"):
+        assert (tmp_path / "plain" / f"{name}.csv").read_bytes() == (tmp_path / "none" / f"{name}.csv").read_bytes()
