@@ -286,7 +286,7 @@ def last_word(code: int, say: Callable[[], None], *, lost: bool = False) -> int:
             if store.add(SPOKEN, 1) == 1:
                 say()
         if store.add(HEARD, 1) < place[1] and place[0] == 0 and not _hosted(environ):
-            _wait_for(store, place[1])  # for the store goes with this process
+            _stay(store, place[1])
     except RuntimeError:  # nobody is left to ask
         known = None
         say()
@@ -315,8 +315,12 @@ def _word(store: Any) -> int | None:
     return int(store.get(ENDED))
 
 
-def _wait_for(store: Any, number: int) -> None:
-    """Wait until all processes have heard of the end, but not for long."""
+def _stay(store: Any, number: int) -> None:
+    """Leave the exchanges, but stay until all processes have read why, for the store goes with this one."""
+    if _known is not None and _known.device.type == "cpu":
+        from torch import distributed
+
+        distributed.destroy_process_group()
     until = time.monotonic() + WORD.total_seconds()
     while store.add(HEARD, 0) < number and time.monotonic() < until:
         time.sleep(0.01)

@@ -16,13 +16,16 @@ LATER = ("seconds", "gap", "grad_norm", "checks", "evaluations", "steps")
 """In the names of what of a summary may differ by rounding, or by a step."""
 
 
-def started(number: int, words: tuple[str, ...], cwd: Path, env: Mapping[str, str] | None = None) -> list[Forked]:
-    """The processes."""
+def started(
+    number: int, words: tuple[str, ...], cwd: Path | list[Path], env: Mapping[str, str] | None = None
+) -> list[Forked]:
+    """The processes, all in one folder, or each in its own."""
+    folders = cwd if isinstance(cwd, list) else [cwd] * number
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     place = {"WORLD_SIZE": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    return [Forked(words, cwd, {**place, "RANK": str(rank), **(env or {})}) for rank in range(number)]
+    return [Forked(words, folder, {**place, "RANK": str(rank), **(env or {})}) for rank, folder in enumerate(folders)]
 
 
 def ended(processes: list[Forked]) -> tuple[list[int], list[str]]:

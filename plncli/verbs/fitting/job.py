@@ -149,6 +149,7 @@ class Job:
             "end": datetime.now(UTC).isoformat(),
             "exit_code": code,
             "cut_short": result.cut_short or code in (130, 143),
+            **sharing.recorded(),
         }
         seconds = time.perf_counter() - self.began
         known = (result, config, design, read.classes, where.device_name, seconds, manifest)
@@ -173,7 +174,7 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
     say.note(
         f"Fitting {what}: {counted(data.n, 'sample')} × {counted(data.p, spec.noun)}, "
         f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "
-        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')})."
+        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')}{sharing.told()})."
     )
 
 

@@ -77,6 +77,18 @@ def checked(read: Inputs) -> None:
         )
 
 
+def told() -> str:
+    """How many processes share the fit, as the end of a sentence."""
+    group = ranks.known()
+    return "" if group is None else f" in each of {group.number} processes"
+
+
+def recorded() -> dict[str, int]:
+    """The same for the manifest."""
+    group = ranks.known()
+    return {} if group is None else {"processes": group.number}
+
+
 def own(read: Inputs, init: Init | None) -> tuple[Inputs, Init | None]:
     """What this process keeps: its samples, a run of them in order, and of an earlier fit what is of these."""
     group = ranks.known()
