@@ -174,7 +174,8 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
     say.note(
         f"Fitting {what}: {counted(data.n, 'sample')} × {counted(data.p, spec.noun)}, "
         f"{counted(data.d, 'coefficient')} each ({some(data.terms)}), "
-        f"by {config.optimizer} on {where.device_name} ({where.dtype_name}, {counted(threads, 'thread')}{sharing.told()})."
+        f"by {config.optimizer} on {where.device_name} "
+        f"({where.dtype_name}, {counted(threads, 'thread')}{sharing.told()})."
     )
 
 
