@@ -28,7 +28,7 @@ PLACE = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Variables of the environment by which torchrun tells a process its place."""
 PATIENCE = timedelta(days=30)
 """How long a rank waits for another that is alive: the first may write for long."""
-WORD = timedelta(seconds=5)
+WORD = timedelta(seconds=3)
 """How long a rank that has lost another waits for what that says of it."""
 ENDED, SPOKEN, HEARD = "plncli/ended", "plncli/spoken", "plncli/heard"
 
@@ -129,7 +129,7 @@ class Ranks:
         except RuntimeError as error:
             raise RankLost(
                 f"One of the {self.number} processes has ended without a word: it was killed, for want of memory "
-                "perhaps, or its machine was lost. Nothing was written."
+                "perhaps, or its machine was lost. No results were written."
             ) from error
 
 

@@ -80,6 +80,16 @@ def test_a_process_that_is_killed_ends_all(place: Path, lost: int) -> None:
     assert not (place / "run").exists()
 
 
+def test_what_all_have_is_saved_where_one_is_lost(place: Path) -> None:
+    low = ("fit", "pln-pca", "--counts", "made/counts.csv", "--rank", "2", "--out", "run", *LONG[6:])
+    processes = fitting(place, low)
+    processes[1].kill()
+    codes, said = ended(processes)
+    assert codes == [5, -signal.SIGKILL], said
+    assert "Go on with: plncli resume run" in said[0]
+    assert [path.name for path in (place / "run.checkpoint").iterdir()] == ["a.safetensors"]
+
+
 def test_the_error_of_one_is_that_of_all(place: Path) -> None:
     elsewhere = place / "elsewhere"
     shutil.copytree(place / "made", elsewhere / "made")

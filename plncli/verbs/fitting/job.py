@@ -94,7 +94,7 @@ class Job:
         kept, found = keep.begin(config, read, say) if keep else (None, None)
         keeper, begun = sharing.keeping(kept), sharing.agreeing(found)
         out, events = (None, None) if ranks.follows() else (keep.out if keep else None, config.tensorboard)
-        with watched(out, name, events, show, say.note) as on_step:
+        with watched(out, name, events, show, say.note) as on_step, sharing.rescuing(keeper):
             result = run(
                 model_of(config, read),
                 read.data,

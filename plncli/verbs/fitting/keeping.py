@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plncli.console import Console
-from plncli.errors import counted
+from plncli.errors import RankLost, counted
 from plncli.settings import FitConfig
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ class Keep:
 
     @contextmanager
     def left(self, say: Console) -> Iterator[None]:
-        """Where the device fails, say how to go on from what is kept."""
+        """Where the device fails, or another process, say how to go on from what is kept."""
         from plncli.runs.unfinished import checkpoints
 
         try:
             yield
-        except (MemoryError, RuntimeError):
+        except (MemoryError, RuntimeError, RankLost):
             say.clear()
             if self.begun and checkpoints.unfinished(self.out):
                 say.next("plncli", "resume", self.out, what="Go on with")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plncli import ranks
 from plncli import settings as configuration
 from plncli.cancellation import Cancellation
-from plncli.errors import DataError, UsageError
+from plncli.errors import DataError, RankLost, UsageError
 from plncli.names import RESAMPLING
 from plncli.settings import FitConfig
 from plncli.verbs.fitting.keeping import Keep
@@ -191,10 +192,26 @@ class Collecting:
             if self.keeper is not None:
                 self.keeper.offer(state)
 
+    @contextmanager
+    def rescuing(self) -> Iterator[None]:
+        """Where another process is lost, save what was offered last, if all have the same."""
+        try:
+            yield
+        except RankLost:
+            if self.keeper is not None and self.latest is not None and self.latest.collect is None:
+                self.keeper.offer(self.latest)
+                self.keeper.save()
+            raise
+
 
 def keeping(keeper: Keeper | None) -> Keeper | Collecting | None:
     """What is told the state of a fit."""
     return keeper if ranks.known() is None else Collecting(keeper)
+
+
+def rescuing(keeper: Keeper | Collecting | None) -> AbstractContextManager[None]:
+    """See `Collecting.rescuing`."""
+    return keeper.rescuing() if isinstance(keeper, Collecting) else nullcontext()
 
 
 def follow(fitted: Callable[[Keep], object], out: Path, *, resume: bool) -> int:
