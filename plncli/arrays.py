@@ -16,7 +16,10 @@ Params = dict[str, Tensor]
 class Evaluated(Protocol):
     """An objective of one tensor, at one point, with derivatives of its own."""
 
-    value: Tensor
+    @property
+    def value(self) -> Tensor:
+        """Scalar, in nats."""
+        ...
 
     def gradient(self) -> Tensor:
         """Gradient there, a new tensor of the point's shape."""

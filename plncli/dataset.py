@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from plncli import ranks
 from plncli.errors import DataError
+from plncli.sparse import blocks_of, columns_taken, is_sparse, taken
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows everywhere; shapes are checked once, here.
 
-    Y: n×p, the table to explain (counts, 0/1, or real values); 0 where not observed.
+    Y: n×p, the table to explain (counts, 0/1, or real values); 0 where not observed. Large counts may come without
+    their zeros (`sparse`), for models that take them so (`Spec.sparse`).
     X: n×d design matrix.
     O: n×p or n×1 offset on the log scale (log exposure).
     w: (n,) positive sample weights.
@@ -69,6 +72,15 @@ class Dataset:
             raise DataError("Clusters must be numbered 0, 1, 2, ... without a gap.")
 
     @property
+    def sparse(self) -> bool:
+        """Whether Y is kept without its zeros."""
+        return is_sparse(self.Y)
+
+    def blocks(self) -> Iterator[slice]:
+        """Rows of Y to be looked at together (`sparse`)."""
+        return blocks_of(self.Y)
+
+    @property
     def n(self) -> int:
         """Number of samples."""
         return self.Y.shape[0]
@@ -107,11 +119,11 @@ class Dataset:
     def take(self, rows: Tensor, times: Tensor) -> Dataset:
         """Some samples, each as often as `times` says, by their weight; which cluster they are of is left behind."""
         per_sample = {letter: getattr(self, letter) for letter in ("Y", "X", "O", "K", "X0")}
-        taken: dict[str, Any] = {
-            letter: None if tensor is None else tensor[rows] for letter, tensor in per_sample.items()
+        some: dict[str, Any] = {
+            letter: None if tensor is None else taken(tensor, rows) for letter, tensor in per_sample.items()
         }
         names = tuple(self.samples[i] for i in rows.tolist())
-        return replace(self, w=self.w[rows] * times.to(self.w), clusters=None, samples=names, **taken)
+        return replace(self, w=self.w[rows] * times.to(self.w), clusters=None, samples=names, **some)
 
     def with_zero_terms(self, kept: Tensor) -> Dataset:
         """Some columns of the design of structural zeros, by index."""
@@ -125,7 +137,7 @@ class Dataset:
             return self
         return replace(
             self,
-            Y=self.Y[:, features],
+            Y=columns_taken(self.Y, features),
             X=self.X[:, terms],
             O=self.O if self.O.shape[1] == 1 else self.O[:, features],
             K=None if self.K is None else self.K[:, features],

@@ -31,6 +31,7 @@ ROOMS = (
     "optim",
     "numerics",
     "dataset",
+    "sparse",
     "cancellation",
     "console",
     "runtime",
@@ -48,7 +49,8 @@ ROOMS = (
 FLOOR = {name: number for number, name in enumerate(ROOMS)}
 STRANGERS = (("cli", "frames"), ("frames", "cli"), ("models", "optim"), ("optim", "dataset"))
 """Pairs of which the first does not import the second, although it stands above it."""
-LIBRARY = ("evaluation", "fitting", "results", "inference", "models", "optim", "numerics", "dataset", "ranks", "arrays")
+LIBRARY = ("evaluation", "fitting", "results", "inference", "models", "optim", "numerics")
+LIBRARY += ("dataset", "ranks", "sparse", "arrays")
 """Where nothing is printed or opened, and torch is the only package."""
 LINES, ROOM_LINES, FUNCTION_LINES = 400, 3000, 60
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "_data" not in path.parts)

@@ -96,7 +96,7 @@ def _joined(parts: list[Optimum]) -> Optimum:
     """One optimum with one trace: a run that starts where the last one ended does not repeat that point."""
     trace = list(parts[0].trace)
     for i, part in enumerate(parts[1:], start=1):
-        trace += [_shifted(step, parts[:i]) for step in part.trace[1:]]
+        trace += [_shifted(step, parts[:i]) for step in (part.trace[1:] if trace else part.trace)]
     return replace(
         parts[-1],
         steps=sum(part.steps for part in parts),

@@ -14,10 +14,16 @@ import torch
 from plncli.arrays import Params
 from plncli.fitting.resumption import Found, offered_search
 from plncli.fitting.revision import followed
-from plncli.models.base import Init, Model, P, Revisable, Searching
+from plncli.models.base import Init, Model, P, Revisable
+from plncli.models.beginning import Nested, Searching
 from plncli.optim.base import Offer, Optimum, Starts, Status, StopRule
 from plncli.optim.newton_cg import NewtonCG
 from plncli.progress import OnWait, Step
+
+CUT = (Status.TIME_LIMIT, Status.INTERRUPTED)
+"""How a search is cut short."""
+LOOSE = 1e-2
+"""Nats a sample that are left of a fit to some of the samples."""
 
 
 def begun(
@@ -36,6 +42,8 @@ def begun(
     offer: is told between starts where they led to; known: what it was told when this search was cut short. on_search:
     told how far the search is.
     """
+    if init is None and isinstance(model, Nested) and (few := model.subset(prepared, seed)) is not None:
+        return _from_few(model, few, prepared, stop, seed, on_search)
     if isinstance(model, Searching) and model.searches(prepared, init):
         return _searched(model, prepared, init, _Search(model, prepared, stop, offer, known, on_search), seed)
     if init is None:
@@ -45,6 +53,36 @@ def begun(
     with torch.no_grad():
         better = model.objective(*warm) <= model.objective(params, prepared)
     return (*(warm if bool(better) else (params, prepared)), [])
+
+
+def _from_few(
+    model: Model[P], few: P, prepared: P, stop: StopRule, seed: int, on_search: OnWait | None
+) -> tuple[Params, P, list[Optimum]]:
+    """Where a loose fit to some of the samples ends, which begins in the same way; nothing of it is kept."""
+    assert isinstance(model, Nested)
+    began = time.perf_counter()
+    params, few, parts = begun(model, few, None, stop, seed, on_search=on_search)
+    if not parts or parts[-1].status is Status.CONVERGED:
+        left = stop.time_limit - (time.perf_counter() - began)
+        loose = replace(stop, tol=max(stop.tol, LOOSE), max_iter=None, time_limit=left)
+
+        def tell(step: Step) -> None:
+            if on_search is not None:
+                on_search(f"{few.data.n} of {prepared.data.n} samples, step {step.step}", time.perf_counter() - began)
+
+        params, few, optimum = followed(model, few, params, NewtonCG(), loose, tell)
+        parts = [*parts, optimum]
+    whole = replace(
+        parts[-1],
+        steps=0,
+        evaluations=sum(part.evaluations for part in parts),
+        products=sum(part.products for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        status=parts[-1].status if parts[-1].status in CUT else Status.CONVERGED,
+        trace=(),
+        starts=parts[0].starts,
+    )
+    return model.onto(params, few, prepared), prepared, [whole]
 
 
 def _searched(
@@ -153,7 +191,7 @@ class _Search(Generic[P]):
                 optimum = replace(optimum, status=Status.MAX_ITER)
             found = Found(replace(optimum, params=params), prepared)
         self.parts.append(found)
-        if found.optimum.status in (Status.TIME_LIMIT, Status.INTERRUPTED):
+        if found.optimum.status in CUT:
             self.cut = found.optimum.status
         else:
             offered_search(self.offer, self.model, self.parts)

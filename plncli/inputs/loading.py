@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from plncli.dataset import Dataset
-from plncli.errors import FIRST, DataError, Faults
+from plncli.errors import FIRST, Faults
 from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors, facts_of
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
@@ -37,11 +37,12 @@ from plncli.inputs.sources import (
     read_tables,
     unread_covariates,
 )
+from plncli.inputs.tensors import mostly_zeros, tensor
 from plncli.inputs.weights import Weighted, weights_of
 from plncli.models.spec import CLASSES, COUNTS, NUMBERS
 from plncli.numerics.size_factors import SizeFactors
 from plncli.settings import FitConfig, check, output_folder
-from plncli.tables.sparse import CSR, tensor_of
+from plncli.tables.sparse import CSR
 from plncli.tables.table import Drop, Table, frame
 
 if TYPE_CHECKING:
@@ -101,13 +102,19 @@ class Matched(NamedTuple):
 
 
 def load(
-    config: FitConfig, *, device: torch.device, dtype: torch.dtype, given: Mapping[str, Table] | None = None
+    config: FitConfig,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    given: Mapping[str, Table] | None = None,
+    sparse: bool = False,
 ) -> Inputs:
     """Read everything that `config` names. UsageError, DataError or FormulaError say what cannot be used.
 
-    given: tables that are there already, by option; their paths are not read.
+    given: tables that are there already, by option; their paths are not read. sparse: counts may come without their
+    zeros, where the model takes them so.
     """
-    return load_each([config], device=device, dtype=dtype, given=given)[0]
+    return load_each([config], device=device, dtype=dtype, given=given, sparse=sparse)[0]
 
 
 def load_each(
@@ -116,6 +123,7 @@ def load_each(
     device: torch.device,
     dtype: torch.dtype,
     given: Mapping[str, Table] | None = None,
+    sparse: bool = False,
 ) -> tuple[Inputs, ...]:
     """The same for configurations that differ in their formulas alone.
 
@@ -128,7 +136,7 @@ def load_each(
     used = columns_of(formula for pair in pairs for formula in pair)
     configs = [with_its_references(config, columns_of(pair), used) for config, pair in zip(configs, pairs, strict=True)]
     inputs = tuple(
-        _assemble(config, _match(config, dict(tables), *pair, used), device, dtype)
+        _assemble(config, _match(config, dict(tables), *pair, used), device, dtype, sparse=sparse)
         for config, pair in zip(configs, pairs, strict=True)
     )
     if sum(read.data.X.numel() + read.data.Y.numel() for read in inputs) > LARGE:
@@ -270,9 +278,15 @@ def _explained(
 
 
 def _assemble(
-    config: FitConfig, matched: Matched, device: torch.device, dtype: torch.dtype, faults: Faults = FIRST
+    config: FitConfig,
+    matched: Matched,
+    device: torch.device,
+    dtype: torch.dtype,
+    faults: Faults = FIRST,
+    *,
+    sparse: bool = False,
 ) -> Inputs:
-    """The data set of matched tables."""
+    """The data set of matched tables; sparse: counts may come without their zeros."""
     tables, formula, zeros, used, matrices, offset_blocks, sources, missing = matched
     counted = config.spec.response is COUNTS
     main = "covariates" if formula.lhs and not counted else config.spec.response.option
@@ -303,9 +317,9 @@ def _assemble(
     tables = tables.noting(*levels_alike(tables.get("covariates"), used))
     if explained is None:
         raise faults.found[-1]  # which is known: there is nothing to explain
-    to = partial(_tensor, device=device, dtype=dtype)
+    to = partial(tensor, device=device, dtype=dtype)
     data = Dataset(
-        Y=to(explained.Y),
+        Y=to(explained.Y, keep=sparse and mostly_zeros(config, explained.Y, explained.K)),
         X=to(X),
         O=to(O),
         w=to(weighted.w),
@@ -374,12 +388,3 @@ def _offset(
     if config.spec.response is COUNTS and explained and not accounted:
         tables = tables.noting(*depth_note(explained.Y, tables))
     return O, size_factors, tables
-
-
-def _tensor(array: np.ndarray | CSR, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A table on the device; DataError for numbers that its dtype cannot hold."""
-    converted = tensor_of(array, device, dtype)
-    if dtype != torch.float64 and not bool(torch.isfinite(converted).all()):
-        largest = abs(array).max()
-        raise DataError(f"The tables hold numbers up to {largest:.3g}, too large for --dtype float32.")
-    return converted

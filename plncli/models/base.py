@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
@@ -23,6 +23,7 @@ from plncli.models.spec import Spec
 from plncli.models.uncertainty import Ratios, Uncertainty
 from plncli.numerics.linalg import orthonormal_basis
 from plncli.numerics.rows import least, most, total
+from plncli.sparse import column_totals
 
 Init = Mapping[str, Tensor]
 """Estimates of an earlier fit, matched to the rows and columns of the data (`INIT`); nan where there are none."""
@@ -96,6 +97,8 @@ class Model(ABC, Generic[P]):
 
     def fittable(self, data: Dataset) -> Tensor:
         """(p,) booleans: the responses of which `data` say anything; `prepare` refuses the others."""
+        if data.sparse:
+            return column_totals(data.Y) > 0
         if self.spec.response.required:
             return total(data.Y if data.K is None else data.Y * data.K) > 0
         return least(data.Y) < most(data.Y)
@@ -194,43 +197,6 @@ class Differentiable(Protocol[Q]):
 
     def at(self, params: Params, prepared: Q) -> Differentiated:
         """The objective at `params`: what autograd finds in `objective`, without its bookkeeping."""
-        ...
-
-
-@runtime_checkable
-class Searching(Protocol[P]):
-    """A model whose objective has many optima: the start decides which of them is found.
-
-    loose: nats a sample that are left where the optimum that a start leads to is known well enough; patience: steps
-    after which a start is given up that is below the best then, None for never.
-    """
-
-    loose: ClassVar[float]
-    patience: ClassVar[int | None]
-
-    @property
-    def starts(self) -> int:
-        """How many searches are wanted: the model's own, and from that many starts less one by chance."""
-        ...
-
-    def searches(self, prepared: P, init: Init | None) -> bool:
-        """Whether the start must be looked for: always without an earlier fit."""
-        ...
-
-    def own_starts(self, prepared: P, init: Init | None) -> Iterator[tuple[Params, P]]:
-        """Starts to be compared by where they lead, the earlier fit among them, each with data prepared for it."""
-        ...
-
-    def restarts(self, params: Params, prepared: P) -> Iterator[tuple[Params, P]]:
-        """Starts near an optimum from which better ones are found, if there are any near."""
-        ...
-
-    def another(self, prepared: P, generator: Generator) -> tuple[Params, P]:
-        """A start by chance."""
-        ...
-
-    def wholes(self, params: Params, prepared: P) -> Iterator[tuple[Params, P]]:
-        """Starts of the model itself, where the search was for the best optimum of a simpler one: that is given."""
         ...
 
 

@@ -203,6 +203,12 @@ def general_work(size: Size) -> tuple[Work, Work]:
     return Work(5, 20), Work(60, 1000)
 
 
+def never(own: Mapping[str, Any], cells: int) -> bool:
+    """Tables are dense."""
+    del own, cells
+    return False
+
+
 def nothing(own: Mapping[str, Any]) -> None:
     """No check of a model's settings against each other."""
     del own
@@ -236,7 +242,8 @@ class Spec:
     tables, which `runs` writes by their suffix. facts: numbers that its summary tells
     besides (`Model.facts`), and what they are. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
-    alternating: part of its parameters has a closed form given the rest (vem). settings: those that it adds; check:
+    alternating: part of its parameters has a closed form given the rest (vem). sparse: whether, with these values, it
+    takes a table of so many cells without its zeros, where most are. settings: those that it adds; check:
     UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. optimizers:
     those that suit, with these values, the default first; none where all do. memory: numbers at the peak of a fit;
     smaller: changes that may make it fit, in words and as a size; work: the least and the most that a fit takes;
@@ -256,6 +263,7 @@ class Spec:
     standard_errors: tuple[str, ...] = ()
     bound: bool = False
     alternating: bool = False
+    sparse: Callable[[Mapping[str, Any], int], bool] = never
     settings: tuple[Setting, ...] = ()
     check: Callable[[Mapping[str, Any]], None] = nothing
     memory: Callable[[Size], float] = general_memory

@@ -10,7 +10,19 @@ import torch
 from torch import Tensor
 
 from plncli.errors import DataError, some
-from plncli.numerics.rows import every_row, gram, most, norm, number, orthogonal, over_rows, total, triangular
+from plncli.numerics.rows import (
+    accumulate,
+    every_row,
+    gram,
+    most,
+    norm,
+    number,
+    orthogonal,
+    over_rows,
+    total,
+    triangular,
+)
+from plncli.sparse import BLOCK, block_of
 
 WIDE = 32
 """Columns above which the products of all pairs of columns cost more than weighting the table for each response."""
@@ -259,6 +271,17 @@ def weighted_grams(Q: Tensor, V: Tensor, block: int | None = None) -> Tensor:
         return (out,)
 
     return over_rows(add, Q, d if single else d * d, block or (None if single else 1 << 22))[0]
+
+
+def grams_where_positive(rows: Tensor, Y: Tensor) -> Tensor:
+    """Of a sparse table, sum of a_i a_i' over the samples that have a count of feature j: p×d×d."""
+    (n, d), p = rows.shape, Y.shape[1]
+    sums = rows.new_zeros((p, d, d))
+
+    def add(block: slice) -> None:
+        sums.add_(weighted_grams(rows[block], block_of(Y, block).cpu() > 0))
+
+    return accumulate((sums,), add, n, p, BLOCK)[0]
 
 
 def _unit_columns(X: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:

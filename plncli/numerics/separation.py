@@ -23,8 +23,9 @@ from torch import Tensor
 
 from plncli import ranks
 from plncli.numerics.cones import STILL, distinct, interior, limits_of, null_space, unit_rows
-from plncli.numerics.linalg import orthonormal_basis, weighted_grams
+from plncli.numerics.linalg import grams_where_positive, orthonormal_basis, weighted_grams
 from plncli.numerics.rows import gathered, group_totals, place, some_row
+from plncli.sparse import block_of, columns_taken, is_sparse, spread
 
 _SCREEN = 1e-9  # smallest eigenvalue of a scaled Gram matrix, a square: far above TOL², so the screen misses nothing
 
@@ -69,8 +70,8 @@ class Recession:
 class Separation:
     """Features of a table of counts without finite coefficients.
 
-    cells: n×p, True where the expected count goes to 0 at the supremum; `features` index the columns concerned,
-    among them those that are merely not identified (too few of their cells are observed).
+    cells: n×p, True where the expected count goes to 0 at the supremum, sparse where counts are; `features` index the
+    columns concerned, among them those that are merely not identified (too few of their cells are observed).
     """
 
     cells: Tensor
@@ -147,6 +148,8 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
 
     K (n×p): True where Y is observed. X must have full column rank.
     """
+    if is_sparse(Y):
+        return _of_sparse(X, Y)
     positive = (Y > 0).cpu()
     zero = (Y == 0).cpu()
     if K is not None:
@@ -157,6 +160,18 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
     if len(suspects) == 0:
         return None
     return _of_all_rows(X, positive[:, suspects], zero[:, suspects], _of_counts, suspects, Y.shape[1])
+
+
+def _of_sparse(X: Tensor, Y: Tensor) -> Separation | None:
+    """The same of counts without their zeros: of the few features that may be separated, as they are."""
+    suspects = _singular(grams_where_positive(_rows(X)[0], Y)).nonzero()[:, 0]
+    if len(suspects) == 0:
+        return None
+    found = poisson_separation(X, block_of(columns_taken(Y, suspects.to(Y.device)), slice(None)))
+    if found is None:
+        return None
+    cells = spread(found.cells.cpu(), suspects, Y.shape[1]).to(Y.device)
+    return Separation(cells, tuple(suspects[list(found.features)].tolist()), found.recessions)
 
 
 def _of_all_rows(

@@ -66,13 +66,22 @@ def dense(values: np.ndarray | CSR) -> np.ndarray:
     return values if isinstance(values, np.ndarray) else values.toarray()
 
 
-def tensor_of(values: np.ndarray | CSR, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """n×p on a device: what is sparse travels sparse, and becomes dense there."""
+def tensor_of(
+    values: np.ndarray | CSR, device: torch.device, dtype: torch.dtype, *, keep: bool = False
+) -> torch.Tensor:
+    """n×p on a device: what is sparse travels sparse, and becomes dense there unless it is to be kept so."""
     import numpy as np
     import torch
 
     if isinstance(values, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype=dtype).to(device=device)
+    if keep:
+        from plncli.sparse import csr as sparse_tensor
+
+        kind = np.int32 if values.nnz < 1 << 31 else np.int64
+        parts = (values.indptr.astype(kind), values.indices.astype(kind), values.data)
+        indptr, columns, numbers = (torch.from_numpy(part).to(device=device) for part in parts)
+        return sparse_tensor(indptr, columns, numbers.to(dtype=dtype), values.shape[1])
     rows, columns = (torch.from_numpy(index.astype(np.int64)).to(device) for index in values.nonzero())
     made = torch.zeros(values.shape, dtype=dtype, device=device)
     made[rows, columns] = torch.from_numpy(values.data).to(dtype=dtype).to(device=device)

@@ -20,12 +20,14 @@ from plncli.dataset import Dataset
 from plncli.fitting import fit
 from plncli.inference.resampling import Resampling
 from plncli.inference.wald import InferenceRule
-from plncli.models.pca import profile as profile_module
-from plncli.models.pca.cells import Samples
+from plncli.models.pca import evaluation as evaluation_module
+from plncli.models.pca.cells import Loadings, Samples
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
 from plncli.models.pca.posterior import posterior
+from plncli.models.pca.profile import evaluated
 from plncli.models.pca.sandwich import _factor
+from plncli.models.pca.table import Table
 from plncli.models.pca.triangle import Triangle
 from plncli.models.pln.model import PLN
 from plncli.models.uncertainty import Determined
@@ -54,7 +56,7 @@ def one() -> FitResult:
     return fit(PCA(rank=2), replace(data, K=K, w=1.0 + (torch.arange(60) % 3 == 0).double()), stop=TIGHT)
 
 
-def theta_of(result: FitResult) -> tuple[Tensor, profile_module.Table]:
+def theta_of(result: FitResult) -> tuple[Tensor, Table]:
     """Parameters and table of a fit."""
     prepared = result.model.prepare(result.data)
     G = prepared.basis.reduced(result.estimates["B"])
@@ -65,7 +67,7 @@ def test_the_posterior_is_the_minimum() -> None:
     """Against scipy, which knows nothing of natural gradients: S by its Cholesky factor."""
     data, B, C = drawn(3, 6, 2, seed=3)
     triangle = Triangle(C, 2)
-    z = posterior(Samples(data.Y, None, data.O + data.X @ B, C, triangle))
+    z = posterior(Samples(data.Y, None, data.O + data.X @ B, Loadings(C, triangle)))
     for i in range(3):
         eta, Y = (data.O + data.X @ B)[i].numpy(), data.Y[i].numpy()
 
@@ -87,19 +89,19 @@ def test_rotating_the_axes_changes_nothing() -> None:
     angle = torch.tensor(0.7, dtype=torch.float64)
     R = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
     turned = torch.cat([theta[:2], R @ theta[2:]])
-    assert float(table.at(turned).value) == pytest.approx(float(table.at(theta).value), rel=1e-12)
-    g = table.at(turned).gradient()
-    torch.testing.assert_close(g[2:], R @ table.at(theta).gradient()[2:], rtol=1e-6, atol=1e-6)
+    assert float(evaluated(turned, table).value) == pytest.approx(float(evaluated(theta, table).value), rel=1e-12)
+    g = evaluated(turned, table).gradient()
+    torch.testing.assert_close(g[2:], R @ evaluated(theta, table).gradient()[2:], rtol=1e-6, atol=1e-6)
 
 
 def test_both_ways_to_solve_for_the_samples_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     theta, table = theta_of(one())
     moved = theta + 0.1 * torch.randn(theta.shape, generator=torch.Generator().manual_seed(5), dtype=theta.dtype)
     v = torch.randn(theta.shape, generator=torch.Generator().manual_seed(6), dtype=theta.dtype)
-    factored = replace(table).at(moved)
+    factored = evaluated(moved, replace(table))
     expected = factored.product(v), factored.gradient()
-    monkeypatch.setattr(profile_module, "HELD", 0)
-    iterated = replace(table).at(moved)
+    monkeypatch.setattr(evaluation_module, "HELD", 0)
+    iterated = evaluated(moved, replace(table))
     torch.testing.assert_close(iterated.product(v), expected[0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(iterated.gradient(), expected[1], rtol=1e-9, atol=1e-9)
 
@@ -107,7 +109,7 @@ def test_both_ways_to_solve_for_the_samples_agree(monkeypatch: pytest.MonkeyPatc
 def test_the_whole_hessian_is_that_of_the_products() -> None:
     """As the standard errors have it, along directions that are no rotations."""
     theta, table = theta_of(one())
-    at = table.at(theta)
+    at = evaluated(theta, table)
     at.gradient()
     factor = _factor(at, Determined.wholly(one().data.w, 2), lambda: False)
     assert factor is not None

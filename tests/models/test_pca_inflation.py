@@ -21,7 +21,7 @@ from plncli.inference.wald import InferenceRule
 from plncli.models.findings import Finding
 from plncli.models.inflation.cells import Nodes
 from plncli.models.pca import posterior as posterior_module
-from plncli.models.pca.cells import Doubtful, Samples
+from plncli.models.pca.cells import Doubtful, Loadings, Samples
 from plncli.models.pca.curvature import Curvature
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
@@ -64,7 +64,7 @@ def known(result: FitResult) -> FittedPCA:
 @pytest.mark.parametrize("rank", [1, 3])
 def test_derivatives_of_the_profile(kind: str, rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the minimum over the samples' posteriors, its second derivatives with all that the zeros add to them."""
-    monkeypatch.setattr("plncli.models.pca.profile.LOOSE", 1e-9)
+    monkeypatch.setattr("plncli.models.pca.evaluation.LOOSE", 1e-9)
     data = table(14, 5, 2, 0.3, 1, depth=3.0)[0]
     g = torch.Generator().manual_seed(3)
     data = replace(data, w=torch.rand(14, generator=g).double() + 0.5, K=torch.rand(14, 5, generator=g) > 0.1)
@@ -93,7 +93,7 @@ def doubtful_samples(n: int = 6, p: int = 7, q: int = 2, nodes: int = 40) -> Sam
     Y = Y.masked_fill(torch.rand(n, p, generator=g) < 0.3, 0.0)
     rows, columns = (Y == 0).nonzero(as_tuple=True)
     z = torch.full(rows.shape, -0.5, dtype=torch.float64)
-    return Samples(Y, None, predictor, C, Triangle(C, q), Doubtful(rows, columns, z, Nodes.of(nodes, C)))
+    return Samples(Y, None, predictor, Loadings(C, Triangle(C, q)), Doubtful(rows, columns, z, Nodes.of(nodes, C)))
 
 
 def test_the_posterior_is_the_best_minimum() -> None:

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from plncli.models.pca.cells import FARTHEST
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.posterior import Posterior, State, natural_step
-from plncli.models.pca.profile import Evaluation, Table
+from plncli.models.pca.table import Table
 from plncli.numerics.rows import grand_total, most
 
 HALVINGS = 20
+FARTHEST_STEP = 3.0
+"""How far a feature goes in a round: with few counts some directions have next to no curvature."""
 
 
 class Alternation:
@@ -58,6 +61,7 @@ class Alternation:
         self._follow()
         at = Evaluation(self.theta, self.table, Posterior(*self.z, torch.zeros_like(self.z.value)), self.zeta)
         step = at.preconditioner()(at.gradient()).neg_()
+        step *= FARTHEST_STEP / torch.linalg.vector_norm(step, dim=0).clamp_min(FARTHEST_STEP)
         for halving in range(HALVINGS):
             after = Alternation(self.table, self.theta + 0.5**halving * step, self.z[:2], self.zeta)
             if math.isfinite(after.value):

@@ -95,18 +95,11 @@ class Bends:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """b samples × p features: counts Y, 0 where they don't count; K 1 where they do (None: all); linear predictor.
+class Loadings:
+    """C (p×q), and what samples ask of it, which is the same for all of them."""
 
-    zeros: those that may be structural, if there are any.
-    """
-
-    Y: Tensor
-    K: Tensor | None
-    predictor: Tensor
     C: Tensor
     triangle: Triangle
-    zeros: Doubtful | None = None
 
     @cached_property
     def products(self) -> Tensor:
@@ -123,14 +116,40 @@ class Samples:
         """eta + h as a linear map of m and the entries of S, p×(q+t)."""
         return torch.cat([self.C, self.halves], 1)
 
+
+@dataclass(frozen=True)
+class Samples:
+    """b samples × p features: counts Y, 0 where they don't count; K 1 where they do (None: all); linear predictor.
+
+    zeros: those that may be structural, if there are any.
+    """
+
+    Y: Tensor
+    K: Tensor | None
+    predictor: Tensor
+    loadings: Loadings
+    zeros: Doubtful | None = None
+
+    @property
+    def C(self) -> Tensor:
+        """Loadings p×q."""
+        return self.loadings.C
+
+    @property
+    def triangle(self) -> Triangle:
+        """Of the posterior covariances."""
+        return self.loadings.triangle
+
+    @property
+    def halves(self) -> Tensor:
+        """h as a linear map of the entries of S, p×t."""
+        return self.loadings.halves
+
     def take(self, rows: Tensor | slice) -> Samples:
         """Some of the samples."""
         K = None if self.K is None else self.K[rows]
         zeros = None if self.zeros is None else self.zeros.take(rows, len(self.Y))
-        some = Samples(self.Y[rows], K, self.predictor[rows], self.C, self.triangle, zeros)
-        known = ("products", "halves", "map")
-        some.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
-        return some
+        return Samples(self.Y[rows], K, self.predictor[rows], self.loadings, zeros)
 
     def with_nodes(self, many: int) -> Samples:
         """Zeros that may be structural summed over other nodes."""
@@ -199,7 +218,7 @@ class Samples:
 
     def curvature(self, A: Tensor) -> Tensor:
         """I + sum_j A_j c_j c_j', b×q×q."""
-        Pi = self.triangle.matrix(A @ self.products)
+        Pi = self.triangle.matrix(A @ self.loadings.products)
         Pi.diagonal(dim1=1, dim2=2).add_(1.0)
         return Pi
 
@@ -212,11 +231,11 @@ class Samples:
     def turned(self, bends: Bends, y: Tensor) -> tuple[Tensor, Tensor]:
         """Change of the slopes in eta and in h, b×p each, as m and the entries of S move by y, b×(q+t)."""
         if bends.zero is None:
-            both = (y @ self.map.mT).mul_(bends.a)
+            both = (y @ self.loadings.map.mT).mul_(bends.a)
             return both, both
         q = self.C.shape[1]
         return bends.turn(y[:, :q] @ self.C.mT, y[:, q:] @ self.halves.mT)
 
     def pulled(self, in_eta: Tensor, in_h: Tensor) -> Tensor:
         """Slopes in m and in the entries of S of what has these slopes in eta and in h, b×(q+t)."""
-        return in_eta @ self.map if in_eta is in_h else torch.cat([in_eta @ self.C, in_h @ self.halves], 1)
+        return in_eta @ self.loadings.map if in_eta is in_h else torch.cat([in_eta @ self.C, in_h @ self.halves], 1)

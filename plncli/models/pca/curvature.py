@@ -76,7 +76,7 @@ class Curvature:
 
     def matrix(self) -> Tensor:
         """H_zz whole, b×(q+t)×(q+t)."""
-        q, triangle, linear, P = self.P.shape[1], self.samples.triangle, self.samples.map, self.P
+        q, triangle, linear, P = self.P.shape[1], self.samples.triangle, self.samples.loadings.map, self.P
         pairs, a, b = Triangle(linear, linear.shape[1]), triangle.rows, triangle.columns
         both = pairs.products(linear)
         if self.bends.zero is None:

@@ -20,7 +20,7 @@ from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import Inflation
 from plncli.models.inflation.finished import mixed
 from plncli.models.inflation.own import cells_among, with_own_logits
-from plncli.models.pca.cells import Doubtful, Samples
+from plncli.models.pca.cells import Doubtful, Loadings, Samples
 from plncli.models.pca.posterior import Posterior, posterior
 from plncli.models.pca.triangle import Triangle
 from plncli.models.pln.finished.fitted import FittedPLN, latent_values, without_impossible
@@ -53,7 +53,7 @@ class FittedPCA(FittedPLN):
         B, C = (self.B, self.C) if among is None else (self.B[:, among], self.C[among])
         O = O if among is None or O.shape[1] == 1 else O[:, among]
         K = counted.to(Y)
-        return Samples(Y * K, K, O + X @ B, C, Triangle(Y, C.shape[1]))
+        return Samples(Y * K, K, O + X @ B, Loadings(C, Triangle(Y, C.shape[1])))
 
     def _posterior(self, samples: Samples, own: bool = False) -> tuple[Posterior, Tensor | None]:
         """Posteriors of samples with all features, and logits of structural zeros, n×p.
@@ -123,6 +123,16 @@ class FittedPCA(FittedPLN):
         z, logits = self._posterior(self._samples(X, O, seen, self.telling(K & (limits == 0))), own=True)
         mean, variance = O + X @ self.B + z.M @ self.C.mT, self._variance(z)
         return of_hidden(Y, mean, variance, scored, limits, bool(z.converged.all()), logits)
+
+    def mean_residuals(self, data: Dataset) -> Tensor:
+        """Means over the features of c_j'm/sqrt(Sigma_jj) of the samples of the fit, in cells that count, (n,)."""
+        sd, U = self.latent.variances.sqrt(), self.tensor("U")
+        W, found = self.C / torch.where(sd > 0, sd, 1.0)[:, None], []
+        for rows in data.blocks():
+            finite = self.limits(data.X[rows]) == 0
+            counts = self.telling(finite if data.K is None else finite & data.K[rows]) & (sd > 0)
+            found.append(torch.where(counts, U[rows] @ W.mT, 0.0).sum(1) / counts.sum(1))
+        return torch.cat(found)
 
     # -- diagnosis: the bound and the likelihood, in as many dimensions as components ----------------------------------
 

@@ -11,8 +11,8 @@ from plncli.arrays import Params, Parts
 from plncli.models.fused import Fused, joined
 from plncli.models.inflation import logits
 from plncli.models.inflation.entries import Inflation
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.profile import Evaluation
 
 
 class Joint:
@@ -22,7 +22,7 @@ class Joint:
         assert prepared.inflation is not None
         self._inflation: Inflation = prepared.inflation
         self._zeta = params["zeta"].detach()
-        self.at: Evaluation = prepared.at(params)
+        self.at: Evaluation = prepared.whole_at(params)
 
     @property
     def value(self) -> Tensor:

@@ -18,11 +18,13 @@ from plncli.models.findings import Finding
 from plncli.models.inflation.findings import of_zeros
 from plncli.models.inflation.spec import NONE
 from plncli.models.pca import inflated, joint
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared, prepare
-from plncli.models.pca.profile import objective
+from plncli.models.pca.profile import explained_in_blocks, objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
 from plncli.models.pca.start import another, restarts, rotated, start, starts
+from plncli.models.pca.subset import onto, subset
 from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import of_counts
@@ -43,6 +45,7 @@ class PCA(Model[Prepared]):
     Chiquet, Mariadassou & Robin 2018 (Annals of Applied Statistics 12), but with a full covariance of each sample's
     posterior: a tighter bound, which does not depend on the axes that C is written in.
     rank: None for a few. starts: searches, from that many starts. sigma: whether Sigma = CC', p×p, is wanted.
+    block_rows: samples that are looked at together, None for what is best.
     """
 
     spec: ClassVar[Spec] = SPEC
@@ -53,10 +56,11 @@ class PCA(Model[Prepared]):
     starts: int = 1
     sigma: bool | None = None
     zero_inflation: str = NONE
+    block_rows: int | None = None
 
     def prepare(self, data: Dataset) -> Prepared:
         """Check counts, design and rank, and find separated cells."""
-        return prepare(data, self.rank, self.zero_inflation)
+        return prepare(data, self.rank, self.zero_inflation, self.block_rows)
 
     # -- where it begins -----------------------------------------------------------------------------------------------
 
@@ -93,6 +97,14 @@ class PCA(Model[Prepared]):
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """With structural zeros, from the best that there is without."""
         return wholes(params, prepared)
+
+    def subset(self, prepared: Prepared, seed: int) -> Prepared | None:
+        """One in a few samples of a large table."""
+        return subset(prepared, seed)
+
+    def onto(self, params: Params, few: Prepared, prepared: Prepared) -> Params:
+        """The same coefficients and loadings."""
+        return {"theta": onto(params["theta"], few, prepared)}
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 
@@ -151,7 +163,7 @@ class PCA(Model[Prepared]):
 
     def entropy(self, params: Params, prepared: Prepared) -> float:
         """½ sum_i w_i log|2πe S_i|, in nats."""
-        S = prepared.at(params).z.S
+        S = prepared.at(params).covariances
         own = 0.5 * (torch.linalg.slogdet(S).logabsdet + prepared.table.q * math.log(2.0 * math.pi * math.e))
         return float(weighted_total(prepared.data.w, own))
 
@@ -160,19 +172,23 @@ class PCA(Model[Prepared]):
         return cell_limits(training, X, X0, self.zero_inflation)
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
-        """B (d×p), C (p×q), scores and their sd (n×q), shares (q,), M and S (n×p) on the log scale of the counts."""
+        """B (d×p), C (p×q), scores and their sd (n×q), shares (q,), M and S (n×p) on the log scale of the counts.
+
+        Of a table that is looked at by blocks, neither M nor S: they follow from the others.
+        """
         at = prepared.at(params)
         B = self._finite(params, prepared)
         variance = at.C.square().sum(0)
         found = {
             "B": with_limits(B, prepared.separated),
             "C": at.C.contiguous(),
-            "U": at.z.M,
-            "U_sd": at.z.S.diagonal(dim1=1, dim2=2).sqrt(),
+            "U": at.scores,
+            "U_sd": at.covariances.diagonal(dim1=1, dim2=2).sqrt(),
             "share": variance / variance.sum().clamp_min(torch.finfo(variance.dtype).tiny),
-            "M": at_supremum(prepared.data.X @ B + at.z.M @ at.C.mT, prepared.separated, -math.inf),
-            "S": at.variance().clamp_min(0.0).sqrt(),
         }
+        if isinstance(at, Evaluation):
+            found["M"] = at_supremum(prepared.data.X @ B + at.scores @ at.C.mT, prepared.separated, -math.inf)
+            found["S"] = at.variance().clamp_min(0.0).sqrt()
         if self.sigma:
             found["Sigma"] = at.C @ at.C.mT
         zeros = zeros_told(params, prepared)
@@ -185,7 +201,8 @@ class PCA(Model[Prepared]):
         at, B = prepared.at(params), self._finite(params, prepared)
         limits = {} if prepared.separated is None else prepared.separated.limits_of_others.tensors()
         logits = {} if prepared.inflation is None else prepared.inflation.left(params["zeta"])
-        return {"B_finite": B, "M_finite": prepared.data.X @ B + at.z.M @ at.C.mT, **limits, **logits}
+        mean = {"M_finite": prepared.data.X @ B + at.scores @ at.C.mT} if isinstance(at, Evaluation) else {}
+        return {"B_finite": B, **mean, **limits, **logits}
 
     def _finite(self, params: Params, prepared: Prepared) -> Tensor:
         return prepared.basis.coefficients(params["theta"][: prepared.table.d])
@@ -198,9 +215,12 @@ class PCA(Model[Prepared]):
 
     def r2(self, params: Params, prepared: Prepared) -> float:
         """1 − deviance of the fitted means against that of a Poisson model with intercept and offset alone."""
-        zeros = zeros_told(params, prepared)
-        expected = prepared.at(params).z.A if zeros is None else zeros.expected
-        return explained(prepared.data, at_supremum(expected, prepared.separated, 0.0))
+        at, zeros = prepared.at(params), zeros_told(params, prepared)
+        if zeros is not None:
+            return explained(prepared.data, at_supremum(zeros.expected, prepared.separated, 0.0))
+        if isinstance(at, Evaluation):
+            return explained(prepared.data, at_supremum(at.z.A, prepared.separated, 0.0))
+        return explained_in_blocks(prepared.data, at)
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""

@@ -13,9 +13,11 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.models.inflation.cells import NODES
 from plncli.models.inflation.entries import Inflation, Zeros
-from plncli.models.inflation.spec import NONE
-from plncli.models.pca.profile import Evaluation, Table
-from plncli.models.pca.spec import RANK
+from plncli.models.inflation.spec import NONE, ZERO_INFLATION
+from plncli.models.pca.evaluation import Evaluation
+from plncli.models.pca.profile import Blocked, evaluated
+from plncli.models.pca.spec import RANK, block_rows
+from plncli.models.pca.table import Table
 from plncli.models.pln.emissions import log_factorials
 from plncli.models.pln.prepared import check_counts
 from plncli.models.pln.separation import Separated
@@ -56,18 +58,31 @@ class Prepared:
         table = self.counts
         return Zeros.among(table.Y, table.K, table.w, inflation, torch.arange(self.data.p, device=table.Y.device))
 
-    def at(self, params: Params) -> Evaluation:
+    def at(self, params: Params) -> Evaluation | Blocked:
         """The evaluation of the bound, but for what all cells pay for structural zeros."""
-        return self.table.at(params["theta"], params.get("zeta"))
+        return evaluated(params["theta"], self.table, params.get("zeta"))
+
+    def whole_at(self, params: Params) -> Evaluation:
+        """The same of a table that is not looked at by blocks."""
+        at = self.at(params)
+        assert isinstance(at, Evaluation)
+        return at
 
     def logits(self, zeta: Tensor) -> Tensor | None:
         """Of structural zeros, n×p, −inf where there are none."""
         return None if self.inflation is None else self.inflation.logits(zeta).expand_as(self.data.Y)
 
 
-def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prepared:
-    """DataError for what are no counts, a design without full column rank, or a rank beyond the table's."""
+def prepare(
+    data: Dataset, rank: int | None, zero_inflation: str = NONE, block: int | None = None, *, whole: bool = False
+) -> Prepared:
+    """DataError for what are no counts, a design without full column rank, or a rank beyond the table's.
+
+    block: rows that are looked at together, None for what is best; whole: all of them.
+    """
     check_counts(data)
+    if data.sparse and zero_inflation != NONE:
+        raise DataError("Zero inflation needs all counts, zeros too: give them as a dense table.")
     basis = orthonormal_basis(data.X, data.w, data.terms)
     separated, counted, inflation = counting(data, zero_inflation)
     n = number(data.n)
@@ -81,5 +96,16 @@ def prepare(data: Dataset, rank: int | None, zero_inflation: str = NONE) -> Prep
     w = None if bool((data.w == 1).all()) else data.w
     Y = data.Y if counted is None else data.Y * counted
     constant = log_factorials(data.Y, counted, data.w)
-    counts = Table(Y, data.O, counted, w, data.total_weight, basis.Q, max(q, 1), constant)
+    counts = Table(
+        Y,
+        data.O,
+        counted,
+        w,
+        data.total_weight,
+        basis.Q,
+        max(q, 1),
+        constant,
+        left_out=separated.cells if separated is not None and data.sparse else None,
+        block=None if whole else block_rows(n, data.p, {ZERO_INFLATION.name: zero_inflation, "block_rows": block}),
+    )
     return Prepared(data, basis, separated, counted, counts, inflation)

@@ -1,100 +1,131 @@
-"""The bound with the samples profiled out: a function of coefficients and loadings alone, with its derivatives.
+"""The profiled bound at a point: evaluated whole, or by blocks of rows, of which nothing but the posteriors stays.
 
-F(theta) = sum_i w_i min f_i(m_i, S_i), theta (d+q)×p: the coefficients G of the design's orthonormal basis above the
-transposed loadings C'. With E = A − Y and everything at its best for theta (variable projection: Golub & Pereyra 1973;
-Hong & Fitzgibbon 2015 for why it finds minima that joint steps miss),
-
-    dF/dG = Q'WE,     dF/dc_j = sum_i w_i (E_ij m_i + A_ij S_i c_j)                              (envelope theorem)
-    d²F = H_θθ − H_θz H_zz^-1 H_zθ
-
-with z_i = (m_i, S_i) by its q + q(q+1)/2 entries. H_zz falls apart by samples. A product solves with its blocks by
-conjugate gradients, preconditioned by S on m and 2 S · S on S, whose residual falls about tenfold an iteration; where
-many products are wanted at a point, and the blocks are small, they are factored.
-
-With zeros that may be structural, F is a function of the parameters zeta of their probabilities too. What is A in
-dF/dc_j is then the cells' slope in h (`cells`), and zeta meets theta through those zeros, and through the samples.
+In blocks no table of n×p numbers is ever there, and counts may be sparse: each pass over the rows makes what it needs
+of a block anew. A pass for the value finds the posteriors, one for the gradient brings them to where they are exact,
+and one for each product follows them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from plncli.dataset import Dataset
 from plncli.models.fused import Fused
-from plncli.models.inflation.cells import NODES, Nodes
-from plncli.models.inflation.entries import Zeros
-from plncli.models.pca.cells import Bends, Doubtful, Samples
-from plncli.models.pca.curvature import LOOSE, Curvature
-from plncli.models.pca.posterior import Posterior, posterior
-from plncli.models.pca.spec import HELD
-from plncli.models.pca.triangle import Triangle
-from plncli.numerics.rows import accumulate, gram, grand_total, weigh
-
-LARGEST = 150
-"""Size of the blocks of H_zz up to which a solve by factors takes less than conjugate gradients."""
-SOLVES = 4
-"""Products at a point after which they have paid for themselves."""
-LEAST = 1e-10
-"""Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
-FLAT = 1e-10
-"""Eigenvalue of a feature's block, of unit diagonal, up to which a direction has no curvature: not determined."""
-ENDED = 1e-6
-"""Nats left in a sample with zeros that may be structural, from which Newton's method is not let loose."""
-BLOCK = 1 << 18
-"""Numbers in a block of samples × features × parameters of a feature."""
+from plncli.models.pca.evaluation import Evaluation, inverses, preconditioner
+from plncli.models.pca.posterior import Posterior
+from plncli.models.pca.table import Table
+from plncli.numerics.likelihoods import poisson_deviance
+from plncli.numerics.rows import grand_total, over_rows, weighted_total
+from plncli.sparse import block_of
 
 
-@dataclass(frozen=True)
-class Table:
-    """n samples × p features, and rank q.
+class Blocked:
+    """As `Evaluation`, by blocks of rows; M (n×q) and V (n×t) are where the samples' posteriors are."""
 
-    Y: counts, 0 where they don't count; O: offset n×p or n×1; K: n×p, 1 where a cell counts, None when all do; w: (n,),
-    None for ones; wbar: their sum; Q: n×d with Q'WQ = wbar·I; constant: sum of w K log Y!. zeros: those that may be
-    structural, None without any; nodes: of quadrature, for them. last: the latest evaluation.
-    """
+    def __init__(self, theta: Tensor, table: Table) -> None:
+        self.theta, self.table, self.loadings = theta, table, table.loadings(theta)
+        _ = self.loadings.map  # before threads ask for it
+        n, q, t = len(table.Q), table.q, len(table.triangle.k)
+        self.M, self.V, self.gap = theta.new_empty((n, q)), theta.new_empty((n, t)), theta.new_empty(n)
+        self._polished = False
 
-    Y: Tensor
-    O: Tensor
-    K: Tensor | None
-    w: Tensor | None
-    wbar: float
-    Q: Tensor
-    q: int
-    constant: float
-    zeros: Zeros | None = None
-    nodes: int = NODES
-    last: dict[str, Evaluation] = field(init=False, default_factory=dict, repr=False, compare=False)
+        def found(rows: slice) -> tuple[Tensor]:
+            at = Evaluation(theta, table.rows(rows), loadings=self.loadings)
+            self.M[rows], self.V[rows], self.gap[rows] = at.z.M, at.z.V, at.z.gap
+            return (at.value.clone(),)
+
+        (value,) = self.over(found)
+        value = value + table.constant
+        self.value = torch.where(torch.isfinite(value), value, torch.inf)
+
+    def over(self, work: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The sum of `work(rows)` over blocks of rows."""
+        assert self.table.block is not None
+        return over_rows(work, self.table.Q, 1, self.table.block)
+
+    def part(self, rows: slice) -> Evaluation:
+        """Of some samples, as exact as it is now."""
+        triangle, M, V = self.table.triangle, self.M[rows], self.V[rows]
+        table = self.table.rows(rows)
+        samples = table.samples(self.theta, None, self.loadings)
+        z = Posterior(M, triangle.matrix(V), V, self.gap[rows], samples.means(M, V), None, self.gap[rows])
+        return Evaluation(self.theta, table, z, None, self.loadings, polished=self._polished)
 
     @property
-    def d(self) -> int:
-        """Coefficients a feature."""
-        return self.Q.shape[1]
+    def C(self) -> Tensor:
+        """Loadings p×q."""
+        return self.loadings.C
 
-    @cached_property
-    def triangle(self) -> Triangle:
-        """Of the posterior covariances."""
-        return Triangle(self.Y, self.q)
+    @property
+    def scores(self) -> Tensor:
+        """Means of the samples' posteriors, n×q."""
+        return self.M
 
-    def samples(self, theta: Tensor, zeta: Tensor | None = None) -> Samples:
-        """What the posterior of each sample depends on."""
-        doubtful, zeros = None, self.zeros
-        if zeros is not None:
-            assert zeta is not None
-            doubtful = Doubtful(zeros.rows, zeros.columns, zeros.logits(zeta), Nodes.of(self.nodes, theta))
-        predictor = self.O + self.Q @ theta[: self.d]
-        return Samples(self.Y, self.K, predictor, theta[self.d :].mT, self.triangle, doubtful)
+    @property
+    def covariances(self) -> Tensor:
+        """Covariances of the samples' posteriors, n×q×q."""
+        return self.table.triangle.matrix(self.V)
 
-    def at(self, theta: Tensor, zeta: Tensor | None = None) -> Evaluation:
-        """The evaluation there, which depends on nothing else: fits are repeated, and gone on with, to the bit."""
-        known = self.last.get("theta")
-        if known is None or known.place != _place(theta, zeta):
-            zeta = None if zeta is None else zeta.detach()
-            known = self.last["theta"] = Evaluation(theta.detach(), self, zeta=zeta)
-        return known
+    def gradient(self) -> Tensor:
+        """(d+q)×p."""
+
+        def add(rows: slice) -> tuple[Tensor]:
+            part = self.part(rows)
+            slope = part.gradient()
+            self.M[rows], self.V[rows] = part.z.M, part.z.V
+            return (slope,)
+
+        (slope,) = self.over(add)
+        self._polished = True
+        return slope
+
+    def product(self, v: Tensor) -> Tensor:
+        """Hessian times v, (d+q)×p each."""
+        return self.turn(v)[0]
+
+    def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, None]:
+        """As `Evaluation.turn`, without structural zeros."""
+        assert dzeta is None
+        self._polish()
+        (turned,) = self.over(lambda rows: (self.part(rows).product(v),))
+        return turned, None
+
+    def blocks(self, *, profiled: bool) -> Tensor:
+        """Each feature's block of the Hessian, p×(d+q)×(d+q): see `Evaluation.blocks`."""
+        self._polish()
+        (H,) = self.over(lambda rows: (self.part(rows).blocks(profiled=profiled),))
+        return H
+
+    def _polish(self) -> None:
+        if not self._polished:
+            self.gradient()
+
+    def preconditioner(self) -> Callable[[Tensor], Tensor]:
+        """The inverse of the features' blocks, as a map on (d+q)×p."""
+        return preconditioner(self.inverse_blocks())
+
+    def inverse_blocks(self) -> Tensor:
+        """Inverses of the features' profiled blocks, p×(d+q)×(d+q)."""
+        return inverses(self.blocks(profiled=True))
+
+    def curvature(self) -> Tensor:
+        """Diagonal of the features' blocks, (d+q)×p."""
+        return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
+
+
+def evaluated(theta: Tensor, table: Table, zeta: Tensor | None = None) -> Evaluation | Blocked:
+    """The evaluation there, which depends on nothing else: fits are repeated, and gone on with, to the bit."""
+    place = _place(theta, zeta)
+    known, at = table.last.get("at", (None, None))
+    if at is None or known != place:
+        theta, zeta = theta.detach(), None if zeta is None else zeta.detach()
+        at = Blocked(theta, table) if table.block else Evaluation(theta, table, zeta=zeta)
+        table.last["at"] = (place, at)
+    return at
 
 
 def _place(theta: Tensor, zeta: Tensor | None) -> list[int]:
@@ -103,225 +134,46 @@ def _place(theta: Tensor, zeta: Tensor | None) -> list[int]:
     return [number for each in given for number in (each.data_ptr(), each._version)]
 
 
-class Evaluation:
-    """Value, gradient and Hessian products at one theta.
+def explained_in_blocks(data: Dataset, at: Blocked) -> float:
+    """Share of the deviance of a Poisson model with intercept and offset alone that fitted means explain, or nan.
 
-    z: the posteriors of the samples, where they are best unless others are given, at which the gradient is then taken.
+    As `models.pln.estimates.explained`, in two passes.
     """
+    w, O = data.w, data.O
 
-    def __init__(self, theta: Tensor, table: Table, z: Posterior | None = None, zeta: Tensor | None = None) -> None:
-        self.theta, self.zeta, self.table = theta, zeta, table
-        self.place = _place(theta, zeta)
-        self.samples = table.samples(theta, zeta)
-        self._polished, self._products = z is not None, 0
-        self.z = posterior(self.samples) if z is None else z
-        value = grand_total(weigh(table.w, self.z.value[:, None])) + table.constant
-        self.value = torch.where(torch.isfinite(value), value, torch.inf)
+    def null(rows: slice) -> tuple[Tensor]:
+        part = at.table.rows(rows)
+        K = torch.ones_like(part.Y) if data.K is None else data.K[rows].to(part.Y)
+        return (torch.stack([weighted_total(w[rows], part.Y), weighted_total(w[rows], O[rows].exp() * K)]),)
 
-    @property
-    def C(self) -> Tensor:
-        """Loadings p×q."""
-        return self.samples.C
+    (seen,) = at.over(null)
+    rate = seen[0] / seen[1]
 
-    @cached_property
-    def A(self) -> Tensor:
-        """Expected counts times weights, n×p; what stands for them in the cells' slopes in eta."""
-        return weigh(self.table.w, self.z.A)
+    def deviances(rows: slice) -> tuple[Tensor]:
+        part = at.part(rows)
+        Y, weight = block_of(data.Y, rows), w[rows, None].expand_as(part.table.Y)
+        if data.K is not None:
+            weight = weight * data.K[rows]
+        found = [poisson_deviance(Y, mean) for mean in (part.z.A, O[rows].exp() * rate)]
+        return (torch.stack([grand_total(weight * each) for each in found]),)
 
-    @property
-    def second(self) -> Tensor:
-        """The same in the cells' slopes in h."""
-        return self.A if self.z.bent is None else weigh(self.table.w, self.z.bent)
-
-    @cached_property
-    def E(self) -> Tensor:
-        """A − Y, times weights, n×p."""
-        return weigh(self.table.w, self.z.A - self.table.Y)
-
-    @cached_property
-    def spread(self) -> Tensor:
-        """sum_i w_i A_ij S_i of each feature, p×q×q, A in the slopes in h."""
-        return self.table.triangle.matrix(gram(self.second, self.z.V))
-
-    def _polish(self) -> None:
-        """One Newton step of the posteriors, whose error is squared: gradients are as exact as values then."""
-        if self._polished:
-            return
-        self._polished = True
-        triangle, q, z = self.table.triangle, self.table.q, self.z
-        residual = torch.cat(
-            [
-                self.samples.slope(z.A, z.M),
-                0.5 * triangle.k * triangle.entries(self.samples.curvature(z.second) - self._curved.P),
-            ],
-            1,
-        )
-        y = self._curved.solve(residual)
-        if z.bent is not None:
-            y = torch.where((z.gap < ENDED)[:, None], y, 0.0)
-        M, V = z.M - y[:, :q], z.V - y[:, q:]
-        A, bent, _ = self.samples.slopes(M, V)
-        self.z = replace(z, M=M, V=V, S=triangle.matrix(V), A=A, bent=bent)
-        del self._curved, self._bends  # of what was
-
-    def linear(self) -> Tensor:
-        """Means of the logs of the rates, o + x'b_j + c_j'm_i, n×p."""
-        return torch.addmm(self.samples.predictor, self.z.M, self.C.mT)
-
-    def variance(self) -> Tensor:
-        """c_j'S_i c_j of the latent values, n×p."""
-        return self.z.V @ (2.0 * self.samples.halves).mT
-
-    def gradient(self) -> Tensor:
-        """(d+q)×p."""
-        self._polish()
-        loadings = gram(self.z.M, self.E) + (self.spread @ self.C[:, :, None])[:, :, 0].mT
-        return torch.cat([gram(self.table.Q, self.E), loadings])
-
-    def logit_slopes(self) -> Tensor:
-        """Slopes in the entries' logits, but for what all cells pay."""
-        self._polish()
-        zeros, zero = self.table.zeros, self._bends.zero
-        assert zeros is not None and zero is not None
-        return zeros.pooled(-zero.sums.structural)
-
-    def logit_bends(self) -> Tensor:
-        """Second derivatives in the entries' logits with samples held, but for what all cells pay."""
-        self._polish()
-        zeros, zero = self.table.zeros, self._bends.zero
-        assert zeros is not None and zero is not None
-        return zeros.pooled(-zero.sums.doubt)
-
-    def structural(self) -> Tensor:
-        """Probabilities that counts are structural zeros, n×p, 0 but in zeros that may be."""
-        self._polish()
-        found, zero, doubtful = torch.zeros_like(self.table.Y), self._bends.zero, self.samples.zeros
-        return found if zero is None or doubtful is None else doubtful.put(zero.sums.structural, found)
-
-    def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, (d+q)×p each."""
-        return self.turn(v)[0]
-
-    def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Change of the gradient, (d+q)×p, and of the slopes in the entries' logits, along (v, dzeta)."""
-        self._polish()
-        table, z, C, triangle, samples = self.table, self.z, self.C, self.table.triangle, self.samples
-        q, dG, dC = table.q, v[: table.d], v[table.d :].mT
-        dhalves = 0.5 * triangle.k * triangle.turned(C, dC)
-        deta, dh = torch.addmm(table.Q @ dG, z.M, dC.mT), z.V @ dhalves.mT
-        dz = None if dzeta is None or table.zeros is None else table.zeros.logits(dzeta)
-        dslope, dsecond = self._pushed(*self._bends.turn(deta, dh), dz)
-        across = samples.pulled(dslope, dsecond)
-        across[:, :q] += (z.A - table.Y) @ dC
-        across[:, q:] += z.second @ dhalves
-        y = self._solve(across).neg_()
-        own = self._bends.zero is None
-        follow_slope, follow_second = samples.turned(self._bends, y)
-        dslope = weigh(table.w, dslope + follow_slope)
-        dsecond = dslope if own else weigh(table.w, dsecond + follow_second)
-        turn = triangle.matrix(gram(dsecond, z.V) + gram(self.second, y[:, q:]))
-        loadings = gram(dslope, z.M) + gram(self.E, y[:, :q])
-        loadings += (turn @ C[:, :, None] + self.spread @ dC[:, :, None])[:, :, 0]
-        turned = None
-        if dz is not None:
-            turned = self._logit_turn(deta, dh, y, dz)
-        return torch.cat([gram(table.Q, dslope), loadings.mT]), turned
-
-    def _pushed(self, dslope: Tensor, dsecond: Tensor, dz: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Changes of the slopes in eta and in h (n×p), with what logits of zeros (k,) change in them."""
-        zero, doubtful = self._bends.zero, self.samples.zeros
-        if dz is None or zero is None or doubtful is None:
-            return dslope, dsecond
-        at = zero.sums
-        doubtful.put(doubtful.of(dslope) - at.mixed * dz, dslope)
-        return dslope, doubtful.put(doubtful.of(dsecond) - at.mixed_e / zero.s * dz, dsecond)
-
-    def _logit_turn(self, deta: Tensor, dh: Tensor, y: Tensor, dz: Tensor) -> Tensor:
-        """Change of the slopes in the entries' logits, y being that of the posteriors."""
-        zero, doubtful, zeros, q = self._bends.zero, self.samples.zeros, self.table.zeros, self.table.q
-        assert zero is not None and doubtful is not None and zeros is not None
-        deta = deta + y[:, :q] @ self.C.mT
-        dh = dh + y[:, q:] @ self.samples.halves.mT
-        return zeros.pooled(zero.turn(doubtful.of(deta), 2.0 * doubtful.of(dh), dz)[2])
-
-    @cached_property
-    def _bends(self) -> Bends:
-        """Second derivatives of the cells."""
-        return self.samples.bends(self.z.M, self.z.V, self.z.A)
-
-    @cached_property
-    def _curved(self) -> Curvature:
-        """H_zz of each sample."""
-        return Curvature(self.samples, self._bends, self.z.S)
-
-    def _solve(self, r: Tensor) -> Tensor:
-        """H_zz^-1 r, n×(q+t): by factors once there are enough products at this point to be worth them."""
-        self._products += 1
-        if self._products > SOLVES and self._factors is not None:
-            return torch.cholesky_solve(r[:, :, None], self._factors)[:, :, 0]
-        return self._curved.solve(r, LOOSE)
-
-    @cached_property
-    def _factors(self) -> Tensor | None:
-        """Cholesky factors of H_zz, n×(q+t)×(q+t); None where they are larger than worth it."""
-        n, r = len(self.z.A), self.samples.map.shape[1]
-        if r > LARGEST or n * r * r > HELD:
-            return None
-        L, failed = self.factors_of(slice(None))
-        return None if self.table.zeros is not None and bool(failed.any()) else L
-
-    def factors_of(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Cholesky factors of some samples' blocks H_zz, b×(q+t)×(q+t), and where there is none, not 0 (b,)."""
-        H = Curvature(self.samples, self._bends.take(rows), self.z.S[rows]).matrix()
-        return torch.linalg.cholesky_ex(H)
-
-    def blocks(self, *, profiled: bool) -> Tensor:
-        """Each feature's block of the Hessian, p×(d+q)×(d+q): with the samples held, or less what they take.
-
-        sum_i w_i a_ij [x_i; m_i + S_i c_j][·]' + sum_i w_i A_ij S_i, with a = A, or A (1 − A c_j'S_i c_j) ≥ LEAST A.
-        """
-        self._polish()
-        table, z, C = self.table, self.z, self.C
-        (n, p), width = z.A.shape, table.d + table.q
-        curvature = self.A
-        if profiled:
-            curvature = self.A * (1.0 - z.A * self.variance()).clamp_min_(LEAST)
-        H = C.new_zeros((p, width, width))
-
-        def add(rows: slice) -> None:
-            T = (z.M[rows, :, None] + z.S[rows] @ C.mT).permute(2, 0, 1)  # p×b×q
-            F = torch.cat([table.Q[rows].expand(p, -1, -1), T], 2)
-            H.baddbmm_((F * curvature[rows].mT[:, :, None]).mT, F)
-
-        accumulate((H,), add, n, p * width, BLOCK)
-        H[:, table.d :, table.d :] += self.spread if z.bent is None else table.triangle.matrix(gram(self.A, z.V))
-        return H
-
-    def preconditioner(self) -> Callable[[Tensor], Tensor]:
-        """The inverse of the features' blocks, as a map on (d+q)×p."""
-        inverse = self.inverse_blocks()
-        return lambda v: (inverse @ v.mT[:, :, None])[:, :, 0].mT
-
-    def inverse_blocks(self) -> Tensor:
-        """Inverses of the features' profiled blocks, p×(d+q)×(d+q); a unit in directions without curvature."""
-        H = self.blocks(profiled=True)
-        diagonal = H.diagonal(dim1=1, dim2=2)
-        most = diagonal.amax(1, keepdim=True).clamp_min(torch.finfo(H.dtype).tiny)
-        scale = torch.maximum(diagonal, FLAT**1.5 * most).rsqrt()
-        values, vectors = torch.linalg.eigh(H * scale[:, :, None] * scale[:, None, :])
-        inverse = torch.where(values > FLAT, values, 1.0).reciprocal()
-        half = scale[:, :, None] * vectors
-        return (half * inverse[:, None, :]) @ half.mT
-
-    def curvature(self) -> Tensor:
-        """Diagonal of the features' blocks, (d+q)×p."""
-        return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
+    (sums,) = at.over(deviances)
+    fitted, of_null = sums.tolist()
+    return 1.0 - fitted / of_null if of_null > 0 else math.nan
 
 
 class ProfiledPCA(Fused):
     """Minus the ELBO of theta."""
 
 
+class _Source:
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def at(self, theta: Tensor) -> Evaluation | Blocked:
+        return evaluated(theta, self.table)
+
+
 def objective(theta: Tensor, table: Table) -> Tensor:
     """Minus the ELBO (scalar, nats) at the best posteriors, with its derivatives behind autograd's own interface."""
-    return ProfiledPCA.apply(theta, table)
+    return ProfiledPCA.apply(theta, _Source(table))

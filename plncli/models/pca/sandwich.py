@@ -24,15 +24,17 @@ from torch import Tensor
 
 from plncli import ranks
 from plncli.models.findings import Finding
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.profile import Evaluation
-from plncli.models.pln.separation import without_estimate
+from plncli.models.pca.profile import Blocked, evaluated
+from plncli.models.pln.separation import counted_rows, without_estimate
 from plncli.models.uncertainty import (
     ALONE,
     Determined,
     Interrupted,
     Uncertainty,
     alone_finding,
+    blocks,
     cluster_correction,
     from_influence,
     resting_on_one,
@@ -64,11 +66,12 @@ def size(prepared: Prepared) -> tuple[float, float]:
 def sandwich(theta: Tensor, prepared: Prepared, cancelled: Callable[[], bool]) -> Uncertainty | Finding:
     """Covariance of B at theta; a finding where minus the Hessian of the bound is not positive definite."""
     data, table = prepared.data, prepared.table
-    at = table.at(theta)
+    at = evaluated(theta, table)
     at.gradient()  # brings the posteriors to where they are exact
-    determined = Determined.by(table.Q, data.w, prepared.counted)
+    counted = counted_rows(data, prepared.counted, prepared.separated, slice(None))
+    determined = Determined.by(table.Q, data.w, counted)
     missing = without_estimate(data, prepared.separated)
-    alone = resting_on_one(prepared.basis, data.w, prepared.counted, determined, data.p, data.clusters) & ~missing
+    alone = resting_on_one(prepared.basis, data.w, counted, determined, data.p, data.clusters) & ~missing
     factor = _factor(at, determined, cancelled)
     if factor is None:
         return Finding(
@@ -89,35 +92,37 @@ def sandwich(theta: Tensor, prepared: Prepared, cancelled: Callable[[], bool]) -
     )
 
 
-def _regressors(at: Evaluation, rows: Tensor | slice) -> Tensor:
-    """[x_i; m_i + S_i c_j], b×p×(d+q)."""
-    table, z = at.table, at.z
-    T = (z.M[rows, :, None] + z.S[rows] @ at.C.mT).mT
-    return torch.cat([table.Q[rows, None].expand(-1, len(at.C), -1), T], 2)
+def _regressors(part: Evaluation) -> Tensor:
+    """[x_i; m_i + S_i c_j] of some samples, b×p×(d+q)."""
+    table, z = part.table, part.z
+    T = (z.M[:, :, None] + z.S @ part.C.mT).mT
+    return torch.cat([table.Q[:, None].expand(-1, len(part.C), -1), T], 2)
 
 
-def scores_of(at: Evaluation, rows: slice, leverage: Tensor | None) -> Tensor:
+def scores_of(at: Evaluation | Blocked, rows: slice, leverage: Tensor | None) -> Tensor:
     """b×p×(d+q), without weights."""
-    table, z = at.table, at.z
-    E = z.A[rows] - table.Y[rows]
-    own = z.second[rows, :, None] * (z.S[rows] @ at.C.mT).mT
-    loadings = E[:, :, None] * z.M[rows, None] + own
-    scores = torch.cat([E[:, :, None] * table.Q[rows, None], loadings], 2)
+    part = at.part(rows)
+    table, z = part.table, part.z
+    E = z.A - table.Y
+    own = z.second[:, :, None] * (z.S @ part.C.mT).mT
+    loadings = E[:, :, None] * z.M[:, None] + own
+    scores = torch.cat([E[:, :, None] * table.Q[:, None], loadings], 2)
     return scores if leverage is None else scores / (1.0 - leverage[rows]).clamp_min(1.0 - ALONE)[:, None, None]
 
 
-def leverage_of(at: Evaluation) -> Tensor:
+def leverage_of(at: Evaluation | Blocked) -> Tensor:
     """Mean over features of a_ij f'H_j^-1 f, with the profiled blocks H_j, of each sample of weight 1, (n,)."""
     inverse = at.inverse_blocks()
-    curvature = at.z.A * (1.0 - at.z.A * at.variance()).clamp_min(0.0)
-    out = torch.empty_like(curvature[:, 0])
-    for rows in torch.arange(len(out), device=out.device).split(max(1, BLOCK // inverse.numel())):
-        F = _regressors(at, rows)
-        out[rows] = (curvature[rows] * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)).mean(1)
+    out = inverse.new_empty(len(at.table.Q))
+    for rows in blocks(len(out), inverse.numel()):
+        part = at.part(rows)
+        F, A = _regressors(part), part.z.A
+        curvature = A * (1.0 - A * part.variance()).clamp_min(0.0)
+        out[rows] = (curvature * (torch.einsum("ijk,jkl->ijl", F, inverse) * F).sum(2)).mean(1)
     return out
 
 
-def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool]) -> Factor | None:
+def _factor(at: Evaluation | Blocked, determined: Determined, cancelled: Callable[[], bool]) -> Factor | None:
     """Cholesky factor of H, features outside and parameters inside, its flat directions closed."""
     table, C, triangle = at.table, at.C, at.table.triangle
     (n, p), d, q = table.Y.shape, table.d, table.q
@@ -129,17 +134,17 @@ def _factor(at: Evaluation, determined: Determined, cancelled: Callable[[], bool
         H.view(p, width, p, width)[each, :, each, :] = own
     units = torch.eye(q, dtype=C.dtype, device=C.device)
     turned = torch.stack([0.5 * triangle.k * triangle.turned(C, units[k].expand_as(C)) for k in range(q)], 2)  # p×t×q
-    halves = at.samples.map
 
     def add(rows: slice) -> None:
         if cancelled():
             raise Interrupted
-        A, E = at.z.A[rows], at.z.A[rows] - table.Y[rows]
-        J = torch.einsum("bj,jr,bjk->brjk", A, halves, _regressors(at, rows))
+        part = at.part(rows)
+        A, E = part.z.A, part.z.A - part.table.Y
+        J = torch.einsum("bj,jr,bjk->brjk", A, part.samples.loadings.map, _regressors(part))
         J[:, :q, :, d:] += E[:, None, :, None] * units[:, None]
         J[:, q:, :, d:] += A[:, None, :, None] * turned.transpose(0, 1)
         flat = J.flatten(2)
-        L, _ = at.factors_of(rows)
+        L, _ = part.factors_of(slice(None))
         half = torch.linalg.solve_triangular(L, flat, upper=False)
         half = weigh(None if table.w is None else table.w[rows].sqrt(), half.flatten(1)).view(-1, p * width)
         H.addmm_(half.mT, half, alpha=-1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS
 from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
 from plncli.models.words import StoryFacts
-from plncli.names import MODEL
+from plncli.names import MODEL, RUNTIME
 
 TABLES = 16
 """Tables of n×p numbers at the peak of a fit: counted in the code, not measured."""
@@ -18,6 +19,12 @@ INFLATED = 8
 """The same that zeros that may be structural add."""
 HELD = 1 << 25
 """Numbers in the samples' blocks of the Hessian up to which they are factored: 256 MB of float64."""
+WHOLE = 1 << 22
+"""Cells of a table up to which it is looked at whole; beyond, counts are taken without their zeros."""
+BLOCK, LEAST = 1 << 17, 128
+"""Cells in a block, and samples at least."""
+AT_ONCE = 8
+"""Blocks in memory, by as many threads."""
 RANK = 5
 """Rank where none was asked for, as far as the table carries it."""
 
@@ -27,9 +34,20 @@ def memory(size: Size) -> float:
     n, p, d = size.n, size.p, size.d
     q = size.own.get("rank") or RANK
     r = q + q * (q + 1) // 2
+    rows = block_rows(n, p, size.own)
+    if rows is not None:
+        return TABLES * (WHOLE + AT_ONCE * min(rows, n) * (p + r)) + 12.0 * n * r + p * (6.0 * r + 8.0 * (d + q) ** 2)
     held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
     tables = TABLES + INFLATED * (size.own.get(ZERO_INFLATION.name, NONE) != NONE)
     return tables * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
+
+
+def block_rows(n: int, p: int, own: Mapping[str, Any]) -> int | None:
+    """Samples that are looked at together: as many as is asked for, or as a cache holds; None for all, of few cells."""
+    if own.get(ZERO_INFLATION.name, NONE) != NONE:
+        return None
+    asked: int | None = own.get("block_rows")
+    return asked or (max(LEAST, BLOCK // p) if n * p > WHOLE else None)
 
 
 def work(size: Size) -> tuple[Work, Work]:
@@ -69,6 +87,27 @@ STARTS = Setting(
 """Of models whose bound has many optima."""
 
 
+BLOCK_ROWS = Setting(
+    "Samples that are looked at together; memory grows with it [default: all of a small table, some hundreds of a "
+    "large one].",
+    RUNTIME,
+    name="block_rows",
+    kind=int,
+    metavar="N",
+    check=positive,
+    expects="a whole number from 1",
+)
+
+
+def sparse(own: Mapping[str, Any], cells: int) -> bool:
+    """Whether counts are taken without their zeros: large ones, or where blocks are asked for.
+
+    Zeros may be structural of whole tables only, and cross-validation hides counts of such ones.
+    """
+    whole = own.get(ZERO_INFLATION.name, NONE) != NONE or own.get("select") == "cv"
+    return not whole and (cells > WHOLE or own.get(BLOCK_ROWS.name) is not None)
+
+
 PCA = Spec(
     name="pln-pca",
     title="Poisson log-normal PCA",
@@ -92,10 +131,18 @@ PCA = Spec(
             optional=True,
             meaning="covariance of the latent layer",
         ),
-        Symbol("M", ("sample", "response"), "latent_mean", asked=True, meaning="latent means"),
-        Symbol("S", ("sample", "response"), "latent_sd", finite=True, asked=True, meaning="their standard deviations"),
+        Symbol("M", ("sample", "response"), "latent_mean", asked=True, instead=("C", "U"), meaning="latent means"),
+        Symbol(
+            "S",
+            ("sample", "response"),
+            "latent_sd",
+            finite=True,
+            asked=True,
+            instead=("C", "U"),
+            meaning="their standard deviations",
+        ),
         Symbol("B_finite", ("term", "response"), state=True, finite=True),
-        Symbol("M_finite", ("sample", "response"), state=True, finite=True),
+        Symbol("M_finite", ("sample", "response"), state=True, finite=True, instead=("C", "U")),
         *ZEROS,
     ),
     further=(TABLE,),
@@ -125,7 +172,9 @@ PCA = Spec(
         ),
         ZERO_INFLATION,
         SIGMA,
+        BLOCK_ROWS,
     ),
+    sparse=sparse,
     memory=memory,
     work=work,
     shares=shares,

@@ -9,8 +9,9 @@ of them is always the best, so there are several starts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
@@ -18,10 +19,11 @@ from torch import Generator, Tensor
 from plncli import ranks
 from plncli.models.base import Init
 from plncli.models.pca.alternation import Alternation
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.profile import Evaluation, Table
+from plncli.models.pca.table import Table
 from plncli.numerics.linalg import principal_axes
-from plncli.numerics.rows import gathered, gram, number, total, triangular, weigh
+from plncli.numerics.rows import gathered, gram, number, over_rows, total, triangular, weigh
 
 HOT = (1e-3, 1e-1)
 """What counts weigh where they weigh little."""
@@ -33,6 +35,10 @@ WIDER = 5
 """Components that are given up."""
 ROUNDS, FIRST = 5, 15
 """Rounds of alternation after each change, and before the first."""
+SEARCHED = 1 << 21
+"""Cells of a table that is fitted from one start, for others take long."""
+EXTRA, PASSES = 8, 3
+"""Directions beyond the rank, and passes, of subspace iteration."""
 LARGE = 3000
 """Features beyond which the residuals' own axes stand for those of components that are missing."""
 SMALLER = 6
@@ -46,25 +52,29 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
 
     zeta: parameters of the probabilities of structural zeros, held, where there are any.
     """
-    table = prepared.table
+    table = prepared.table.whole()
     if init is not None:
         yield start(prepared, init, zeta)
         yield annealed(table, of_log_counts(table), HOT[0], zeta)
         return
     yield annealed(table, of_log_counts(table), HOT[0])
+    if table.Y.numel() > SEARCHED:
+        return
     yield narrowed(table, WIDER)
     yield annealed(table, of_log_counts(table), HOT[1])
 
 
 def restarts(theta: Tensor, prepared: Prepared) -> Iterator[Tensor]:
-    """Starts near an optimum."""
+    """Starts near an optimum of a table that is not too large to look for better ones."""
+    if prepared.table.Y.numel() > SEARCHED:
+        return
     for weight in WARM:
-        yield annealed(prepared.table, theta, weight)
+        yield annealed(prepared.table.whole(), theta, weight)
 
 
 def another(prepared: Prepared, generator: Generator) -> Tensor:
     """A start by chance: from noisy loadings, annealed from a weight by chance, or from more components, as many."""
-    table = prepared.table
+    table = prepared.table.whole()
     chance, share = torch.rand(2, generator=generator).tolist()
     if chance < 0.5:
         return narrowed(table, round(share * MOST_WIDER), generator)
@@ -108,8 +118,10 @@ def start(prepared: Prepared, init: Init | None = None, zeta: Tensor | None = No
 def of_log_counts(table: Table) -> Tensor:
     """Log counts less the offset and their regression on the design, by a singular value decomposition.
 
-    Cells that don't count are at the mean of their feature.
+    Cells that don't count are at the mean of their feature; by blocks, at the mean that is fitted.
     """
+    if table.block:
+        return _by_blocks(table)
     L = table.Y.log1p() - table.O
     if table.K is not None:
         L = torch.where(table.K > 0, L, total(L * table.K) / total(table.K).clamp_min(1.0))
@@ -122,6 +134,38 @@ def of_log_counts(table: Table) -> Tensor:
     else:
         values, W = torch.linalg.eigh(gram(R, R))
         C = (W[:, -table.q :] * values[-table.q :].clamp_min(0.0).sqrt()).flip(1) / table.wbar**0.5
+    return torch.cat([G, C.mT])
+
+
+def _by_blocks(table: Table) -> Tensor:
+    """`of_log_counts` by passes over blocks of rows: subspace iteration for the axes (Halko et al. 2011)."""
+    assert table.block is not None
+    like, q = table.Q, table.q
+
+    def residuals(rows: slice, G: Tensor) -> tuple[Tensor, Tensor]:
+        part = table.rows(rows)
+        R = part.Y.log1p() - part.O - part.Q @ G
+        return (R if part.K is None else R * part.K), weigh(part.w, part.Q)
+
+    def over(work: Callable[[slice], Tensor]) -> Tensor:
+        return over_rows(lambda rows: (work(rows),), like, 1, table.block)[0]
+
+    def mean(rows: slice) -> Tensor:
+        R, Q = residuals(rows, like.new_zeros((table.d, table.Y.shape[1])))
+        return gram(Q, R)
+
+    G = over(mean) / table.wbar
+
+    def spread(rows: slice, W: Tensor) -> Tensor:
+        R = residuals(rows, G)[0]
+        return gram(R, weigh(None if table.w is None else table.w[rows], R @ W))
+
+    p = table.Y.shape[1]
+    W = torch.randn((p, min(p, q + EXTRA)), generator=Generator().manual_seed(0), dtype=like.dtype).to(like)
+    for _ in range(PASSES):
+        W = torch.linalg.qr(over(partial(spread, W=torch.linalg.qr(W).Q))).Q
+    values, V = torch.linalg.eigh(W.mT @ over(partial(spread, W=W)))
+    C = (W @ V[:, -q:] * values[-q:].clamp_min(0.0).sqrt()).flip(1) / table.wbar**0.5
     return torch.cat([G, C.mT])
 
 

@@ -21,10 +21,10 @@ from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import START
 from plncli.models.inflation.finished import Told, told
 from plncli.models.pca.alternation import Alternation
+from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.posterior import Posterior
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.profile import Evaluation
 from plncli.models.pca.start import HOT, ROUNDS, annealed, of_log_counts
 
 TURNS = 2
@@ -69,7 +69,7 @@ def tables(params: Params, prepared: Prepared, closed: bool) -> list[Cells]:
     inflation = prepared.inflation
     assert inflation is not None
     of = replace(prepared, inflation=inflation.opposite) if closed else prepared
-    return _cells(prepared.at(params), of, params["zeta"].detach())
+    return _cells(prepared.whole_at(params), of, params["zeta"].detach())
 
 
 def _cells(at: Evaluation, prepared: Prepared, zeta: Tensor) -> list[Cells]:
@@ -87,7 +87,7 @@ def zeros_told(params: Params, prepared: Prepared) -> Told | None:
     logits = None if prepared.inflation is None else prepared.logits(params["zeta"].detach())
     if logits is None:
         return None
-    at, data = prepared.at(params), prepared.data
+    at, data = prepared.whole_at(params), prepared.data
     K = torch.ones_like(data.Y, dtype=torch.bool) if prepared.counted is None else prepared.counted > 0
     return told(at.linear(), at.variance().clamp_min(0.0).sqrt(), data.Y, K, logits)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from plncli.numerics.likelihoods import log_factorial
 from plncli.numerics.rows import grand_total, weigh
+from plncli.sparse import column_totals, csr, is_sparse
 
 
 class Cells(Protocol):
@@ -139,5 +140,9 @@ class PoissonCells:
 
 def log_factorials(Y: Tensor, K: Tensor | None, w: Tensor) -> float:
     """Sum of w K log Y! over all cells of Y (n×p), in nats; w: (n,)."""
+    if is_sparse(Y):  # 0! is 1
+        return float(
+            column_totals(csr(Y.crow_indices(), Y.col_indices(), log_factorial(Y.values()), Y.shape[1]), w).sum()
+        )
     cells = log_factorial(Y) if K is None else K * log_factorial(Y)
     return float(grand_total(w[:, None] * cells))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.dataset import Dataset
 from plncli.errors import some
 from plncli.models.findings import IN_FULL, Finding
 from plncli.models.inflation.findings import of_zeros
 from plncli.models.pln.prepared import Prepared
-from plncli.models.pln.separation import Separated
-from plncli.numerics.rows import most, some_row, total, weigh
+from plncli.models.pln.separation import Separated, counted_rows
+from plncli.numerics.rows import most, total, weigh
+from plncli.sparse import block_of
 
 WIDTH = 60
 """Signs of the names in a sentence."""
@@ -30,7 +33,7 @@ class Counted(Protocol):
 
     @property
     def counted(self) -> Tensor | None:
-        """1 where a cell counts, n×p; None: in all."""
+        """1 where a cell counts, n×p; None: in all, or counts are sparse."""
         ...
 
     @property
@@ -65,15 +68,23 @@ def _beyond_sense(prepared: Counted, B: Tensor, variance: Tensor) -> Finding | N
     has a standard deviation of s, half of the expectation comes from values s standard deviations above the median or
     more: with a variance of 30, from one sample in 50 million.
     """
-    data, K = prepared.data, prepared.counted
-    expected = (data.O + data.X @ B + 0.5 * variance).clamp(max=LARGEST).exp()
-    expected, weight = (expected, data.w[:, None]) if K is None else (expected * K, data.w[:, None] * K)
-    seen = data.Y if K is None else data.Y * K
-    average, largest = total(weigh(data.w, expected)) / total(weight), most(seen)
-    beyond = (average > largest) & (variance > 0)
+    data = prepared.data
+    sums, largest = [], []
+    with ranks.alone():
+        for rows in data.blocks():
+            K, w = counted_rows(data, prepared.counted, prepared.separated, rows), data.w[rows]
+            Y = block_of(data.Y, rows)
+            expected = (data.O[rows] + data.X[rows] @ B + 0.5 * variance).clamp(max=LARGEST).exp()
+            expected, weight = (expected, w[:, None]) if K is None else (expected * K, w[:, None] * K)
+            sums.append(torch.stack([total(weigh(w, expected)), total(weight).expand(data.p)]))
+            largest.append(most(Y if K is None else Y * K))
+    seen = most(torch.stack(largest))
+    expected, weight = total(torch.stack(sums))
+    average = expected / weight
+    beyond = (average > seen) & (variance > 0)
     if not bool(beyond.any()):
         return None
-    order = (average / largest).masked_fill(~beyond, 0.0).argsort(descending=True, stable=True)
+    order = (average / seen).masked_fill(~beyond, 0.0).argsort(descending=True, stable=True)
     names = tuple(data.responses[j] for j in order[: int(beyond.sum())].tolist())
     message = (
         f"Marginal expected counts of {_count(len(names), 'feature')} are beyond sense (averages up to "
@@ -84,9 +95,9 @@ def _beyond_sense(prepared: Counted, B: Tensor, variance: Tensor) -> Finding | N
 
 
 def _separated(prepared: Counted) -> Finding | None:
-    if prepared.separated is None or not bool(some_row(prepared.separated.cells).any()):
+    if prepared.separated is None or not bool(prepared.separated.features.any()):
         return None
-    cells = _infinite(prepared.data, prepared.separated, some_row(prepared.separated.cells))
+    cells = _infinite(prepared.data, prepared.separated, prepared.separated.features)
     names = _of(cells)
     verb = "is" if len(names) == 1 else "are"
     message = (
@@ -100,7 +111,7 @@ def _open(prepared: Counted) -> Finding | None:
     """Coefficients that are not estimable from the observed cells, in features without separation."""
     if prepared.separated is None:
         return None
-    cells = _infinite(prepared.data, prepared.separated, ~some_row(prepared.separated.cells))
+    cells = _infinite(prepared.data, prepared.separated, ~prepared.separated.features)
     if not cells:
         return None
     names = _of(cells)

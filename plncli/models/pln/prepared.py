@@ -24,6 +24,7 @@ from plncli.models.pln.zeros.counting import counting
 from plncli.models.pln.zeros.emission import ZeroInflated
 from plncli.numerics.linalg import Basis, orthonormal_basis
 from plncli.numerics.rows import total
+from plncli.sparse import column_totals, values_of
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def prepare(data: Dataset, structure: LatentStructure, zero_inflation: str = "no
 
 def features_with_counts(data: Dataset) -> Tensor:
     """(p,) booleans: features with a count other than 0."""
+    if data.sparse:
+        return column_totals(data.Y) > 0
     return total(data.Y if data.K is None else data.Y * data.K) > 0
 
 
 def check_counts(data: Dataset) -> None:
     """DataError for what are no counts, and for features without any."""
-    Y = data.Y if data.K is None else data.Y[data.K]
+    Y = values_of(data.Y) if data.K is None else data.Y[data.K]
     if not bool(((Y >= 0) & (Y.round() == Y) & torch.isfinite(Y)).all()):
         raise DataError("Counts must be finite whole numbers of 0 or more; mark missing ones in the mask K.")
     empty = [data.responses[j] for j in (~features_with_counts(data)).nonzero()[:, 0].tolist()]

@@ -56,7 +56,7 @@ class Job:
         optimizer = optim.build(config.optimizer, config.learning_rate)
         where = runtime.start(config.device, config.dtype, config.seed)
         with say.stage(f"reading {some(named_tables(config))}"):
-            read = inputs.load(config, device=where.device, dtype=where.dtype, given=given)
+            read = inputs.load(config, device=where.device, dtype=where.dtype, given=given, sparse=True)
         sharing.checked(read)
         threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
         _report_inputs(say, config, read, where, threads)

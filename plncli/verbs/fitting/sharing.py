@@ -111,11 +111,17 @@ def own(read: Inputs, init: Init | None) -> tuple[Inputs, Init | None]:
 
 def _part(data: Dataset, rows: slice) -> Dataset:
     """Some samples; on the first process as views of all, which it needs at the end."""
-    cut = {letter: getattr(data, letter) for letter in ("Y", "X", "O", "w", "K", "X0")}
+    import torch
+
+    from plncli.sparse import taken
+
+    cut = {letter: getattr(data, letter) for letter in ("X", "O", "w", "K", "X0", *([] if data.sparse else ["Y"]))}
     parts: dict[str, Any] = {
         letter: None if table is None else table[rows].clone() if ranks.follows() else table[rows]
         for letter, table in cut.items()
     }
+    if data.sparse:
+        parts["Y"] = taken(data.Y, torch.arange(data.n, device=data.Y.device)[rows])
     return replace(data, samples=data.samples[rows], **parts)
 
 

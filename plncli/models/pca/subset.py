@@ -1,0 +1,65 @@
+"""Some samples of a large table, to which a model is fitted first: the whole then begins next to its optimum.
+
+The subset is drawn by chance, seeded, and in proportion from each set of samples of the same covariates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor
+
+from plncli.models.pca.prepared import Prepared, prepare
+from plncli.models.pca.spec import WHOLE
+from plncli.numerics.linalg import clearly_independent
+from plncli.numerics.rows import gram, number, total, weighted_total
+from plncli.sparse import block_of, column_totals
+
+SHARE = 8
+"""A subset is one in so many samples."""
+FEWEST = 50
+"""Samples of a subset for each parameter of a feature, at least."""
+
+
+def subset(prepared: Prepared, seed: int) -> Prepared | None:
+    """Data of fewer samples, with the features that they have counts of; None where there are few already."""
+    data, table, n = prepared.data, prepared.table, number(prepared.data.n)
+    if n * data.p <= WHOLE or n // SHARE < FEWEST * (table.d + table.q) or prepared.inflation is not None:
+        return None
+    rows = drawn(data.X, seed)
+    few = data.take(rows, torch.ones_like(rows))
+    if not clearly_independent(few.X):
+        return None
+    totals = column_totals(few.Y) if few.sparse else total(few.Y if few.K is None else few.Y * few.K)
+    few = few.among(torch.arange(data.d), (totals > 0).nonzero()[:, 0])
+    if number(few.n) * few.p <= WHOLE:
+        return prepare(replace(few, Y=block_of(few.Y, slice(None))), min(table.q, few.p), whole=True)
+    return prepare(few, min(table.q, few.p), block=table.block)
+
+
+def drawn(X: Tensor, seed: int) -> Tensor:
+    """One in SHARE of the rows of X (n×d), by index, ascending: the same share of rows that are alike."""
+    n = len(X)
+    order = torch.randperm(n, generator=Generator().manual_seed(seed))
+    _, group = torch.unique(X[order.to(X.device)], dim=0, return_inverse=True)
+    order = order[torch.sort(group.cpu(), stable=True).indices]
+    return order[SHARE // 2 :: SHARE].sort().values.to(X.device)
+
+
+def onto(theta: Tensor, few: Prepared, prepared: Prepared) -> Tensor:
+    """Coefficients and loadings of a subset ((d+q)×p') as those of the whole, (d+q)×p.
+
+    Features of which the subset has no counts begin at their mean.
+    """
+    data, table = prepared.data, prepared.table
+    counts = column_totals(data.Y, data.w) if data.sparse else weighted_total(data.w, table.Y)
+    level = (counts / weighted_total(data.w, data.O.exp()).expand_as(counts)).log()
+    constant = gram(table.Q, data.w) / table.wbar
+    whole = torch.zeros((table.d + table.q, data.p), dtype=theta.dtype, device=theta.device)
+    whole[: table.d] = torch.outer(constant, level)
+    place = {name: j for j, name in enumerate(data.responses)}
+    known = torch.tensor([place[name] for name in few.data.responses], device=theta.device)
+    whole[: table.d, known] = prepared.basis.reduced(few.basis.coefficients(theta[: table.d]))
+    whole[table.d : table.d + few.table.q, known] = theta[table.d :]
+    return whole
