@@ -80,7 +80,11 @@ def newton_solve(
             break
         Hs = point.product(s)
         run.products += 1
-        curvature = float(dot(s, Hs))
+        bend = dot(s, Hs)
+        r.addcmul_(Hs, rz / bend)  # in vain where the step is cut short: so the host waits once an iteration
+        del Hs  # large, as z is: the next product needs the room
+        z = precondition(r)
+        curvature, after = torch.stack([bend, dot(r, z)]).tolist()
         curved = not curvature > 1e-14 * ss
         step = math.inf if curved else rz / curvature
         if dd + 2.0 * step * ds + step * step * ss >= radius * radius or curved:
@@ -93,14 +97,11 @@ def newton_solve(
             length = math.sqrt(max(dd + 2.0 * step * ds + step * step * ss, 0.0))
             return NewtonSolve(d, length, decrement, solved=False, cut=True, curved=curved)
         d.add_(s, alpha=step)
-        r.add_(Hs, alpha=step)
-        del Hs  # large, as z is: the next product needs the room
         dd, ds = dd + 2.0 * step * ds + step * step * ss, ds + step * ss
         gain = 0.5 * step * rz
         decrement += gain
         gains = [*gains[1:], gain]
-        z = precondition(r)
-        previous, rz = rz, float(dot(r, z))
+        previous, rz = rz, after
         if not rz >= 0.0:  # an indefinite preconditioner: nothing is solved
             break
         residual = math.sqrt(max(rz, 0.0) / first)
