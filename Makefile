@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE  # else each process of the tests compiles program and tests anew: 20 s
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all check bench coverage soak docs docs-output citation workflows format build clean
+.PHONY: help venv demo test test-all check bench gpu coverage soak docs docs-output citation workflows format build clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ check: $(VENV)/.developer ## Lint, check formatting and types, run the tests: wh
 bench: $(BENCH_VENV)/.bench ## Time plncli beside other programs (DEVICE=cuda for a GPU, BENCH=--quick for two minutes).
 	$(BENCH_VENV)/bin/python -m benchmarks.run --device $(DEVICE) $(BENCH)
 	$(BENCH_VENV)/bin/python -m benchmarks.startup
+
+gpu: $(VENV)/.program ## On a machine with a GPU: hold it against the processor, and time large fits (8 minutes at most).
+	$(BIN)/python -m benchmarks.gpu --device cuda
 
 coverage: $(VENV)/.developer ## Simulate how often confidence intervals hold the truth (a quarter of an hour on 2 cores).
 	$(BIN)/python -m benchmarks.coverage

@@ -11,7 +11,7 @@ import torch
 from scipy import optimize, special
 from tries import quickly
 
-from benchmarks import coverage, foretold, problems, report, run, unchanged, worker
+from benchmarks import coverage, foretold, gpu, problems, report, run, unchanged, worker
 from benchmarks.commands import chosen
 from benchmarks.launch import launch
 from benchmarks.rivals import RIVALS, by_plncli
@@ -275,3 +275,27 @@ def test_what_is_foretold_is_tabulated_beside_what_came():
     text = foretold.table([row._replace(p=80), row._replace(took=9 * row.high)])
     assert [line.split(" | ")[1] for line in text.splitlines()[2:4]] == ["17", "80"]
     assert "p ≤ n: 0 of 1 within a factor of 3, 0 between both ends." in text
+
+
+@pytest.mark.parametrize("name", ["pln", "pln-pca", "logistic"])
+def test_what_a_fit_reads_of_a_device_is_counted(name):
+    _, told, products, reads, copies, _ = gpu.waits(name, {}, "cpu").split("|")
+    assert told.strip() == name and int(products) > 0 and float(reads) > 0.0 and float(copies) == 0.0
+
+
+def test_fits_that_are_apart_are_found(monkeypatch):
+    """The same fit is not apart from itself, and one of other data is."""
+    apart, status = gpu.disagreement("logistic", {}, "newton-cg", "cpu", torch.float64)
+    assert apart == 0.0 and status == "converged"
+    first, second = gpu.small("classes", False), gpu.small("classes", False)
+    second.Y[:3] = 1.0 - second.Y[:3]
+    tables = iter([first])
+    monkeypatch.setattr(gpu, "small", lambda kind, groups: next(tables))
+    monkeypatch.setattr(Dataset, "to", lambda self, device=None, dtype=None: self if device is None else second)
+    assert gpu.disagreement("logistic", {}, "newton-cg", "cpu", torch.float64)[0] > 1e-3
+
+
+def test_a_large_table_is_drawn_by_blocks():
+    data = gpu.Large("pln-pca", 500, 30, {"rank": 2}, share=0.05).drawn("cpu")
+    assert data.sparse and (data.n, data.p) == (500, 30) and 0.0 < len(data.Y.values()) < 0.5 * 500 * 30
+    assert not gpu.Large("pln", 50, 3, {}).drawn("cpu").sparse
