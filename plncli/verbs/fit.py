@@ -121,6 +121,7 @@ def fitted(
         model_of(config, job.read).prepare(job.read.data)  # refuses what a fit would refuse
         say.note(memory_told(planned, job.where))
         return None
+    job, init = job.shared(init)
     result = job.fit(config, init, method, workers, keep)
     if ranks.follows():
         return None

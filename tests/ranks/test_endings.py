@@ -80,6 +80,7 @@ def test_a_process_that_is_killed_ends_all(place: Path, lost: int) -> None:
     assert not (place / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_all_have_is_saved_where_one_is_lost(place: Path) -> None:
     low = ("fit", "pln-pca", "--counts", "made/counts.csv", "--rank", "2", "--out", "run", *LONG[6:])
     processes = fitting(place, low)
@@ -100,6 +101,7 @@ def test_the_error_of_one_is_that_of_all(place: Path) -> None:
     assert "".join(said).count("read different tables") == 1
 
 
+@pytest.mark.slow
 def test_a_table_that_one_lacks_is_told_once(place: Path) -> None:
     elsewhere = place / "elsewhere"
     shutil.copytree(place / "made", elsewhere / "made")

@@ -21,6 +21,7 @@ from plncli.verbs.planning import model_of, named_tables
 from plncli.verbs.show import choice
 
 if TYPE_CHECKING:
+    from plncli.dataset import Dataset
     from plncli.inputs.loading import Inputs
     from plncli.models.base import Init
     from plncli.models.findings import Finding
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """Tables that were read, where they are fitted, how, and who is told; began: when all of it did, in seconds."""
+    """Tables that were read, where they are fitted, how, and who is told; began: when all of it did, in seconds.
+
+    whole: all samples, on the first process of several, where `read` has those of one.
+    """
 
     read: Inputs
     where: Runtime
@@ -43,6 +47,7 @@ class Job:
     command: str
     began: float
     started: datetime
+    whole: Dataset | None = None
 
     @staticmethod
     def begun(
@@ -69,11 +74,16 @@ class Job:
 
         Where several processes share the samples, the fit of all of them is the first one's.
         """
-        whole = self.read.data
-        here, init = sharing.own(self.read, init)
         with ranks.together():
-            result = replace(self, read=here)._fit(config, init, method, workers, keep)
-        return sharing.whole(result, whole)
+            result = self._fit(config, init, method, workers, keep)
+        return result if self.whole is None else sharing.whole(result, self.whole)
+
+    def shared(self, init: Init | None) -> tuple[Job, Init | None]:
+        """The job of this process, and what of an earlier fit is of its samples."""
+        if ranks.known() is None:
+            return self, init
+        here, init = sharing.own(self.read, init)
+        return replace(self, read=here, whole=here.data if ranks.follows() else self.read.data), init
 
     def _fit(
         self, config: FitConfig, init: Init | None, method: str | Finding, workers: int, keep: Keep | None
