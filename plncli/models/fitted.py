@@ -73,8 +73,10 @@ class Fitted:
         return self
 
     def tensor(self, symbol: str) -> Tensor:
-        """An estimate or a tensor of the state."""
+        """An estimate or a tensor of the state; DataError where a fit by blocks has kept none."""
         group = self.estimates if symbol in self.estimates else self.state
+        if symbol not in group:
+            raise DataError(f"The fit has kept no {symbol} of its samples: a large table was fitted by blocks.")
         return _plain(group[symbol])
 
     @property

@@ -71,8 +71,8 @@ class ZeroCounts:
 
 def fitted(source: Source, _: Wanted) -> Fitted:
     """Counts and exp(o + m + s²/2), m and s those of q."""
-    run, cells = source.run, source.cells
-    log_mean = source.data.O.numpy() + run.state["M_finite"] + 0.5 * run.estimates["S"] ** 2
+    cells = source.cells
+    log_mean = source.data.O.numpy() + source.of_samples("M_finite") + 0.5 * source.of_samples("S") ** 2
     K = cells.K.numpy()
     return Fitted(cells.Y.numpy()[K], np.exp(log_mean[K]))
 

@@ -78,6 +78,17 @@ class Source:
 
         return member_runs(self.run) if self.fits is None else self.fits()
 
+    def of_samples(self, symbol: str) -> np.ndarray:
+        """A table n×p that the fit has of its samples; DataError where it has none, having been fitted by blocks."""
+        run = self.run
+        tables = run.estimates if symbol in run.estimates else run.state
+        if symbol not in tables:
+            raise DataError(
+                f"{run.place} has no latent means of its samples: a large table was fitted by blocks, which leaves "
+                "their scores alone. `plncli transform` gives the latent means of some of them."
+            )
+        return tables[symbol].astype(float)
+
     @property
     def manifest(self) -> Mapping[str, Any]:
         """What the fit says of its inputs: nothing where the model file was given alone."""

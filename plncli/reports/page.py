@@ -34,6 +34,7 @@ ROWS = 25
 TOP = 10
 DRAWS = 1000
 LONG = 1e11
+MANY = 2**22  # counts from which their residuals take minutes
 """Samples × features² × draws beyond which the likelihood is not estimated: about half a minute."""
 LABELS = {
     "std_error": "standard error",
@@ -291,6 +292,9 @@ def _diagnosis(source: Source, wanted: bool) -> dict[str, Any]:
     if not wanted:
         return {"facts": None, "note": "Whether the model holds was not checked, as was asked."}
     summary = run.summary
+    if summary["n_samples"] * summary["n_features"] > MANY:
+        long = f"of a table of this size that takes minutes: plncli diagnose {quote(str(run.place))} does it."
+        return {"facts": None, "note": f"Whether the model holds was not checked, for {long}"}
     costly = summary["covariance"] in ("full", "fixed")
     costly = costly and summary["n_samples"] * summary["n_features"] ** 2 * DRAWS > LONG
     try:

@@ -151,7 +151,7 @@ def components(source: Source, remove_covariates: bool | None = None) -> Compone
     if remove_covariates:
         M = latent_residuals(source)
     else:
-        M = run.estimates["M"].astype(float)
+        M = source.of_samples("M")
         kept = np.isfinite(M).all(0)
         if not kept.all():
             left = int((~kept).sum())
@@ -169,7 +169,7 @@ def components(source: Source, remove_covariates: bool | None = None) -> Compone
 def latent_residuals(source: Source) -> np.ndarray:
     """M − XB, n×p: what covariates leave of the latent means."""
     mean = source.run.fitted.mean(source.data.X.double())
-    return source.run.state["M_finite"].astype(float) - mean.numpy()
+    return source.of_samples("M_finite") - mean.numpy()
 
 
 def principal(M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
