@@ -32,8 +32,8 @@ FAILED = 1e-6
 """Gap, as a share of the objective, above which another start is tried."""
 TOGETHER = 48
 """Features up to which groups are solved as one, for the calls cost more than the numbers."""
-MOST = 4096
-"""Entries that are not 0 up to which their Hessian is factored."""
+MOST, DIRECT = 4096, 3
+"""Entries that are not 0 up to which their Hessian is factored, and how many a feature of them for a single step."""
 
 
 @dataclass(frozen=True)
@@ -53,36 +53,47 @@ class Group:
     steps: int
 
     @cached_property
-    def _entries(self) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the entries of the upper triangle that are not 0."""
-        rows, columns = torch.triu(self.Omega).nonzero(as_tuple=True)
-        return rows, columns
-
-    @cached_property
-    def _factor(self) -> Tensor | None:
-        """Cholesky factor of half the Hessian among those entries; None where it is better not formed."""
-        j, k = self._entries
-        if len(j) > MOST:
-            return None
-        of_j, of_k = self.Sigma[j], self.Sigma[k]
-        K = of_j[:, j] * of_k[:, k] + of_j[:, k] * of_k[:, j]
-        factor, info = torch.linalg.cholesky_ex(K)
-        return factor if int(info) == 0 else None
+    def _hessian(self) -> Hessian | None:
+        """Among the entries that are not 0; None where it is better not formed."""
+        return hessian(self.Sigma, self.Omega != 0, MOST)
 
     def change(self, dS: Tensor) -> Tensor:
         """Derivative of Omega along dS (m×m, symmetric), zeros and signs held: Sigma dOmega Sigma = −dS elsewhere."""
         if len(self.Omega) == 1:
             return -self.Omega.square() * dS
-        factor = self._factor
-        if factor is None:
+        if self._hessian is None:
             return solved(self.Sigma, self.Omega, (self.Omega != 0).to(dS), -dS, FINE)
-        j, k = self._entries
-        x = torch.cholesky_solve(dS[j, k][:, None], factor)[:, 0].neg_()
+        return self._hessian.solve(-dS)
+
+
+@dataclass(frozen=True)
+class Hessian:
+    """Half that of −log|Omega| among some entries of the upper triangle, factored; rows, columns: of these (k,)."""
+
+    rows: Tensor
+    columns: Tensor
+    factor: Tensor
+
+    def solve(self, right: Tensor) -> Tensor:
+        """D (m×m), 0 but at these entries, with Sigma D Sigma = right there."""
+        j, k = self.rows, self.columns
+        x = torch.cholesky_solve(right[j, k][:, None], self.factor)[:, 0]
         x = torch.where(j == k, 2.0 * x, x)
-        found = torch.zeros_like(dS)
+        found = torch.zeros_like(right)
         found[j, k] = x
         found[k, j] = x
         return found
+
+
+def hessian(Sigma: Tensor, kept: Tensor, most: int) -> Hessian | None:
+    """Among the entries that are kept (m×m booleans), Sigma being the inverse; None for more than `most`, or none."""
+    j, k = torch.triu(kept).nonzero(as_tuple=True)
+    if len(j) > most:
+        return None
+    of_j, of_k = Sigma[j], Sigma[k]
+    K = of_j[:, j] * of_k[:, k] + of_j[:, k] * of_k[:, j]
+    factor, info = torch.linalg.cholesky_ex(K)
+    return Hessian(j, k, factor) if int(info) == 0 else None
 
 
 def solved(Sigma: Tensor, Omega: Tensor, kept: Tensor, right: Tensor, tolerance: float) -> Tensor:
@@ -313,7 +324,9 @@ def _newton_direction(Sigma: Tensor, Omega: Tensor, G: Tensor, penalty: Tensor, 
         on = X.sign()
         sign = torch.where(on != 0, on, torch.where(Q.abs() > penalty, -Q.sign(), 0.0))
         slope = torch.where((sign != 0) | free, Q + finite * sign, 0.0)
-        D = solved(Sigma, Omega, ((sign != 0) | free).to(Q), -slope, loose)
+        kept = (sign != 0) | free
+        exact = hessian(Sigma, kept, min(MOST, DIRECT * len(Q)))
+        D = solved(Sigma, Omega, kept.to(Q), -slope, loose) if exact is None else exact.solve(-slope)
         size = 1.0
         while size > SMALLEST:
             whole = torch.add(X, D, alpha=size)
