@@ -44,6 +44,7 @@ SLOW = {
     "vem": ("pln", "--formula", "x", "--optimizer", "vem"),
     "rprop": ("pln", "--formula", "x", "--optimizer", "rprop"),
     "inflated": ("pln", "--formula", "x", "--zero-inflation", "feature"),
+    "low-rank-blocks": ("pln-pca", "--formula", "x + site", "--rank", "2", "--block-rows", "16", "--tol", "1e-11"),
     "low-rank-missing": ("pln-pca", "--formula", "x", "--rank", "2", "--counts", "missing.csv", "--missing", "keep"),
     "low-rank-inflated": ("pln-pca", "--formula", "x", "--rank", "2", "--zero-inflation", "feature"),
     "inflated-all": ("pln", "--formula", "x + site", "--zero-inflation", "single"),

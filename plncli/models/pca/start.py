@@ -58,15 +58,20 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
         yield annealed(table, of_log_counts(table), HOT[0], zeta)
         return
     yield annealed(table, of_log_counts(table), HOT[0])
-    if table.Y.numel() > SEARCHED:
+    if _large(table):
         return
     yield narrowed(table, WIDER)
     yield annealed(table, of_log_counts(table), HOT[1])
 
 
+def _large(table: Table) -> bool:
+    """Whether other starts take long."""
+    return number(len(table.Y)) * table.Y.shape[1] > SEARCHED
+
+
 def restarts(theta: Tensor, prepared: Prepared) -> Iterator[Tensor]:
     """Starts near an optimum of a table that is not too large to look for better ones."""
-    if prepared.table.Y.numel() > SEARCHED:
+    if _large(prepared.table):
         return
     for weight in WARM:
         yield annealed(prepared.table.whole(), theta, weight)
