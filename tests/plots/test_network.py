@@ -24,6 +24,7 @@ from plncli.plots.network import drawing, graph, stability
 from plncli.plots.network.layout import BETWEEN, NEAREST, layout, pack
 from plncli.plots.network.names import beside, crossings
 from plncli.plots.source import Source, Wanted
+from plncli.reports import figures
 from plncli.reports.network import network
 from plncli.reports.page import facts, render
 from plncli.runs.run import read_run
@@ -275,6 +276,14 @@ def test_frequencies_of_one_penalty_have_rows_alone() -> None:
     about = stability.content(subsampled(0.3)._source(None), Wanted(responses=("f7",)))
     assert 0 < len(about.first) < len(record.first)
     assert all("f7" in pair for pair in zip(about.first, about.second, strict=True))
+
+
+def test_a_page_has_how_stable_edges_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "kinds", lambda model, mean: {"stability": kinds(model, mean)["stability"]})
+    for result, there in ((subsampled(0.3), True), (fitted(), False)):
+        page = render(facts([result._source(None)], ["run"], diagnosed=False), "0", "now")
+        assert ("Stability of edges" in page) == there
+        assert "not drawn" not in page
 
 
 def test_what_was_not_subsampled_has_no_frequencies(tmp_path: Path) -> None:
