@@ -84,11 +84,11 @@ def simulated(cells: list[Cell], sets: int, processes: int) -> Iterator[tuple[Ce
 def main() -> None:
     """Run all, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--n", type=int, nargs="+", default=[100, 300])
     parser.add_argument("--depth", type=float, nargs="+", default=[30.0, 500.0])
-    parser.add_argument("--sets", type=int, default=150)
+    parser.add_argument("--sets", type=int, default=120)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--name", default="zeros")
+    parser.add_argument("--name", default="coverage-zeros")
     asked = parser.parse_args()
     cells = [Cell(n, depth) for n in asked.n for depth in asked.depth]
     heads = ("n", "depth", "tables", *(f"logits: {term}" for term in TERMS), "logits", "without", "means")
