@@ -271,3 +271,23 @@ def test_as_many_clusters_as_samples_have_a_fit() -> None:
     result = fit(Mixture(6), replace(data, X=data.X[:, :1], terms=("Intercept",)))
     assert np.isfinite(result.criteria.loglik)
     assert any(finding.code == "small-cluster" for finding in result.findings)
+
+
+def test_the_preconditioner_of_correlated_clusters_is_symmetric_and_positive() -> None:
+    data, _ = simulated()
+    model = Mixture(clusters=3, covariance="full")
+    prepared = model.prepare(data)
+    params = model.start(prepared)
+    apply = model.preconditioner(params, prepared)
+    g = torch.Generator().manual_seed(1)
+    u, v = ({name: torch.randn(t.shape, generator=g).double() for name, t in params.items()} for _ in range(2))
+    for w in (u, v):  # logits of tau that are alike in all clusters change nothing
+        w["zeta"] = w["zeta"] - w["zeta"].mean(1, keepdim=True)
+
+    def product(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+        return float(sum((a[name] * b[name]).sum() for name in a))
+
+    of_u, of_v = apply(u), apply(v)
+    assert product(u, of_u) > 0.0 and product(v, of_v) > 0.0
+    without = {name: t for name, t in u.items() if name != "zeta"}, {name: t for name, t in v.items() if name != "zeta"}
+    assert product(without[0], of_v) == pytest.approx(product(without[1], of_u), rel=1e-8)

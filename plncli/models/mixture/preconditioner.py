@@ -10,12 +10,16 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.models.mixture.objective import Evaluation
 from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
-from plncli.numerics.linalg import weighted_grams
-from plncli.numerics.rows import gram
+from plncli.models.pln.structures import Full
+from plncli.models.pln.wide import Wide
+from plncli.numerics.linalg import Factor, cholesky_scaled, weighted_grams
+from plncli.numerics.rows import gram, weigh, weighted_total
 
 UNLIKELY = 1e-3
 """Probability below which a sample in a cluster moves the less, the less probable it is. It has next to no share in the
 bound, so that conjugate gradients would leave its step to chance; a round puts it where it is best."""
+LARGEST = 1000
+"""Coefficients that clusters share up to which a matrix of their size is inverted at each step."""
 FLATTEST = 1e-12
 """Share of the curvature in shared coefficients that is no more than rounding."""
 
@@ -34,19 +38,72 @@ def preconditioner(at: Evaluation) -> Callable[[Params], Params]:
         parts = zip(blocks, (root * v).split(at.many // len(blocks), 1), strict=True)
         return torch.cat([block(part.flatten(1, 2)).unflatten(1, (-1, n)) for block, part in parts], 1).mul_(root)
 
-    shared = _Shared(at, of_q) if at.beta.numel() else None
+    shared = _following(at, of_q) if at.beta.numel() else None
 
     def apply(v: Params) -> Params:
         of_zeta = share.mT * v["zeta"] / at.W.mT
         of_zeta = of_zeta - (at.tau * of_zeta).sum(1, keepdim=True)
         found = {"q": of_q(v["q"]), "zeta": of_zeta, "beta": v["beta"]}
-        return found if shared is None else found | shared.solved(found["q"], v["beta"])
+        return found if shared is None else found | shared.solved(v["q"], found["q"], v["beta"])
 
     return apply
 
 
+def _following(at: Evaluation, of_q: Callable[[Tensor], Tensor]) -> _Shared | _Correlated:
+    """How latent means follow shared coefficients: all features together where they are correlated, by cluster."""
+    if len(at.parts) > 1 and isinstance(at.parts[0].layer, Full | Wide) and at.beta.numel() <= LARGEST:
+        factors = [cholesky_scaled(Omega + torch.diag(A)) for Omega, A in zip(_precisions(at), _rates(at), strict=True)]
+        known = [factor for factor in factors if factor is not None]
+        if len(known) == len(factors):
+            return _Correlated(at, known)
+    return _Shared(at, of_q)
+
+
+def _precisions(at: Evaluation) -> list[Tensor]:
+    """Omega of each cluster, p×p."""
+    return [part.layer.inverse().dense() for part in at.parts]
+
+
+def _rates(at: Evaluation) -> Tensor:
+    """Mean expected counts of the clusters, K×p."""
+    return at._means(at.A)
+
+
+class _Correlated:
+    """What q leaves of the coefficients that clusters share, where each has correlations of its own.
+
+    With a cluster's mean rates A for those of its samples, and T centred in it, the best latent means for beta are
+    T beta E with E = Omega (A + Omega)^-1, and of the block of beta sum_k (T'W_k T) ⊗ (A^-1 + Sigma)^-1 is left, the
+    second factor being E A. factors: of A + Omega of each cluster.
+    """
+
+    def __init__(self, at: Evaluation, factors: list[Factor]) -> None:
+        T, (c, p) = at.table.T, at.beta.shape
+        self._T = [T - weighted_total(w, T) / size for w, size in zip(at.W, at.sizes, strict=True)]
+        self._E = [factor.solve(Omega).mT for factor, Omega in zip(factors, _precisions(at), strict=True)]
+        left = T.new_zeros((c, p, c, p))
+        for t, w, E, A in zip(self._T, at.W, self._E, _rates(at), strict=True):
+            own = 0.5 * (E * A + (E * A).mT)
+            left += torch.einsum("ab,ij->aibj", gram(t, weigh(w, t)), own)
+        left = left.view(c * p, c * p)
+        size = left.diagonal()
+        scale = torch.where(size > 0.0, size.clamp_min(torch.finfo(size.dtype).tiny).rsqrt(), 0.0)
+        values, V = torch.linalg.eigh(scale[:, None] * left * scale)
+        values = torch.where(values > FLATTEST, 1.0 / values.clamp_min(FLATTEST), 0.0)
+        self._inverse = scale[:, None] * ((V * values) @ V.mT) * scale
+
+    def solved(self, v: Tensor, of_q: Tensor, of_beta: Tensor) -> Params:
+        """q and beta, from the right side of q and the solution for q alone (2×K×n×p), and the right side of beta."""
+        rest = of_beta
+        for t, E, dM in zip(self._T, self._E, v[0], strict=True):
+            rest = rest + gram(t, dM) @ E.mT
+        beta = (self._inverse @ rest.flatten()).view_as(of_beta)
+        following = torch.stack([t @ (beta @ E) for t, E in zip(self._T, self._E, strict=True)])
+        return {"q": torch.stack([of_q[0] + following, of_q[1]]), "beta": beta}
+
+
 class _Shared:
-    """What q leaves of the coefficients that clusters share."""
+    """The same where they are not, or are too many: feature by feature."""
 
     def __init__(self, at: Evaluation, of_q: Callable[[Tensor], Tensor]) -> None:
         self._at = at
@@ -92,8 +149,9 @@ class _Shared:
         at = self._at
         return gram(at.table.T, (at.W[:, :, None] * at.omega[:, None] * self._projected(dM)).sum(0))
 
-    def solved(self, of_q: Tensor, of_beta: Tensor) -> Params:
-        """q and beta, from the solution for q alone (2×K×n×p) and the right side of beta (c×p)."""
+    def solved(self, v: Tensor, of_q: Tensor, of_beta: Tensor) -> Params:
+        """q and beta, from the right side of q and the solution for q alone (2×K×n×p), and the right side of beta."""
+        del v
         rest = of_beta + self._back(of_q[0])
         beta = torch.einsum("pij,jp->ip", self._inverse, rest)
         for a, column in enumerate(self._columns):
