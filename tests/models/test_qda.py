@@ -349,3 +349,18 @@ def test_it_agrees_with_scikit_learn_where_counts_are_high() -> None:
     theirs = discriminant_analysis.QuadraticDiscriminantAnalysis().fit(logs, group.numpy())
     ours = posterior(fit(QDA(groups="g"), data), data).argmax(1).numpy()
     assert (ours == theirs.predict(logs)).mean() > 0.98
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_covariances_that_are_kept_as_factors_answer_alike(covariance: str) -> None:
+    """More features than samples, so that a full one is made of factors."""
+    g = torch.Generator().manual_seed(6)
+    data, _ = table(each=8)
+    more = torch.poisson(torch.full((data.n, 60), 4.0).double() + 3.0 * torch.rand(data.n, 1, generator=g), generator=g)
+    data = replace(data, Y=torch.cat([data.Y, more.double()], 1), responses=())
+    whole, factors = (fit(QDA(groups="g", covariance=covariance, sigma=kept), data) for kept in (True, False))
+    assert "Sigma" in whole.estimates and "Sigma" not in factors.estimates and "D" in factors.state
+    assert posterior(factors, data).numpy() == pytest.approx(posterior(whole, data).numpy(), abs=1e-6)
+    assert answers(factors).covariance is not None
+    Sigma = answers(factors).Sigma
+    assert Sigma.numpy() == pytest.approx(whole.estimates["Sigma"].numpy(), abs=1e-6)

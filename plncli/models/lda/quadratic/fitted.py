@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.dataset import Dataset
+from plncli.errors import DataError
 from plncli.models.abilities import Diagnosis, LatentCells, LatentValues, Prediction, Score, Simulated, Zeros
 from plncli.models.lda.grouped import Grouped, columns
 from plncli.models.pln.finished.diagnosing import diagnosis
@@ -63,6 +64,9 @@ class FittedQDA(Grouped):
     def _places(self) -> Tensor:
         """The column of each group and covariate, by index, G×c; −1 where a group has no such covariate."""
         owner, covariate = (self.tensor(name).long() for name in ("owner", "covariate"))
+        ranges = ((owner, len(self.places)), (covariate, len(owner)))
+        if any(bool(((codes < 0) | (codes >= most)).any()) for codes, most in ranges):
+            raise DataError("The fit has columns of the design that are of no group: fit again.")
         made = torch.full((len(self.places), int(covariate.max()) + 1), -1)
         made[owner, covariate] = torch.arange(len(owner))
         return made
