@@ -21,8 +21,8 @@ from scipy import sparse
 Writer = Callable[[Path, pd.DataFrame, "pd.DataFrame | None"], Path]
 
 
-def h5ad(form: Callable[[np.ndarray], Any]) -> Writer:
-    """AnnData whose X is of some form; what is known of the samples is obs."""
+def h5ad(form: Callable[[np.ndarray], Any], suffix: str = "h5ad") -> Writer:
+    """AnnData whose X is of some form, a file or a zarr store; what is known of the samples is obs."""
 
     def write(folder: Path, counts: pd.DataFrame, about: pd.DataFrame | None) -> Path:
         with pd.option_context("future.infer_string", False):
@@ -37,8 +37,8 @@ def h5ad(form: Callable[[np.ndarray], Any]) -> Writer:
                 obs[name] = column
             var = pd.DataFrame(index=pd.Index(list(counts.columns), dtype=object))
             made = anndata.AnnData(X=form(counts.to_numpy()), obs=obs, var=var)
-            made.write_h5ad(folder / "t.h5ad")
-        return folder / "t.h5ad"
+            (made.write_zarr if suffix == "zarr" else made.write_h5ad)(folder / f"t.{suffix}")
+        return folder / f"t.{suffix}"
 
     return write
 
@@ -175,6 +175,8 @@ WRITERS: dict[str, Writer] = {
     "h5ad of csr": h5ad(sparse.csr_matrix),
     "h5ad of csc": h5ad(sparse.csc_matrix),
     "h5ad of records": records,
+    "zarr": h5ad(np.asarray, "zarr"),
+    "zarr of csr": h5ad(sparse.csr_matrix, "zarr"),
     "biom 2.1": biom_hdf5,
     "biom 1.0": biom_json,
     "qza": qza,
@@ -185,5 +187,5 @@ WRITERS: dict[str, Writer] = {
     "10x folder, old": folder_10x(features="genes.tsv", end="\r\n"),
     "xlsx": xlsx,
 }
-ABOUT = ("h5ad", "h5ad of csr", "h5ad of records", "biom 2.1", "biom 1.0", "qza", "xlsx")
+ABOUT = ("h5ad", "h5ad of csr", "h5ad of records", "zarr of csr", "biom 2.1", "biom 1.0", "qza", "xlsx")
 """Formats that also say what the samples are."""

@@ -62,7 +62,8 @@ def compared(first: Path, second: Path) -> Repetition:
     same: list[str] = []
     different: list[str] = []
     largest = 0.0
-    names = [f"{table}.{suffix}" for table in table_names() for suffix in FORMATS] + ["summary.json", MODEL_FILE]
+    tables = dict.fromkeys(table_names())  # some models have tables of the same name
+    names = [f"{table}.{suffix}" for table in tables for suffix in FORMATS] + ["summary.json", MODEL_FILE]
     for name in names:
         there = [(folder / name).is_file() for folder in (first, second)]
         if not any(there):

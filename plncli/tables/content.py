@@ -20,7 +20,7 @@ from plncli.errors import DataError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READABLE = "Text tables, Parquet, Feather, Excel, AnnData, BIOM, Matrix Market and 10x files are read."
+READABLE = "Text tables, Parquet, Feather, Excel, AnnData (.h5ad, .zarr), BIOM, Matrix Market and 10x files are read."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 FOREIGN = {
     b"%PDF": "a PDF document",

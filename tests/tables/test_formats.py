@@ -25,6 +25,7 @@ from tries import examples
 from plncli.errors import DataError
 from plncli.inputs.selection import read_list
 from plncli.tables import content
+from plncli.tables.formats import digest
 from plncli.tables.numbers import numbers
 from plncli.tables.reading import read_table
 from plncli.tables.table import Table
@@ -415,3 +416,20 @@ def test_hdf5_of_another_program_is_said_to_be_one(tmp_path: Path) -> None:
         opened["matrix"] = np.ones((2, 3))
     with pytest.raises(DataError, match="neither AnnData, nor BIOM, nor of 10x Genomics: it holds matrix"):
         read_table(str(tmp_path / "t.h5"), "counts")
+
+
+def test_a_zarr_store_that_changes_is_another(tmp_path: Path) -> None:
+    """Its checksum is of all its files; one that is cut, or holds no AnnData, is refused by name."""
+    path = written.WRITERS["zarr of csr"](tmp_path, FRAME, None)
+    before = digest(path)
+    assert before == digest(path)
+    piece = next(file for file in sorted(path.rglob("*")) if "data" in file.parts and file.name.isdigit())
+    piece.write_bytes(piece.read_bytes()[:8])
+    assert digest(path) != before
+    with pytest.raises(DataError, match=r"t\.zarr is damaged"):
+        read_table(str(path), "counts")
+    empty = tmp_path / "empty.zarr"
+    empty.mkdir()
+    (empty / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(DataError, match=r"empty\.zarr is damaged, or not quite a zarr store of AnnData"):
+        read_table(str(empty), "counts")

@@ -16,7 +16,7 @@ from pathlib import Path
 from plncli.errors import DataError
 from plncli.settings import split_part
 from plncli.tables.content import File, read_bytes, refuse_large, unpack
-from plncli.tables.formats import biom, excel, h5ad, market, tenx
+from plncli.tables.formats import biom, excel, h5ad, market, tenx, zarr
 from plncli.tables.formats.base import OBS, Matrix, hdf5, reading
 
 __all__ = ["Matrix", "digest", "open_file", "read_matrix", "sheet_text"]
@@ -31,6 +31,8 @@ def open_file(path: str, option: str) -> File:
     if name == "-":
         raw = read_bytes(name, option)
         return File("standard input", part, unpack(raw, "standard input"), sha256=hashlib.sha256(raw).hexdigest())
+    if zarr.is_one(Path(name)):
+        return File(name, part, memoryview(b""), Path(name), digest(Path(name)))
     main, *beside = files_of(Path(name))
     raw = read_bytes(str(main) if beside else name, option)
     data = unpack(raw, name)
@@ -40,7 +42,9 @@ def open_file(path: str, option: str) -> File:
 
 
 def files_of(path: Path) -> Sequence[Path]:
-    """The file itself; for a matrix without names, or the folder of one, the lists of its names too."""
+    """The file itself, or those of a store; for a matrix without names, or its folder, the lists of its names too."""
+    if zarr.is_one(path):
+        return zarr.files(path)
     matrix = market.in_folder(path) if os.path.isdir(path) else path  # noqa: PTH112 (never raises)
     there = market.is_one(matrix) and os.path.isfile(matrix)  # noqa: PTH113
     return (matrix, *market.lists(matrix)) if there else (path,)
@@ -56,7 +60,8 @@ def digest(path: Path) -> str:
     sums = []
     for each in files_of(path):
         with each.open("rb") as file:
-            sums.append((hashlib.file_digest(file, "sha256").hexdigest(), each.name))
+            name = str(each.relative_to(path)) if zarr.is_one(path) else each.name
+            sums.append((hashlib.file_digest(file, "sha256").hexdigest(), name))
     if len(sums) == 1:
         return sums[0][0]
     return hashlib.sha256("".join(f"{found}  {name}\n" for found, name in sums).encode()).hexdigest()
@@ -66,7 +71,9 @@ def read_matrix(file: File, *, about: bool = False) -> Matrix | None:
     """What a file of samples × features holds, or only what it says `about` its samples; None for other files."""
     head = bytes(file.data[:64])
     kind: Callable[[File], Matrix]
-    if head.startswith(market.MAGIC):
+    if file.path is not None and zarr.is_one(file.path):
+        kind = zarr.read
+    elif head.startswith(market.MAGIC):
         kind = market.read
     elif head.startswith(b"\x89HDF"):
         kind = _in_hdf5(file)

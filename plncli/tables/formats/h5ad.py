@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,26 @@ def is_one(opened: Any) -> bool:
 
 def read(file: File) -> Matrix:
     """X, or the layer that is asked for; `raw` is what AnnData keeps by that name, `X` is X."""
-    io = package("anndata.io", EXTRA, f"{file.name} is an AnnData file. Reading it")
     with reading(file, "an AnnData file"), hdf5(file) as opened:
-        layers = list(opened["layers"]) if "layers" in opened else []
-        held(file, opened["obs"])
-        obs = _frame(io.read_elem(opened["obs"]), opened)
-        samples = words(obs.index)
-        if file.part == OBS:
-            return Matrix(samples, (), None, obs if len(obs.columns) else None)
-        place, names = _place(opened, file, layers)
-        held(file, opened[place], opened[names])
-        var = _frame(io.read_elem(opened[names]), opened)
-        features = words(var.index)
-        values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
-        others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
-        hint = f"Other tables in it are {some(others, width=UNCUT)}." if others and not file.part else ""
+        return matrix(file, opened, partial(held, file))
+
+
+def matrix(file: File, opened: Any, held: Callable[..., None]) -> Matrix:
+    """What an open file or store holds; held: refuses parts of it that memory does not take."""
+    io = package("anndata.io", EXTRA, f"{file.name} is an AnnData file. Reading it")
+    layers = list(opened["layers"]) if "layers" in opened else []
+    held(opened["obs"])
+    obs = _frame(io.read_elem(opened["obs"]), opened)
+    samples = words(obs.index)
+    if file.part == OBS:
+        return Matrix(samples, (), None, obs if len(obs.columns) else None)
+    place, names = _place(opened, file, layers)
+    held(opened[place], opened[names])
+    var = _frame(io.read_elem(opened[names]), opened)
+    features = words(var.index)
+    values = rows_of(io.read_elem(opened[place]), samples, features, file.name)
+    others = [f"`{file.name}::{name}`" for name in (*layers, *(["raw"] if "raw/X" in opened else []))]
+    hint = f"Other tables in it are {some(others, width=UNCUT)}." if others and not file.part else ""
     return Matrix(samples, features, values, obs if len(obs.columns) else None, (), hint, _facts(var, features))
 
 

@@ -1,0 +1,39 @@
+"""AnnData as zarr stores: folders (cells.zarr) that hold what an .h5ad file does, in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from plncli.tables.content import File, refuse_large
+from plncli.tables.formats import h5ad
+from plncli.tables.formats.base import Matrix, package, reading
+
+MARKS = ("zarr.json", ".zgroup")
+"""Files, one of which a store has, by its version."""
+
+
+def is_one(path: Path) -> bool:
+    """Whether a folder is a store."""
+    return path.is_dir() and any((path / mark).is_file() for mark in MARKS)
+
+
+def files(path: Path) -> Sequence[Path]:
+    """The files of a store, in order."""
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def read(file: File) -> Matrix:
+    """As an .h5ad file."""
+    zarr = package("zarr", h5ad.EXTRA, f"{file.name} is a zarr store. Reading it")
+    with reading(file, "a zarr store of AnnData"):
+        opened = zarr.open_group(file.path, mode="r")
+        return h5ad.matrix(file, opened, lambda *parts: _held(file, parts))
+
+
+def _held(file: File, parts: Sequence[Any]) -> None:
+    """DataError where parts of a store hold more than the memory does."""
+    arrays = [part for part in parts if hasattr(part, "nbytes")]
+    arrays += [array for part in parts if hasattr(part, "arrays") for _, array in part.arrays()]
+    refuse_large(sum(int(array.nbytes) for array in arrays), file.name)
