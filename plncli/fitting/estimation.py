@@ -141,7 +141,7 @@ def _inferred(
         what = "Interrupted" if stop.cancelled() else "The time limit was reached"
         return None, (Finding(SE_CUT_SHORT, f"{what} before the standard errors were done: there are none."),)
     except (MemoryError, RuntimeError) as error:  # the fit is done, and must not be lost with them
-        if not out_of_memory(error):
+        if not out_of_memory(error) or ranks.now() is not None:  # other ranks may have memory, and would wait
             raise
         return None, (Finding("no-standard-errors", "Out of memory for the standard errors: there are none."),)
     return inferred, (*inferred.findings, *_few_clusters(data))

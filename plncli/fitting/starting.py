@@ -11,6 +11,7 @@ from typing import Generic
 
 import torch
 
+from plncli import ranks
 from plncli.arrays import Params
 from plncli.fitting.resumption import Found, offered_search
 from plncli.fitting.revision import followed
@@ -52,7 +53,7 @@ def begun(
     warm = model.resume(prepared, init) if isinstance(model, Revisable) else (model.start(prepared, init), prepared)
     with torch.no_grad():
         better = model.objective(*warm) <= model.objective(params, prepared)
-    return (*(warm if bool(better) else (params, prepared)), [])
+    return (*(warm if ranks.agreed(bool(better)) else (params, prepared)), [])
 
 
 def _from_few(

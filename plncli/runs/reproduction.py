@@ -139,3 +139,5 @@ def _versions(first: Path, second: Path) -> Iterator[str]:
     for name, what in (("threads", "threads"), ("device", "the device")):
         if a.get(name) != b.get(name):
             yield f"It was fitted with {what} {a.get(name)}, and now with {b.get(name)}."
+    if (shared := a.get("processes")) != (now := b.get("processes")):
+        yield f"Processes that shared its samples: {shared or 1} then, {now or 1} now."
