@@ -80,7 +80,8 @@ def _continued(
     rest = replace(stop, max_iter=left, time_limit=stop.time_limit - (time.perf_counter() - began))
     if on_step is None:
         return rest, None
-    return rest, lambda step: on_step(_shifted(step, parts)) if step.step else None
+    begun = any(part.trace for part in parts)
+    return rest, lambda step: on_step(_shifted(step, parts)) if step.step or not begun else None
 
 
 def _shifted(step: Step, parts: list[Optimum]) -> Step:

@@ -96,6 +96,7 @@ def prepare(
     w = None if bool((data.w == 1).all()) else data.w
     Y = data.Y if counted is None else data.Y * counted
     constant = log_factorials(data.Y, counted, data.w)
+    rows = block_rows(n, data.p, {ZERO_INFLATION.name: zero_inflation, "block_rows": block})
     counts = Table(
         Y,
         data.O,
@@ -106,6 +107,6 @@ def prepare(
         max(q, 1),
         constant,
         left_out=separated.cells if separated is not None and data.sparse else None,
-        block=None if whole else block_rows(n, data.p, {ZERO_INFLATION.name: zero_inflation, "block_rows": block}),
+        block=None if whole else rows or (data.n if data.sparse else None),
     )
     return Prepared(data, basis, separated, counted, counts, inflation)
