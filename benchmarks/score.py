@@ -66,13 +66,13 @@ def elbo_of_components(problem: Problem, B: Array, C: Array, separated: Array | 
     """Sum of E log p(y|u) − ½ (m'm + tr S − log|S| − q), for scores u ~ N(m, S) and the log-means O + XB + uC'."""
     import torch
 
-    from plncli.models.pca.cells import Samples
+    from plncli.models.pca.cells import Loadings, Samples
     from plncli.models.pca.posterior import posterior
     from plncli.models.pca.triangle import Triangle
 
     Y, X, O, B, C = _tensors(device, problem.Y, problem.X, problem.O, B, C)
     K = torch.ones_like(Y) if separated is None else _tensors(device, ~separated)[0]
-    found = posterior(Samples(Y * K, K, O + X @ B, C, Triangle(Y, C.shape[1])))
+    found = posterior(Samples(Y * K, K, O + X @ B, Loadings(C, Triangle(Y, C.shape[1]))))
     if not float(found.gap.sum()) < UNSOLVED:
         return math.nan
     m, S = found.M, found.S
