@@ -86,7 +86,9 @@ def measured(model: str, n: int, p: int, number: int) -> Measured:
         for rank in range(number)
     ]
     told = [Measured(*json.loads(process.communicate()[0])) for process in processes]
-    return told[0]._replace(wall=max(each.wall for each in told), cpu=sum(each.cpu for each in told))
+    found = told[0]._replace(wall=max(each.wall for each in told), cpu=sum(each.cpu for each in told))
+    print(model, number, found, file=sys.stderr, flush=True)
+    return found
 
 
 def main() -> None:
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--name", default="ranks")
     parser.add_argument("--only", choices=TABLES)
+    parser.add_argument("--share", type=int, default=1, help="one in so many of the samples")
     parser.add_argument("--worker", nargs=3)
     given = parser.parse_args()
     if given.worker:
@@ -108,6 +111,7 @@ def main() -> None:
     for model, (n, p) in TABLES.items():
         if given.only not in (None, model):
             continue
+        n //= given.share
         turns = [[measured(model, n, p, number) for number in (1, 2)] for _ in range(given.repeats)]
         one, two = (min(each) for each in zip(*turns, strict=True))
         cpu = [min(each.cpu for each in of) for of in zip(*turns, strict=True)]

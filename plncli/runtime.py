@@ -60,6 +60,8 @@ def join(runtime: Runtime) -> ranks.Ranks | None:
     kind = runtime.device.type
     if kind == "mps" and ranks.announced():
         raise DeviceError("--device mps: several processes cannot share a fit on it. Use --device cpu.")
+    if kind == "cuda" and ranks.announced():
+        torch.cuda.set_device(runtime.device)  # where NCCL works
     return ranks.start(runtime.device, "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
 
 

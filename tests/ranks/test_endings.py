@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,14 @@ def test_a_full_disk_ends_all(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert codes == [3, 3], said
     assert "No space left on device" in said[0] and not said[1]
     assert left(place) == set()
+
+
+@pytest.mark.slow
+def test_torchrun_starts_them(place: Path) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "plncli")
+    done = subprocess.run((*torchrun, *FIT), cwd=place, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "in each of 2 processes" in done.stderr
+    refused = subprocess.run((*torchrun, *FIT), cwd=place, capture_output=True, text=True, timeout=200)
+    assert refused.returncode == 1
+    assert refused.stderr.count("plncli: error:") == 1 and "exitcode  : 2" in refused.stderr
