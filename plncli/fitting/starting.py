@@ -59,7 +59,10 @@ def begun(
 def _from_few(
     model: Model[P], few: P, prepared: P, stop: StopRule, seed: int, on_search: OnWait | None
 ) -> tuple[Params, P, list[Optimum]]:
-    """Where a loose fit to some of the samples ends, which begins in the same way; nothing of it is kept."""
+    """Where a loose fit to some of the samples ends, or is cut short, which begins in the same way.
+
+    Nothing else of it is kept.
+    """
     assert isinstance(model, Nested)
     began = time.perf_counter()
     params, few, parts = begun(model, few, None, stop, seed, on_search=on_search)
@@ -79,7 +82,7 @@ def _from_few(
         evaluations=sum(part.evaluations for part in parts),
         products=sum(part.products for part in parts),
         seconds=sum(part.seconds for part in parts),
-        status=parts[-1].status if parts[-1].status in CUT else Status.CONVERGED,
+        status=Status.CONVERGED,  # of the start: what cut it short will end the fit, too, with this for a result
         trace=(),
         starts=parts[0].starts,
     )

@@ -163,3 +163,15 @@ def test_features_that_a_subset_lacks_begin_at_their_mean() -> None:
     kept = [0, 1, 2, 3, 5, 6, 7, 8]
     torch.testing.assert_close(B[:, kept], few.basis.coefficients(theta[:3]))
     torch.testing.assert_close(whole[3:, kept], theta[3:])
+
+
+@pytest.mark.usefixtures("small")
+def test_a_fit_that_is_cut_short_among_some_samples_is_a_result() -> None:
+    """Of all samples, at what was known by then."""
+    data = table(1600, 9, seed=4)
+    for stop, status in ((StopRule(time_limit=0.0), "TIME_LIMIT"), (StopRule(cancelled=lambda: True), "INTERRUPTED")):
+        found = fit(PCA(RANK), data, stop=stop)
+        assert found.optimum.status.name == status and not found.converged
+        assert [step.step for step in found.optimum.trace] == [0]
+        assert found.estimates["U"].shape == (1600, RANK)
+        assert found.criteria.loglik == pytest.approx(-found.optimum.value, rel=1e-9)
