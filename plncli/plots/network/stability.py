@@ -67,8 +67,8 @@ def content(source: Source, wanted: Wanted) -> Frequencies:
     chosen = int(np.abs(values - float(run.settings[setting])).argmin())
     found, own = ((ends[0] * p + ends[1]) for ends in (_ends(known), (edges.first, edges.second)))
     keys = np.union1d(found, own)
-    along, partial = np.zeros((len(values), len(keys))), np.zeros(len(keys))
-    along[:, np.searchsorted(keys, found)] = known.shares.numpy()
+    courses, partial = np.zeros((len(values), len(keys))), np.zeros(len(keys))
+    courses[:, np.searchsorted(keys, found)] = known.shares.numpy()
     partial[np.searchsorted(keys, own)] = edges.partial
     kept = np.arange(len(keys))
     if wanted.responses:
@@ -76,17 +76,17 @@ def content(source: Source, wanted: Wanted) -> Frequencies:
         kept = np.flatnonzero(np.isin(keys // p, near) | np.isin(keys % p, near))
     if not len(kept):
         raise DataError(f"No pair of features of {run.place} that is asked for was ever linked, in no subsample.")
-    order = kept[np.lexsort((-np.abs(partial[kept]), -along[chosen, kept]))]
+    order = kept[np.lexsort((-np.abs(partial[kept]), -courses[chosen, kept]))]
     first, second = (tuple(names[j] for j in ends[order].tolist()) for ends in (keys // p, keys % p))
     single = len(values) < 2
     return Frequencies(
         first,
         second,
         partial[order],
-        along[chosen, order],
+        courses[chosen, order],
         setting,
         values[:0] if single else values,
-        along[:, order][: 0 if single else None],
+        courses[:, order][: 0 if single else None],
         chosen,
         NAMED if wanted.top is None else wanted.top,
     )
