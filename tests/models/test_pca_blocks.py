@@ -15,7 +15,7 @@ from plncli.inference.wald import InferenceRule
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
 from plncli.models.pca.profile import Blocked, evaluated
-from plncli.models.pca.start import of_log_counts
+from plncli.models.pca.start import of_log_counts, start
 from plncli.models.pca.subset import drawn, onto, subset
 from plncli.optim.base import StopRule
 from plncli.runs.fingerprint import fingerprint
@@ -111,9 +111,8 @@ def test_counts_without_zeros_take_no_structural_zeros() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table counts as large from 1000 cells on."""
-    monkeypatch.setattr("plncli.models.pca.subset.WHOLE", 1000)
     monkeypatch.setattr("plncli.models.pca.spec.WHOLE", 1000)
-    monkeypatch.setattr("plncli.models.pca.subset.FEWEST", 2)
+    monkeypatch.setattr("plncli.models.pca.spec.FEWEST", 2)
 
 
 @pytest.mark.usefixtures("small")
@@ -129,7 +128,7 @@ def test_some_samples_first_lead_to_an_optimum(sparse: bool) -> None:
     assert found.converged
     assert torch.equal(found.estimates["C"], again.estimates["C"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plncli.models.pca.subset.WHOLE", 10**9)
+        patch.setattr("plncli.models.pca.spec.FEWEST", 10**9)
         directly = fit(PCA(RANK), data)
     assert found.criteria.loglik == pytest.approx(directly.criteria.loglik, abs=0.01)
     assert found.optimum.evaluations > len(found.optimum.trace) == found.optimum.steps + 1
@@ -175,3 +174,24 @@ def test_a_fit_that_is_cut_short_among_some_samples_is_a_result() -> None:
         assert [step.step for step in found.optimum.trace] == [0]
         assert found.estimates["U"].shape == (1600, RANK)
         assert found.criteria.loglik == pytest.approx(-found.optimum.value, rel=1e-9)
+
+
+def test_a_component_that_is_missing_is_the_same_by_blocks() -> None:
+    """Where a fit of one component less goes on: the direction that is lacked most."""
+    data = table(400, 12, seed=6)
+    one = fit(PCA(1), data, stop=StopRule(tol=1e-8))
+    init = {"B_finite": one.state["B_finite"], "C": one.estimates["C"]}
+    whole, blocks = (start(PCA(RANK, block_rows=rows).prepare(data), init)[-1] for rows in (None, 64))
+    cosine = (whole @ blocks) / (whole.norm() * blocks.norm())
+    assert abs(float(cosine)) > 0.95
+
+
+@pytest.mark.usefixtures("small")
+def test_an_earlier_fit_of_a_large_table_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any other start, and without the whole table."""
+    monkeypatch.setattr("plncli.models.pca.start.SEARCHED", 1000)
+    data = without_zeros(table(1600, 9, seed=4))
+    one = fit(PCA(1), data)
+    monkeypatch.setattr("plncli.models.pca.table.Table.whole", lambda self: pytest.fail("the whole table"))
+    two = fit(PCA(RANK), data, init={"B_finite": one.state["B_finite"], "C": one.estimates["C"]})
+    assert two.converged and two.criteria.loglik > one.criteria.loglik + 10.0

@@ -23,6 +23,8 @@ WHOLE = 1 << 22
 """Cells of a table up to which it is looked at whole; beyond, counts are taken without their zeros."""
 BLOCK, LEAST = 1 << 17, 128
 """Cells in a block, and samples at least."""
+SHARE, FEWEST = 8, 50
+"""One in so many samples of a large table is fitted first, and as many for each parameter of a feature, at least."""
 AT_ONCE = 8
 """Blocks in memory, by as many threads."""
 RANK = 5
@@ -36,7 +38,11 @@ def memory(size: Size) -> float:
     r = q + q * (q + 1) // 2
     rows = block_rows(n, p, size.own)
     if rows is not None:
-        return TABLES * (WHOLE + AT_ONCE * min(rows, n) * (p + r)) + 12.0 * n * r + p * (6.0 * r + 8.0 * (d + q) ** 2)
+        searched = n
+        while begins_smaller(searched, p, d + q):
+            searched //= SHARE
+        blocks = AT_ONCE * min(rows, n) * (p + r)
+        return TABLES * (searched * p + blocks) + 12.0 * n * r + p * (6.0 * r + 8.0 * (d + q) ** 2)
     held = 3.0 * n * r * r if n * r * r <= HELD else 0.0
     tables = TABLES + INFLATED * (size.own.get(ZERO_INFLATION.name, NONE) != NONE)
     return tables * n * p + 12.0 * n * r + held + p * (6.0 * r + 4.0 * (d + q) ** 2)
@@ -48,6 +54,11 @@ def block_rows(n: int, p: int, own: Mapping[str, Any]) -> int | None:
         return None
     asked: int | None = own.get("block_rows")
     return asked or (max(LEAST, BLOCK // p) if n * p > WHOLE else None)
+
+
+def begins_smaller(n: int, p: int, width: int) -> bool:
+    """Whether n samples × p features are begun with some of them; width: parameters of a feature."""
+    return n * p > WHOLE and n // SHARE >= FEWEST * width
 
 
 def work(size: Size) -> tuple[Work, Work]:

@@ -19,8 +19,8 @@ from torch import Generator, Tensor
 from plncli import ranks
 from plncli.models.base import Init
 from plncli.models.pca.alternation import Alternation
-from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared
+from plncli.models.pca.profile import Blocked, evaluated
 from plncli.models.pca.table import Table
 from plncli.numerics.linalg import principal_axes
 from plncli.numerics.rows import gathered, gram, number, over_rows, total, triangular, weigh
@@ -52,6 +52,9 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
 
     zeta: parameters of the probabilities of structural zeros, held, where there are any.
     """
+    if init is not None and _large(prepared.table):
+        yield start(prepared, init, zeta)
+        return
     table = prepared.table.whole()
     if init is not None:
         yield start(prepared, init, zeta)
@@ -192,18 +195,45 @@ def _missing(theta: Tensor, table: Table, zeta: Tensor | None) -> Tensor:
 
     One of loadings c, small, and scores of variance 1 changes the bound by half of c'(E'WE − diag sum_i w_i A_ij)c.
     """
-    at = Evaluation(theta, replace(table, q=len(theta) - table.d), zeta=zeta)
-    E = weigh(None if table.w is None else table.w.sqrt(), at.z.A - table.Y)
+    at = evaluated(theta, replace(table, q=len(theta) - table.d), zeta)
     more = table.q - len(theta) + table.d
-    if E.shape[1] <= LARGE:
-        c = torch.linalg.eigh(gram(E, E) - total(at.second).diag()).eigenvectors[:, -more:].flip(1).mT
+    if isinstance(at, Blocked):
+        c = _lacked(at, more)
     else:
-        c = torch.linalg.svd(E if ranks.now() is None else triangular(E), full_matrices=False).Vh[:more]
+        E = weigh(None if table.w is None else table.w.sqrt(), at.z.A - table.Y)
+        if E.shape[1] <= LARGE:
+            c = torch.linalg.eigh(gram(E, E) - total(at.second).diag()).eigenvectors[:, -more:].flip(1).mT
+        else:
+            c = torch.linalg.svd(E if ranks.now() is None else triangular(E), full_matrices=False).Vh[:more]
     for _ in range(SMALLER):
-        if Evaluation(torch.cat([theta, c]), table, zeta=zeta).value <= at.value:
+        if evaluated(torch.cat([theta, c]), table, zeta).value <= at.value:
             break
         c = 0.3 * c
     return c
+
+
+def _lacked(at: Blocked, more: int) -> Tensor:
+    """The leading eigenvectors of E'WE − diag sum_i w_i A_ij by blocks of rows, by subspace iteration; more×p.
+
+    What is subtracted is added again, as its largest entry, so that the largest eigenvalues are the largest in size.
+    """
+    p, like = at.table.Y.shape[1], at.C
+    own = at.over(lambda rows: (total(at.part(rows).second),))[0]
+    shift = own.max() - own
+
+    def spread(rows: slice, W: Tensor) -> tuple[Tensor]:
+        part = at.part(rows)
+        E = part.z.A - part.table.Y
+        return (gram(E, weigh(part.table.w, E @ W)),)
+
+    def turned(W: Tensor) -> Tensor:
+        return at.over(partial(spread, W=W))[0] + shift[:, None] * W
+
+    W = torch.randn((p, min(p, more + EXTRA)), generator=Generator().manual_seed(0), dtype=like.dtype).to(like)
+    for _ in range(PASSES):
+        W = torch.linalg.qr(turned(torch.linalg.qr(W).Q)).Q
+    V = torch.linalg.eigh(W.mT @ turned(W)).eigenvectors
+    return (W @ V[:, -more:]).flip(1).mT
 
 
 def rotated(theta: Tensor, table: Table) -> Tensor:

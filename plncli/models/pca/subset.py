@@ -11,21 +11,16 @@ import torch
 from torch import Generator, Tensor
 
 from plncli.models.pca.prepared import Prepared, prepare
-from plncli.models.pca.spec import WHOLE
+from plncli.models.pca.spec import SHARE, begins_smaller, block_rows
 from plncli.numerics.linalg import clearly_independent
 from plncli.numerics.rows import gram, number, total, weighted_total
 from plncli.sparse import block_of, column_totals
 
-SHARE = 8
-"""A subset is one in so many samples."""
-FEWEST = 50
-"""Samples of a subset for each parameter of a feature, at least."""
-
 
 def subset(prepared: Prepared, seed: int) -> Prepared | None:
     """Data of fewer samples, with the features that they have counts of; None where there are few already."""
-    data, table, n = prepared.data, prepared.table, number(prepared.data.n)
-    if n * data.p <= WHOLE or n // SHARE < FEWEST * (table.d + table.q) or prepared.inflation is not None:
+    data, table = prepared.data, prepared.table
+    if prepared.inflation is not None or not begins_smaller(number(data.n), data.p, table.d + table.q):
         return None
     rows = drawn(data.X, seed)
     few = data.take(rows, torch.ones_like(rows))
@@ -33,7 +28,7 @@ def subset(prepared: Prepared, seed: int) -> Prepared | None:
         return None
     totals = column_totals(few.Y) if few.sparse else total(few.Y if few.K is None else few.Y * few.K)
     few = few.among(torch.arange(data.d), (totals > 0).nonzero()[:, 0])
-    if number(few.n) * few.p <= WHOLE:
+    if block_rows(number(few.n), few.p, {}) is None:
         return prepare(replace(few, Y=block_of(few.Y, slice(None))), min(table.q, few.p), whole=True)
     return prepare(few, min(table.q, few.p), block=table.block)
 
