@@ -27,8 +27,8 @@ def flags(command: Any) -> set[str]:
 
 
 EVERY = flags(parser())
-STAND_INS = {"--no", "--table"}
-"""What is the beginning of options, and what `convert` calls INPUT where others read the table of an option."""
+STAND_INS = {"--no", "--table", "--nproc-per-node"}
+"""The beginning of options; what `convert` calls INPUT where others read the table of an option; torchrun's."""
 
 
 def command_of(words: list[str]) -> Any:
