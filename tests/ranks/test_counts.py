@@ -66,3 +66,19 @@ def test_is_the_fit_of_one_process(place: Path, name: str) -> None:
     _, said = alone.communicate()
     assert alone.wait() == 0, said
     check_same(place / f"{name}-1", place / f"{name}-{number}", FLAT.get(name, 1e-5))
+
+
+@pytest.mark.slow
+def test_a_large_table_begins_with_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has them: of many optima both end in one."""
+    monkeypatch.setattr("plncli.models.pca.spec.WHOLE", 1 << 12)
+    draw = np.random.default_rng(8)
+    latent = draw.normal(size=(1301, 2)) @ draw.normal(size=(2, 9)) * 0.5
+    counts = pd.DataFrame(draw.poisson(np.exp(latent)), columns=[f"f{j}" for j in range(9)])
+    counts.rename_axis("id").rename(index=lambda i: f"s{i}").to_csv(tmp_path / "counts.csv")
+    words = ("fit", "pln-pca", "--counts", "counts.csv", "--rank", "2", "--tol", "1e-10", "--se", "none", "--out")
+    alone = Forked((*words, "one"), tmp_path)
+    shared(3, (*words, "three"), tmp_path)
+    _, said = alone.communicate()
+    assert alone.wait() == 0, said
+    check_same(tmp_path / "one", tmp_path / "three", 1e-4)

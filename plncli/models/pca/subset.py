@@ -10,10 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from plncli import ranks
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.spec import SHARE, begins_smaller, block_rows
 from plncli.numerics.linalg import clearly_independent
-from plncli.numerics.rows import gram, number, total, weighted_total
+from plncli.numerics.rows import gathered, gram, number, place, total, weighted_total
 from plncli.sparse import block_of, column_totals
 
 
@@ -22,7 +23,9 @@ def subset(prepared: Prepared, seed: int) -> Prepared | None:
     data, table = prepared.data, prepared.table
     if prepared.inflation is not None or not begins_smaller(number(data.n), data.p, table.d + table.q):
         return None
-    rows = drawn(data.X, seed)
+    rows = _here(drawn(gathered(data.X), seed), data.n)
+    if ranks.agreed(not len(rows)):
+        return None
     few = data.take(rows, torch.ones_like(rows))
     if not clearly_independent(few.X):
         return None
@@ -42,6 +45,12 @@ def drawn(X: Tensor, seed: int) -> Tensor:
     return order[SHARE // 2 :: SHARE].sort().values.to(X.device)
 
 
+def _here(rows: Tensor, n: int) -> Tensor:
+    """Of rows, by index among all, those that are among the n here: by index among these."""
+    own = place(n)
+    return rows[(rows >= own.start) & (rows < own.stop)] - own.start
+
+
 def onto(theta: Tensor, few: Prepared, prepared: Prepared) -> Tensor:
     """Coefficients and loadings of a subset ((d+q)×p') as those of the whole, (d+q)×p.
 
@@ -53,8 +62,8 @@ def onto(theta: Tensor, few: Prepared, prepared: Prepared) -> Tensor:
     constant = gram(table.Q, data.w) / table.wbar
     whole = torch.zeros((table.d + table.q, data.p), dtype=theta.dtype, device=theta.device)
     whole[: table.d] = torch.outer(constant, level)
-    place = {name: j for j, name in enumerate(data.responses)}
-    known = torch.tensor([place[name] for name in few.data.responses], device=theta.device)
+    at = {name: j for j, name in enumerate(data.responses)}
+    known = torch.tensor([at[name] for name in few.data.responses], device=theta.device)
     whole[: table.d, known] = prepared.basis.reduced(few.basis.coefficients(theta[: table.d]))
     whole[table.d : table.d + few.table.q, known] = theta[table.d :]
     return whole
