@@ -58,11 +58,24 @@ def column_totals(Y: Tensor, w: Tensor | None = None) -> Tensor:
     return here if group is None else group.summed(here)[0]
 
 
-def group_marks(Y: Tensor, groups: Tensor, many: int) -> Tensor:
-    """How many cells above 0 a sparse table has in each group of rows, codes (n,); many×p, float64."""
-    cell = torch.repeat_interleave(groups, Y.crow_indices().diff()) * Y.shape[1] + Y.col_indices()
-    marks = torch.bincount(cell[Y.values() > 0], minlength=many * Y.shape[1])
-    return marks.view(many, Y.shape[1]).double()
+def column_counts(Y: Tensor) -> Tensor:
+    """How many numbers a sparse table keeps in each column, (p,), in its dtype."""
+    return column_totals(csr(Y.crow_indices(), Y.col_indices(), torch.ones_like(Y.values()), Y.shape[1]))
+
+
+def row_totals(Y: Tensor) -> Tensor:
+    """Sum over the columns of a table, (n,)."""
+    return torch.cat([block_of(Y, rows).sum(1) for rows in blocks_of(Y)])
+
+
+def place_of_largest(Y: Tensor) -> tuple[int, int]:
+    """Row and column of the largest number of a table that is 0 or more everywhere; the first of several."""
+    if not is_sparse(Y):
+        at = int(Y.argmax())
+        return at // Y.shape[1], at % Y.shape[1]
+    at = int(Y.values().argmax())
+    row = int(torch.searchsorted(Y.crow_indices().long(), torch.tensor(at), right=True)) - 1
+    return row, int(Y.col_indices()[at])
 
 
 def spread(columns: Tensor, place: Tensor, p: int) -> Tensor:

@@ -37,7 +37,7 @@ from plncli.numerics.rows import over_rows, total
 from plncli.numerics.significance import rank_correlation
 from plncli.numerics.size_factors import spread
 from plncli.optim.base import Status
-from plncli.sparse import block_of
+from plncli.sparse import row_totals
 
 TREND, CLEAR = 0.3, 3.29
 """Rank correlation of residuals and depth that is told: in size, and in standard deviations (p < 0.001)."""
@@ -136,7 +136,7 @@ def _offset(subject: Subject) -> Iterator[Check]:
         return
     offset = data.O.detach().cpu().double().mean(1)
     varies = float(offset.max() - offset.min()) > 1e-9
-    depth = offset.exp() if varies else _totals(data)
+    depth = offset.exp() if varies else row_totals(data.Y).detach().cpu().double()
     fold = spread(depth).fold
     rho = rank_correlation(depth, fitted.mean_residuals(data))
     what = "the offset" if varies else "total counts"
@@ -148,12 +148,6 @@ def _offset(subject: Subject) -> Iterator[Check]:
         yield Check("offset", FINE, f"Residuals do not go with {what} ({known}).", numbers=numbers)
     else:
         yield _trend(rho > 0, given if varies else "", known, numbers)
-
-
-def _totals(data: Dataset) -> Tensor:
-    """Total of each sample's observed counts, (n,)."""
-    parts = (block_of(data.Y, rows) * (1.0 if data.K is None else data.K[rows]) for rows in data.blocks())
-    return torch.cat([part.sum(1) for part in parts]).detach().cpu().double()
 
 
 def _trend(rises: bool, given: str, known: str, numbers: Mapping[str, Any]) -> Check:

@@ -17,6 +17,7 @@ from plncli.numerics.rows import total
 from plncli.optim.base import Point, Run, StopRule
 from plncli.optim.certificate import LinearMap, newton_solve, preconditioner_at
 from plncli.optim.space import Space
+from plncli.sparse import column_counts, column_totals
 
 ENOUGH = 0.1
 """Seconds of measuring after which nothing is measured again."""
@@ -74,11 +75,16 @@ def expected(
 
 def _size(data: Dataset, own: Mapping[str, Any]) -> Size:
     """What is known before the fit of what it has to do."""
-    K = torch.ones_like(data.Y) if data.K is None else data.K.to(data.Y)
-    zero, other = total(K * (data.Y == 0)), K * (data.Y != 0)
-    beside = total(other * data.Y).abs() / total(other).clamp_min(1.0)  # the mean of the other values
-    apart = zero / total(K).clamp_min(1.0) * torch.log1p(beside)
-    zeros = float(zero.sum() / K.sum())
+    if data.sparse:
+        others = column_counts(data.Y)
+        seen, sums = torch.full_like(others, data.n), column_totals(data.Y)
+    else:
+        K = torch.ones_like(data.Y) if data.K is None else data.K.to(data.Y)
+        seen, others, sums = total(K), total(K * (data.Y != 0)), total(K * data.Y)
+    beside = sums.abs() / others.clamp_min(1.0)  # the mean of the values other than 0
+    zero = seen - others
+    apart = zero / seen.clamp_min(1.0) * torch.log1p(beside)
+    zeros = float(zero.sum() / seen.sum())
     return Size(data.n, data.p, data.d, own=own, zeros=zeros, on_off=float(apart.double().cpu().quantile(0.9)))
 
 

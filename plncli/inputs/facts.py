@@ -21,6 +21,7 @@ from plncli.models.spec import CLASSES, COUNTS
 from plncli.names import OFFSET_METHODS
 from plncli.numerics.size_factors import spread
 from plncli.settings import FitConfig
+from plncli.sparse import column_counts, column_totals, place_of_largest, row_totals, values_of
 
 PAIRWISE = 2e8
 """Comparisons (n²p) beyond which gmpr, which holds each sample against all others, is not tried: about 3 s."""
@@ -145,20 +146,24 @@ def number_facts(columns: Any) -> Iterator[tuple[str, NumberFacts]]:
 
 def count_facts(data: Dataset) -> CountFacts:
     """Of a table of counts, a sample or feature without any observed count in it or not."""
-    Y = data.Y
-    K = torch.ones_like(Y, dtype=torch.bool) if data.K is None else data.K
-    observed, depth, seen, total = int(K.sum()), Y.sum(1), (Y > 0).sum(0), Y.sum(0)
-    at = int(Y.argmax())
+    Y, depth = data.Y, row_totals(data.Y)
+    if data.sparse:
+        known, seen, total = torch.full((data.p,), data.n), column_counts(Y).long(), column_totals(Y)
+    else:
+        K = torch.ones_like(Y, dtype=torch.bool) if data.K is None else data.K
+        known, seen, total = K.sum(0), (Y > 0).sum(0), Y.sum(0)
+    observed = int(known.sum())
+    row, column = place_of_largest(Y)
     between = spread(depth)
-    share = seen / K.sum(0).clamp(min=1)
-    zeros = int(((Y == 0) & K).sum())
+    share = seen / known.clamp(min=1)
+    zeros = observed - int(seen.sum())
     return CountFacts(
         zeros=zeros,
         share_zeros=zeros / max(observed, 1),
         missing=data.n * data.p - observed,
-        largest=float(Y.max()),
-        largest_sample=data.samples[at // data.p],
-        largest_feature=data.responses[at % data.p],
+        largest=float(values_of(Y).max()),
+        largest_sample=data.samples[row],
+        largest_feature=data.responses[column],
         depth_min=float(depth.min()),
         depth_min_sample=data.samples[int(depth.argmin())],
         depth_median=float(depth.quantile(0.5)),

@@ -156,7 +156,9 @@ def examine(config: FitConfig, *, device: torch.device, dtype: torch.dtype, faul
     zeros = faults.attempt(partial(zeros_formula, config, tables), None)
     used = columns_of((formula, zeros))
     matched = faults.attempt(partial(_match, config, tables, formula, zeros, used, faults), None)
-    return None if matched is None else faults.attempt(partial(_assemble, config, matched, device, dtype, faults), None)
+    if matched is None:
+        return None
+    return faults.attempt(partial(_assemble, config, matched, device, dtype, faults, sparse=True), None)
 
 
 def _return_memory() -> None:

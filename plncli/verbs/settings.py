@@ -10,7 +10,7 @@ from plncli.settings import settings
 
 PROBLEM = (INPUT, SELECTION, MODEL)
 """The panels that say what is fitted, not how or where: all that `graph` takes."""
-VALIDATE = (*PROBLEM, "optimizer", "init", "se", "resamples", "cluster", "device", "dtype", "threads")
+VALIDATE = (*PROBLEM, "optimizer", "init", "se", "resamples", "cluster", "device", "dtype", "threads", "block_rows")
 CV = (
     *PROBLEM,
     "optimizer",

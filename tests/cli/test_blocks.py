@@ -94,6 +94,23 @@ def test_what_follows_a_fit_by_blocks(made: Path, cli: Cli) -> None:
     assert cli("rerun", blocks, "--check").code == 0
 
 
+def test_latent_means_that_are_asked_for_in_vain_are_told(made: Path) -> None:
+    assert fit(made, "latent", "--block-rows", "32", "--latent", "--se", "none") == 0
+    assert not (made / "latent" / "latent_mean.csv").exists()
+    codes = [one["code"] for one in json.loads((made / "latent" / "summary.json").read_text())["findings"]]
+    assert "no-latent-means" in codes
+
+
+def test_a_validation_finds_the_same_without_the_zeros(made: Path, cli: Cli) -> None:
+    given = ("--counts", made / "matrix.mtx", "--covariates", made / "covariates.csv", "--formula", "~ batch")
+    told = [
+        json.loads(cli("validate", "pln-pca", *given, *more, "--rank", 2, "--json").out)
+        for more in ((), ("--block-rows", 32))
+    ]
+    assert told[0]["data"] == told[1]["data"] and told[0]["data"]["counts"]["share_zeros"] > 0.5
+    assert [one["message"] for one in told[0]["findings"]] == [one["message"] for one in told[1]["findings"]]
+
+
 def test_blocks_need_a_number(made: Path, cli: Cli) -> None:
     refused = cli("fit", "pln-pca", "--counts", made / "matrix.mtx", "--block-rows", 0)
     assert refused.code == 2 and "whole number from 1" in refused.err

@@ -19,7 +19,17 @@ from plncli.models.pca.start import of_log_counts, start
 from plncli.models.pca.subset import drawn, onto, subset
 from plncli.optim.base import StopRule
 from plncli.runs.fingerprint import fingerprint
-from plncli.sparse import block_of, csr
+from plncli.sparse import (
+    block_of,
+    column_counts,
+    column_totals,
+    columns_taken,
+    csr,
+    place_of_largest,
+    row_totals,
+    spread,
+    taken,
+)
 
 N, P, RANK = 90, 12, 2
 
@@ -195,3 +205,19 @@ def test_an_earlier_fit_of_a_large_table_is_gone_on_with(monkeypatch: pytest.Mon
     monkeypatch.setattr("plncli.models.pca.table.Table.whole", lambda self: pytest.fail("the whole table"))
     two = fit(PCA(RANK), data, init={"B_finite": one.state["B_finite"], "C": one.estimates["C"]})
     assert two.converged and two.criteria.loglik > one.criteria.loglik + 10.0
+
+
+def test_what_is_asked_of_a_table_without_zeros_is_that_of_the_dense_one() -> None:
+    dense = table(50, 7, seed=8)
+    Y = without_zeros(dense).Y
+    rows, columns = torch.tensor([3, 0, 0, 49]), torch.tensor([6, 2])
+    assert torch.equal(block_of(Y, slice(2, 9)), dense.Y[2:9])
+    assert torch.equal(block_of(taken(Y, rows), slice(None)), dense.Y[rows])
+    assert torch.equal(block_of(columns_taken(Y, columns), slice(None)), dense.Y[:, columns])
+    torch.testing.assert_close(column_totals(Y, dense.w), dense.w @ dense.Y)
+    assert torch.equal(column_counts(Y), (dense.Y > 0).sum(0).double())
+    assert torch.equal(row_totals(Y), dense.Y.sum(1))
+    row, column = place_of_largest(Y)
+    assert dense.Y[row, column] == dense.Y.max() and (row, column) == place_of_largest(dense.Y)
+    marks = dense.Y[:, columns] > 1
+    assert torch.equal(block_of(spread(marks, columns, 7), slice(None))[:, columns], marks.double())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,7 +125,7 @@ class Job:
         if isinstance(keeper, sharing.Collecting) and result.cut_short:
             keeper.tell()
         matched = () if read.positions is None else (read.positions.finding,)
-        return replace(result, findings=(*matched, *result.findings))
+        return replace(result, findings=(*matched, *result.findings, *_left_out(config, result)))
 
     def exit_code(self, config: FitConfig, result: FitResult) -> int:
         """Whether the fit converged, and was done to its end."""
@@ -164,6 +164,18 @@ class Job:
         seconds = time.perf_counter() - self.began
         known = (result, config, design, read.classes, where.device_name, seconds, manifest)
         return with_checks(Outcome(*known, features=read.features))
+
+
+def _left_out(config: FitConfig, result: FitResult) -> Iterator[Finding]:
+    """What is told where --latent asks for tables that a fit by blocks has not made."""
+    from plncli.models.findings import Finding
+
+    asked = [symbol for symbol in config.spec.symbols if symbol.asked and symbol.instead]
+    if config.latent and any(symbol.name not in result.estimates for symbol in asked):
+        message = (
+            "No latent means of the samples: a large table was looked at by blocks, which leaves their scores alone."
+        )
+        yield Finding("no-latent-means", message, remedy="`plncli transform` gives those of samples that it is given.")
 
 
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int) -> None:
