@@ -50,6 +50,10 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     return counts, about
 
 
+PIECES = (".zmetadata", "X/0.0", "X/data/0", "X/indices/0", "X/indptr/0")
+"""Of zarr stores, what is damaged."""
+
+
 def seeds(folder: Path) -> dict[str, Seed]:
     """A valid file of each format, whole or one of its parts."""
 
@@ -72,10 +76,15 @@ def seeds(folder: Path) -> dict[str, Seed]:
     def among(others: dict[str, bytes], name: str) -> Callable[[Path, bytes], Path]:
         def place(here: Path, content: bytes) -> Path:
             for each, whole in (others | {name: content}).items():
+                (here / each).parent.mkdir(parents=True, exist_ok=True)
                 (here / each).write_bytes(whole)
             return here
 
         return place
+
+    def store(others: dict[str, bytes], name: str) -> Callable[[Path, bytes], Path]:
+        into = among(others, name)
+        return lambda here, content: into(here / "t.zarr", content)
 
     counts, about = tables()
     made: dict[str, Seed] = {}
@@ -86,6 +95,12 @@ def seeds(folder: Path) -> dict[str, Seed]:
         if path == here:
             files = {file.name: file.read_bytes() for file in sorted(here.iterdir())}
             made |= {f"{kind}: {name}": Seed(content, among(files, name)) for name, content in files.items()}
+            continue
+        if path.is_dir():
+            files = {
+                str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()
+            }
+            made |= {f"{kind}: {name}": Seed(files[name], store(files, name)) for name in PIECES if name in files}
             continue
         content = path.read_bytes()
         made[kind] = Seed(content, put(path.name))

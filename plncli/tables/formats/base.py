@@ -64,6 +64,10 @@ def reading(file: File, kind: str) -> Iterator[None]:
             yield
     except PlncliError:
         raise
+    except MemoryError:
+        raise DataError(
+            f"{file.name} is damaged: it says that it holds more than memory does. Fetch it again."
+        ) from None
     except Exception as error:  # noqa: BLE001 (each package has errors of its own)
         words = str(error).strip().splitlines()
         reason = f" ({words[0][:200].rstrip('.')})" if words else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from plncli.tables.content import File, refuse_large
 from plncli.tables.formats import h5ad
 from plncli.tables.formats.base import Matrix, package, reading
 
+EXTRA = "anndata"
 MARKS = ("zarr.json", ".zgroup")
 """Files, one of which a store has, by its version."""
 
@@ -26,7 +28,7 @@ def files(path: Path) -> Sequence[Path]:
 
 def read(file: File) -> Matrix:
     """As an .h5ad file."""
-    zarr = package("zarr", h5ad.EXTRA, f"{file.name} is a zarr store. Reading it")
+    zarr = package("zarr", EXTRA, f"{file.name} is a zarr store. Reading it")
     with reading(file, "a zarr store of AnnData"):
         opened = zarr.open_group(file.path, mode="r")
         return h5ad.matrix(file, opened, lambda *parts: _held(file, parts))
@@ -34,6 +36,6 @@ def read(file: File) -> Matrix:
 
 def _held(file: File, parts: Sequence[Any]) -> None:
     """DataError where parts of a store hold more than the memory does."""
-    arrays = [part for part in parts if hasattr(part, "nbytes")]
-    arrays += [array for part in parts if hasattr(part, "arrays") for _, array in part.arrays()]
-    refuse_large(sum(int(array.nbytes) for array in arrays), file.name)
+    inside = [each for part in parts if hasattr(part, "members") for _, each in part.members(max_depth=None)]
+    arrays = [each for each in (*parts, *inside) if hasattr(each, "shape")]
+    refuse_large(sum(math.prod(array.shape) * max(array.dtype.itemsize, 1) for array in arrays), file.name)
