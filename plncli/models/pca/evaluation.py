@@ -17,6 +17,7 @@ dF/dc_j is then the cells' slope in h (`cells`), and zeta meets theta through th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -45,7 +46,35 @@ BLOCK = 1 << 18
 """Numbers in a block of samples × features × parameters of a feature."""
 
 
-class Evaluation:
+class Profile(ABC):
+    """Value, gradient and Hessian products at one theta, however they are come by."""
+
+    @abstractmethod
+    def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Change of the gradient, (d+q)×p, and of the slopes in the entries' logits, along (v, dzeta)."""
+
+    @abstractmethod
+    def blocks(self, *, profiled: bool) -> Tensor:
+        """Each feature's block of the Hessian, p×(d+q)×(d+q): with the samples held, or less what they take."""
+
+    def product(self, v: Tensor) -> Tensor:
+        """Hessian times v, (d+q)×p each."""
+        return self.turn(v)[0]
+
+    def preconditioner(self) -> Callable[[Tensor], Tensor]:
+        """The inverse of the features' blocks, as a map on (d+q)×p."""
+        return preconditioner(self.inverse_blocks())
+
+    def inverse_blocks(self) -> Tensor:
+        """Inverses of the features' profiled blocks, p×(d+q)×(d+q)."""
+        return inverses(self.blocks(profiled=True))
+
+    def curvature(self) -> Tensor:
+        """Diagonal of the features' blocks, (d+q)×p."""
+        return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
+
+
+class Evaluation(Profile):
     """Value, gradient and Hessian products at one theta.
 
     z: the posteriors of the samples, where they are best unless others are given, at which the gradient is then taken;
@@ -163,10 +192,6 @@ class Evaluation:
         found, zero, doubtful = torch.zeros_like(self.table.Y), self._bends.zero, self.samples.zeros
         return found if zero is None or doubtful is None else doubtful.put(zero.sums.structural, found)
 
-    def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, (d+q)×p each."""
-        return self.turn(v)[0]
-
     def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Change of the gradient, (d+q)×p, and of the slopes in the entries' logits, along (v, dzeta)."""
         self._polish()
@@ -268,18 +293,6 @@ class Evaluation:
         bent = None if z.bent is None else z.bent[rows]
         some = Posterior(z.M[rows], z.S[rows], z.V[rows], z.value[rows], z.A[rows], bent, z.gap[rows])
         return Evaluation(self.theta, self.table.rows(rows), some, self.zeta, self.samples.loadings)
-
-    def preconditioner(self) -> Callable[[Tensor], Tensor]:
-        """The inverse of the features' blocks, as a map on (d+q)×p."""
-        return preconditioner(self.inverse_blocks())
-
-    def inverse_blocks(self) -> Tensor:
-        """Inverses of the features' profiled blocks, p×(d+q)×(d+q)."""
-        return inverses(self.blocks(profiled=True))
-
-    def curvature(self) -> Tensor:
-        """Diagonal of the features' blocks, (d+q)×p."""
-        return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
 
 
 def preconditioner(inverse: Tensor) -> Callable[[Tensor], Tensor]:

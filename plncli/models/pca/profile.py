@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.models.fused import Fused
-from plncli.models.pca.evaluation import Evaluation, inverses, preconditioner
+from plncli.models.pca.evaluation import Evaluation, Profile
 from plncli.models.pca.posterior import Posterior
 from plncli.models.pca.table import Table
 from plncli.numerics.likelihoods import poisson_deviance
@@ -23,7 +23,7 @@ from plncli.numerics.rows import grand_total, over_rows, weighted_total
 from plncli.sparse import block_of
 
 
-class Blocked:
+class Blocked(Profile):
     """As `Evaluation`, by blocks of rows; M (n×q) and V (n×t) are where the samples' posteriors are."""
 
     def __init__(self, theta: Tensor, table: Table) -> None:
@@ -83,10 +83,6 @@ class Blocked:
         self._polished = True
         return slope
 
-    def product(self, v: Tensor) -> Tensor:
-        """Hessian times v, (d+q)×p each."""
-        return self.turn(v)[0]
-
     def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, None]:
         """As `Evaluation.turn`, without structural zeros."""
         assert dzeta is None
@@ -103,18 +99,6 @@ class Blocked:
     def _polish(self) -> None:
         if not self._polished:
             self.gradient()
-
-    def preconditioner(self) -> Callable[[Tensor], Tensor]:
-        """The inverse of the features' blocks, as a map on (d+q)×p."""
-        return preconditioner(self.inverse_blocks())
-
-    def inverse_blocks(self) -> Tensor:
-        """Inverses of the features' profiled blocks, p×(d+q)×(d+q)."""
-        return inverses(self.blocks(profiled=True))
-
-    def curvature(self) -> Tensor:
-        """Diagonal of the features' blocks, (d+q)×p."""
-        return self.blocks(profiled=True).diagonal(dim1=1, dim2=2).mT
 
 
 def evaluated(theta: Tensor, table: Table, zeta: Tensor | None = None) -> Evaluation | Blocked:

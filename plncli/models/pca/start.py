@@ -168,13 +168,20 @@ def _by_blocks(table: Table) -> Tensor:
         R = residuals(rows, G)[0]
         return gram(R, weigh(None if table.w is None else table.w[rows], R @ W))
 
-    p = table.Y.shape[1]
-    W = torch.randn((p, min(p, q + EXTRA)), generator=Generator().manual_seed(0), dtype=like.dtype).to(like)
+    values, axes = _leading(lambda W: over(partial(spread, W=W)), table.Y.shape[1], q, like)
+    return torch.cat([G, (axes * values.clamp_min(0.0).sqrt()).mT / table.wbar**0.5])
+
+
+def _leading(turned: Callable[[Tensor], Tensor], p: int, many: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest eigenvalues (many,), and their eigenvectors p×many, of a symmetric p×p matrix known by its products.
+
+    By subspace iteration (Halko et al. 2011), from the same directions each time.
+    """
+    W = torch.randn((p, min(p, many + EXTRA)), generator=Generator().manual_seed(0), dtype=like.dtype).to(like)
     for _ in range(PASSES):
-        W = torch.linalg.qr(over(partial(spread, W=torch.linalg.qr(W).Q))).Q
-    values, V = torch.linalg.eigh(W.mT @ over(partial(spread, W=W)))
-    C = (W @ V[:, -q:] * values[-q:].clamp_min(0.0).sqrt()).flip(1) / table.wbar**0.5
-    return torch.cat([G, C.mT])
+        W = torch.linalg.qr(turned(torch.linalg.qr(W).Q)).Q
+    values, V = torch.linalg.eigh(W.mT @ turned(W))
+    return values[-many:].flip(0), (W @ V[:, -many:]).flip(1)
 
 
 def _take(theta: Tensor, init: Init, prepared: Prepared, zeta: Tensor | None) -> None:
@@ -229,11 +236,7 @@ def _lacked(at: Blocked, more: int) -> Tensor:
     def turned(W: Tensor) -> Tensor:
         return at.over(partial(spread, W=W))[0] + shift[:, None] * W
 
-    W = torch.randn((p, min(p, more + EXTRA)), generator=Generator().manual_seed(0), dtype=like.dtype).to(like)
-    for _ in range(PASSES):
-        W = torch.linalg.qr(turned(torch.linalg.qr(W).Q)).Q
-    V = torch.linalg.eigh(W.mT @ turned(W)).eigenvectors
-    return (W @ V[:, -more:]).flip(1).mT
+    return _leading(turned, p, more, like)[1].mT
 
 
 def rotated(theta: Tensor, table: Table) -> Tensor:

@@ -57,11 +57,10 @@ def lies_at(path: Path) -> bool:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file; of several that belong together, that of the lines that `sha256sum` prints of them."""
-    sums = []
+    sums, folder = [], path if path.is_dir() else path.parent
     for each in files_of(path):
         with each.open("rb") as file:
-            name = str(each.relative_to(path)) if zarr.is_one(path) else each.name
-            sums.append((hashlib.file_digest(file, "sha256").hexdigest(), name))
+            sums.append((hashlib.file_digest(file, "sha256").hexdigest(), each.relative_to(folder).as_posix()))
     if len(sums) == 1:
         return sums[0][0]
     return hashlib.sha256("".join(f"{found}  {name}\n" for found, name in sums).encode()).hexdigest()
