@@ -20,13 +20,13 @@ from plncli.models.inflation.spec import NONE
 from plncli.models.pca import inflated, joint
 from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared, prepare
-from plncli.models.pca.profile import explained_in_blocks, objective
+from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
 from plncli.models.pca.start import another, restarts, rotated, start, starts
 from plncli.models.pca.subset import onto, subset
 from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
-from plncli.models.pln.estimates import explained
+from plncli.models.pln.estimates import explained, explained_by
 from plncli.models.pln.findings import of_counts
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.models.pln.zeros.counting import cell_limits
@@ -220,7 +220,7 @@ class PCA(Model[Prepared]):
             return explained(prepared.data, at_supremum(zeros.expected, prepared.separated, 0.0))
         if isinstance(at, Evaluation):
             return explained(prepared.data, at_supremum(at.z.A, prepared.separated, 0.0))
-        return explained_in_blocks(prepared.data, at)
+        return explained_by(prepared.data, lambda rows: at.part(rows).z.A, at.block)
 
     def default_se(self, prepared: Prepared) -> str | Finding:
         """`sandwich`, unless that would take much longer than the fit."""

@@ -7,20 +7,16 @@ and one for each product follows them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from plncli.dataset import Dataset
 from plncli.models.fused import Fused
 from plncli.models.pca.evaluation import Evaluation, Profile
 from plncli.models.pca.posterior import Posterior
 from plncli.models.pca.table import Table
-from plncli.numerics.likelihoods import poisson_deviance
-from plncli.numerics.rows import grand_total, over_rows, weighted_total
-from plncli.sparse import block_of
+from plncli.numerics.rows import over_rows
 
 
 class Blocked(Profile):
@@ -44,8 +40,13 @@ class Blocked(Profile):
 
     def over(self, work: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The sum of `work(rows)` over blocks of rows."""
+        return over_rows(work, self.table.Q, 1, self.block)
+
+    @property
+    def block(self) -> int:
+        """Rows that are looked at together."""
         assert self.table.block is not None
-        return over_rows(work, self.table.Q, 1, self.table.block)
+        return self.table.block
 
     def part(self, rows: slice) -> Evaluation:
         """Of some samples, as exact as it is now."""
@@ -116,34 +117,6 @@ def _place(theta: Tensor, zeta: Tensor | None) -> list[int]:
     """Which numbers these are: where they lie, and how often they were changed there."""
     given = [each for each in (theta, zeta) if each is not None]
     return [number for each in given for number in (each.data_ptr(), each._version)]
-
-
-def explained_in_blocks(data: Dataset, at: Blocked) -> float:
-    """Share of the deviance of a Poisson model with intercept and offset alone that fitted means explain, or nan.
-
-    As `models.pln.estimates.explained`, in two passes.
-    """
-    w, O = data.w, data.O
-
-    def null(rows: slice) -> tuple[Tensor]:
-        part = at.table.rows(rows)
-        K = torch.ones_like(part.Y) if data.K is None else data.K[rows].to(part.Y)
-        return (torch.stack([weighted_total(w[rows], part.Y), weighted_total(w[rows], O[rows].exp() * K)]),)
-
-    (seen,) = at.over(null)
-    rate = seen[0] / seen[1]
-
-    def deviances(rows: slice) -> tuple[Tensor]:
-        part = at.part(rows)
-        Y, weight = block_of(data.Y, rows), w[rows, None].expand_as(part.table.Y)
-        if data.K is not None:
-            weight = weight * data.K[rows]
-        found = [poisson_deviance(Y, mean) for mean in (part.z.A, O[rows].exp() * rate)]
-        return (torch.stack([grand_total(weight * each) for each in found]),)
-
-    (sums,) = at.over(deviances)
-    fitted, of_null = sums.tolist()
-    return 1.0 - fitted / of_null if of_null > 0 else math.nan
 
 
 class ProfiledPCA(Fused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import at_supremum, with_limits
 from plncli.numerics.covariance import FactoredCovariance
 from plncli.numerics.likelihoods import poisson_deviance
-from plncli.numerics.rows import grand_total, total, weigh
+from plncli.numerics.rows import grand_total, over_rows, total, weigh
+from plncli.sparse import block_of
 
 
 def estimates(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str, Tensor]:
@@ -129,11 +131,30 @@ def explained(data: Dataset, fitted: Tensor) -> float:
 
     nan where that model leaves no deviance.
     """
-    weight = data.w[:, None].expand_as(data.Y)
-    if data.K is not None:
-        weight = weight * data.K
-    exposure = data.O.exp().expand_as(data.Y)
-    null = exposure * total(weight * data.Y) / total(weight * exposure)
-    deviance = grand_total(weight * poisson_deviance(data.Y, fitted))
-    null_deviance = grand_total(weight * poisson_deviance(data.Y, null))
+    return explained_by(data, lambda rows: fitted[rows], data.n)
+
+
+def explained_by(data: Dataset, fitted: Callable[[slice], Tensor], block: int) -> float:
+    """The same of fitted means of some samples (b×p), looked at a block of them at a time."""
+
+    def of(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Counts, weights and exposures, b×p."""
+        Y = block_of(data.Y, rows)
+        weight = data.w[rows, None].expand_as(Y)
+        return Y, weight if data.K is None else weight * data.K[rows], data.O[rows].exp().expand_as(Y)
+
+    def totals(rows: slice) -> tuple[Tensor, Tensor]:
+        Y, weight, exposure = of(rows)
+        return total(weight * Y), total(weight * exposure)
+
+    seen, expected = over_rows(totals, data.X, 1, block)
+
+    def deviances(rows: slice) -> tuple[Tensor, Tensor]:
+        Y, weight, exposure = of(rows)
+        own, null = (
+            grand_total(weight * poisson_deviance(Y, mean)) for mean in (fitted(rows), exposure * seen / expected)
+        )
+        return own, null
+
+    deviance, null_deviance = over_rows(deviances, data.X, 1, block)
     return float(1.0 - deviance / null_deviance) if float(null_deviance) > 0 else math.nan
