@@ -47,10 +47,13 @@ def _batch(data: memoryview, offset: int) -> int | None:
     (marker,) = struct.unpack_from("<I", data, offset)
     message = _table(data, offset + (8 if marker == 0xFFFFFFFF else 4))
     kind, header = _field(data, message, 1), _field(data, message, 2)
-    if kind is None or header is None or data[kind] not in (DICTIONARY, RECORDS):
+    if kind is None or header is None:
+        return None
+    (what,) = struct.unpack_from("<B", data, _inside(kind))
+    if what not in (DICTIONARY, RECORDS):
         return None
     table = _table(data, header)
-    inner = _field(data, table, 1) if data[kind] == DICTIONARY else None
+    inner = _field(data, table, 1) if what == DICTIONARY else None
     return table if inner is None else _table(data, inner)
 
 
