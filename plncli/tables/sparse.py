@@ -49,10 +49,15 @@ class Sparse:
 
 
 def csr(values: Any) -> CSR:
-    """A matrix of any kind, dense ones included, as rows of float64 without stored zeros or repeated cells."""
+    """A matrix of any kind, dense ones included, as rows of float64 without stored zeros or repeated cells.
+
+    ValueError where places of its cells lead out of it, which a damaged file may say, and scipy does not ask.
+    """
     import numpy as np
     from scipy import sparse
 
+    if hasattr(values, "check_format"):
+        values.check_format(full_check=True)
     made = sparse.csr_array(values, dtype=np.float64)
     made.sum_duplicates()
     made.eliminate_zeros()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numcodecs
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -25,7 +26,7 @@ from tries import examples
 from plncli.errors import DataError
 from plncli.inputs.selection import read_list
 from plncli.tables import content
-from plncli.tables.formats import digest
+from plncli.tables.formats import blosc, digest
 from plncli.tables.numbers import numbers
 from plncli.tables.reading import read_table
 from plncli.tables.table import Table
@@ -195,6 +196,55 @@ def test_a_matrix_that_is_larger_than_its_names(tmp_path: Path) -> None:
     with h5py.File(path, "a") as opened:
         opened["X"].attrs["shape"] = [10**10, 3]
     assert "its matrix is 10000000000 × 3, but it names 4 samples and 3 features" in refusal(path)
+
+
+@pytest.mark.parametrize("place", [-1, 3, 2**31 - 1])
+@pytest.mark.parametrize(("kind", "indices"), [("h5ad of csr", "X/indices"), ("10x v3", "matrix/indices")])
+def test_a_matrix_whose_cells_lead_out_of_it(tmp_path: Path, kind: str, indices: str, place: int) -> None:
+    path = written.WRITERS[kind](tmp_path, FRAME, None)
+    with h5py.File(path, "a") as opened:
+        opened[indices][0] = place
+    assert "is damaged" in refusal(path)
+
+
+def test_a_zarr_store_whose_cells_lead_out_of_it(tmp_path: Path) -> None:
+    path = written.WRITERS["zarr of csr"](tmp_path, FRAME, None)
+    piece = path / "X/indices/0"
+    content = bytearray(piece.read_bytes())
+    assert content[2] & 0x02  # as it is, not packed
+    content[-2] ^= 0x40
+    piece.write_bytes(content)
+    assert "is damaged" in refusal(path)
+
+
+PACKED = [
+    numcodecs.Blosc(cname, shuffle=shuffle).encode(data)
+    for cname in ("lz4", "zstd", "blosclz", "zlib")
+    for shuffle in (0, 1)
+    for data in (np.zeros(1), np.arange(10), np.arange(10**5), np.random.default_rng(1).random(10**5).astype("f4"))
+]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+def test_what_blosc_packed_is_sound(packed: bytes) -> None:
+    size = len(numcodecs.blosc.decompress(packed))
+    blosc.check(packed, size)
+    blosc.check(packed, None)
+    for damaged in (packed[:-1], packed + b"0", packed[:10], packed[:4] + bytes(4) + packed[8:]):
+        with pytest.raises(ValueError, match="packed piece"):
+            blosc.check(damaged, size)
+
+
+@examples(300, 3000)
+@given(packed=st.sampled_from(PACKED), at=st.integers(0, 40), value=st.integers(0, 255))
+def test_what_is_found_sound_unpacks_or_is_refused(packed: bytes, at: int, value: int) -> None:
+    damaged = bytearray(packed)
+    damaged[at % len(packed)] = value
+    try:
+        blosc.check(bytes(damaged), len(numcodecs.blosc.decompress(packed)))
+        numcodecs.blosc.decompress(bytes(damaged))
+    except (ValueError, RuntimeError):
+        return
 
 
 @pytest.mark.parametrize("size", ["1000000000000 1000000000000 1", "3 4 1000000000000"])

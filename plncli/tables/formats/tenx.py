@@ -43,7 +43,6 @@ def read(file: File) -> Matrix:
         p, n = (int(size) for size in group["shape"][()])
         columns = tuple(group[part][()] for part in ("data", "indices", "indptr"))
         values = sparse.csr_array(columns, shape=(n, p))
-        values.check_format(full_check=True)
         ids = group["features"]["id"] if "features" in group else group["genes"]
         kinds = words(group["features"]["feature_type"][()]) if "features" in group else []
         barcodes, features = words(group["barcodes"][()]), words(ids[()])

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from plncli.tables.content import File, refuse_large
-from plncli.tables.formats import h5ad
+from plncli.tables.formats import blosc, h5ad
 from plncli.tables.formats.base import Matrix, package, reading
 
 EXTRA = "anndata"
 MARKS = ("zarr.json", ".zgroup")
 """Files, one of which a store has, by its version."""
+BLOSC = ("Blosc", "BloscCodec")
+"""The codec, in stores of either version."""
 
 
 def is_one(path: Path) -> bool:
@@ -39,3 +41,18 @@ def _held(file: File, parts: Sequence[Any]) -> None:
     inside = [each for part in parts if hasattr(part, "members") for _, each in part.members(max_depth=None)]
     arrays = [each for each in (*parts, *inside) if hasattr(each, "shape")]
     refuse_large(sum(math.prod(array.shape) * max(array.dtype.itemsize, 1) for array in arrays), file.name)
+    for array in arrays:
+        _check_pieces(file, array)
+
+
+def _check_pieces(file: File, array: Any) -> None:
+    """ValueError where pieces of an array that are packed by Blosc are damaged, or have another size than it says."""
+    codecs = array.compressors if hasattr(array, "compressors") else (array.compressor,)  # zarr 2 has one
+    if not any(type(codec).__name__ in BLOSC for codec in codecs):
+        return
+    typed = array.dtype.kind in "biuf" and not array.filters
+    size = math.prod(array.chunks) * array.dtype.itemsize if typed else None
+    assert file.path is not None
+    for piece in files(Path(file.path) / array.path):
+        if not piece.name.startswith(".z") and piece.name != "zarr.json":
+            blosc.check(piece.read_bytes(), size)
