@@ -32,8 +32,8 @@ from plncli.models.findings import FINE, IN_FULL, LOOK, NOTE, STATES, Check
 from plncli.models.fitted import Fitted
 from plncli.models.spec import COUNTS
 from plncli.names import BY_POSITION, SE_CUT_SHORT
-from plncli.numerics.linalg import implicit_basis
-from plncli.numerics.rows import over_rows, total
+from plncli.numerics.linalg import basis_of
+from plncli.numerics.rows import over_parts, over_rows, total
 from plncli.numerics.significance import rank_correlation
 from plncli.numerics.size_factors import spread
 from plncli.optim.base import Status
@@ -203,7 +203,7 @@ def _levels(subject: Subject) -> Iterator[Check]:
     """Samples of each level of the factors that are terms by themselves."""
     if subject.data is None:
         return
-    sizes = dict(level_sizes(subject.terms, subject.data.X))
+    sizes = dict(level_sizes(subject.terms, subject.data))
     if not sizes:
         return
     few = {level: size for level, size in sizes.items() if size < RARE}
@@ -217,19 +217,33 @@ def _levels(subject: Subject) -> Iterator[Check]:
     yield Check("levels", LOOK, sentence, remedy, {"samples": few}, tuple(few))
 
 
-def level_sizes(terms: Terms, X: Tensor) -> Iterator[tuple[str, int]]:
-    """`factor level` and its samples, of factors whose columns of the design X (n×d) are indicators of levels."""
-    for factor, levels in terms.levels.items():
-        columns = terms.groups.get(factor)
-        if columns is None or len(columns) not in (len(levels), len(levels) - 1):
+def level_sizes(terms: Terms, data: Dataset) -> Iterator[tuple[str, int]]:
+    """`factor level` and its samples, of factors whose columns of the design are indicators of levels."""
+    known = [(factor, levels, terms.groups.get(factor)) for factor, levels in terms.levels.items()]
+    factors = [
+        (factor, levels, list(columns))
+        for factor, levels, columns in known
+        if columns is not None and len(columns) in (len(levels), len(levels) - 1)
+    ]
+    if not factors:
+        return
+    at = [k for _, _, columns in factors for k in columns]
+    others, ones = over_parts(lambda part: _indicated(part.X[:, at]), data, "X")
+    number, zeros, place = data.n, others.tolist(), 0
+    for factor, levels, columns in factors:
+        end = place + len(columns)
+        sizes = [int(size) for size in ones[place:end].tolist()]
+        sound, place = not any(zeros[place:end]), end
+        if not sound:
             continue
-        part = X[:, list(columns)]
-        if not bool(((part == 0) | (part == 1)).all()):
-            continue
-        sizes = [int(size) for size in total(part).tolist()]
         if len(columns) < len(levels):
-            sizes = [len(X) - sum(sizes), *sizes]
+            sizes = [number - sum(sizes), *sizes]
         yield from ((f"{factor} {level}", size) for level, size in zip(levels, sizes, strict=True) if size)
+
+
+def _indicated(part: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each column of b×c, how many entries are neither 0 nor 1, and the sum."""
+    return total(((part != 0) & (part != 1)).to(part)), total(part)
 
 
 def _fit_of_features(subject: Subject) -> Iterator[Check]:
@@ -277,9 +291,10 @@ def _influence(subject: Subject) -> Iterator[Check]:
             f"No sample moves the fit much (Cook's distance {cook['largest_cook']:.2g}).",
         )
     elif data is not None and subject.fitted.linear and subject.terms.names != (INTERCEPT,):
-        leverage = leverages(data)
-        which = (leverage > LEVERAGE).nonzero()[:, 0].tolist()
-        largest = float(leverage.max())
+        which, largest, first = [], 0.0, 0
+        for leverage in leverages(data):
+            which += (first + (leverage > LEVERAGE).nonzero()[:, 0]).tolist()
+            largest, first = max(largest, float(leverage.max())), first + len(leverage)
         names, numbers = tuple(data.samples[i] for i in which), {"largest_leverage": largest}
         what, fine = f"leverage above {LEVERAGE:g}", f"No sample decides the fit (largest leverage {largest:.2g})."
     else:
@@ -292,16 +307,18 @@ def _influence(subject: Subject) -> Iterator[Check]:
     yield Check("influence", LOOK, sentence, "Check them, and fit without them to compare.", numbers, names)
 
 
-def leverages(data: Dataset) -> Tensor:
-    """w x'(X'WX)^-1 x of each sample, (n,): its share in its own fitted value, all cells counting alike."""
-    basis, out = implicit_basis(data.X, data.w, data.terms), torch.empty_like(data.w)
+def leverages(data: Dataset) -> Iterator[Tensor]:
+    """w x'(X'WX)^-1 x of each sample, (b,) by blocks: its share in its own fitted value, all cells counting alike."""
+    basis, wbar = basis_of(data), data.total_weight
+    for part in data.parts("Xw"):
+        A, out = basis.rows(part), torch.empty_like(part.w)
 
-    def add(rows: slice) -> tuple[Tensor]:
-        torch.sum((basis.A[rows] @ basis.U).square(), 1, out=out[rows])
-        return (out[:0],)
+        def add(rows: slice, A: Tensor = A, out: Tensor = out) -> tuple[Tensor]:
+            torch.sum((A[rows] @ basis.U).square(), 1, out=out[rows])
+            return (out[:0],)
 
-    over_rows(add, data.X, data.d)
-    return out.mul_(data.w / total(data.w))
+        over_rows(add, A, data.d)
+        yield out.mul_(part.w / wbar)
 
 
 def _weights(subject: Subject) -> Iterator[Check]:

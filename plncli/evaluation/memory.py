@@ -8,22 +8,34 @@ from dataclasses import dataclass, replace
 from plncli.errors import DeviceError, counted
 from plncli.models.spec import Size, Spec
 
+COPIES = 4
+"""Of a block of rows, on its way from a file: as it is read, the next one, and as the design has it, and a product."""
 PROCESS = 4e8
 """Bytes that a process takes for torch alone."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A fit to be, and the size of its data. digits: its dtype; resamples: how many fits standard errors take."""
+    """A fit to be, and the size of its data. digits: its dtype; resamples: how many fits standard errors take.
+
+    block: rows that are read at a time of samples that stay in a file; None for all, in memory.
+    """
 
     spec: Spec
     size: Size
     digits: str
     resamples: int = 0
+    block: int | None = None
 
     def needs(self) -> float:
         """Bytes at the peak of the fit, its data not counted. Each resample leaves p×d numbers, three times."""
-        numbers = self.spec.memory(self.size) * (4 if self.digits == "float32" else 8)
+        size, width = self.size, 4 if self.digits == "float32" else 8
+        if self.block is None:
+            numbers = self.spec.memory(size) * width
+        else:
+            rows = min(self.block, size.n)
+            of_block = 8.0 * COPIES * rows * (size.d + size.p + 2) + size.n
+            numbers = self.spec.memory(replace(size, n=rows)) * width + of_block
         return float(numbers + 3 * self.resamples * self.size.p * self.size.d * 8)
 
     def without_errors(self) -> Planned:

@@ -75,6 +75,8 @@ def expected(
 
 def _size(data: Dataset, own: Mapping[str, Any]) -> Size:
     """What is known before the fit of what it has to do."""
+    if data.stored:
+        return Size(data.n, data.p, data.d, own=own)
     if data.sparse:
         others = column_counts(data.Y)
         seen, sums = torch.full_like(others, data.n), column_totals(data.Y)

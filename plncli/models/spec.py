@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from plncli.models.words import Words
-from plncli.names import CRITERIA, OF_PATH, OUTPUT, PLOTS, RESAMPLING
+from plncli.names import CRITERIA, OF_PATH, OUTPUT, PLOTS, RESAMPLING, RUNTIME
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,18 @@ def writes_square(wanted: bool | None, p: int) -> bool:
     return p <= SQUARE if wanted is None else wanted
 
 
+BLOCK_ROWS = Setting(
+    "Samples that are looked at together; memory grows with it [default: all of a small table, as many as suit of a "
+    "large one].",
+    RUNTIME,
+    name="block_rows",
+    kind=int,
+    metavar="N",
+    check=lambda number: bool(number >= 1),
+    expects="a whole number from 1",
+)
+
+
 B = Symbol("B", ("term", "response"), free=True, meaning="coefficients")
 """Coefficients, d×p, of a linear mean; they are written as a table of a row a response and term."""
 
@@ -243,7 +255,8 @@ class Spec:
     besides (`Model.facts`), and what they are. standard_errors: those that it
     computes itself; resampling comes with all. bound: the objective is a bound of the log-likelihood (`elbo`).
     alternating: part of its parameters has a closed form given the rest (vem). sparse: whether, with these values, it
-    takes a table of so many cells without its zeros, where most are. settings: those that it adds; check:
+    takes a table of so many cells without its zeros, where most are. by_blocks: what keeps rows of a table from being
+    read by blocks, with these values and `se`; None where no table can be. settings: those that it adds; check:
     UsageError for values of them, and of `se` and `cluster` where these are there, that do not go together. optimizers:
     those that suit, with these values, the default first; none where all do. memory: numbers at the peak of a fit;
     smaller: changes that may make it fit, in words and as a size; work: the least and the most that a fit takes;
@@ -264,6 +277,7 @@ class Spec:
     bound: bool = False
     alternating: bool = False
     sparse: Callable[[Mapping[str, Any], int], bool] = never
+    by_blocks: Callable[[Mapping[str, Any]], str] | None = None
     settings: tuple[Setting, ...] = ()
     check: Callable[[Mapping[str, Any]], None] = nothing
     memory: Callable[[Size], float] = general_memory

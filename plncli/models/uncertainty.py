@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from plncli.dataset import Dataset
+from plncli.dataset import LETTERS, Dataset
 from plncli.errors import counted, some
 from plncli.models.findings import IN_FULL, Finding
 from plncli.numerics.linalg import Basis, ImplicitBasis, inverses, weighted_grams
-from plncli.numerics.rows import accumulate, total
+from plncli.numerics.rows import accumulate, over_parts, total
 
 BLOCK = 1 << 20
 """Numbers in a temporary: samples go through in blocks, so that memory does not grow with n."""
@@ -104,16 +104,21 @@ class Determined:
     def by(Q: Tensor, w: Tensor, kept: Tensor | None) -> Determined:
         """From the basis Q (n×d), the weights and the cells that count, n×p (None: all)."""
         if kept is None:
-            return Determined.wholly(w, Q.shape[1])
-        values, vectors = torch.linalg.eigh(weighted_grams(Q, w[:, None] * kept))
-        return Determined(vectors, values <= _FLAT * total(w), values)
+            return Determined.wholly(total(w), Q.shape[1])
+        return Determined.of(weighted_grams(Q, w[:, None] * kept), total(w))
 
     @staticmethod
-    def wholly(w: Tensor, d: int) -> Determined:
-        """Where every cell counts: Q'WQ is the identity times the sum of w."""
-        gram = total(w).expand(1, d)
+    def of(grams: Tensor, wbar: Tensor) -> Determined:
+        """From the matrices Q'WK_jQ (p×d×d) and the sum of the weights."""
+        values, vectors = torch.linalg.eigh(grams)
+        return Determined(vectors, values <= _FLAT * wbar, values)
+
+    @staticmethod
+    def wholly(wbar: Tensor, d: int) -> Determined:
+        """Where every cell counts: Q'WQ is the identity times the sum of the weights."""
+        gram = wbar.expand(1, d)
         return Determined(
-            torch.eye(d, dtype=w.dtype, device=w.device)[None], torch.zeros_like(gram, dtype=torch.bool), gram
+            torch.eye(d, dtype=wbar.dtype, device=wbar.device)[None], torch.zeros_like(gram, dtype=torch.bool), gram
         )
 
     def inverse(self, H: Tensor) -> Tensor:
@@ -289,51 +294,73 @@ def alone_finding(missing: Tensor, data: Dataset) -> tuple[Finding, ...]:
     return (Finding("single-sample", message, names, cells, remedy),)
 
 
+class Cells(NamedTuple):
+    """What robust standard errors take of b samples: the basis with their Q (b×d); residuals y − mu, b×p.
+
+    leverage(rows): h, of one sample of weight 1, of some of them by p (or 1); kept: those that count, b×p; None: all.
+    """
+
+    basis: Basis
+    residuals: Tensor
+    leverage: Callable[[slice], Tensor]
+    kept: Tensor | None = None
+
+
 def robust(
     method: str,
     data: Dataset,
-    basis: Basis,
-    residuals: Tensor,
+    T: Tensor,
+    cells: Callable[[Dataset], Cells],
     inverses: Tensor,
-    leverage: Callable[[slice], Tensor],
+    at: Determined,
     missing: Tensor,
-    kept: Tensor | None = None,
-    at: Determined | None = None,
 ) -> Uncertainty:
     """Heteroskedasticity-consistent covariance of regressions, HC0 to HC3 (MacKinnon & White 1985).
 
-    residuals: y − mu, n×p; inverses: H_j^-1 in the orthonormal basis, p×d×d; leverage(rows): h, b×p (or b×1), of one
-    sample of weight 1. hc0: scores as they are; hc1: times n/(n − d), n the sum of the weights; hc2, hc3: residuals
-    divided by sqrt(1 − h), 1 − h. They are those of R's sandwich::vcovHC for lm and glm. `robust` is hc3, whose tests
-    keep their size best in small samples (Long & Ervin 2000).
+    cells: of a block of samples; inverses: H_j^-1 in the orthonormal basis, p×d×d; T: what leads to it (`Basis`). hc0:
+    scores as they are; hc1: times n/(n − d), n the sum of the weights; hc2, hc3: residuals divided by sqrt(1 − h),
+    1 − h. They are those of R's sandwich::vcovHC for lm and glm. `robust` is hc3, whose tests keep their size best in
+    small samples (Long & Ervin 2000).
 
     With clusters `robust` adds up the scores of each, times G/(G − 1) · (n − 1)/(n − d), G clusters (Cameron & Miller
     2015, section II.B): what Stata and statsmodels compute.
     """
-    clusters = data.clusters
-    if clusters is None and method == "robust":
+    if data.clusters is None and method == "robust":
         method = "hc3"
-    d, p = basis.T.shape[0], residuals.shape[1]
-    w = data.w
-    at = at or Determined.by(basis.Q, w, kept)
-    alone = resting_on_one(basis, w, kept, at, p, clusters) & ~missing
-    number = float(total(w))
-    half = to_units(basis, inverses).mT  # T^-1 H^-1, p×d×d
+    (d, p), number = (len(T), data.p), data.total_weight
+    half = to_units(Basis(T, T), inverses).mT  # T^-1 H^-1, p×d×d
     correction = math.sqrt(number / (number - d)) if number > d else math.nan
-
-    def influence(rows: slice) -> Tensor:
-        e = residuals[rows]
-        if method == "hc1":
-            e = e * correction
-        elif method in ("hc2", "hc3"):
-            left = (1.0 - leverage(rows)).clamp_min(1.0 - ALONE)
-            e = e / (left.sqrt() if method == "hc2" else left)
-        return torch.einsum("jkl,il,ij->ijk", half, basis.Q[rows], e)
-
     few = math.nan if number <= d else (number - 1.0) / (number - d)
-    factor = 1.0 if clusters is None else cluster_correction(data) * few
-    found = from_influence(method, influence, w, (d, p), missing | alone, clusters, factor)
-    return replace(found, findings=alone_finding(alone, data))
+    factor = 1.0 if data.clusters is None else cluster_correction(data) * few
+
+    def resting(part: Dataset) -> tuple[Tensor]:
+        of = cells(part)
+        return (resting_on_one(of.basis, part.w, of.kept, at, p, part.clusters).to(half),)
+
+    def spread(part: Dataset) -> Uncertainty:
+        basis, residuals, leverage, _ = cells(part)
+
+        def influence(rows: slice) -> Tensor:
+            e = residuals[rows]
+            if method == "hc1":
+                e = e * correction
+            elif method in ("hc2", "hc3"):
+                left = (1.0 - leverage(rows)).clamp_min(1.0 - ALONE)
+                e = e / (left.sqrt() if method == "hc2" else left)
+            return torch.einsum("jkl,il,ij->ijk", half, basis.Q[rows], e)
+
+        none = torch.zeros_like(missing)
+        return from_influence(method, influence, part.w, (d, p), none, part.clusters, factor)
+
+    alone = (over_parts(resting, data, LETTERS)[0] > 0) & ~missing
+    (blocks,) = over_parts(lambda part: (spread(part).blocks,), data, LETTERS)
+    gone = missing | alone
+
+    def covariance() -> Tensor:
+        return without(over_parts(lambda part: (spread(part).covariance(),), data, LETTERS)[0], gone)
+
+    facts = {} if data.clusters is None else {"clusters": data.n_clusters}
+    return Uncertainty(method, own_without(blocks, gone), covariance, findings=alone_finding(alone, data), facts=facts)
 
 
 def cluster_correction(data: Dataset) -> float:

@@ -9,17 +9,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from plncli import ranks
+from plncli.dataset import Dataset, Stored
 from plncli.errors import DataError, some
 from plncli.numerics.rows import (
     accumulate,
     every_row,
+    extremes,
     gram,
     most,
     norm,
     number,
     orthogonal,
+    over_parts,
     over_rows,
     total,
+    triangle,
     triangular,
 )
 from plncli.sparse import BLOCK, block_of
@@ -54,11 +59,7 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     Raises DataError, with the names of the `terms`, when columns depend on each other linearly.
     """
     n, d = number(len(X)), X.shape[1]
-    lost = (~every_row(torch.isfinite(X))).nonzero()[:, 0].tolist()
-    if lost:
-        names = some(f"`{(terms or [f'x{k + 1}' for k in range(d)])[k]}`" for k in lost)
-        kind = str(X.dtype).removeprefix("torch.")
-        raise DataError(f"The design has entries too large for {kind}: {names}. Use other units, or --dtype float64.")
+    _check_finite(every_row(torch.isfinite(X)), terms, X.dtype)
     root = w.sqrt()
     A, norms = _unit_columns(X, root)
     if d <= n:
@@ -74,12 +75,21 @@ def orthonormal_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> Basis:
     return Basis(Q, R * norms / scale)
 
 
+def _check_finite(finite: Tensor, terms: Sequence[str], dtype: torch.dtype) -> None:
+    """DataError for columns that are not finite throughout; finite: (d,)."""
+    lost = (~finite).nonzero()[:, 0].tolist()
+    if lost:
+        names = some(f"`{(terms or [f'x{k + 1}' for k in range(len(finite))])[k]}`" for k in lost)
+        kind = str(dtype).removeprefix("torch.")
+        raise DataError(f"The design has entries too large for {kind}: {names}. Use other units, or --dtype float64.")
+
+
 @dataclass(frozen=True)
 class ImplicitBasis:
     """X = QT with Q = AU and Q'WQ = (sum of w) I, Q never formed: its products go through d×d matrices.
 
     A: n×d, the design itself; or Q, and U the identity, where the design is too ill-conditioned for that.
-    U, T: d×d upper triangular. total: A'w (d,). formed: whether A is Q.
+    U, T: d×d upper triangular. total: A'w (d,). formed: whether A is Q. stored: whether the rows of A stay in a file.
     """
 
     A: Tensor
@@ -87,6 +97,7 @@ class ImplicitBasis:
     T: Tensor
     total: Tensor
     formed: bool
+    stored: bool = False
 
     def coefficients(self, G: Tensor) -> Tensor:
         """Coefficients of X's own columns from those of Q (d×p)."""
@@ -99,6 +110,14 @@ class ImplicitBasis:
     def whole(self) -> Basis:
         """The same basis with Q (n×d) in memory."""
         return Basis(self.A if self.formed else self.A @ self.U, self.T)
+
+    def rows(self, part: Dataset) -> Tensor:
+        """What A has of a block of samples; all of it where they are in memory."""
+        return part.X if self.stored else self.A
+
+    def of(self, part: Dataset) -> Basis:
+        """The same basis with Q (b×d) of a block of samples in memory."""
+        return Basis(part.X @ self.U, self.T) if self.stored else self.whole()
 
 
 def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitBasis:
@@ -115,9 +134,51 @@ def implicit_basis(X: Tensor, w: Tensor, terms: Sequence[str] = ()) -> ImplicitB
     if known is None:
         return explicit_basis(X, w, terms)
     C, norms = known
-    R, scale = torch.linalg.cholesky(C, upper=True), total(w).sqrt()
-    inverse = torch.linalg.solve_triangular(R, torch.eye(len(C), dtype=X.dtype, device=X.device), upper=True)
-    return ImplicitBasis(X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), sums, formed=False)
+    return _from_triangle(X, torch.linalg.cholesky(C, upper=True), norms, sums, total(w), stored=False)
+
+
+def _from_triangle(X: Tensor, R: Tensor, norms: Tensor, sums: Tensor, wbar: Tensor, *, stored: bool) -> ImplicitBasis:
+    """The basis of a design (n×d) whose columns over their norms (d,), with the root of the weights, are QR."""
+    scale = wbar.sqrt()
+    inverse = torch.linalg.solve_triangular(R, torch.eye(len(R), dtype=X.dtype, device=X.device), upper=True)
+    return ImplicitBasis(
+        X, inverse * (scale / norms.unsqueeze(1)), R * (norms / scale), sums, formed=False, stored=stored
+    )
+
+
+def basis_of(data: Dataset) -> ImplicitBasis:
+    """The basis of the design of a data set, whose samples may come by blocks: then it is made once.
+
+    Where these are too ill-conditioned for the Gram matrix, the triangular factor comes of the blocks one after the
+    other, which squares nothing (Demmel, Grigori, Hoemmen & Langou 2012).
+    """
+    if not isinstance(data, Stored):
+        return implicit_basis(data.X, data.w, data.terms)
+    if "basis" not in data.known:
+        data.known["basis"] = _by_blocks(data)
+    found: ImplicitBasis = data.known["basis"]
+    return found
+
+
+def _by_blocks(data: Stored) -> ImplicitBasis:
+    sums: tuple[Tensor, ...] = over_parts(lambda part: (*_gram_and_total(part.X, part.w), total(part.w)), data, "Xw")
+    known = _correlations(sums[0])
+    if known is not None:
+        C, norms = known
+        return _from_triangle(data.X, torch.linalg.cholesky(C, upper=True), norms, *sums[1:], stored=True)
+    largest = extremes(lambda part: part.X.abs(), data, "X")[1]
+    _check_finite(torch.isfinite(largest), data.terms, largest.dtype)
+    largest = torch.where(largest > 0, largest, 1.0)
+    R = triangle(lambda part: part.X / largest * part.w.sqrt().unsqueeze(1), data, "Xw")
+    norms = torch.linalg.vector_norm(R, dim=0)
+    norms = torch.where(norms > 0, norms, 1.0)
+    R, n, d = R / norms, number(data.n), data.d
+    if d > n or not bool((R.diagonal().abs() > _rank_tolerance(R)).all()):
+        with ranks.alone():
+            dependent = dependent_columns(R)
+        if dependent:
+            raise DataError(describe_dependence(dependent, n, data.terms))
+    return _from_triangle(data.X, R, norms * largest, *sums[1:], stored=True)
 
 
 def _gram_and_total(X: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

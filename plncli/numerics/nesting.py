@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from plncli.dataset import Dataset, Stored
+
 SKETCH = 1024
 """Rows of what is kept of a design matrix."""
 
@@ -30,6 +32,36 @@ def sketch(X: Tensor) -> Tensor:
     end = n - n % rows
     out = torch.einsum("kid,ki->id", X[:end].reshape(-1, rows, d), scale[:end].reshape(-1, rows))
     out[: n - end] += X[end:] * scale[end:, None]
+    return out
+
+
+def sketch_of(data: Dataset) -> Tensor:
+    """The sketch of the design of a data set, whose samples may come by blocks."""
+    from plncli.dataset import Stored
+
+    if not isinstance(data, Stored):
+        return sketch(data.X)
+    if "sketch" not in data.known:
+        data.known["sketch"] = _by_blocks(data)
+    found: Tensor = data.known["sketch"]
+    return found
+
+
+def _by_blocks(data: Stored) -> Tensor:
+    import numpy as np
+
+    generator, rows, first = np.random.RandomState(0), min(data.n, SKETCH), 0
+    out = data.X.new_zeros((rows, data.d))
+    for part in data.parts("X"):
+        draws = part.X.new_tensor(generator.uniform(-1.0, 1.0, part.n))
+        scaled = part.X * (draws + draws.sign())[:, None]
+        lead = -first % rows  # up to where a row of the sketch is the first one again
+        whole = lead + (part.n - lead) // rows * rows if part.n > lead else part.n
+        head = scaled[: min(lead, part.n)]
+        out[first % rows : first % rows + len(head)] += head
+        out += scaled[len(head) : whole].reshape(-1, rows, data.d).sum(0)  # of blocks of samples, not over ranks
+        out[: part.n - whole] += scaled[whole:]
+        first += part.n
     return out
 
 

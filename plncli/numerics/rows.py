@@ -8,7 +8,8 @@ the place, or gathers them.
 Small tables are summed in one operation (`total`, `mean`, `grand_total`, `weighted_total`, `gram`,
 `group_totals`), or compared (`least`, `most`, `some_row`, `every_row`). In large ones a
 function of a block of rows is summed over the blocks (`over_rows`), which fit the cache, so temporaries do not grow
-with the table; where the sum itself is large, blocks add to it in turn (`accumulate`).
+with the table; where the sum itself is large, blocks add to it in turn (`accumulate`). Samples that stay in a file come
+as data sets of some of them, over which the same is summed (`over_parts`).
 
 Threads each take a run of blocks and work with single-threaded operations. Splitting every operation over the threads
 instead makes them wait for each other thousands of times a pass: on a busy machine that costs more than the arithmetic.
@@ -20,11 +21,15 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from plncli import ranks
+
+if TYPE_CHECKING:
+    from plncli.dataset import Dataset
 
 CACHED = 1 << 18
 """Numbers in a block on a processor: 2 MB of float64."""
@@ -166,6 +171,49 @@ def over_rows(work: Callable[[slice], Part], like: Tensor, width: int, block: in
     """
     parts, group = _here(work, like, width, block), ranks.now()
     return parts if group is None or not parts else group.summed(*parts)
+
+
+def over_parts(work: Callable[[Dataset], Part], data: Dataset, letters: str) -> Part:
+    """Sum of `work` over the blocks of samples of a data set, of which it needs the tables of these letters.
+
+    Samples that are in memory are one block, of which `work` sums itself over ranks.
+    """
+    if not data.stored:
+        return work(data)
+    with torch.no_grad(), ranks.alone():
+        parts = _added(work(part) for part in data.parts(letters))
+    group = ranks.now()
+    return parts if group is None else group.summed(*parts)
+
+
+def extremes(of: Callable[[Dataset], Tensor], data: Dataset, letters: str) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest over all samples of what `of` makes of a block of b of them (b×anything)."""
+    if not data.stored:
+        A = of(data)
+        return least(A), most(A)
+    low: Tensor | None = None
+    high: Tensor | None = None
+    with torch.no_grad(), ranks.alone():
+        for part in data.parts(letters):
+            A = of(part)
+            low = A.amin(0) if low is None else torch.minimum(low, A.amin(0))
+            high = A.amax(0) if high is None else torch.maximum(high, A.amax(0))
+    assert low is not None and high is not None
+    group = ranks.now()
+    return (low, high) if group is None else (group.least(low), group.most(high))
+
+
+def triangle(of: Callable[[Dataset], Tensor], data: Dataset, letters: str) -> Tensor:
+    """As `triangular` of all that `of` makes of blocks of samples (b×d), one above the other."""
+    if not data.stored:
+        return triangular(of(data))
+    R: Tensor | None = None
+    with torch.no_grad(), ranks.alone():
+        for part in data.parts(letters):
+            A = of(part)
+            R = torch.linalg.qr(A if R is None else torch.cat([R, A]), mode="r").R
+    assert R is not None
+    return triangular(R)
 
 
 def _here(work: Callable[[slice], Part], like: Tensor, width: int, block: int | None) -> Part:

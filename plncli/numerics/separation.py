@@ -156,7 +156,7 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
         positive, zero = positive & K.cpu(), zero & K.cpu()
     if ranks.now() is None:
         return _of_counts(X, positive, zero, Y.device)
-    suspects = _singular(weighted_grams(_rows(X)[0], positive)).nonzero()[:, 0]
+    suspects = singular(weighted_grams(_rows(X)[0], positive)).nonzero()[:, 0]
     if len(suspects) == 0:
         return None
     return _of_all_rows(X, positive[:, suspects], zero[:, suspects], _of_counts, suspects, Y.shape[1])
@@ -164,7 +164,7 @@ def poisson_separation(X: Tensor, Y: Tensor, K: Tensor | None = None) -> Separat
 
 def _of_sparse(X: Tensor, Y: Tensor) -> Separation | None:
     """The same of counts without their zeros: of the few features that may be separated, as they are."""
-    suspects = _singular(grams_where_positive(_rows(X)[0], Y)).nonzero()[:, 0]
+    suspects = singular(grams_where_positive(_rows(X)[0], Y)).nonzero()[:, 0]
     if len(suspects) == 0:
         return None
     found = poisson_separation(X, block_of(columns_taken(Y, suspects.to(Y.device)), slice(None)))
@@ -204,7 +204,7 @@ def _of_counts(X: Tensor, positive: Tensor, zero: Tensor, device: torch.device) 
     A, member = distinct(A)  # needs all rows
     fixed = group_totals(positive.double(), member, len(A)) > 0
     free = (group_totals(zero.double(), member, len(A)) > 0) & ~fixed
-    suspects = _singular(weighted_grams(A, fixed)).nonzero()[:, 0]
+    suspects = singular(weighted_grams(A, fixed)).nonzero()[:, 0]
     if len(suspects) == 0:
         return None
     patterns, which = torch.unique(torch.cat([fixed, free])[:, suspects], dim=1, return_inverse=True)
@@ -236,7 +236,7 @@ def _of_slopes(X: Tensor, down: Tensor, up: Tensor, device: torch.device) -> Sep
     A, T = _rows(X)
     A, member = distinct(A)  # needs all rows
     falls, rises = (group_totals(each.double(), member, len(A)) > 0 for each in (down, up))
-    suspects = _singular(weighted_grams(A, falls & rises)).nonzero()[:, 0]
+    suspects = singular(weighted_grams(A, falls & rises)).nonzero()[:, 0]
     if len(suspects) == 0:
         return None
     patterns, which = torch.unique(torch.cat([falls, rises])[:, suspects], dim=1, return_inverse=True)
@@ -261,7 +261,7 @@ def bernoulli_separation(X: Tensor, y: Tensor, candidates: Tensor | None = None)
     """
     X = X.detach().to("cpu", torch.float64)
     free = torch.ones(len(X), dtype=torch.bool) if candidates is None else candidates.cpu()
-    if not bool(some_row(free)) or not _singular(weighted_grams(X, ~free.unsqueeze(1)))[0]:
+    if not bool(some_row(free)) or not singular(weighted_grams(X, ~free.unsqueeze(1)))[0]:
         return None
     if ranks.now() is not None:
         whole, own = (gathered(X), gathered(y), gathered(free)), place(len(X))
@@ -302,7 +302,7 @@ def _extreme(R: Tensor) -> Tensor:
     return R[torch.stack([angle.argmin(), angle.argmax()])]
 
 
-def _singular(G: Tensor) -> Tensor:
+def singular(G: Tensor) -> Tensor:
     """Which of the Gram matrices G (p×d×d) may be singular: (p,) booleans."""
     if G.shape[-1] == 0:
         return torch.zeros(G.shape[0], dtype=torch.bool)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plncli.dataset import Stored
 from plncli.sparse import block_of, blocks_of
 
 if TYPE_CHECKING:
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
 
     from plncli.dataset import Dataset
 
+STEP = 1 << 16
+"""Names that are looked up at a time."""
+
 
 def fingerprint(data: Dataset) -> dict[str, str]:
     """SHA-256 of what was fitted, by part: names of samples and responses, table (with its mask), weights, offset.
 
     Numbers are taken in single precision, so that a fit in float32 and one in float64 of the same tables agree.
     """
+    if isinstance(data, Stored):
+        if "fingerprint" not in data.known:
+            data.known["fingerprint"] = _by_blocks(data)
+        return dict(data.known["fingerprint"])
     mask = () if data.K is None else (data.K,)
     return {
         "samples": _names_hash(data.samples),
@@ -29,6 +37,20 @@ def fingerprint(data: Dataset) -> dict[str, str]:
         "weights": _hash(data.w.float()),
         "offset": _hash(data.O.float()),
     }
+
+
+def _by_blocks(data: Dataset) -> dict[str, str]:
+    """The same of samples that come by blocks."""
+    shapes = {"table": data.Y.shape, "weights": data.w.shape, "offset": data.O.shape}
+    digests = {name: hashlib.sha256(f"{tuple(shape)}".encode()) for name, shape in shapes.items()}
+    for part in data.parts("YOw"):
+        for digest, tensor in zip(digests.values(), (part.Y, part.w, part.O), strict=True):
+            digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).data)
+    names = hashlib.sha256()
+    for first in range(0, data.n, STEP):
+        names.update(("\0" * bool(first) + "\0".join(data.samples[first : first + STEP])).encode())
+    found = {name: digest.hexdigest() for name, digest in digests.items()}
+    return {"samples": names.hexdigest(), "responses": _names_hash(data.responses), **found}
 
 
 def _names_hash(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
 from plncli.inputs.alignment.positions import named_by_position
 from plncli.inputs.loading import Inputs, load
-from plncli.numerics.nesting import sketch
+from plncli.numerics.nesting import sketch, sketch_of
 from plncli.runs import schema as schemas
 from plncli.runs.fingerprint import fingerprint
 from plncli.runs.run import Run
@@ -185,8 +185,8 @@ def _same_design(run: Run, inputs: Inputs) -> bool:
     data = inputs.data
     if data.zero_terms != run.zero_terms:
         return False
-    designs = {"X": data.X} | ({} if data.X0 is None else {"X0": data.X0})
-    return all(name in run.sketch and _alike(sketch(X), run.sketch[name]) for name, X in designs.items())
+    designs = {"X": sketch_of(data)} | ({} if data.X0 is None else {"X0": sketch(data.X0)})
+    return all(name in run.sketch and _alike(found, run.sketch[name]) for name, found in designs.items())
 
 
 def _alike(X: Tensor, kept: np.ndarray) -> bool:

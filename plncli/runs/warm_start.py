@@ -20,12 +20,12 @@ def initial(run: Run, model: str, data: Dataset) -> tuple[dict[str, Tensor], str
     """
     if run.model != model:
         raise DataError(f"--init {run.place} is a {run.model} fit, which a {model} fit cannot start from.")
-    places = {}
-    for axis, names in AXES.items():
-        at = {name: i for i, name in enumerate(getattr(run, names))}
-        places[axis] = torch.tensor([at.get(name, -1) for name in getattr(data, names)])
-    init = {}
-    for symbol, values in startable(run.spec, {**run.estimates, **run.state}).items():
+    places, init = {}, {}
+    known = startable(run.spec, {**run.estimates, **run.state})
+    for axis in {axis for symbol in known for axis in INIT[symbol]} & set(AXES):
+        at = {name: i for i, name in enumerate(getattr(run, AXES[axis]))}
+        places[axis] = torch.tensor([at.get(name, -1) for name in getattr(data, AXES[axis])])
+    for symbol, values in known.items():
         table = torch.as_tensor(values).to(data.Y)
         for place, axis in enumerate(INIT[symbol]):
             if axis in places:

@@ -95,7 +95,14 @@ def test_leverages_are_the_diagonal_of_the_hat_matrix() -> None:
     X, w = torch.randn(9, 3, generator=draw).double(), torch.rand(9, generator=draw).double() + 0.5
     data = Dataset(Y=torch.ones(9, 2).double(), X=X, O=torch.zeros(9, 1).double(), w=w)
     root = w.sqrt()[:, None] * X
-    torch.testing.assert_close(leverages(data), (root @ torch.linalg.inv(root.T @ root) @ root.T).diagonal())
+    torch.testing.assert_close(
+        torch.cat([*leverages(data)]), (root @ torch.linalg.inv(root.T @ root) @ root.T).diagonal()
+    )
+
+
+def designed(X: torch.Tensor) -> Dataset:
+    n = len(X)
+    return Dataset(Y=torch.ones(n, 1).double(), X=X, O=torch.zeros(n, 1).double(), w=torch.ones(n).double())
 
 
 def test_levels_are_counted_from_either_coding_of_a_factor() -> None:
@@ -105,10 +112,10 @@ def test_levels_are_counted_from_either_coding_of_a_factor() -> None:
     treatment = torch.cat([torch.ones(6, 1).double(), indicators[:, 1:]], 1)
     terms = Terms(("Intercept", "b", "c"), {"Intercept": (0,), "site": (1, 2)}, levels)
     expected = {"site a": 3, "site b": 2, "site c": 1}
-    assert dict(level_sizes(terms, treatment)) == expected
-    assert dict(level_sizes(Terms(("a", "b", "c"), {"site": (0, 1, 2)}, levels), indicators)) == expected
+    assert dict(level_sizes(terms, designed(treatment))) == expected
+    assert dict(level_sizes(Terms(("a", "b", "c"), {"site": (0, 1, 2)}, levels), designed(indicators))) == expected
     other = treatment - 0.5  # a contrast of its own has no indicators
-    assert not dict(level_sizes(terms, other))
+    assert not dict(level_sizes(terms, designed(other)))
 
 
 def test_zeros_are_far_off_where_there_are_many_more_or_fewer() -> None:

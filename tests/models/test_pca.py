@@ -111,7 +111,7 @@ def test_the_whole_hessian_is_that_of_the_products() -> None:
     theta, table = theta_of(one())
     at = evaluated(theta, table)
     at.gradient()
-    factor = _factor(at, Determined.wholly(one().data.w, 2), lambda: False)
+    factor = _factor(at, Determined.wholly(one().data.w.sum(), 2), lambda: False)
     assert factor is not None
     H = factor.L @ factor.L.mT
     N = torch.zeros((8, 4), dtype=torch.float64)

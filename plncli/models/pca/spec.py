@@ -9,9 +9,9 @@ from typing import Any
 from plncli.models.inflation.spec import NONE, TABLE, ZERO_INFLATION, shares
 from plncli.models.inflation.spec import TABLES as ZEROS
 from plncli.models.pln.spec import WORDS
-from plncli.models.spec import COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.spec import BLOCK_ROWS, COUNTS, SIGMA, B, Setting, Size, Spec, Symbol, Work
 from plncli.models.words import StoryFacts
-from plncli.names import MODEL, RUNTIME
+from plncli.names import MODEL
 
 TABLES = 16
 """Tables of n×p numbers at the peak of a fit: counted in the code, not measured."""
@@ -96,18 +96,6 @@ STARTS = Setting(
     expects="a whole number from 1",
 )
 """Of models whose bound has many optima."""
-
-
-BLOCK_ROWS = Setting(
-    "Samples that are looked at together; memory grows with it [default: all of a small table, some hundreds of a "
-    "large one].",
-    RUNTIME,
-    name="block_rows",
-    kind=int,
-    metavar="N",
-    check=positive,
-    expects="a whole number from 1",
-)
 
 
 def sparse(own: Mapping[str, Any], cells: int) -> bool:

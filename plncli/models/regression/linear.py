@@ -19,8 +19,8 @@ from plncli.models.regression.spec import LINEAR as SPEC
 from plncli.models.regression.standard_errors import linear_uncertainty
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Uncertainty
-from plncli.numerics.linalg import ImplicitBasis, cholesky_scaled, dependent_columns, explicit_basis, implicit_basis
-from plncli.numerics.rows import every_row, gram, most, number, over_rows, total, weighted_total
+from plncli.numerics.linalg import ImplicitBasis, basis_of, cholesky_scaled, dependent_columns, explicit_basis
+from plncli.numerics.rows import extremes, gram, number, over_parts, over_rows, total, triangle, weighted_total
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Prepared:
     """Data, an orthonormal basis of the design, and all that the likelihood asks of the n samples, from two passes.
 
     best: least squares coefficients d×p in the basis. squares: R'WR (p×p) of their residuals R.
-    mean: of Y − O, weighted (p,). total: sum of w (Y − O − mean)² (p,).
+    mean: of Y − O, weighted (p,). total: sum of w (Y − O − mean)² (p,). wbar: sum of w, scalar.
     """
 
     data: Dataset
@@ -37,6 +37,7 @@ class Prepared:
     squares: Tensor
     mean: Tensor
     total: Tensor
+    wbar: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Linear(Model[Prepared]):
         check_numbers(data)
         n = number(data.n)
         left = n - data.d
-        basis = implicit_basis(data.X, data.w, data.terms)
+        basis = basis_of(data)
         if left <= 0:
             raise DataError(
                 f"{n} samples and {data.d} coefficients leave no residual degrees of freedom. "
@@ -81,7 +82,8 @@ class Linear(Model[Prepared]):
         prepared = _least_squares(data, basis)
         if data.p > left or _suspicious(prepared):
             # Residuals at the edge of rounding are judged, and fitted, in a basis that rounds least.
-            prepared = _least_squares(data, basis if basis.formed else explicit_basis(data.X, data.w, data.terms))
+            if not (basis.formed or basis.stored):
+                prepared = _least_squares(data, explicit_basis(data.X, data.w, data.terms))
             _check_residuals(prepared)
         return prepared
 
@@ -97,26 +99,26 @@ class Linear(Model[Prepared]):
         """The objective from the residuals of all samples: what the fast path is held against."""
         data, basis = prepared.data, prepared.basis
         R = data.Y - data.O - basis.A @ basis.inner(params["gamma"])
-        return self._loss(gram(R, data.w.unsqueeze(1) * R) / total(data.w), data)
+        return self._loss(gram(R, data.w.unsqueeze(1) * R) / total(data.w), prepared)
 
     def objective(self, params: Params, prepared: Prepared) -> Tensor:
         """Minus the log-likelihood in nats, at the best Sigma; inf where that is not positive definite."""
-        return self._loss(self._sigma(params, prepared), prepared.data)
+        return self._loss(self._sigma(params, prepared), prepared)
 
-    def _loss(self, Sigma: Tensor, data: Dataset) -> Tensor:
+    def _loss(self, Sigma: Tensor, prepared: Prepared) -> Tensor:
         factor = cholesky_scaled(Sigma)
         if factor is None:
-            return torch.full_like(data.w[0], math.inf)
-        return 0.5 * total(data.w) * (factor.logdet + data.p * (math.log(2.0 * math.pi) + 1.0))
+            return torch.full_like(prepared.wbar, math.inf)
+        return 0.5 * prepared.wbar * (factor.logdet + prepared.data.p * (math.log(2.0 * math.pi) + 1.0))
 
     def preconditioner(self, params: Params, prepared: Prepared) -> Callable[[Params], Params]:
         """Map v (d×p) to v Sigma / wbar: at the optimum the inverse Hessian, elsewhere a step to least squares."""
-        Sigma = self._sigma(params, prepared) / total(prepared.data.w)
+        Sigma = self._sigma(params, prepared) / prepared.wbar
         return lambda v: {"gamma": v["gamma"] @ Sigma}
 
     def curvature(self, params: Params, prepared: Prepared) -> Params:
         """Wbar over the residual variance of each response, d×p."""
-        variance = self._sigma(params, prepared).diagonal() / total(prepared.data.w)
+        variance = self._sigma(params, prepared).diagonal() / prepared.wbar
         return {"gamma": variance.reciprocal().expand_as(params["gamma"])}
 
     def estimates(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
@@ -137,7 +139,7 @@ class Linear(Model[Prepared]):
         Both sums are deviances, of the fit and of an intercept beside the offset. A design that cannot express an
         intercept may do worse than it: then the value is negative.
         """
-        residual = self._sigma(params, prepared).diagonal() * total(prepared.data.w)
+        residual = self._sigma(params, prepared).diagonal() * prepared.wbar
         return 1.0 - float((residual / prepared.total).mean())
 
     def state(self, params: Params, prepared: Prepared) -> dict[str, Tensor]:
@@ -164,14 +166,14 @@ class Linear(Model[Prepared]):
 
     def _sigma(self, params: Params, prepared: Prepared) -> Tensor:
         D = params["gamma"] - prepared.best
-        return prepared.squares / total(prepared.data.w) + torch.mm(D.mT, D)
+        return prepared.squares / prepared.wbar + torch.mm(D.mT, D)
 
 
 def check_numbers(data: Dataset) -> None:
     """DataError unless Y is complete, and finite."""
     if data.K is not None:
         raise DataError("Linear regression takes no missing responses; leave those samples out (--missing drop).")
-    finite = every_row(torch.isfinite(data.Y))
+    finite = extremes(lambda part: torch.isfinite(part.Y), data, "Y")[0]
     if not bool(finite.all()):
         names = some(f"`{data.responses[j]}`" for j in (~finite).nonzero()[:, 0].tolist())
         raise DataError(f"Responses must be finite numbers; {names} holds others.")
@@ -179,16 +181,29 @@ def check_numbers(data: Dataset) -> None:
 
 def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:
     """Least squares from the normal equations of an orthonormal basis, with one correction from the residuals."""
-    X, w, wbar = basis.A, data.w, total(data.w)
-    width = max(data.d, data.p)
+    (wbar,) = over_parts(lambda part: (total(part.w),), data, "w")
+    products, sums = over_parts(lambda part: _projected(part, basis), data, "YXOw")
+    first, mean = torch.mm(basis.U.mT, products) / wbar, sums / wbar
+    B = basis.inner(first)
+    products, squares, spread = over_parts(lambda part: _squared(part, basis, B, mean), data, "YXOw")
+    change = torch.mm(basis.U.mT, products) / wbar
+    return Prepared(data, basis, first + change, squares - torch.mm(wbar * change.mT, change), mean, spread, wbar)
+
+
+def _projected(data: Dataset, basis: ImplicitBasis) -> tuple[Tensor, ...]:
+    """A'W(Y − O), d×p, and the sum of W(Y − O), (p,), of a block of samples."""
+    X, w = basis.rows(data), data.w
 
     def project(rows: slice) -> tuple[Tensor, Tensor]:
         weighted = (data.Y[rows] - data.O[rows]).mul_(w[rows].unsqueeze(1))
         return gram(X[rows], weighted), total(weighted)
 
-    products, sums = over_rows(project, X, width)
-    first, mean = torch.mm(basis.U.mT, products) / wbar, sums / wbar
-    B = basis.inner(first)
+    return over_rows(project, X, max(data.d, data.p))
+
+
+def _squared(data: Dataset, basis: ImplicitBasis, B: Tensor, mean: Tensor) -> tuple[Tensor, ...]:
+    """A'WR (d×p) and R'WR (p×p) of residuals at B, and squares about the mean (p,), of a block of samples."""
+    X, w = basis.rows(data), data.w
 
     def residuals(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         table = data.Y[rows] - data.O[rows]
@@ -196,16 +211,14 @@ def _least_squares(data: Dataset, basis: ImplicitBasis) -> Prepared:
         weighted = w[rows].unsqueeze(1) * R
         return gram(X[rows], weighted), gram(R, weighted), weighted_total(w[rows], table.sub_(mean).square_())
 
-    products, squares, spread = over_rows(residuals, X, width)
-    change = torch.mm(basis.U.mT, products) / wbar
-    return Prepared(data, basis, first + change, squares - torch.mm(wbar * change.mT, change), mean, spread)
+    return over_rows(residuals, X, max(data.d, data.p))
 
 
 def _suspicious(prepared: Prepared) -> bool:
     """Whether residuals are small beside their table, or nearly dependent, so that rounding may have a part in them."""
     variance = prepared.squares.diagonal()
     edge = torch.finfo(variance.dtype).eps ** 0.5
-    size = prepared.total + total(prepared.data.w) * prepared.mean.square()
+    size = prepared.total + prepared.wbar * prepared.mean.square()
     if not bool((variance > 100.0 * edge**2 * size).all()):
         return True
     sd = variance.sqrt()
@@ -214,12 +227,16 @@ def _suspicious(prepared: Prepared) -> bool:
 
 def _check_residuals(prepared: Prepared) -> None:
     """DataError, with names, when least squares leaves a response, or a combination of responses, no residual."""
-    data = prepared.data
-    table, n = data.Y - data.O, number(data.n)
+    data, basis = prepared.data, prepared.basis
+    n, inner = number(data.n), basis.inner(prepared.best)
     left = n - data.d
-    R = table - prepared.basis.A @ prepared.basis.inner(prepared.best)
-    size = most(table.abs())
-    exact = most(R.abs()) <= 100.0 * torch.finfo(R.dtype).eps * size
+
+    def residuals(part: Dataset) -> Tensor:
+        return part.Y - part.O - basis.rows(part) @ inner
+
+    size = extremes(lambda part: (part.Y - part.O).abs(), data, "YO")[1]
+    furthest = extremes(lambda part: residuals(part).abs(), data, "YXO")[1]
+    exact = furthest <= 100.0 * torch.finfo(size.dtype).eps * size
     if bool(exact.any()):
         names = some(f"`{data.responses[j]}`" for j in exact.nonzero()[:, 0].tolist())
         raise DataError(
@@ -231,7 +248,10 @@ def _check_residuals(prepared: Prepared) -> None:
             f"{data.p} responses are too many for a joint fit: {n} samples less {data.d} coefficients leave a "
             f"covariance of rank {left}. Fit the responses separately, or in groups of at most {left}."
         )
-    dependent = dependent_columns(R, data.w)
+    if data.stored:
+        dependent = dependent_columns(triangle(lambda part: residuals(part) * part.w.sqrt()[:, None], data, "YXOw"))
+    else:
+        dependent = dependent_columns(residuals(data), data.w)
     if dependent:
         told = "; ".join(
             f"`{data.responses[j]}` follows from {some(f'`{data.responses[k]}`' for k in others)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -19,16 +18,16 @@ from plncli.models.fused import Fused
 from plncli.models.neural.spec import has_network
 from plncli.models.regression.evaluation import Prepared
 from plncli.models.regression.profile import held, likelihood_ratios
+from plncli.models.regression.separated import Separated, dividing, separated_by_blocks, separated_responses
 from plncli.models.regression.spec import FIRTH
 from plncli.models.regression.spec import LOGISTIC as SPEC
-from plncli.models.regression.standard_errors import logistic_uncertainty, separated_responses
+from plncli.models.regression.standard_errors import logistic_uncertainty
 from plncli.models.spec import Spec
 from plncli.models.uncertainty import Interrupted, Ratios, Uncertainty, from_inverses
 from plncli.names import PROFILE
 from plncli.numerics.likelihoods import bernoulli_loglik
-from plncli.numerics.linalg import implicit_basis, inverses
-from plncli.numerics.rows import every_row, least, most, number, total, weighted_total
-from plncli.numerics.separation import Recession
+from plncli.numerics.linalg import basis_of, inverses
+from plncli.numerics.rows import extremes, number, over_parts, total, weighted_total
 
 
 class Loss(Fused):
@@ -61,7 +60,9 @@ class Logistic(Model[Prepared]):
     def prepare(self, data: Dataset) -> Prepared:
         """Check that Y is complete, 0 or 1, and of two classes in each response, and that X has full rank."""
         check_classes(data)
-        return Prepared(data, implicit_basis(data.X, data.w, data.terms), self.penalised)
+        if data.stored and self.penalised:
+            raise DataError("Firth's penalty needs all samples in memory: leave out --block-rows, or --penalty.")
+        return Prepared(data, basis_of(data), self.penalised)
 
     def start(self, prepared: Prepared, init: Init | None = None) -> Params:
         """The constant log-odds of each response, as far as the design can express them.
@@ -69,8 +70,8 @@ class Logistic(Model[Prepared]):
         init: B of an earlier fit, for the responses of which all coefficients are known.
         """
         data, basis = prepared.data, prepared.basis
-        odds = torch.logit(weighted_total(data.w, data.Y) / total(data.w))
-        gamma = torch.outer(torch.mv(basis.U.mT, basis.total) / total(data.w), odds)
+        ones, wbar = over_parts(lambda part: (weighted_total(part.w, part.Y), total(part.w)), data, "Yw")
+        gamma = torch.outer(torch.mv(basis.U.mT, basis.total) / wbar, torch.logit(ones / wbar))
         if init is not None and "B" in init:
             earlier = basis.T @ init["B"].to(gamma)
             gamma = torch.where(torch.isfinite(earlier).all(0), earlier, gamma)
@@ -157,7 +158,9 @@ class Logistic(Model[Prepared]):
             found = from_inverses(method, basis, inverses(at.information), torch.zeros_like(B, dtype=torch.bool))
         else:
             kind = "fisher" if method == PROFILE else method
-            found = replace(logistic_uncertainty(prepared.data, basis, B, at.information, kind, gap), method=method)
+            data = prepared.data
+            separated = separated_by_blocks(data, basis, B, gap) if data.stored else _separated(data, B, gap)
+            found = replace(logistic_uncertainty(data, basis, B, at.information, kind, separated), method=method)
         if method != PROFILE:
             return found
 
@@ -165,8 +168,8 @@ class Logistic(Model[Prepared]):
             if cancelled():
                 raise Interrupted
 
-        separated = torch.isnan(found.variance).any(0).expand_as(B)
-        return replace(found, ratios=likelihood_ratios(prepared, gamma, separated, found.variance, stop))
+        infinite = torch.isnan(found.variance).any(0).expand_as(B)
+        return replace(found, ratios=likelihood_ratios(prepared, gamma, infinite, found.variance, stop))
 
     def held(
         self, B: Tensor, prepared: Prepared, rows: Tensor, values: Tensor, std_error: Tensor, level: float | None
@@ -186,10 +189,14 @@ class Logistic(Model[Prepared]):
         data = prepared.data
         cells: list[tuple[str, str]] = []
         told = []
-        for j, cone in separated_responses(data, prepared.at(params["gamma"]).margin, gap).items():
-            response, terms = data.responses[j], [data.terms[k] for k in cone.infinite().nonzero()[:, 0].tolist()]
+        if data.stored:
+            separated = separated_by_blocks(data, prepared.basis, self.estimates(params, prepared)["B"], gap)
+        else:
+            separated = separated_responses(data, prepared.at(params["gamma"]).margin, gap)
+        for j, found in separated.items():
+            response, terms = data.responses[j], [data.terms[k] for k in found.cone.infinite().nonzero()[:, 0].tolist()]
             cells += [(response, term) for term in terms]
-            told.append(_told(response, cone, terms, _dividing(data, j)))
+            told.append(_told(response, number(data.n), found.number, terms, dividing(data, j)))
         if not told:
             return ()
         names = tuple(dict.fromkeys(response for response, _ in cells))
@@ -203,36 +210,31 @@ def check_classes(data: Dataset) -> None:
     """DataError unless Y is complete, 0 or 1, and of two classes in each response."""
     if data.K is not None:
         raise DataError("Logistic regression takes no missing responses; leave those samples out (--missing drop).")
-    binary = every_row((data.Y == 0) | (data.Y == 1))
+    binary = extremes(lambda part: (part.Y == 0) | (part.Y == 1), data, "Y")[0]
     if not bool(binary.all()):
         names = some(f"`{data.responses[j]}`" for j in (~binary).nonzero()[:, 0].tolist())
         raise DataError(f"Logistic regression needs responses of 0 and 1; {names} holds other values.")
-    single = least(data.Y) == most(data.Y)
+    lowest, highest = extremes(lambda part: part.Y, data, "Y")
+    single = lowest == highest
     if bool(single.any()):
         n = number(data.n)
         names = some(
-            f"`{data.responses[j]}` ({data.Y[0, j]:.0f} in all {n} samples)" for j in single.nonzero()[:, 0].tolist()
+            f"`{data.responses[j]}` ({lowest[j]:.0f} in all {n} samples)" for j in single.nonzero()[:, 0].tolist()
         )
         raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
 
 
-def _told(response: str, cone: Recession, terms: list[str], dividing: list[str]) -> str:
+def _separated(data: Dataset, B: Tensor, gap: float) -> dict[int, Separated]:
+    """The separated responses at coefficients B (d×p)."""
+    return separated_responses(data, (2.0 * data.Y - 1.0) * (data.O + data.X @ B), gap)
+
+
+def _told(response: str, n: int, separated: int, terms: list[str], alone: list[str]) -> str:
     """What is separated, by which terms."""
-    n, separated = number(len(cone.cells)), int(total(cone.cells))
     names = some((f"`{term}`" for term in terms), TERMS, width=48)
-    alone = f" ({some((f'`{term}`' for term in dividing[:1]), width=24)} alone does)" if dividing else ""
+    one = f" ({some((f'`{term}`' for term in alone[:1]), width=24)} alone does)" if alone else ""
     whole, where = ("complete", f"all {n}") if separated == n else ("quasi-complete", f"{separated} of {n}")
-    return f"{whole} separation of the classes of `{short(response, 24)}` in {where} samples by {names}{alone}"
-
-
-def _dividing(data: Dataset, j: int) -> list[str]:
-    """Terms whose values in the two classes of response j do not overlap, beyond a common end point."""
-    one = data.Y[:, j, None] == 1
-    ends = [(least(torch.where(of, data.X, math.inf)), most(torch.where(of, data.X, -math.inf))) for of in (~one, one)]
-    (lowest, highest), (low, high) = ends
-    apart = (high <= lowest) | (low >= highest)
-    varied = most(data.X) > least(data.X)
-    return [data.terms[k] for k in (apart & varied).nonzero()[:, 0].tolist()]
+    return f"{whole} separation of the classes of `{short(response, 24)}` in {where} samples by {names}{one}"
 
 
 def null_loss(data: Dataset) -> Tensor:
@@ -240,20 +242,24 @@ def null_loss(data: Dataset) -> Tensor:
 
     Newton's method within a bracket, on sum_i w_i (sigmoid(a_j + O_ij) − Y_ij) = 0, which increases in a.
     """
-    w = data.w
-    number = total(w)
-    a = torch.logit(weighted_total(w, data.Y) / number)
-    lowest, highest = least(data.O.amin(1)), most(data.O.amax(1))
+    number, ones = over_parts(lambda part: (total(part.w), weighted_total(part.w, part.Y)), data, "Yw")
+    a = torch.logit(ones / number)
+    lowest, highest = extremes(lambda part: part.O.amin(1), data, "O")[0], extremes(_largest, data, "O")[1]
     if bool(lowest == highest):
-        ones, zeros = weighted_total(w, data.Y), weighted_total(w, 1.0 - data.Y)
+        (zeros,) = over_parts(lambda part: (weighted_total(part.w, 1.0 - part.Y),), data, "Yw")
         return -(ones @ bernoulli_loglik(torch.ones_like(a), a) + zeros @ bernoulli_loglik(-torch.ones_like(a), a))
     reach = float(torch.maximum(-lowest, highest))
     low, high = a - reach, a + reach  # the root without an offset, moved by no more than the offset
-    a = (a - weighted_total(w, data.O.expand_as(data.Y)) / number).clamp(low, high)
+    (offsets,) = over_parts(lambda part: (weighted_total(part.w, part.O.expand_as(part.Y)),), data, "Ow")
+    a = (a - offsets / number).clamp(low, high)
+
+    def slopes(part: Dataset) -> tuple[Tensor, Tensor]:
+        eta = a + part.O
+        slope = weighted_total(part.w, torch.sigmoid(eta) - part.Y)
+        return slope, weighted_total(part.w, torch.sigmoid(eta) * torch.sigmoid(-eta))
+
     for _ in range(100):
-        eta = a + data.O
-        slope = weighted_total(w, torch.sigmoid(eta) - data.Y)
-        curvature = weighted_total(w, torch.sigmoid(eta) * torch.sigmoid(-eta))
+        slope, curvature = over_parts(slopes, data, "YOw")
         low, high = torch.where(slope < 0, a, low), torch.where(slope > 0, a, high)
         step = a - slope / curvature
         after = torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
@@ -261,4 +267,12 @@ def null_loss(data: Dataset) -> Tensor:
         a = after
         if done:
             break
-    return -weighted_total(w, bernoulli_loglik(2.0 * data.Y - 1.0, a + data.O)).sum()
+
+    def loglik(part: Dataset) -> tuple[Tensor]:
+        return (weighted_total(part.w, bernoulli_loglik(2.0 * part.Y - 1.0, a + part.O)).sum(),)
+
+    return -over_parts(loglik, data, "YOw")[0]
+
+
+def _largest(part: Dataset) -> Tensor:
+    return part.O.amax(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from plncli.errors import UsageError
 from plncli.models.neural import spec as neural
-from plncli.models.spec import CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, Symbol, Work
+from plncli.models.spec import BLOCK_ROWS, CLASSES, NUMBERS, SIGMA, B, Setting, Size, Spec, Symbol, Work
 from plncli.models.words import StoryFacts, Words
 from plncli.names import MODEL, PROFILE, RESAMPLING
 
@@ -102,6 +102,16 @@ def logistic_check(own: Mapping[str, Any]) -> None:
         )
 
 
+def by_blocks(own: Mapping[str, Any]) -> str:
+    """What needs all rows at once."""
+    if neural.has_network(own):
+        return "a neural mean takes the table whole"
+    if own.get("penalty") == FIRTH:
+        return f"--penalty {FIRTH} takes the table whole"
+    se = own.get("se", "auto")
+    return f"--se {se} takes the table whole" if se in (PROFILE, *RESAMPLING) else ""
+
+
 LOGISTIC = Spec(
     name="logistic",
     title="logistic regression",
@@ -128,10 +138,12 @@ LOGISTIC = Spec(
             null="none",
         ),
         *neural.SETTINGS,
+        BLOCK_ROWS,
     ),
     check=logistic_check,
     optimizers=neural.optimizers,
     shares=neural.shares,
+    by_blocks=by_blocks,
     memory=logistic_memory,
     work=logistic_work,
     words=Words(
@@ -178,10 +190,11 @@ LINEAR = Spec(
     further=(neural.TABLE,),
     facts=neural.FACTS,
     standard_errors=ERRORS,
-    settings=(*neural.SETTINGS, SIGMA),
+    settings=(*neural.SETTINGS, SIGMA, BLOCK_ROWS),
     check=neural.check,
     optimizers=neural.optimizers,
     shares=neural.shares,
+    by_blocks=by_blocks,
     memory=linear_memory,
     work=linear_work,
     words=Words(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from plncli.dataset import Dataset
-from plncli.models.uncertainty import Determined, Uncertainty, from_inverses, robust, to_units
-from plncli.numerics.linalg import ImplicitBasis, weighted_grams
-from plncli.numerics.separation import Recession, bernoulli_separation
+from plncli.dataset import LETTERS, Dataset
+from plncli.models.regression.separated import Separated, kept_of
+from plncli.models.uncertainty import Cells, Determined, Uncertainty, from_inverses, robust, to_units
+from plncli.numerics.linalg import Basis, ImplicitBasis, weighted_grams
+from plncli.numerics.rows import over_parts
 
 
 def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: Tensor, method: str) -> Uncertainty:
@@ -24,13 +24,18 @@ def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: T
     wbar = data.total_weight
     eye = torch.eye(data.d, dtype=B.dtype, device=B.device)
     if method != "fisher":
-        none = torch.zeros_like(B, dtype=torch.bool)
-        basis, R = design.whole(), data.Y - data.O - data.X @ B
 
-        def leverage(rows: slice) -> Tensor:
-            return basis.Q[rows].square().sum(1, keepdim=True) / wbar
+        def cells(part: Dataset) -> Cells:
+            basis = design.of(part)
+            return Cells(
+                basis,
+                part.Y - part.O - part.X @ B,
+                lambda rows: basis.Q[rows].square().sum(1, keepdim=True) / wbar,
+            )
 
-        found = robust(method, data, basis, R, (eye / wbar).expand(data.p, -1, -1), leverage, none)
+        inverses, none = (eye / wbar).expand(data.p, -1, -1), torch.zeros_like(B, dtype=torch.bool)
+        at = Determined.wholly(B.new_tensor(wbar), data.d)
+        found = robust(method, data, design.T, cells, inverses, at, none)
         return found if data.clusters is None else replace(found, df=data.n_clusters - 1.0)
     half = to_units(design, eye).mT / wbar**0.5
     one = half @ half.mT
@@ -40,47 +45,47 @@ def linear_uncertainty(data: Dataset, design: ImplicitBasis, B: Tensor, Sigma: T
 
 
 def logistic_uncertainty(
-    data: Dataset, design: ImplicitBasis, B: Tensor, hessians: Tensor, method: str, gap: float
+    data: Dataset, design: ImplicitBasis, B: Tensor, hessians: Tensor, method: str, separated: Mapping[int, Separated]
 ) -> Uncertainty:
     """Covariance of logistic coefficients B (d×p): `fisher`, (X' diag(w mu (1 − mu)) X)^-1, or HC0 to HC3.
 
     Separated samples, whose mu is 0 or 1 at the supremum, count no longer: the finite coefficients are those of the
-    samples left. hessians: Q' diag(w mu (1 − mu)) Q of all samples, p×d×d; gap: nats between B and the optimum.
+    samples left. hessians: Q' diag(w mu (1 − mu)) Q of all samples, p×d×d; separated: by response.
     """
-    eta = data.O + data.X @ B
     missing = torch.zeros_like(B, dtype=torch.bool)
-    kept: Tensor | None = None
-    for j, cone in separated_responses(data, (2.0 * data.Y - 1.0) * eta, gap).items():
-        kept = torch.ones_like(data.Y) if kept is None else kept
-        kept[:, j] = (~cone.cells).to(kept)
-        missing[:, j] = cone.infinite().to(missing.device)
-    if method == "fisher" and kept is None:
-        return from_inverses(method, design, Determined.wholly(data.w, data.d).inverse(hessians), missing)
-    basis, spread = design.whole(), torch.sigmoid(eta) * torch.sigmoid(-eta)
-    residuals = data.Y - torch.sigmoid(eta)
-    if kept is not None:
-        spread, residuals = spread * kept, residuals * kept
-    at = Determined.by(basis.Q, data.w, kept)
-    inverses = at.inverse(weighted_grams(basis.Q, data.w[:, None] * spread))
+    for j, found in separated.items():
+        missing[:, j] = found.cone.infinite().to(missing.device)
+    wbar = B.new_tensor(data.total_weight)
+    at = Determined.wholly(wbar, data.d)
+    if method == "fisher" and not separated:
+        return from_inverses(method, design, at.inverse(hessians), missing)
+
+    def probable(part: Dataset) -> tuple[Basis, Tensor, Tensor, Tensor | None]:
+        """The basis, mu (1 − mu) and y − mu (b×p) of a block of samples, 0 where a cell does not count."""
+        eta, kept = part.O + part.X @ B, kept_of(part, separated)
+        spread, residuals = torch.sigmoid(eta) * torch.sigmoid(-eta), part.Y - torch.sigmoid(eta)
+        if kept is not None:
+            spread, residuals = spread * kept, residuals * kept
+        return design.of(part), spread, residuals, kept
+
+    def grams(part: Dataset) -> tuple[Tensor, ...]:
+        basis, spread, _, kept = probable(part)
+        counting = () if kept is None else (weighted_grams(basis.Q, part.w[:, None] * kept),)
+        return (weighted_grams(basis.Q, part.w[:, None] * spread), *counting)
+
+    information, *counting = over_parts(grams, data, LETTERS)
+    at = Determined.of(counting[0], wbar) if counting else at
+    inverses = at.inverse(information)
     if method == "fisher":
-        return from_inverses(method, basis, inverses, missing)
+        return from_inverses(method, design, inverses, missing)
 
-    def leverage(rows: slice) -> Tensor:
-        Q = basis.Q[rows]
-        return spread[rows] * torch.einsum("ik,jkl,il->ij", Q, inverses, Q)
+    def cells(part: Dataset) -> Cells:
+        own, spread, residuals, kept = probable(part)
 
-    return robust(method, data, basis, residuals, inverses, leverage, missing, kept, at)
+        def leverage(rows: slice) -> Tensor:
+            Q = own.Q[rows]
+            return spread[rows] * torch.einsum("ik,jkl,il->ij", Q, inverses, Q)
 
+        return Cells(own, residuals, leverage, kept)
 
-def separated_responses(data: Dataset, margins: Tensor, gap: float) -> dict[int, Recession]:
-    """The cone of each separated response, by its index.
-
-    margins: n×p, log-odds of what was observed, (2Y − 1)·eta, at a fit `gap` nats below the supremum.
-
-    Moving a separated sample to the supremum gains its whole loss, so no separated sample loses more than about
-    the gap: those that do, by a wide margin, need no further test.
-    """
-    margin = max(1e-3, 100.0 * gap) if math.isfinite(gap) else math.inf
-    losses = -data.w[:, None] * logsigmoid(margins)
-    cones = ((j, bernoulli_separation(data.X, data.Y[:, j], losses[:, j] <= margin)) for j in range(data.p))
-    return {j: cone for j, cone in cones if cone is not None}
+    return robust(method, data, design.T, cells, inverses, at, missing)
