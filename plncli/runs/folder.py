@@ -21,10 +21,11 @@ from plncli.models.abilities import Tabulating
 from plncli.models.findings import LOOK
 from plncli.models.spec import SIGMA, Symbol, writes_square
 from plncli.names import COLUMNS
-from plncli.numerics.nesting import sketch
+from plncli.numerics.nesting import sketch, sketch_of
 from plncli.results import FitResult
 from plncli.runs import path
 from plncli.runs.fingerprint import fingerprint
+from plncli.runs.latent import write_latent
 from plncli.runs.network.graphml import graphml
 from plncli.runs.network.market import matrix_market
 from plncli.runs.outcome import FOLDER, Member, Outcome
@@ -121,6 +122,8 @@ def _fill(folder: Path, outcome: Outcome) -> None:
     """Write the files of one fit."""
     for name, content in _contents(outcome):
         write_file(folder / name, content())
+    if outcome.config.latent:
+        write_latent(folder, outcome)
 
 
 def _contents(outcome: Outcome) -> list[tuple[str, Callable[[], bytes]]]:
@@ -349,7 +352,7 @@ def _kept(outcome: Outcome) -> tuple[dict[str, Any], dict[str, Any]]:
         "estimates": result.estimates,
         "state": result.state,
         "sketch": {
-            "X": sketch(result.data.X),
+            "X": sketch_of(result.data),
             **({} if result.data.X0 is None else {"X0": sketch(result.data.X0)}),
         },
     }

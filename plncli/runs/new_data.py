@@ -28,7 +28,7 @@ from plncli.runs.groups import group_column_of, truth_of, with_any_group
 from plncli.runs.run import Run
 from plncli.tables.numbers import numbers, with_missing
 from plncli.tables.reading import read_table, table_of
-from plncli.tables.sparse import Sparse, dense
+from plncli.tables.sparse import Sparse, dense, tensor_of
 from plncli.tables.table import Table, frame
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ class NewData:
     groups: tuple[str | None, ...] | None = field(repr=False, default=None)
 
 
-def load(run: Run, sources: Sources, groups: Sequence[str] = ()) -> NewData:
+def load(run: Run, sources: Sources, groups: Sequence[str] = (), *, sparse: bool = False) -> NewData:
     """Read the tables that `sources` name and encode them as the fit did; DataError or UsageError refuse by name.
 
     groups: those of the fit, where it is asked which of them the samples are of: the design says the first for all.
+    sparse: large counts may come without their zeros, for models that take them so.
     """
     _check(run, sources)
     design = Design.from_json(run.design)
@@ -98,7 +99,7 @@ def load(run: Run, sources: Sources, groups: Sequence[str] = ()) -> NewData:
     if main == "counts":
         joined, observed = _known_features(run, joined, sources)
     joined = without_missing(joined, design.columns, sources.missing)
-    joined, Y, K = _known_counts(joined)
+    joined, Y, K = _known_counts(joined, run if sparse else None)
     columns = _columns(design, joined)
     X, X0 = design.build(columns), design.build_zeros(columns)
     O, joined = offset_of(joined, run.responses, design.offset(columns) + _constant(sources))
@@ -307,8 +308,10 @@ def _known_features(run: Run, tables: Tables, sources: Sources) -> tuple[Tables,
     return tables, torch.tensor(chosen) if sources.given else None
 
 
-def _known_counts(tables: Tables) -> tuple[Tables, Tensor | None, Tensor | None]:
-    """Y and K of the table of counts, if there is one; both None without."""
+def _known_counts(tables: Tables, run: Run | None = None) -> tuple[Tables, Tensor | None, Tensor | None]:
+    """Y and K of the table of counts, if there is one; both None without. run: a fit that may take Y without zeros."""
+    import numpy as np
+
     table = tables.get("counts")
     if table is None:
         return tables, None, None
@@ -316,4 +319,8 @@ def _known_counts(tables: Tables) -> tuple[Tables, Tensor | None, Tensor | None]
     K = None if missing is None or not missing.any() else torch.from_numpy(~missing)
     if K is not None:
         tables = tables.noting(f"{counted(int((~K).sum()), 'missing entry')} of {table.name} kept as unobserved.")
+    own = {} if run is None else {setting.name: run.settings.get(setting.name) for setting in run.spec.settings}
+    keep = run is not None and K is None and not isinstance(Y, np.ndarray)
+    if keep and run is not None and run.spec.sparse(own, Y.shape[0] * Y.shape[1]):
+        return tables, tensor_of(Y, torch.device("cpu"), torch.float64, keep=True), None
     return tables, _tensor(dense(Y)), K

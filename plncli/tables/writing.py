@@ -46,14 +46,26 @@ def table_bytes(table: pa.Table, suffix: str) -> bytes:
     elif suffix == "feather":
         feather.write_feather(table, sink, compression="lz4")
     else:
-        delimiter = "," if suffix == "csv" else "\t"
-        header = io.StringIO()
-        csv.writer(header, delimiter=delimiter).writerow(table.column_names)  # quotes what could end a line
-        sink.write(header.getvalue().removesuffix("\r\n").encode() + b"\n")
-        quoting = "needed" if _has_separators(table) else "none"  # "needed" alone quotes every text
-        options = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
-        pa_csv.write_csv(table, sink, options)
+        return text_bytes(table, suffix, header=True, quoted=_has_separators(table))
     return sink.getvalue()
+
+
+def text_bytes(table: pa.Table, suffix: str, *, header: bool, quoted: bool) -> bytes:
+    """A table as delimited text; quoted: whether texts stand in quotes, as those must that hold separators."""
+    sink, delimiter = io.BytesIO(), "," if suffix == "csv" else "\t"
+    if header:
+        line = io.StringIO()
+        csv.writer(line, delimiter=delimiter).writerow(table.column_names)  # quotes what could end a line
+        sink.write(line.getvalue().removesuffix("\r\n").encode() + b"\n")
+    quoting = "needed" if quoted else "none"  # "needed" alone quotes every text
+    options = pa_csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=quoting)
+    pa_csv.write_csv(table, sink, options)
+    return sink.getvalue()
+
+
+def separated(texts: Sequence[str]) -> bool:
+    """Whether one of the texts holds what a delimited file must put in quotes."""
+    return any(sign in text for text in texts for sign in ',\t"\r\n')
 
 
 def _has_separators(table: pa.Table) -> bool:

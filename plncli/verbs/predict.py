@@ -148,8 +148,8 @@ def beyond_sense(run: Run) -> Iterator[str]:
 
 
 def told(run: Run, reasons: Mapping[str, Tensor]) -> Iterator[str]:
-    """How many cells are empty, or not finite, and why."""
+    """How many cells are empty, or not finite, and why; reasons: n×p, whether cells are, or how many of several."""
     for reason, cells in reasons.items():
         if bool(cells.any()):
-            names = [name for name, hit in zip(run.responses, cells.any(0).tolist(), strict=True) if hit]
+            names = [name for name, hit in zip(run.responses, (cells > 0).any(0).tolist(), strict=True) if hit]
             yield f"{counted(int(cells.sum()), 'cell')} {reason}: {some(names)}."

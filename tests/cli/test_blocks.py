@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import Ran
 from scipy import io, sparse
 
 import plncli.cli
+import plncli.sparse
 
 Cli = Callable[..., Ran]
 N, P = 120, 15
@@ -94,11 +96,41 @@ def test_what_follows_a_fit_by_blocks(made: Path, cli: Cli) -> None:
     assert cli("rerun", blocks, "--check").code == 0
 
 
-def test_latent_means_that_are_asked_for_in_vain_are_told(made: Path) -> None:
-    assert fit(made, "latent", "--block-rows", "32", "--latent", "--se", "none") == 0
-    assert not (made / "latent" / "latent_mean.csv").exists()
-    codes = [one["code"] for one in json.loads((made / "latent" / "summary.json").read_text())["findings"]]
-    assert "no-latent-means" in codes
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather"])
+def test_latent_means_that_are_asked_for_are_written_by_blocks(
+    made: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a fit that holds them, in files of the same columns."""
+    monkeypatch.setattr(plncli.sparse, "BLOCK", 37 * P)
+    read = {"csv": pd.read_csv, "tsv": partial(pd.read_csv, sep="\t"), "parquet": pd.read_parquet}
+    tables = []
+    for name, more in (("latent-whole", ()), ("latent", ("--block-rows", "32"))):
+        words = ("--latent", "--se", "none", "--format", suffix, "--overwrite")
+        assert fit(made, name, *words, *more) == 0
+        found = [read.get(suffix, pd.read_feather)(made / name / f"latent_{what}.{suffix}") for what in ("mean", "sd")]
+        tables.append(found)
+    for whole, blocks in zip(*tables, strict=True):
+        assert list(blocks.columns) == list(whole.columns)
+        assert list(blocks.iloc[:, 0]) == list(whole.iloc[:, 0])
+        np.testing.assert_allclose(blocks.iloc[:, 1:], whole.iloc[:, 1:], rtol=1e-3, atol=1e-3)
+    summary = json.loads((made / "latent" / "summary.json").read_text())
+    assert "no-latent-means" not in [one["code"] for one in summary["findings"]]
+
+
+def test_large_counts_are_transformed_by_blocks(made: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the files of all samples at once."""
+    given = ("--counts", made / "matrix.mtx", "--covariates", made / "covariates.csv", "--overwrite")
+    for size in (1 << 22, 41 * P):
+        monkeypatch.setattr(plncli.sparse, "BLOCK", size)
+        files = (made / f"mean-{size}.csv", made / f"sd-{size}.parquet")
+        assert cli("transform", made / "blocks", *given, "--out", files[0], "--sd", files[1]).code == 0
+    first, second = ((made / f"mean-{size}.csv").read_text() for size in (1 << 22, 41 * P))
+    rows = [[line.split(",") for line in text.splitlines()] for text in (first, second)]
+    assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]] and rows[0][0] == rows[1][0]
+    numbers = [pd.read_csv(made / f"mean-{size}.csv", index_col=0) for size in (1 << 22, 41 * P)]
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-9, atol=1e-9)
+    sds = [pd.read_parquet(made / f"sd-{size}.parquet").set_index("sample") for size in (1 << 22, 41 * P)]
+    np.testing.assert_allclose(sds[0], sds[1], rtol=1e-9, atol=1e-9)
 
 
 def test_a_validation_finds_the_same_without_the_zeros(made: Path, cli: Cli) -> None:
