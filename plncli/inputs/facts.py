@@ -14,11 +14,13 @@ import torch
 from plncli.dataset import Dataset
 from plncli.errors import DataError
 from plncli.inputs.abundances.counts import estimate_size_factors
+from plncli.inputs.blocks.survey import Survey
 from plncli.inputs.designs.encoding import level_sizes
 from plncli.inputs.designs.kinds import levels_of
 from plncli.inputs.loading import Beside, Inputs
 from plncli.models.spec import CLASSES, COUNTS
 from plncli.names import OFFSET_METHODS
+from plncli.numerics.rows import extremes, over_parts
 from plncli.numerics.size_factors import spread
 from plncli.settings import FitConfig
 from plncli.sparse import column_counts, column_totals, place_of_largest, row_totals, values_of
@@ -73,12 +75,15 @@ class OffsetMethod:
 
 @dataclass(frozen=True)
 class NumberFacts:
-    """A numeric covariate in the samples that are used: range, different values, and whether all are whole."""
+    """A numeric covariate in the samples that are used: range, different values, and whether all are whole.
+
+    distinct and whole are None of many values in rows that stay in their file.
+    """
 
     min: float
     max: float
-    distinct: int
-    whole: bool
+    distinct: int | None
+    whole: bool | None
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ class Facts:
 
 def facts(config: FitConfig, read: Inputs) -> Facts:
     """What there is to say of data that were read with their faults kept."""
+    if read.survey is not None:
+        return _of_survey(read, read.survey)
     data, beside = read.data, read.beside
     assert beside is not None
     encoding = read.design.encoding
@@ -129,6 +136,36 @@ def facts(config: FitConfig, read: Inputs) -> Facts:
         sizes = zip(data.responses, read.classes, ones, strict=True)
         return replace(found, classes={name: {c[0]: int(data.n - k), c[1]: int(k)} for name, c, k in sizes})
     parts = (data.Y.mean(0), data.Y.std(0), data.Y.amin(0), data.Y.amax(0))
+    rows = zip(data.responses, *(part.tolist() for part in parts), strict=True)
+    return replace(
+        found, responses={name: dict(zip(("mean", "sd", "min", "max"), row, strict=True)) for name, *row in rows}
+    )
+
+
+def _of_survey(read: Inputs, survey: Survey) -> Facts:
+    """The same of a table whose rows stay in their file, without what would take all of them."""
+    data, design = read.data, read.design
+    levels, numbers = {}, {}
+    for name, column in survey.columns.items():
+        if name in data.responses:
+            continue
+        if column.labels:
+            levels[name] = {str(level): many for level, many in sorted((column.sizes or {}).items())}
+            continue
+        values = None if column.sizes is None else column.values
+        low, high = (column.low, column.high) if values is None else (float(values[0]), float(values[-1]))
+        whole = None if values is None else all(value == int(value) for value in values)
+        numbers[name] = NumberFacts(low, high, None if values is None else len(values), whole)
+    offset = "formula" if design.formula.offsets else ""
+    found = Facts(data.n, data.p, data.d, data.terms, levels, offset, numbers)
+    (sums,) = over_parts(lambda part: (part.Y.sum(0),), data, "Y")
+    if read.classes:
+        sizes = zip(data.responses, read.classes, sums.tolist(), strict=True)
+        return replace(found, classes={name: {c[0]: int(data.n - k), c[1]: int(k)} for name, c, k in sizes})
+    mean = sums / data.n
+    (squares,) = over_parts(lambda part: ((part.Y - mean).square().sum(0),), data, "Y")
+    ends = extremes(lambda part: part.Y, data, "Y")
+    parts = (mean, (squares / (data.n - 1)).sqrt(), *ends)
     rows = zip(data.responses, *(part.tolist() for part in parts), strict=True)
     return replace(
         found, responses={name: dict(zip(("mean", "sd", "min", "max"), row, strict=True)) for name, *row in rows}

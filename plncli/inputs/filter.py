@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import FormulaError, nearest, some
@@ -44,6 +45,21 @@ def holds(condition: str, table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
     if isinstance(found, pa.Scalar) or not pa.types.is_boolean(found.type):
         raise asked.error("is no condition that is true or false for each sample")
     return found.fill_null(False).to_numpy(), tuple(asked.notes)
+
+
+def columns_asked(condition: str, columns: Sequence[str], name: str) -> tuple[str, ...]:
+    """The columns of a table of that name that a condition is about; FormulaError where one is none of its columns."""
+    import pyarrow as pa
+
+    bare = pa.table({str(j): pa.array([], pa.float64()) for j in range(len(columns))})
+    asked = _Asked(condition, Table(name, "covariates", (), tuple(columns), bare))
+    tree = asked.tree()
+    known = asked.stood_in()
+    names = dict.fromkeys(known.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name))
+    for one in names:
+        if one != "isna":
+            asked.column(one)
+    return tuple(one for one in names if one in columns)
 
 
 class _Asked:

@@ -18,6 +18,7 @@ from plncli.errors import FIRST, Faults
 from plncli.inputs.abundances.counts import Counts, counts_to_fit, estimate_size_factors, facts_of
 from plncli.inputs.alignment.positions import POSITION, by_position
 from plncli.inputs.alignment.spelling import levels_alike
+from plncli.inputs.blocks.survey import Survey
 from plncli.inputs.designs.design import Design
 from plncli.inputs.designs.groups import check_groups, group_column, with_groups
 from plncli.inputs.designs.zeros import columns_of, designs, with_its_references, zeros_formula
@@ -58,7 +59,7 @@ class Inputs:
     features: what the file of counts says of the responses, see `Run.features`.
     matrices: p×p, in the order of the responses, by the setting that names them; size_factors: what --offset-method has
     learnt of the counts, None unless it was asked for; positions: None unless rows were matched by their position.
-    beside: what else a validation looks at, None for a fit.
+    beside: what else a validation looks at, None for a fit; survey: what was learnt of rows that stay in their file.
     """
 
     data: Dataset
@@ -73,6 +74,7 @@ class Inputs:
     positions: Positions | None = field(default=None, repr=False)
     beside: Beside | None = field(default=None, repr=False)
     features: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict, repr=False)
+    survey: Survey | None = field(default=None, repr=False)
 
 
 class Beside(NamedTuple):

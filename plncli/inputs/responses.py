@@ -72,14 +72,18 @@ def two_classes(table: Table, faults: Faults) -> tuple[np.ndarray, tuple[tuple[s
     for j, (column, values) in enumerate(zip(table.cells.columns, distinct, strict=True)):
         Y[:, j] = pc.equal(column, pa.scalar(values[1], column.type)).to_numpy(zero_copy_only=False)
         classes.append((label(values[0]), label(values[1])))
+    return Y, tuple(classes), classes_notes(table.columns, classes)
+
+
+def classes_notes(names: Sequence[str], classes: Sequence[tuple[str, str]]) -> list[str]:
+    """Sentences about classes of responses that do not say which is which."""
     clear = {("0", "1"), ("false", "true")}
-    odd = {pair: [n for n, c in zip(table.columns, classes, strict=True) if c == pair] for pair in classes}
-    notes = [
+    odd = {pair: [n for n, c in zip(names, classes, strict=True) if c == pair] for pair in classes}
+    return [
         f"Of {some(f'`{name}`' for name in names)}, `{one}` is modelled as 1 and `{zero}` as 0."
         for (zero, one), names in odd.items()
         if (zero, one) not in clear
     ]
-    return Y, tuple(classes), notes
 
 
 def label(value: object) -> str:

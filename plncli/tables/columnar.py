@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def read_columnar(data: memoryview, name: str, named: bool) -> Content:
         return Content([header[i] for i in shown], cells.select(list(shown)), [])
     if not header or not cells.num_rows:
         return Content(header, cells, [])
-    if not index and not _is_text(cells.column(0).type) and not looks_like_id(header[0]):
+    if not index and not is_text(cells.column(0).type) and not looks_like_id(header[0]):
         note = (
             f"{name} has no sample names (no index, and its first column `{header[0]}` is not text): its rows "
             "are numbered from 1."
@@ -50,24 +51,31 @@ def read_columnar(data: memoryview, name: str, named: bool) -> Content:
 
 def _read(data: memoryview, name: str) -> tuple[pa.Table, list[str]]:
     """All columns, and the names of those that pandas stored as the index."""
-    import json
-
     import pyarrow as pa
 
     try:
         cells = _parquet(data, name) if bytes(data[:4]) == b"PAR1" else _feather(data, name)
         _refuse_long(cells, name)
     except (pa.ArrowException, OSError, ValueError, struct.error) as error:
-        reason = (str(error) or "an error").splitlines()[0]
-        raise DataError(
-            f"{name} is damaged: it starts like Parquet or Feather but cannot be read ({reason}). Write or "
-            "fetch it again."
-        ) from None
+        raise damaged(name, error) from None
+    return cells, index_columns(cells.schema)
+
+
+def index_columns(schema: pa.Schema) -> list[str]:
+    """The columns that pandas stored as the index."""
     try:
-        stored = json.loads((cells.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+        stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
     except (ValueError, TypeError, KeyError):  # not by pandas
-        stored = []
-    return cells, [column for column in stored if isinstance(column, str) and column in cells.column_names]
+        return []
+    return [column for column in stored if isinstance(column, str) and column in schema.names]
+
+
+def damaged(name: str, error: Exception) -> DataError:
+    """Of a file that begins like one of them."""
+    reason = (str(error) or "an error").splitlines()[0]
+    return DataError(
+        f"{name} is damaged: it starts like Parquet or Feather but cannot be read ({reason}). Write or fetch it again."
+    )
 
 
 def _parquet(data: memoryview, name: str) -> pa.Table:
@@ -77,7 +85,7 @@ def _parquet(data: memoryview, name: str) -> pa.Table:
 
     whole = pq.ParquetFile(pa.BufferReader(data))
     told = whole.metadata
-    _check_kinds(whole.schema_arrow, name)
+    check_kinds(whole.schema_arrow, name)
     # Of row groups, for pyarrow ends the process where it is asked about columns whose description is damaged.
     size = sum(told.row_group(g).total_byte_size for g in range(told.num_row_groups))
     refuse_large(max(CELL * told.num_rows * told.num_columns, size), name)
@@ -92,7 +100,7 @@ def _feather(data: memoryview, name: str) -> pa.Table:
     import pyarrow as pa
 
     with pa.ipc.open_file(pa.BufferReader(data)) as whole:
-        _check_kinds(whole.schema, name)
+        check_kinds(whole.schema, name)
         told = declared(data)
         refuse_large(max(told.size, CELL * told.cells), name)
         cells = whole.read_all()
@@ -100,7 +108,7 @@ def _feather(data: memoryview, name: str) -> pa.Table:
     return cells
 
 
-def _check_kinds(schema: pa.Schema, name: str) -> None:
+def check_kinds(schema: pa.Schema, name: str) -> None:
     """DataError for columns that hold tables of their own, or repeat a value without saying it."""
     import pyarrow as pa
 
@@ -134,7 +142,7 @@ def _length(chunk: pa.Array) -> int:
     return 0
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
     """Whether values are text, as they are or by reference."""
     import pyarrow as pa
 

@@ -135,7 +135,7 @@ def _refuse_text(table: Table, rule: str) -> Table:
         grouped = any(re.search(rf"\(`{GROUPED}`\)$", cell) for cell in shown)
         hint = " Write numbers without thousand separators: 1234, not 1,234." if grouped else ""
         rule = f"{rule}{hint} Leave an entry empty, or write NA, where it is missing."
-        raise DataError(_cells_message(table, total, "non-numeric entry", shown, rule))
+        raise DataError(cells_message(table, total, "non-numeric entry", shown, rule))
     return table
 
 
@@ -178,7 +178,7 @@ def refuse(table: Table, bad: np.ndarray | None, noun: str, rule: str, values: n
         table.place(i, j) + ("" if values is None else f" ({values[i, j]:.15g})")
         for i, j in zip(rows[:3].tolist(), columns[:3].tolist(), strict=True)
     ]
-    raise DataError(_cells_message(table, len(rows), noun, shown, rule))
+    raise DataError(cells_message(table, len(rows), noun, shown, rule))
 
 
 def refuse_where(table: Table, Y: np.ndarray | CSR, bad: Callable[[Any], Any], noun: str, rule: str) -> None:
@@ -197,9 +197,9 @@ def refuse_where(table: Table, Y: np.ndarray | CSR, bad: Callable[[Any], Any], n
                 rows.tolist(), Y.indices[found[:3]].tolist(), Y.data[found[:3]].tolist(), strict=True
             )
         ]
-        raise DataError(_cells_message(table, len(found), noun, shown, rule))
+        raise DataError(cells_message(table, len(found), noun, shown, rule))
 
 
-def _cells_message(table: Table, total: int, noun: str, shown: Sequence[str], rule: str) -> str:
+def cells_message(table: Table, total: int, noun: str, shown: Sequence[str], rule: str) -> str:
     """What is wrong, the first cells, and the rule: `counts.csv: 3 negative counts, first: ...`."""
     return f"{table.name}: {counted(total, noun)}{', first' if total > 1 else ''}: {'; '.join(shown)}. {rule}"

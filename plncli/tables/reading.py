@@ -67,7 +67,7 @@ def read_table(
         header, cells = [header[1], *header[3:]], cells.select([1, *range(3, len(header))])
     samples, header, cells, more = _split_names(header, cells, name, sample_names, unnamed)
     header, cells = _tidy(header, cells, name)
-    _check_names(header, name, option)
+    check_names(header, name, option)
     if loose:
         cells = with_numbers(cells, [name in declared for name in header])  # arrow takes one within blanks for text
     notes = [*notes, *(drop.reason for drop in dropped), *more]
@@ -121,8 +121,8 @@ def _of_matrix(matrix: formats.Matrix, file: File, option: str) -> Table:
             f"{file.name} has {counted(len(nameless), 'sample')} without a name: number {some(nameless)}. Name them."
         )
     if len(set(samples)) < len(samples):
-        raise DataError(_duplicates(samples, file.name))
-    _check_names(header, file.name, option)
+        raise DataError(duplicates(samples, file.name))
+    check_names(header, file.name, option)
     name = f"{file.name}::{file.part}" if file.part else file.name
     facts = {name: {composed(feature): text for feature, text in known.items()} for name, known in matrix.facts.items()}
     table = Table(name, option, samples, header, Sparse(matrix.values), file.sha256, matrix.notes, "", matrix.hint)
@@ -156,7 +156,7 @@ def table_of(frame: Any, option: str, name: str = "", na_values: Sequence[str] =
     columns = [_arrow(frame.iloc[:, j], label, name) for j, label in enumerate(header)]
     cells = pa.Table.from_arrays(columns, names=[str(j) for j in range(len(columns))])
     header, cells = _tidy(header, cells, name)
-    _check_names(header, name, option)
+    check_names(header, name, option)
     notes = []
     first = cells.column(0)
     numbered = isinstance(frame.index, pd.RangeIndex) and pa.types.is_string(first.type)
@@ -263,7 +263,7 @@ def _split_names(
                 "--no-sample-names. Where they are no names, --match position takes rows in the same order."
             )
         return numbered, header, cells, []
-    labels, whole = _trimmed(cells.column(0)), cells
+    labels, whole = trimmed(cells.column(0)), cells
     if not all(labels.to_pylist()):
         nameless = pc.fill_null(pc.equal(labels, ""), True)
         for column in cells.columns[1:]:
@@ -287,14 +287,14 @@ def _split_names(
         if unnamed:
             note = f"`{header[0]}`, the first column of {name}, repeats: it is taken as data, not as sample names."
             return numbered, header, whole, [note]
-        raise DataError(_duplicates(samples, name))
+        raise DataError(duplicates(samples, name))
     first = (
         f"The first column of {name}, `{header[0]}`, is taken as sample names; if it is data, use --no-sample-names."
     )
     return samples, rest, cells.remove_column(0), [first] if suspicious else []
 
 
-def _duplicates(samples: Sequence[str], name: str) -> str:
+def duplicates(samples: Sequence[str], name: str) -> str:
     """Message for sample names that occur more than once."""
     twice = [f"{label} ({times} times)" for label, times in Counter(samples).items() if times > 1]
     if all(re.fullmatch(NUMBER, label) for label in samples):
@@ -312,11 +312,11 @@ def _tidy(header: list[str], cells: pa.Table, name: str) -> tuple[list[str], pa.
     while width and not header[width - 1] and cells.column(width - 1).null_count == cells.num_rows:
         width -= 1
     header = header[:width]
-    columns = [_plain(column, label, name) for label, column in zip(header, cells.columns, strict=False)]
+    columns = [plain(column, label, name) for label, column in zip(header, cells.columns, strict=False)]
     return header, pa.Table.from_arrays(columns, names=[str(i) for i in range(width)])
 
 
-def _plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
+def plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
     """A column as int64, float64, bool or string; NaN counts as missing; texts lose outer blanks."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -339,19 +339,19 @@ def _plain(column: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
         raise DataError(
             f"{name}: column `{label}` holds {kind}, which is neither numbers nor text. Leave it out or convert it."
         )
-    column = _trimmed(column)
+    column = trimmed(column)
     missing = pc.is_in(column, pa.array(MISSING))
     return pc.if_else(missing, None, column) if pc.any(missing).as_py() else column
 
 
-def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text without outer blanks, letters with accents in their composed form: the same word is the same bytes."""
     import pyarrow.compute as pc
 
     return pc.utf8_normalize(pc.utf8_trim_whitespace(column), form="NFC")
 
 
-def _check_names(header: Sequence[str], name: str, option: str) -> None:
+def check_names(header: Sequence[str], name: str, option: str) -> None:
     """Refuse tables without columns, unnamed columns, and names that occur twice."""
     if not header:
         raise DataError(

@@ -36,13 +36,15 @@ def model_of(config: FitConfig, read: Inputs | None) -> Model[Any]:
 
 def planned(config: FitConfig, data: Dataset, where: Runtime, se: str = "none", resamples: int = 0) -> Planned:
     """What the memory of a fit depends on; of the last of a path."""
+    from plncli.dataset import Stored
     from plncli.evaluation.memory import Planned
     from plncli.models.spec import Size
 
     group = ranks.known()
     n = data.n if group is None else -(-data.n // group.number)
     size = Size(n, data.p, data.d, config.optimizer, config.members()[-1].own, se)
-    return Planned(config.spec, size, where.dtype_name, resamples)
+    block = data.source.rows if isinstance(data, Stored) and data.source else None
+    return Planned(config.spec, size, where.dtype_name, resamples, block)
 
 
 def check_memory(config: FitConfig, read: Inputs, where: Runtime) -> tuple[Planned, int, str | Finding]:

@@ -53,6 +53,7 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
     from plncli import optim, runtime
     from plncli.inputs import facts as validation
     from plncli.inputs import loading as inputs
+    from plncli.inputs.blocks.loading import load_by_blocks
     from plncli.tables.writing import to_json
 
     optim.build(config.optimizer, config.learning_rate)
@@ -60,7 +61,9 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
     faults, read, prospect = Faults(every=True), None, None
     with runtime.memory_guard():
         try:
-            read = inputs.examine(config, device=where.device, dtype=where.dtype, faults=faults)
+            read = faults.attempt(lambda: load_by_blocks(config, device=where.device, dtype=where.dtype), None)
+            if read is None and not faults.found:
+                read = inputs.examine(config, device=where.device, dtype=where.dtype, faults=faults)
         except UsageError as fault:
             if not faults.found:
                 raise
@@ -204,7 +207,8 @@ def _of_levels(found: Facts) -> Iterator[tuple[str, str]]:
         alone = f"; {counted(len(single), 'level')} of a single sample: {some(single)}" if single else ""
         yield "levels", f"{factor}: {_sizes(sizes)}{alone}{_missing(found, factor)}"
     for name, of in found.numbers.items():
-        many = f"{of.distinct} different {'whole numbers' if of.whole else 'values'}"
+        known = "many" if of.distinct is None else of.distinct
+        many = f"{known} different {'whole numbers' if of.whole else 'values'}"
         yield "numbers", f"{name}: {of.min:.6g} to {of.max:.6g}, {many}{_missing(found, name)}"
 
 

@@ -24,6 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["edge"] = np.where(np.arange(n) == n - 1, "in", "out")
     table.loc[n - 1, "y"] = "yes"
     table.to_csv(folder / "table.csv", index=False)
+    table.to_parquet(folder / "table.parquet", index=False, row_group_size=30)
     return folder
 
 
@@ -51,6 +52,18 @@ def test_is_the_fit_of_one_process(place: Path, name: str) -> None:
     assert alone.wait() == 0, own
     assert "-2." in said
     check_same(place / f"{name}-1", place / f"{name}-2")
+
+
+@pytest.mark.parametrize(
+    "name", ["logistic-robust", "separated-on-one", pytest.param("linear", marks=pytest.mark.slow)]
+)
+def test_rows_that_stay_in_their_file_are_shared(place: Path, name: str) -> None:
+    """Each process reads its own; some that are left out are not spread evenly."""
+    words = ("fit", *FITS[name], "--covariates", "table.parquet", "--filter", "b > -900 or a < 0", "--out")
+    alone = Forked((*words, f"{name}-stored-1"), place)
+    shared(2, (*words, f"{name}-stored-2", "--block-rows", "13"), place)
+    assert alone.wait() == 0
+    check_same(place / f"{name}-stored-1", place / f"{name}-stored-2")
 
 
 @pytest.mark.parametrize(

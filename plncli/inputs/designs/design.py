@@ -69,7 +69,7 @@ class Design:
         if self.offset_encoding is None:
             return np.zeros(len(frame))
         matrix = self.offset_encoding.build(frame)
-        FIRST.each(infinite_terms(matrix, _offset_names(self.formula), list(map(str, frame.index))))
+        FIRST.each(infinite_terms(matrix, offset_names(self.formula), list(map(str, frame.index))))
         return np.asarray(matrix.sum(axis=1))
 
     def to_json(self) -> dict[str, Any]:
@@ -124,18 +124,18 @@ def make_design(
         raise faults.found[-1]
     if formula.offsets:
         text = "0 + " + " + ".join(f"{{{expression}}}" for expression in formula.offsets)
-        offset_encoding, parts = Encoding.fit(text, frame[_used([text], formula)])
+        offset_encoding, parts = Encoding.fit(text, frame[columns_used([text], formula)])
         if parts.shape[1] != len(formula.offsets):
             raise FormulaError(f"In the formula `{formula.text}`, an offset is not a single column of numbers.")
-        bad = faults.each(infinite_terms(parts, _offset_names(formula), samples))
+        bad = faults.each(infinite_terms(parts, offset_names(formula), samples))
         offset = None if bad else parts.sum(axis=1)
     if formula.rhs == "1":
         return Design(formula, None, offset_encoding), np.ones((len(frame), 1)), offset
-    names = _used([formula.rhs], formula)
+    names = columns_used([formula.rhs], formula)
     used = frame if names == list(frame.columns) else frame[names]  # a selection is a copy
     levels: Mapping[str, Sequence[Any] | None] = {name: levels_of(used[name]) for name in used.columns}
     useless = faults.each(faulty_levels(levels, len(used), table))
-    encoding, matrix = _encoded(formula, used, [name for name, known in levels.items() if known], references)
+    encoding, matrix = encoded(formula, used, [name for name, known in levels.items() if known], references)
     useless |= faults.each(faulty_levels(encoding.factors, len(used), table))
     if not encoding.terms and not useless:
         raise FormulaError(f"The formula `{formula.text}` has no terms. Use `~ 1` for an intercept alone.")
@@ -152,7 +152,7 @@ def make_design(
     return Design(formula, encoding, offset_encoding), matrix, offset
 
 
-def _encoded(
+def encoded(
     formula: Formula, used: pd.DataFrame, labels: Sequence[str], references: Sequence[str]
 ) -> tuple[Encoding, np.ndarray]:
     """The encoding of the right side and its matrix, with the references that are chosen. labels: columns of such."""
@@ -167,17 +167,17 @@ def _encoded(
 def expression(text: str, formula: Formula, frame: pd.DataFrame, samples: Sequence[str], table: str) -> np.ndarray:
     """(n,) values of one response that is an expression, such as `log(y)`, of columns of the table."""
     FIRST.each(unfit_columns(Uses.of([f"{{{text}}}"], formula.text), frame, samples, table, {}))
-    matrix = Encoding.fit(f"0 + {text}", frame[_used([text], formula)])[1]
+    matrix = Encoding.fit(f"0 + {text}", frame[columns_used([text], formula)])[1]
     if matrix.shape[1] != 1:
         raise FormulaError(f"Left of `~` in `{formula.text}`, `{text}` is not a single column of numbers.")
     return matrix[:, 0]
 
 
-def _used(parts: Iterable[str], formula: Formula) -> list[str]:
+def columns_used(parts: Iterable[str], formula: Formula) -> list[str]:
     """Columns that the parts of a formula use."""
     return list(dict.fromkeys(name for part in parts for name in names_in(part, formula.text, formula.columns)))
 
 
-def _offset_names(formula: Formula) -> tuple[str, ...]:
+def offset_names(formula: Formula) -> tuple[str, ...]:
     """The offset terms as they were written."""
     return tuple(f"offset({expression})" for expression in formula.offsets)

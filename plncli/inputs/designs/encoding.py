@@ -10,7 +10,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plncli.errors import DataError, FormulaError, counted, nearest, some
@@ -61,6 +61,17 @@ class Encoding:
         state = {**self.state, "encoders": self.state["encoders"] | ordered}
         matrix, terms, state = materialise(self.formula, frame, state)
         return Encoding(self.formula, self.columns, state, terms), matrix
+
+    def with_transforms(self, learnt: Mapping[str, Mapping[str, Any]]) -> Encoding:
+        """The encoding with what some transforms, by their code, have learnt from other data."""
+        known = {key: {**inner, **learnt.get(key, {})} for key, inner in self.transforms.items()}
+        return replace(self, state={**self.state, "transforms": _plain(known)})
+
+    @property
+    def transforms(self) -> dict[str, dict[str, Any]]:
+        """What each transform has learnt, by its code in the formula."""
+        found: dict[str, dict[str, Any]] = revive(self.state["transforms"])
+        return found
 
     def without(self, places: Sequence[int], matrix: np.ndarray) -> tuple[Encoding, np.ndarray]:
         """The encoding without columns of its matrix that follow from the others, and that matrix without them."""

@@ -184,15 +184,19 @@ def slope_notes(uses: Uses, frame: pd.DataFrame, table: str, types: Mapping[str,
         if name in types or levels_of(frame[name]) is not None:
             continue
         sizes = frame[name].value_counts().sort_index()
-        values = sizes.index.tolist()
-        if len(values) < 3 or sizes.min() < 2 or any(value != int(value) for value in values):
-            continue
-        run = values[0] in (0, 1) and values[-1] - values[0] + 1 == len(values)
-        if not run and len(values) > FEW:
-            continue
-        each = f"{sizes.min()}" if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
-        notes.append(
-            f"Column `{name}` of {table} enters as a slope over {len(values)} whole numbers ({values[0]:g} to "
-            f"{values[-1]:g}), each in {each} samples. If they are labels, write {as_factor(name)}."
-        )
+        notes += slope_note(name, sizes.index.tolist(), sizes.tolist(), table)
     return notes
+
+
+def slope_note(name: str, values: Sequence[float], sizes: Sequence[int], table: str) -> list[str]:
+    """The sentence of a column with these values, sorted, each in so many samples; none where they are no labels."""
+    if len(values) < 3 or min(sizes) < 2 or any(value != int(value) for value in values):
+        return []
+    run = values[0] in (0, 1) and values[-1] - values[0] + 1 == len(values)
+    if not run and len(values) > FEW:
+        return []
+    each = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return [
+        f"Column `{name}` of {table} enters as a slope over {len(values)} whole numbers ({values[0]:g} to "
+        f"{values[-1]:g}), each in {each} samples. If they are labels, write {as_factor(name)}."
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,13 +55,13 @@ class Job:
     ) -> Job:
         """Read what a configuration names (given: see `inputs.load`), and say what is fitted."""
         from plncli import optim, runtime
-        from plncli.inputs import loading as inputs
+        from plncli.inputs.blocks.loading import load_for_fit
 
         began, started = time.perf_counter(), datetime.now(UTC)
         optimizer = optim.build(config.optimizer, config.learning_rate)
         where = runtime.start(config.device, config.dtype, config.seed)
         with say.stage(f"reading {some(named_tables(config))}"):
-            read = inputs.load(config, device=where.device, dtype=where.dtype, given=given, sparse=True)
+            read = load_for_fit(config, device=where.device, dtype=where.dtype, given=given)
         sharing.checked(read)
         threads = runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
         _report_inputs(say, config, read, where, threads)
@@ -125,7 +125,7 @@ class Job:
         if isinstance(keeper, sharing.Collecting) and result.cut_short:
             keeper.tell()
         matched = () if read.positions is None else (read.positions.finding,)
-        return replace(result, findings=(*matched, *result.findings, *_left_out(config, result)))
+        return replace(result, findings=(*matched, *result.findings))
 
     def exit_code(self, config: FitConfig, result: FitResult) -> int:
         """Whether the fit converged, and was done to its end."""
@@ -166,19 +166,9 @@ class Job:
         return with_checks(Outcome(*known, features=read.features))
 
 
-def _left_out(config: FitConfig, result: FitResult) -> Iterator[Finding]:
-    """What is told where --latent asks for tables that a fit by blocks has not made."""
-    from plncli.models.findings import Finding
-
-    asked = [symbol for symbol in config.spec.symbols if symbol.asked and symbol.instead]
-    if config.latent and any(symbol.name not in result.estimates for symbol in asked):
-        message = (
-            "No latent means of the samples: a large table was looked at by blocks, which leaves their scores alone."
-        )
-        yield Finding("no-latent-means", message, remedy="`plncli transform` gives those of samples that it is given.")
-
-
 def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime, threads: int) -> None:
+    from plncli.dataset import Stored
+
     data = read.data
     for source in read.sources:
         say.detail(f"read {source.role} from {source.path}: {' × '.join(map(str, source.shape))}")
@@ -199,6 +189,8 @@ def _report_inputs(say: Console, config: FitConfig, read: Inputs, where: Runtime
         f"by {config.optimizer} on {where.device_name} "
         f"({where.dtype_name}, {counted(threads, 'thread')}{sharing.told()})."
     )
+    if isinstance(data, Stored) and data.source is not None:
+        say.note(f"note: The rows stay in {read.sources[0].path}, and are read by blocks of {data.source.rows}.")
 
 
 def _values(config: FitConfig, path: str) -> str:

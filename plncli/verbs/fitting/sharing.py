@@ -95,8 +95,11 @@ def own(read: Inputs, init: Init | None) -> tuple[Inputs, Init | None]:
     group = ranks.known()
     if group is None:
         return read, init
+    from plncli.dataset import Stored
     from plncli.models.base import INIT
 
+    if isinstance(read.data, Stored):
+        return replace(read, data=read.data.share(group.own, group.number)), init
     n = read.data.n
     rows = slice(n * group.own // group.number, n * (group.own + 1) // group.number)
     data = _part(read.data, rows)
