@@ -151,20 +151,26 @@ class _Search(Generic[P]):
         self.cut: Status | None = None
 
     def best(self, starts: Iterator[tuple[Params, P]], *, near: bool = False) -> Found[P] | None:
-        """The best optimum: the first to which two starts led, or of all; `near`: also of the starts near the best."""
+        """The best optimum: the first to which most starts led, two at least, or of all.
+
+        near: also of the starts near the best, the first that is no better being the last.
+        """
         found: Found[P] | None = None
+        values: list[float] = []
         for again in (False, True) if near else (False,):
             if again and found is not None:
                 assert isinstance(self.model, Searching)
-                starts = self.model.restarts(found.optimum.params, found.prepared)
+                starts, values = self.model.restarts(found.optimum.params, found.prepared), [found.value]
             for start, prepared in starts:
                 if self.cut is not None:
                     return found
                 fitted = self._fitted(start, prepared, math.inf if found is None else found.value)
                 if fitted.optimum.status is Status.DIVERGED:
                     continue
-                before, found = found, fitted if found is None or fitted.value < found.value else found
-                if before is not None and abs(before.value - fitted.value) <= self.agreed:
+                found = fitted if found is None or fitted.value < found.value else found
+                values.append(fitted.value)
+                agree = sum(value - found.value <= self.agreed for value in values)
+                if agree > max(1, len(values) // 2):
                     return found
         return found
 
@@ -177,7 +183,7 @@ class _Search(Generic[P]):
             found = self.known[len(self.parts)]
         else:
             assert isinstance(self.model, Searching)
-            watch = _Watch(self.model.patience or sys.maxsize, best)
+            watch = _Watch(sys.maxsize if self.model.patience is None else self.model.patience, best)
             loose = replace(
                 self.stop,
                 tol=max(self.stop.tol, self.model.loose),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -40,14 +40,56 @@ LEAST = 1e-10
 """Share of a cell's curvature that its leverage leaves at least: little, or the gap would pass for small there."""
 FLAT = 1e-10
 """Eigenvalue of a feature's block, of unit diagonal, up to which a direction has no curvature: not determined."""
+STEEP = 1e-3
+"""Pivot of a Cholesky factor of such a block above which no direction is taken to be flat."""
 ENDED = 1e-6
 """Nats left in a sample with zeros that may be structural, from which Newton's method is not let loose."""
 BLOCK = 1 << 18
 """Numbers in a block of samples × features × parameters of a feature."""
 
 
+@dataclass(frozen=True)
+class Trade:
+    """Directions of theta ((d+q)×p) in which all loadings C (p×q) move together: G by aC', C by CX.
+
+    axes, squares: eigenvectors (q×q) and eigenvalues (q,) of C'C.
+    """
+
+    C: Tensor
+    d: int
+    wbar: float
+    axes: Tensor
+    squares: Tensor
+
+    @staticmethod
+    def of(C: Tensor, d: int, wbar: float) -> Trade:
+        """Those of loadings C (p×q), d coefficients a feature."""
+        squares, axes = torch.linalg.eigh(C.mT @ C)
+        return Trade(C, d, wbar, axes, squares)
+
+    def apart(self, v: Tensor) -> Tensor:
+        """v without its part in rotations: its C'v_C is symmetric."""
+        turned = self.axes.mT @ (v[self.d :] @ self.C) @ self.axes
+        pairs = (self.squares[:, None] + self.squares).clamp_min(torch.finfo(v.dtype).tiny)
+        X = self.axes @ ((turned - turned.mT) / pairs) @ self.axes.mT
+        return torch.cat([v[: self.d], v[self.d :] - X @ self.C.mT])
+
+    def inverse(self, r: Tensor) -> Tensor:
+        """That of the prior's curvature, on what of r is in shifts and stretches."""
+        moved = r @ self.C
+        a, X = moved[: self.d] / self.wbar, moved[self.d :] / (4.0 * self.wbar)
+        return torch.cat([a, X + X.mT]) @ self.C.mT
+
+
 class Profile(ABC):
     """Value, gradient and Hessian products at one theta, however they are come by."""
+
+    table: Table
+
+    @property
+    @abstractmethod
+    def C(self) -> Tensor:
+        """Loadings p×q."""
 
     @abstractmethod
     def turn(self, v: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -62,8 +104,24 @@ class Profile(ABC):
         return self.turn(v)[0]
 
     def preconditioner(self) -> Callable[[Tensor], Tensor]:
-        """The inverse of the features' blocks, as a map on (d+q)×p."""
-        return preconditioner(self.inverse_blocks())
+        """The inverse of the features' blocks and of what all of them can trade with the samples; on (d+q)×p.
+
+        As C goes to C(I + X), X symmetric, and G to G + aC', scores follow the other way and no cell changes but the
+        prior, whose curvatures are 2 wbar X·X and wbar a·a where scores have the prior's moments, as they have near a
+        minimum: next to none beside the blocks'. Rotations, C to C exp(X) with X = −X', change nothing: the map leads
+        into the directions that are orthogonal to them.
+        """
+        blocks, trade = preconditioner(self.inverse_blocks()), self.trade()
+
+        def apply(v: Tensor) -> Tensor:
+            r = trade.apart(v)
+            return trade.apart(blocks(r) + trade.inverse(r))
+
+        return apply
+
+    def trade(self) -> Trade:
+        """Directions in which all loadings move together."""
+        return Trade.of(self.C, self.table.d, self.table.wbar)
 
     def inverse_blocks(self) -> Tensor:
         """Inverses of the features' profiled blocks, p×(d+q)×(d+q)."""
@@ -279,9 +337,11 @@ class Evaluation(Profile):
         H = C.new_zeros((p, width, width))
 
         def add(rows: slice) -> None:
-            T = (z.M[rows, :, None] + z.S[rows] @ C.mT).permute(2, 0, 1)  # p×b×q
-            F = torch.cat([table.Q[rows].expand(p, -1, -1), T], 2)
-            H.baddbmm_((F * curvature[rows].mT[:, :, None]).mT, F)
+            S = z.S[rows].permute(1, 2, 0)
+            F = C.new_empty((p, width, S.shape[2]))  # samples last, for what follows is done to rows of them
+            F[:, : table.d] = table.Q[rows].mT
+            torch.add((C @ S.flatten(1)).view(p, *S.shape[1:]), z.M[rows].mT, out=F[:, table.d :])
+            H.baddbmm_(F * curvature[rows].mT[:, None, :], F.mT)
 
         accumulate((H,), add, n, p * width, BLOCK)
         H[:, table.d :, table.d :] += self.spread if z.bent is None else table.triangle.matrix(gram(self.A, z.V))
@@ -305,7 +365,14 @@ def inverses(H: Tensor) -> Tensor:
     diagonal = H.diagonal(dim1=1, dim2=2)
     most = diagonal.amax(1, keepdim=True).clamp_min(torch.finfo(H.dtype).tiny)
     scale = torch.maximum(diagonal, FLAT**1.5 * most).rsqrt()
-    values, vectors = torch.linalg.eigh(H * scale[:, :, None] * scale[:, None, :])
+    scaled = H * scale[:, :, None] * scale[:, None, :]
+    L, failed = torch.linalg.cholesky_ex(scaled)
+    flat = (failed != 0) | ~(L.diagonal(dim1=1, dim2=2).amin(1) > STEEP)
+    if not bool(flat.any()):
+        return torch.cholesky_inverse(L) * scale[:, :, None] * scale[:, None, :]
+    L[flat] = torch.eye(L.shape[1], dtype=L.dtype, device=L.device)
+    found = torch.cholesky_inverse(L)
+    values, vectors = torch.linalg.eigh(scaled[flat])
     inverse = torch.where(values > FLAT, values, 1.0).reciprocal()
-    half = scale[:, :, None] * vectors
-    return (half * inverse[:, None, :]) @ half.mT
+    found[flat] = (vectors * inverse[:, None, :]) @ vectors.mT
+    return found * scale[:, :, None] * scale[:, None, :]

@@ -51,7 +51,7 @@ class PCA(Model[Prepared]):
     spec: ClassVar[Spec] = SPEC
     exact_preconditioner: ClassVar[bool] = False
     loose: ClassVar[float] = 1e-2
-    patience: ClassVar[int | None] = None
+    patience: ClassVar[int | None] = 0
     rank: int | None = None
     starts: int = 1
     sigma: bool | None = None

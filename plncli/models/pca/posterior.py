@@ -45,11 +45,12 @@ TOGETHER = 1e-4
 
 
 class State(NamedTuple):
-    """Means M (b×q), covariances S (b×q×q), their entries V (b×t), f (b,), and the cells' slopes (`cells.Slopes`)."""
+    """Means M (b×q), covariances S (b×q×q), their entries V (b×t) and logdet (b,), f (b,), `cells.Slopes` of cells."""
 
     M: Tensor
     S: Tensor
     V: Tensor
+    logdet: Tensor
     value: Tensor
     A: Tensor
     bent: Tensor | None
@@ -58,7 +59,7 @@ class State(NamedTuple):
     def at(samples: Samples, M: Tensor, S: Tensor, V: Tensor, logdet: Tensor) -> State:
         """Where the samples are at M and S."""
         A, bent, lost = samples.slopes(M, V)
-        return State(M, S, V, samples.value(lost, M, S, logdet), A, bent)
+        return State(M, S, V, logdet, samples.value(lost, M, S, logdet), A, bent)
 
     @property
     def second(self) -> Tensor:
@@ -68,7 +69,7 @@ class State(NamedTuple):
     def take(self, rows: Tensor) -> State:
         """Some of the samples."""
         bent = None if self.bent is None else self.bent[rows]
-        return State(self.M[rows], self.S[rows], self.V[rows], self.value[rows], self.A[rows], bent)
+        return State(self.M[rows], self.S[rows], self.V[rows], self.logdet[rows], self.value[rows], self.A[rows], bent)
 
     def put(self, rows: Tensor, new: State) -> None:
         """Some of the samples anew, in place."""
@@ -89,7 +90,7 @@ def _where(take: Tensor, new: Tensor | None, old: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Posterior:
-    """As `State`, and the nats left in each sample, (b,)."""
+    """As `State`, without log-determinants, and the nats left in each sample, (b,)."""
 
     M: Tensor
     S: Tensor
@@ -104,6 +105,11 @@ class Posterior:
         """Slopes of the cells in h, b×p."""
         return self.A if self.bent is None else self.bent
 
+    @staticmethod
+    def of(z: State, gap: Tensor | None = None) -> Posterior:
+        """What a state is, with these nats left; 0 unless given."""
+        return Posterior(z.M, z.S, z.V, z.value, z.A, z.bent, torch.zeros_like(z.value) if gap is None else gap)
+
     @property
     def converged(self) -> Tensor:
         """(b,) samples whose minimum was found."""
@@ -111,8 +117,12 @@ class Posterior:
 
     def or_else(self, take: Tensor, new: Self) -> Posterior:
         """The new one of the samples that take it (b,)."""
-        mine, others = (State(z.M, z.S, z.V, z.value, z.A, z.bent) for z in (self, new))
-        return Posterior(*mine.or_else(take, others), torch.where(take, new.gap, self.gap))
+
+        def chosen(name: str) -> Tensor:
+            return _where(take, getattr(new, name), getattr(self, name))
+
+        M, S, V, value, A, gap = (chosen(name) for name in ("M", "S", "V", "value", "A", "gap"))
+        return Posterior(M, S, V, value, A, None if self.bent is None else chosen("bent"), gap)
 
 
 def posterior(samples: Samples) -> Posterior:
@@ -144,7 +154,7 @@ def _descent(
     now = State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
     gap = torch.full_like(now.value, math.inf)
     if not bool((now.A.amax() < FARTHEST) & torch.isfinite(now.value).all()):
-        return Posterior(*now._replace(value=torch.full_like(now.value, math.inf)), gap)
+        return Posterior.of(now._replace(value=torch.full_like(now.value, math.inf)), gap)
     going = torch.arange(b, device=like.device)
     for number in range(STEPS):
         if beside is not None:
@@ -164,7 +174,7 @@ def _descent(
         going = going[(left > tolerance) & (left > _rounding(now.value[going])) & moved]
         if not len(going):
             break
-    return Posterior(*now, gap)
+    return Posterior.of(now, gap)
 
 
 def _together(M: Tensor, other: Tensor, S: Tensor) -> Tensor:
@@ -179,13 +189,12 @@ def natural_step(at: Samples, now: State) -> tuple[State, Tensor, Tensor]:
     M, S, triangle, q = now.M, now.S, at.triangle, now.M.shape[1]
     g, Pi = at.slope(now.A, M), at.curvature(now.second)
     target, logdet = inverse(Pi)
-    before, _ = torch.linalg.cholesky_ex(S)
-    spread = (Pi * S).sum((1, 2)) - q + logdet - 2.0 * before.diagonal(dim1=1, dim2=2).log().sum(1)
+    spread = (Pi * S).sum((1, 2)) - q + logdet - now.logdet
     towards = target
     definite = torch.isfinite(logdet)
     if now.bent is not None and not bool(definite.all()):
         towards = torch.where(definite[:, None, None], target, inverse(at.curvature(now.A))[0])
-        spread = torch.where(definite, spread, 0.5 * _distance(Pi, before))
+        spread = torch.where(definite, spread, 0.5 * _distance(Pi, torch.linalg.cholesky_ex(S)[0]))
     d = -(towards @ g[:, :, None])[:, :, 0]
     left = 0.5 * (-(g * d).sum(1) + spread)
 

@@ -3,7 +3,8 @@
 The bound has many maxima in the loadings, apart by hundreds of nats or thousands. Those that are found from log counts
 are seldom the best. Better ones are found from counts that weigh little at first, and more and more (annealing: Ueda &
 Nakano 1998, Neural Networks 11), or from more components than are asked for, the least of which are then given up. None
-of them is always the best, so there are several starts.
+of them is always the best, so there are several starts, of both kinds by turns, for those of one kind may agree on what
+is not the best. Alternation takes each to the neighbourhood of its maximum, for a fraction of what Newton steps cost.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from plncli.models.pca.table import Table
 from plncli.numerics.linalg import principal_axes
 from plncli.numerics.rows import gathered, gram, number, over_rows, total, triangular, weigh
 
-HOT = (1e-3, 1e-1)
-"""What counts weigh where they weigh little."""
+HOT, NOISY = 1e-3, 1e-2
+"""What counts weigh where they weigh little, and the same of loadings with noise."""
 WARM = (0.3, 3e-3)
 """The same where an optimum is annealed again."""
-LEVELS = 10
+LEVELS = 6
 """Weights of the counts, from there to 1."""
-WIDER = 5
+WIDER = (5, 10)
 """Components that are given up."""
-ROUNDS, FIRST = 5, 15
-"""Rounds of alternation after each change, and before the first."""
+ROUNDS = 5
+"""Rounds of alternation after each change."""
+LAST, NEAR = 150, 1e-4
+"""Rounds at the end of a start, at most, and what the features' steps promise where it ends, in nats a sample."""
 SEARCHED = 1 << 21
 """Cells of a table that is fitted from one start, for others take long."""
 EXTRA, PASSES = 8, 3
@@ -52,19 +55,29 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
 
     zeta: parameters of the probabilities of structural zeros, held, where there are any.
     """
-    if init is not None and _large(prepared.table):
+    large = _large(prepared.table)
+    if init is not None and large:
         yield start(prepared, init, zeta)
         return
-    table = prepared.table.whole()
+    table, best = prepared.table.whole(), math.inf
+
+    def end(theta: Tensor) -> Tensor:
+        nonlocal best
+        found = _settled(table, theta, zeta, best)
+        best = min(best, found.value)
+        return found.theta
+
     if init is not None:
-        yield start(prepared, init, zeta)
-        yield annealed(table, of_log_counts(table), HOT[0], zeta)
+        yield end(start(prepared, init, zeta))
+    plain = of_log_counts(table)
+    yield end(annealed(table, plain, HOT, zeta))
+    if large:
         return
-    yield annealed(table, of_log_counts(table), HOT[0])
-    if _large(table):
-        return
-    yield narrowed(table, WIDER)
-    yield annealed(table, of_log_counts(table), HOT[1])
+    chance = Generator().manual_seed(0)
+    for wider in WIDER:
+        yield end(narrowed(table, wider, zeta))
+        yield end(annealed(table, noisy(plain, table.d, chance), NOISY, zeta))
+    yield end(annealed(table, plain, NOISY, zeta))
 
 
 def _large(table: Table) -> bool:
@@ -76,8 +89,9 @@ def restarts(theta: Tensor, prepared: Prepared) -> Iterator[Tensor]:
     """Starts near an optimum of a table that is not too large to look for better ones."""
     if _large(prepared.table):
         return
+    table = prepared.table.whole()
     for weight in WARM:
-        yield annealed(prepared.table.whole(), theta, weight)
+        yield settled(table, annealed(table, theta, weight))
 
 
 def another(prepared: Prepared, generator: Generator) -> Tensor:
@@ -85,8 +99,18 @@ def another(prepared: Prepared, generator: Generator) -> Tensor:
     table = prepared.table.whole()
     chance, share = torch.rand(2, generator=generator).tolist()
     if chance < 0.5:
-        return narrowed(table, round(share * MOST_WIDER), generator)
-    return annealed(table, noisy(of_log_counts(table), table.d, generator), LEAST_HOT ** (1.0 - share))
+        return settled(table, narrowed(table, round(share * MOST_WIDER), generator=generator))
+    return settled(table, annealed(table, noisy(of_log_counts(table), table.d, generator), LEAST_HOT ** (1.0 - share)))
+
+
+def settled(table: Table, theta: Tensor) -> Tensor:
+    """In the neighbourhood of the maximum that theta leads to."""
+    return _settled(table, theta).theta
+
+
+def _settled(table: Table, theta: Tensor, zeta: Tensor | None = None, best: float = math.inf) -> Alternation:
+    """The same, or on the way there, where the `best` value is better."""
+    return Alternation(table, theta, zeta=zeta).settled(LAST, NEAR * table.wbar, best)
 
 
 def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = None) -> Tensor:
@@ -98,14 +122,14 @@ def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = N
     return theta
 
 
-def narrowed(table: Table, more: int, generator: Generator | None = None) -> Tensor:
+def narrowed(table: Table, more: int, zeta: Tensor | None = None, generator: Generator | None = None) -> Tensor:
     """From `more` components than the table's, those with the least variance given up."""
     n, p = number(len(table.Y)), table.Y.shape[1]
     wider = replace(table, q=max(table.q, min(table.q + more, p, n - table.d)))
     theta = of_log_counts(wider)
-    now = Alternation(wider, theta if generator is None else noisy(theta, table.d, generator)).settled(FIRST)
-    theta = rotated(now.theta, wider)[: table.d + table.q]
-    return Alternation(table, theta).settled(ROUNDS).theta
+    theta = theta if generator is None else noisy(theta, table.d, generator)
+    theta = Alternation(wider, theta, zeta=zeta).settled(ROUNDS).theta
+    return rotated(theta, wider)[: table.d + table.q]
 
 
 def noisy(theta: Tensor, d: int, generator: Generator) -> Tensor:

@@ -54,13 +54,13 @@ def structural_start(prepared: Prepared) -> tuple[Params, Prepared]:
     counts = prepared.counts
     positive = (counts.Y > 0).to(counts.Y)
     unobserved = replace(counts, K=positive if counts.K is None else positive * counts.K)
-    theta = annealed(unobserved, of_log_counts(unobserved), HOT[0])
-    now, zeta = Alternation(unobserved, theta).settled(1), inflation.start(START)
+    theta = annealed(unobserved, of_log_counts(unobserved), HOT)
+    now, zeta = Alternation(unobserved, theta).settled(ROUNDS), inflation.start(START)
     for _ in range(TURNS):
-        at = Evaluation(now.theta, now.table, Posterior(*now.z, torch.zeros_like(now.z.value)), now.zeta)
+        at = Evaluation(now.theta, now.table, Posterior.of(now.z), now.zeta)
         found = closing.opening(inflation.closed, _cells(at, whole, zeta))
         zeta = with_logits(inflation.start(START), found, inflation)
-        now = Alternation(whole.table, now.theta, now.z[:2], zeta).settled(ROUNDS)
+        now = Alternation(whole.table, now.theta, now.z, zeta).settled(ROUNDS)
     return {"theta": now.theta, "zeta": zeta}, whole
 
 
