@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from plncli.errors import DeviceError, counted
 from plncli.models.spec import Size, Spec
 
-COPIES = 4
-"""Of a block of rows, on its way from a file: as it is read, the next one, and as the design has it, and a product."""
+COPIES = 8
+"""Of a block of rows, on its way from a file: as it is read, the next one, as the design has it, products; measured."""
 PROCESS = 4e8
 """Bytes that a process takes for torch alone."""
 

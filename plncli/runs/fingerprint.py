@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,9 +47,10 @@ def _by_blocks(data: Dataset) -> dict[str, str]:
     for part in data.parts("YOw"):
         for digest, tensor in zip(digests.values(), (part.Y, part.w, part.O), strict=True):
             digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).data)
-    names = hashlib.sha256()
-    for first in range(0, data.n, STEP):
-        names.update(("\0" * bool(first) + "\0".join(data.samples[first : first + STEP])).encode())
+    names, every, between = hashlib.sha256(), iter(data.samples), ""
+    while some := list(islice(every, STEP)):
+        names.update((between + "\0".join(some)).encode())
+        between = "\0"
     found = {name: digest.hexdigest() for name, digest in digests.items()}
     return {"samples": names.hexdigest(), "responses": _names_hash(data.responses), **found}
 

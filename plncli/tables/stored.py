@@ -198,29 +198,18 @@ class StoredNames(Names):
         """The name of a sample."""
         return self.table.name_of(self.row(place))
 
-    def some(self, places: range) -> tuple[str, ...]:
-        """The names of several."""
-        if self.table.named or self.kept is not None:
-            return super().some(places) if len(places) <= FEW else tuple(self._among(places))
-        return tuple(map(str, range(places.start + 1, places.stop + 1, places.step)))
-
-    def _among(self, places: range) -> Iterator[str]:
-        """The names of many, by one pass over the stretch of the table in which they are."""
-        for name_at, name in enumerate(self):
-            if name_at >= places.stop:
-                return
-            if name_at in places:
-                yield name
-
     def __iter__(self) -> Iterator[str]:
-        for first, block in self.table.blocks((), STRETCH, names=True):
-            mask = None if self.kept is None else self.kept[first : first + len(block.samples)]
-            at = range(len(block.samples)) if mask is None else mask.nonzero()[0].tolist()
-            yield from (block.samples[i] for i in at)
+        import numpy as np
+
+        kept, named = self.kept, bool(self.table.named)
+        for first, block in self.table.blocks((), STRETCH, names=named):
+            many = len(block.samples)
+            at = np.arange(many) if kept is None else kept[first : first + many].nonzero()[0]
+            yield from (block.samples[i] for i in at.tolist()) if named else map(str, (at + first + 1).tolist())
 
 
 STRETCH = 1 << 16
-FEW = 64
+"""Rows whose names are looked up at a time."""
 
 
 class _Numbers(Names):

@@ -32,7 +32,7 @@ from plncli.tables.table import Table, frame
 
 MANY = 10**8
 """Cells of the columns that a formula uses, from which a table stays in its file."""
-BLOCK = 1 << 22
+BLOCK = 1 << 21
 """Cells of a block."""
 OTHERS = ("response", "offsets", "exposure", "cluster", "samples", "na_values")
 """Settings that ask for tables of their own, or for what must be known of all rows before any is read."""
