@@ -1,8 +1,8 @@
 """Regressions of a table that memory does not hold: `python -m benchmarks.disk [--quick] [--folder DIR]`.
 
 A Parquet file of 20 000 000 rows × 20 covariates (float64, drawn normal, in row groups of 2^20 rows) with two responses
-is written piece by piece, then fitted by the commands, each in a process of its own with one thread: seconds (others may
-be at work on the machine), those of the processor, the most memory that the process held (its resident set, as
+is written piece by piece, then fitted by the commands, each in a process of its own with one thread: seconds (others
+may be at work on the machine), those of the processor, the most memory that the process held (its resident set, as
 `/usr/bin/time -v` tells it), and how far the estimates are from what the table was drawn from, in standard errors. The
 table goes to benchmarks/results/disk.md.
 """

@@ -39,7 +39,7 @@ def transform(
     With their standard deviations: the variational step of a pln fit with its parameters held fixed; each sample by
     itself. A row a sample and a column a feature, as in latent_mean.csv.
     """
-    from plncli.verbs import transform as verb
+    from plncli.verbs.samples import transform as verb
     from plncli.verbs.tables import destination
 
     to = destination(out, overwrite, format, json=False)

@@ -39,9 +39,9 @@ from plncli.verbs import predict as predicting
 from plncli.verbs import show as showing
 from plncli.verbs import simulate as simulating
 from plncli.verbs import size_factors as estimating
-from plncli.verbs import transform as transforming
 from plncli.verbs import wald as testing
 from plncli.verbs.groups import classify as classifying
+from plncli.verbs.samples import transform as transforming
 
 if TYPE_CHECKING:
     import pandas as pd

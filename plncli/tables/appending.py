@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ Append = Callable[[pa.Table], None]
 
 
 @contextmanager
-def by_blocks(path: Path, suffix: str, names: Sequence[str]) -> Iterator[Append]:
+def by_blocks(path: Path, suffix: str, names: Iterable[str]) -> Iterator[Append]:
     """Write a file that is not there yet, to which blocks of rows are added; names: all texts that will be in it.
 
     Each block is a row group of a Parquet file, and a batch of a Feather file.

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def text_bytes(table: pa.Table, suffix: str, *, header: bool, quoted: bool) -> b
     return sink.getvalue()
 
 
-def separated(texts: Sequence[str]) -> bool:
+def separated(texts: Iterable[str]) -> bool:
     """Whether one of the texts holds what a delimited file must put in quotes."""
     return any(sign in text for text in texts for sign in ',\t"\r\n')
 

@@ -40,10 +40,16 @@ def predict(
     level: float | None,
     wide: str | None,
 ) -> int:
-    """Read a run, predict, and deliver the table."""
+    """Read a run, predict, and deliver the table; one that is large by blocks."""
     from plncli.runs.run import read_run
+    from plncli.verbs.samples import stored
 
-    to.deliver(predicted(read_run(Path(run)), sources, say, interval, level, wide))
+    finished = read_run(Path(run))
+    if table := stored.stored(finished, sources, to):
+        wanted, reach = _checked(finished, interval, level)
+        stored.predict(finished, table, sources, to, say, wanted, reach, wide)
+        return 0
+    to.deliver(predicted(finished, sources, say, interval, level, wide))
     return 0
 
 
@@ -53,20 +59,24 @@ def predicted(
     """The table of predictions for new samples, by column."""
     from plncli.runs.new_data import load
 
-    wanted = _intervals(interval)
-    if level is not None and not 0.0 < level < 1.0:
-        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    wanted, reach = _checked(run, interval, level)
     data = load(run, sources)
     for sentence in data.warnings:
         say.warn(sentence)
     for note in data.notes:
         say.note(f"note: {note}")
-    found = _predicted(run, data, wanted, level or run.summary.get("level") or 0.95)
-    columns = _columns(run, data, found)
-    if wide is not None and wide not in list(columns)[2:]:
-        raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
-    _report(say, run, data, found, wanted)
-    return columns if wide is None else _widened(data, found, columns[wide])
+    found = predictions(run, data, wanted, reach)
+    columns = shaped(run, data, found, wide)
+    report(say, run, len(data.samples), found, wanted)
+    return columns
+
+
+def _checked(run: Run, interval: Sequence[str], level: float | None) -> tuple[tuple[str, ...], float]:
+    """The intervals that are wanted, and their level."""
+    wanted = _intervals(interval)
+    if level is not None and not 0.0 < level < 1.0:
+        raise UsageError(f"--level must be between 0 and 1, not {level:g}.")
+    return wanted, level or run.summary.get("level") or 0.95
 
 
 def _intervals(names: Sequence[str]) -> tuple[str, ...]:
@@ -76,7 +86,8 @@ def _intervals(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> Prediction:
+def predictions(run: Run, data: NewData, intervals: tuple[str, ...], level: float) -> Prediction:
+    """The predictions of a run for new samples."""
     from plncli import runtime
     from plncli.models import fitted
 
@@ -84,6 +95,14 @@ def _predicted(run: Run, data: NewData, intervals: tuple[str, ...], level: float
     known = {"Y": data.Y, "K": data.K, "observed": data.observed, "X0": data.X0}
     with runtime.memory_guard():
         return fitted.predict(run.fitted, data.X, data.O, **known, intervals=intervals, level=level)
+
+
+def shaped(run: Run, data: NewData, found: Prediction, wide: str | None) -> dict[str, Any]:
+    """The table of predictions by column, or one of its columns as samples × responses."""
+    columns = _columns(run, data, found)
+    if wide is not None and wide not in list(columns)[2:]:
+        raise UsageError(f"There is no column `{wide}` to put --wide; there are {some(list(columns)[2:], 12)}.")
+    return columns if wide is None else _widened(data, found, columns[wide])
 
 
 def _columns(run: Run, data: NewData, found: Prediction) -> dict[str, Any]:
@@ -109,8 +128,8 @@ def _widened(data: NewData, found: Prediction, values: Any) -> dict[str, Any]:
     return sample_rows(data.samples, {name: values[k::p] for k, name in enumerate(found.responses)})
 
 
-def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals: tuple[str, ...]) -> None:
-    """What was predicted, what to mind, and why cells are empty."""
+def report(say: Console, run: Run, samples: int, found: Prediction, intervals: tuple[str, ...]) -> None:
+    """What was predicted of how many samples, what to mind, and why cells are empty."""
     for sentence in warnings(run, intervals):
         say.warn(sentence)
     if "marginal" in found.columns:
@@ -118,7 +137,7 @@ def _report(say: Console, run: Run, data: NewData, found: Prediction, intervals:
             say.warn(sentence)
     noun = run.spec.noun
     what = next(name for name in (*SAYS, *found.columns) if name in found.columns)
-    say.note(f"{SAYS.get(what, what)}; {counted(len(data.samples), 'sample')} × {counted(len(found.responses), noun)}.")
+    say.note(f"{SAYS.get(what, what)}; {counted(samples, 'sample')} × {counted(len(found.responses), noun)}.")
     if "confidence" in intervals and run.spec.latent:
         say.note("note: The confidence intervals are those of the coefficients; they take Sigma as known.")
     if "prediction" in intervals and what == "marginal" and not run.inference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ N, ROWS = 700, 64
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of every type of column, in row groups of 150; `late` is a level of the last row groups alone."""
+    """A table of every type of column, in row groups of 150; `rare` is a level of the last row groups alone."""
     folder, draw = tmp_path_factory.mktemp("stored"), np.random.default_rng(3)
     a, b, pos = draw.normal(size=N), draw.integers(-500, 500, N), draw.gamma(2.0, size=N) + 0.1
-    g = draw.choice(["u", "v", "ü w"], N)
-    g[N - 30 :: 5] = "late"
+    g = draw.choice(["u", "v", "ü w"], N).astype(object)
+    g[N - 30 :: 5] = "rare"
     k = draw.choice([1.0, 2.0, 3.0], N)
     flag = draw.random(N) < 0.4
     eta = 0.7 * a - 0.002 * b + (g == "v") + 0.3 * (k - 2) - 0.5 * flag + 0.2 * np.log(pos)
@@ -150,6 +151,39 @@ def test_what_follows_answers_as_of_the_table_in_memory(place: Path, cli: Cli) -
     assert steps[1] < steps[0]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather"])
+@pytest.mark.parametrize("wide", [(), ("--wide", "probability")], ids=["long", "wide"])
+def test_predictions_of_a_large_table_are_made_by_blocks(
+    place: Path, cli: Cli, suffix: str, wide: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the table that is made of all rows at once."""
+    assert fit(place, "logistic", "both", "--formula", "y + u ~ a + g + log(pos)") == 0
+    given = ("--covariates", place / "table.parquet", "--interval", "confidence", *wide, "--overwrite", "--out")
+    files = [place / f"{name}.{suffix}" for name in ("predicted-whole", "predicted")]
+    said = [cli("predict", place / "both", *given, files[0])]
+    monkeypatch.setattr("plncli.inputs.blocks.loading.MANY", 1)
+    monkeypatch.setattr("plncli.verbs.samples.stored.ROWS", 64)
+    said.append(cli("predict", place / "both", *given, files[1]))
+    assert [ran.code for ran in said] == [0, 0] and said[0].err == said[1].err
+    read: dict[str, Any] = {"csv": pd.read_csv, "tsv": partial(pd.read_csv, sep="\t"), "parquet": pd.read_parquet}
+    one, other = (read.get(suffix, pd.read_feather)(file) for file in files)
+    pd.testing.assert_frame_equal(other, one, rtol=1e-12, atol=1e-12)
+    assert not list(place.glob(".*partial*"))
+
+
+def test_a_large_table_that_lacks_an_entry_leaves_no_predictions(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fit(place, "linear", "gappy", "--formula", "z ~ gaps", "--missing", "drop") == 0
+    monkeypatch.setattr("plncli.inputs.blocks.loading.MANY", 1)
+    monkeypatch.setattr("plncli.verbs.samples.stored.ROWS", 64)
+    given = ("--covariates", place / "table.parquet", "--out", place / "gappy.csv")
+    refused = cli("predict", place / "gappy", *given)
+    assert refused.code == 3 and "missing entry" in refused.err and "s3" in refused.err
+    assert not (place / "gappy.csv").exists() and not list(place.glob(".*partial*"))
+    assert cli("predict", place / "gappy", *given, "--missing", "drop").code == 0
+
+
 def test_a_fit_that_was_cut_short_goes_on(place: Path) -> None:
     words = ("--formula", "y ~ a + g", "--block-rows", "80")
     assert fit(place, "logistic", "short", *words, "--max-iter", "1") == 4
@@ -157,6 +191,15 @@ def test_a_fit_that_was_cut_short_goes_on(place: Path) -> None:
     assert fit(place, "logistic", "whole", "--formula", "y ~ a + g") == 0
     tables = [pd.read_csv(place / name / "coefficients.csv") for name in ("short", "whole")]
     np.testing.assert_allclose(tables[0]["estimate"], tables[1]["estimate"], rtol=1e-7, atol=1e-7)
+
+
+def test_a_condition_on_a_text_that_no_sample_has_is_told_once(place: Path) -> None:
+    for name, rows in (("text-whole", ()), ("text", ("--block-rows", "99"))):
+        words = ("--formula", "z ~ a", "--filter", "g != 'none' and y == 'yes'", *rows)
+        assert fit(place, "linear", name, *words) == 0
+    one, other = told(place / "text-whole"), told(place / "text")
+    assert "no sample has the entry `none`" in other["notes"][0]
+    assert {**other, "notes": other["notes"][1:]} == {**one, "notes": one["notes"][1:]}
 
 
 def test_rows_without_names_are_numbered(place: Path) -> None:

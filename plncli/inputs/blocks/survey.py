@@ -166,7 +166,7 @@ class _Pass:
         self.weightless = LeftOut("the weight is 0", "for them")
         self.missing = Wrong("missing entry", _missing_rule())
         self.unusable = Wrong("unusable weight", f"Weights must be numbers from 0 to {HUGE:g}.")
-        self.notes: set[str] | None = None
+        self.notes: dict[str, str] | None = None
 
     def add(self, first: int, block: Table) -> None:
         """Look at a block of rows."""
@@ -175,7 +175,8 @@ class _Pass:
         kept: np.ndarray = np.ones(len(block.samples), dtype=bool)
         if self.wanted.condition:
             held, notes = holds(self.wanted.condition, block)
-            self.notes = set(notes) if self.notes is None else self.notes & set(notes)
+            found = {note.partition("`.")[0]: note for note in notes}  # what follows depends on the levels of a block
+            self.notes = found if self.notes is None else {key: self.notes[key] for key in self.notes if key in found}
             self.unheld.add(block, kept & ~held)
             kept &= held
         used = block.select(self.wanted.used)
@@ -258,7 +259,7 @@ class _Pass:
                     raise DataError(f"No sample is left: {dropped[-1].reason}")
             if gone is self.incomplete:
                 self.unusable.refuse(self.table)
-        notes = (*sorted(self.notes or ()), *(drop.reason for drop in dropped))
+        notes = (*(self.notes or {}).values(), *(drop.reason for drop in dropped))
         examples = _joined(self.found)
         for column in self.columns.values():
             column.numeric = _all_numbers(column)
