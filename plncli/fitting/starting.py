@@ -98,7 +98,7 @@ def _searched(
     """
     assert isinstance(model, Searching)
     generator = torch.Generator().manual_seed(seed)
-    best = search.best(model.own_starts(prepared, init), near=init is None)
+    best = search.best(model.own_starts(prepared, init), near=init is None, least=2 if init is None else 3)
     values = [best.value] if best else []
     for _ in range(model.starts - 1):
         further = search.best(iter([model.another(prepared, generator)]))
@@ -150,15 +150,17 @@ class _Search(Generic[P]):
         self.parts: list[Found[P]] = []
         self.cut: Status | None = None
 
-    def best(self, starts: Iterator[tuple[Params, P]], *, near: bool = False) -> Found[P] | None:
-        """The best optimum: the first to which most starts led, two at least, or of all.
+    def best(self, starts: Iterator[tuple[Params, P]], *, near: bool = False, least: int = 2) -> Found[P] | None:
+        """The best optimum: the first to which most starts led, so many at least, or of all.
 
-        near: also of the starts near the best, the first that is no better being the last.
+        near: unless all led there, also of the starts near it, the first that leads there again being the last.
         """
         found: Found[P] | None = None
         values: list[float] = []
         for again in (False, True) if near else (False,):
-            if again and found is not None:
+            if again:
+                if found is None or 1 < len(values) == self._agreeing(values):
+                    return found
                 assert isinstance(self.model, Searching)
                 starts, values = self.model.restarts(found.optimum.params, found.prepared), [found.value]
             for start, prepared in starts:
@@ -169,10 +171,13 @@ class _Search(Generic[P]):
                     continue
                 found = fitted if found is None or fitted.value < found.value else found
                 values.append(fitted.value)
-                agree = sum(value - found.value <= self.agreed for value in values)
-                if agree > max(1, len(values) // 2):
-                    return found
+                if self._agreeing(values) >= max(least, len(values) // 2 + 1):
+                    break
         return found
+
+    def _agreeing(self, values: Sequence[float]) -> int:
+        """How many are as good as the best of them."""
+        return sum(value - min(values) <= self.agreed for value in values)
 
     def _fitted(self, start: Params, prepared: P, best: float) -> Found[P]:
         """A loose fit, unless it is known already; told to whoever keeps it, unless it is cut short.

@@ -28,7 +28,7 @@ from plncli.numerics.rows import gathered, gram, number, over_rows, total, trian
 
 HOT, NOISY = 1e-3, 1e-2
 """What counts weigh where they weigh little, and the same of loadings with noise."""
-WARM = (0.3, 3e-3)
+WARM = (0.3, 3e-2)
 """The same where an optimum is annealed again."""
 LEVELS = 6
 """Weights of the counts, from there to 1."""
@@ -67,10 +67,10 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
         best = min(best, found.value)
         return found.theta
 
-    if init is not None:
-        yield end(start(prepared, init, zeta))
     plain = of_log_counts(table)
     yield end(annealed(table, plain, HOT, zeta))
+    if init is not None:
+        yield end(start(prepared, init, zeta))
     if large:
         return
     chance = Generator().manual_seed(0)
