@@ -25,6 +25,8 @@ CUT = (Status.TIME_LIMIT, Status.INTERRUPTED)
 """How a search is cut short."""
 LOOSE = 1e-2
 """Nats a sample that are left of a fit to some of the samples."""
+HOPE, SURE = 3.0, 5.0
+"""Steps as the last that a start may lack of the best; times the nats left by which an optimum may lie lower."""
 
 
 def begun(
@@ -106,28 +108,34 @@ def _searched(
             values.append(further.value)
             best = further if best is None or further.value < best.value else best
     if best is None:
-        return model.start(prepared), prepared, []
+        return model.start(prepared), model.searched(prepared), []
     agree = sum(value - best.value <= search.agreed for value in values)
     starts = Starts(len(values), agree, max(values) - best.value) if model.starts > 1 else None
     params, prepared = best.optimum.params, best.prepared
     whole = search.best(model.wholes(params, prepared))
     if whole is None:  # there are none, or there was no time, or none was defined: the optimizer will say so
         params, prepared = next(model.wholes(params, prepared), (params, prepared))
-        return params, prepared, [replace(search.whole(best.optimum), starts=starts)]
-    return whole.optimum.params, whole.prepared, [replace(search.whole(whole.optimum), starts=starts)]
+        return params, model.searched(prepared), [replace(search.whole(best.optimum), starts=starts)]
+    found = model.searched(whole.prepared)
+    return whole.optimum.params, found, [replace(search.whole(whole.optimum), starts=starts)]
 
 
 @dataclass
 class _Watch:
-    """Whether a start is to be given up: below the best after so many steps."""
+    """Whether a start is to be given up: too far from the best after so many steps, or, for sure, from a rival."""
 
     patience: int
     best: float
+    rival: float
+    last: float = math.inf
     hopeless: bool = False
 
     def look(self, step: Step) -> None:
         """After each step."""
-        self.hopeless = step.step >= self.patience and step.loss > self.best
+        fall, self.last = self.last - step.loss, step.loss
+        self.hopeless = (
+            step.step >= self.patience and step.loss - HOPE * fall > self.best
+        ) or step.loss - SURE * step.gap > self.rival  # a gap of nan: no
 
 
 class _Search(Generic[P]):
@@ -188,7 +196,8 @@ class _Search(Generic[P]):
             found = self.known[len(self.parts)]
         else:
             assert isinstance(self.model, Searching)
-            watch = _Watch(sys.maxsize if self.model.patience is None else self.model.patience, best)
+            patience = sys.maxsize if self.model.patience is None else self.model.patience
+            watch = _Watch(patience, best, self.model.rival(prepared))
             loose = replace(
                 self.stop,
                 tol=max(self.stop.tol, self.model.loose),

@@ -16,7 +16,7 @@ class Searching(Protocol[P]):
     """A model whose objective has many optima: the start decides which of them is found.
 
     loose: nats a sample that are left where the optimum that a start leads to is known well enough; patience: steps
-    after which a start is given up that is below the best then, None for never.
+    after which a start is given up whose last step, and a half, would not bring it to the best, None for never.
     """
 
     loose: ClassVar[float]
@@ -41,6 +41,14 @@ class Searching(Protocol[P]):
 
     def another(self, prepared: P, generator: Generator) -> tuple[Params, P]:
         """A start by chance."""
+        ...
+
+    def rival(self, prepared: P) -> float:
+        """Value that a start of the model itself has, where a simpler one is fitted to these data; inf if none has."""
+        ...
+
+    def searched(self, prepared: P) -> P:
+        """Data as the fit itself takes them, where a search has ended."""
         ...
 
     def wholes(self, params: Params, prepared: P) -> Iterator[tuple[Params, P]]:

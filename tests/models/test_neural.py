@@ -19,7 +19,7 @@ from plncli.models import MODELS
 from plncli.models.neural.effects import curves, groups
 from plncli.models.neural.model import training_rows
 from plncli.models.neural.network import layers
-from plncli.models.pln.neural import NeuralPLN
+from plncli.models.pln.neural.model import NeuralPLN
 from plncli.models.regression.neural import NeuralLinear, NeuralLogistic
 from plncli.optim.base import State, Status, StopRule
 from plncli.results import FitResult

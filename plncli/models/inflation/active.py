@@ -16,7 +16,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import unfit
 from plncli.models.inflation import closing, faces
-from plncli.models.inflation.cells import NODES
+from plncli.models.inflation.cells import COARSE, NODES
 from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import Inflatable, Inflation
 
@@ -77,7 +77,7 @@ class ActiveSet(Generic[P]):
             known = known.wider
         if free.shape != known.shape or free.dtype != torch.bool or bool((free & (known.weights == 0)).any()):
             raise unfit("it has other probabilities of structural zeros")
-        if nodes.shape or nodes.dtype != torch.int64 or int(nodes) not in range(NODES, MOST_NODES + 1):
+        if nodes.shape or nodes.dtype != torch.int64 or int(nodes) not in range(COARSE, MOST_NODES + 1):
             raise unfit("it sums zeros over what is no number of nodes")
         return replace(prepared, inflation=known.with_free(free.to(known.free.device)), nodes=int(nodes))
 
@@ -106,16 +106,30 @@ class ActiveSet(Generic[P]):
                 if settled
                 else None
             )
+        changed = self._changed(params, prepared, opening=settled)
+        return changed or ((self._finer(params, prepared) or self._wider(params, prepared)) if settled else None)
+
+    def opened(self, params: Params, prepared: P) -> tuple[Params, P] | None:
+        """As `revise` where settled, but for nodes."""
+        assert prepared.inflation is not None
+        if prepared.inflation.design is not None:
+            return faces.revised(self.tables, self.value, params, prepared)
+        return self._changed(params, prepared, opening=True)
+
+    def _changed(self, params: Params, prepared: P, *, opening: bool) -> tuple[Params, P] | None:
+        """Others open or closed; None where all stand."""
+        inflation = prepared.inflation
+        assert inflation is not None
         close = self._closing(params, prepared)
         free, zeta = inflation.free & ~close, params["zeta"].detach()
-        if settled:
+        if opening:
             logits = closing.opening(inflation, self.tables(params, prepared, True))
             opened = torch.isfinite(logits)
             free = free | opened
             zeta = with_logits(zeta, torch.where(opened, logits, torch.nan), inflation)
-        if not torch.equal(free, inflation.free):
-            return {**params, "zeta": zeta}, replace(prepared, inflation=inflation.with_free(free))
-        return (self._finer(params, prepared) or self._wider(params, prepared)) if settled else None
+        if torch.equal(free, inflation.free):
+            return None
+        return {**params, "zeta": zeta}, replace(prepared, inflation=inflation.with_free(free))
 
     def _wider(self, params: Params, prepared: P) -> tuple[Params, P] | None:
         """By covariates, where the probabilities that do not depend on them are best."""
@@ -126,7 +140,9 @@ class ActiveSet(Generic[P]):
         return {**params, "zeta": zeta}, replace(prepared, inflation=wider)
 
     def _finer(self, params: Params, prepared: P) -> tuple[Params, P] | None:
-        """More nodes, where twice as many tell another bound."""
+        """More nodes, where twice as many tell another bound; not on the way."""
+        if prepared.nodes < NODES:
+            return None
         finer, value = prepared, self.value(params, prepared)
         while 2 * finer.nodes <= MOST_NODES:
             twice = replace(finer, nodes=2 * finer.nodes)

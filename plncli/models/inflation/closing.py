@@ -77,8 +77,7 @@ def _slope(inflation: Inflation, logit: Tensor, weights: Tensor, tables: Sequenc
     slope = weights * logit.sigmoid()
     entries = _spread(inflation, logit).reshape(-1)
     for each in tables:
-        moved = ZeroCells(each.at.eta, each.at.s, entries[each.zeros.place], each.at.nodes)
-        slope = slope - _grouped(inflation, each.zeros.pooled(moved.structural))
+        slope = slope - _grouped(inflation, each.zeros.pooled(each.at.structural_at(entries[each.zeros.place])))
     return slope
 
 

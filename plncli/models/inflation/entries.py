@@ -217,13 +217,17 @@ def _pooled(kind: str, A: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Zeros:
-    """Cells (k,) of a table with a zero that may be structural: row and column there, entry, and weight."""
+    """Cells (k,) of a table with a zero that may be structural: row and column there, entry, and weight.
+
+    features: indices of the table's columns.
+    """
 
     rows: Tensor
     columns: Tensor
     place: Tensor
     w: Tensor
     inflation: Inflation
+    features: Tensor
 
     @staticmethod
     def among(Y: Tensor, K: Tensor | None, w: Tensor | None, inflation: Inflation, features: Tensor) -> Zeros:
@@ -233,7 +237,12 @@ class Zeros:
         zero = zero & (free[:, features] if free.shape[1] > 1 else free)
         rows, columns = zero.nonzero(as_tuple=True)
         weight = torch.ones_like(Y[0, :1]).expand(len(rows)) if w is None else w[rows]
-        return Zeros(rows, columns, inflation.places(rows, features[columns]), weight, inflation)
+        return Zeros(rows, columns, inflation.places(rows, features[columns]), weight, inflation, features)
+
+    @cached_property
+    def _flat(self) -> Tensor:
+        """Where they are in the flattened table."""
+        return self.rows * len(self.features) + self.columns
 
     def logits(self, zeta: Tensor) -> Tensor:
         """z of each cell, (k,)."""
@@ -246,12 +255,30 @@ class Zeros:
 
     def of(self, table: Tensor) -> Tensor:
         """A table's values (k,) there."""
-        return table[self.rows, self.columns]
+        return table.reshape(-1)[self._flat]
 
     def put(self, values: Tensor, table: Tensor) -> Tensor:
         """The table (n×q), in place, with values there."""
-        table[self.rows, self.columns] = values
+        table = table.contiguous()
+        table.view(-1)[self._flat] = values
         return table
+
+    def spread(self, entries: Tensor) -> Tensor:
+        """What entries have, in a shape that the table's cells share."""
+        return entries if entries.shape[1] == 1 or self._whole else entries[:, self.features]
+
+    def gathered(self, table: Tensor) -> Tensor:
+        """Sums of a table (n×q) over the cells of each entry, of entries' shape."""
+        inflation = self.inflation
+        sums = _pooled(inflation.kind, table) if inflation.X is None else table
+        if inflation.shape[1] == 1 or self._whole:
+            return sums
+        return torch.zeros_like(inflation.weights).index_copy_(1, self.features, sums)
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether the table has all features of the entries."""
+        return len(self.features) == self.inflation.shape[1]
 
 
 class Inflatable(Protocol):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plncli.models.inflation.entries import Inflation
-from plncli.models.inflation.spec import SYMBOLS
+from plncli.models.inflation.spec import SAMPLE, SYMBOLS
 from plncli.models.uncertainty import Beside, Determined, Uncertainty, from_influence, to_units
 
 
@@ -21,7 +21,6 @@ class Directions:
     orthonormal columns; known: Z×c, those that are determined: m in all.
     """
 
-    inflation: Inflation
     X: Tensor
     pool: Tensor
     U: Tensor
@@ -29,16 +28,22 @@ class Directions:
 
     @staticmethod
     def of(inflation: Inflation, w: Tensor, p: int) -> Directions:
-        """Of one probability, one a feature, or by covariates."""
+        """Of one probability, one a feature, or by covariates; none where each sample has its own."""
         like = inflation.weights
+        if inflation.kind == SAMPLE:
+            return Directions.none(torch.ones_like(w), p)
         pool = torch.ones((p, 1)).to(like) if inflation.kind == "single" else torch.eye(p).to(like)
         if inflation.design is None:
             ones = torch.ones((len(w), 1)).to(like)
-            return Directions(
-                inflation, ones, pool, like.new_ones((pool.shape[1], 1, 1)), inflation.free.reshape(-1, 1)
-            )
+            return Directions(ones, pool, like.new_ones((pool.shape[1], 1, 1)), inflation.free.reshape(-1, 1))
         at = Determined.by(inflation.design.basis.Q, w, inflation.free.to(like))
-        return Directions(inflation, inflation.design.basis.Q, pool, at.vectors, ~at.free)
+        return Directions(inflation.design.basis.Q, pool, at.vectors, ~at.free)
+
+    @staticmethod
+    def none(w: Tensor, p: int) -> Directions:
+        """Of n samples, as many as w has, and p features without any."""
+        known = torch.zeros((0, 1), dtype=torch.bool, device=w.device)
+        return Directions(w.new_ones((len(w), 1)), w.new_zeros((p, 0)), w.new_zeros((0, 1, 1)), known)
 
     def scores(self, each: Tensor, rows: slice) -> Tensor:
         """b×m, of scores in the logits of the cells of some samples, b×p."""
@@ -55,6 +60,7 @@ class Directions:
 def beside(
     answer: Uncertainty,
     at: Directions,
+    inflation: Inflation,
     zeta: Tensor,
     influence: Callable[[slice], Tensor],
     w: Tensor,
@@ -62,7 +68,7 @@ def beside(
     correction: float,
 ) -> Uncertainty:
     """The answer, with variances of what has a finite value; influence: rows -> b×m, as in `from_influence`."""
-    inflation, design = at.inflation, at.inflation.design
+    design = inflation.design
     Z, c = at.known.shape
     if design is None:
         symbol = SYMBOLS[inflation.kind]

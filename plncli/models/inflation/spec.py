@@ -8,14 +8,14 @@ from typing import Any
 from plncli.models.spec import FORMULA, Setting, Symbol
 from plncli.names import MODEL
 
-NONE, SINGLE, FEATURE = "none", "single", "feature"
+NONE, SINGLE, FEATURE, SAMPLE = "none", "single", "feature", "sample"
 ZERO_INFLATION = Setting(
     "Structural zeros, counts that are 0 whatever the latent layer says, with one probability for all counts, or one a "
     "feature or a sample; or, by a formula such as `~ habitat`, with logits that are linear in covariates.",
     MODEL,
     name="zero_inflation",
     default=NONE,
-    choices=(NONE, SINGLE, FEATURE, "sample"),
+    choices=(NONE, SINGLE, FEATURE, SAMPLE),
     titles={
         "single": "zero-inflated",
         "feature": "zero-inflated by feature",

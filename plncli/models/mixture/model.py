@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -94,6 +95,15 @@ class Mixture(Model[Prepared]):
     def another(self, prepared: Prepared, generator: Generator) -> tuple[Params, Prepared]:
         """By k-means, some samples moved, annealed."""
         return by_chance(prepared, generator), prepared
+
+    def rival(self, prepared: Prepared) -> float:
+        """None."""
+        del prepared
+        return math.inf
+
+    def searched(self, prepared: Prepared) -> Prepared:
+        """The same."""
+        return prepared
 
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """None: no start is of a simpler model."""

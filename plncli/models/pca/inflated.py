@@ -73,7 +73,7 @@ def sandwich(params: Params, prepared: Prepared, cancelled: Callable[[], bool]) 
         found.method, found.blocks, found.covariance, findings=alone_finding(alone, data), facts=found.facts
     )
     own = lambda rows: moved(rows)[:, p * width :]  # noqa: E731
-    return beside(answer, z, params["zeta"], own, data.w, data.clusters, correction)
+    return beside(answer, z, inflation, params["zeta"], own, data.w, data.clusters, correction)
 
 
 def _hessian(joint: Joint, params: Params, z: Directions, cancelled: Callable[[], bool]) -> Tensor:

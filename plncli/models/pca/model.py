@@ -94,6 +94,15 @@ class PCA(Model[Prepared]):
         at = searching(prepared)
         return _params(another(at, generator), _begun(at, None)), at
 
+    def rival(self, prepared: Prepared) -> float:
+        """None."""
+        del prepared
+        return math.inf
+
+    def searched(self, prepared: Prepared) -> Prepared:
+        """The same."""
+        return prepared
+
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """With structural zeros, from the best that there is without."""
         return wholes(params, prepared)

@@ -15,6 +15,8 @@ from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
+from plncli.models.inflation.active import without
+from plncli.models.inflation.cells import NODES
 from plncli.models.neural.spec import has_network
 from plncli.models.pln import estimates, joint
 from plncli.models.pln.boundary import active as boundary
@@ -43,8 +45,8 @@ class PoissonLogNormal(Model[Prepared]):
     """
 
     exact_preconditioner: ClassVar[bool] = False
-    loose: ClassVar[float] = 1e-4
-    patience: ClassVar[int | None] = 5
+    loose: ClassVar[float] = 1e-3
+    patience: ClassVar[int | None] = 1
 
     @abstractmethod
     def structure_of(self, data: Dataset) -> LatentStructure:
@@ -81,8 +83,9 @@ class PoissonLogNormal(Model[Prepared]):
         return prepared.inflation is not None and (init is None or prepared.inflation.known(init) is None)
 
     def own_starts(self, prepared: Prepared, init: Init | None) -> Iterator[tuple[Params, Prepared]]:
-        """Without structural zeros, and where each zero may be one."""
-        return structural_zeros.starts(start(prepared, init), prepared)
+        """Without structural zeros."""
+        plain = structural_zeros.plainly(prepared)
+        yield start(plain, init), plain
 
     def restarts(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
         """None."""
@@ -93,10 +96,22 @@ class PoissonLogNormal(Model[Prepared]):
         del generator
         return start(prepared), prepared
 
+    def rival(self, prepared: Prepared) -> float:
+        """Of a fit without structural zeros, the start with them."""
+        return math.inf if prepared.later is None else prepared.later.value
+
+    def searched(self, prepared: Prepared) -> Prepared:
+        """With as many nodes as an optimum needs; and structural zeros closed, if none came in in time."""
+        later = prepared.later
+        if later is not None:
+            prepared = without(replace(prepared, inflation=later.inflation, later=None))
+        return replace(prepared, nodes=max(prepared.nodes, NODES))
+
     def wholes(self, params: Params, prepared: Prepared) -> Iterator[tuple[Params, Prepared]]:
-        """None: no start is of a simpler model."""
-        del params, prepared
-        return iter(())
+        """Where structural zeros come in, from an optimum without them or from where each zero may be one."""
+        if prepared.later is None:
+            return iter(())
+        return structural_zeros.wholes(params, prepared, float(self.at(params, prepared).value))
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 
@@ -165,12 +180,12 @@ class PoissonLogNormal(Model[Prepared]):
 
     def boundary_state(self, prepared: Prepared) -> dict[str, Tensor]:
         """The active set, and what was tried."""
-        return boundary.state(prepared) | ZEROS.state(prepared)
+        return boundary.state(prepared) | structural_zeros.state(prepared)
 
     def at_boundary_state(self, prepared: Prepared, state: Mapping[str, Tensor]) -> Prepared:
         """The data split as `state` says; DataError unless each feature is on one side."""
-        known = ZEROS.at_state(prepared, state)
-        sides = {name: tensor for name, tensor in state.items() if name not in ZEROS.state(prepared)}
+        known = structural_zeros.at_state(prepared, state)
+        sides = {name: tensor for name, tensor in state.items() if name not in structural_zeros.state(known)}
         return boundary.at_state(known, sides)
 
     # -- what comes out ------------------------------------------------------------------------------------------------
@@ -235,7 +250,7 @@ class PLN(PoissonLogNormal):
         Unless that is no different.
         """
         if has_network(own):
-            from plncli.models.pln.neural import NeuralPLN
+            from plncli.models.pln.neural.model import NeuralPLN
 
             return NeuralPLN.of(own, matrices)
         if not has_full_posterior(own):

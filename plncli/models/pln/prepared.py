@@ -28,6 +28,15 @@ from plncli.sparse import column_totals, values_of
 
 
 @dataclass(frozen=True)
+class Later:
+    """Probabilities of structural zeros, and a start with them, of that value, on data as they are at first."""
+
+    inflation: Inflation
+    params: Params
+    value: float
+
+
+@dataclass(frozen=True)
 class Prepared:
     """Data split for the solver: `latent` features have a latent layer, `poisson` ones sit at Sigma_jj = 0.
 
@@ -35,7 +44,8 @@ class Prepared:
     (observed and not separated), None when all do; latent, poisson: (q,) and (p − q,) indices of features, ascending;
     tried: (p,) variance at which a feature was last kept off the boundary, inf for never; returns: (p,) how often it
     came back from there. inflation: probabilities of structural zeros, None without any; nodes: of quadrature, for
-    them. held: a mean and a structure that do not follow the latent means, as in the variational step.
+    them; later: what a fit without them goes on with. held: a mean and a structure that do not follow the latent means,
+    as in the variational step.
     """
 
     data: Dataset
@@ -49,6 +59,7 @@ class Prepared:
     returns: Tensor
     inflation: Inflation | None = None
     nodes: int = NODES
+    later: Later | None = None
     held: tuple[Mean, LayerAt] | None = None
 
     @cached_property

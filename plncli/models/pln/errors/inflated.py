@@ -15,6 +15,9 @@ So minus the Hessian of a sample in (eta, log sd, z) is W between the shifts (1,
     log sd        3 r e + 2 e g − e²/h − h g² − omega² s⁴/kappa + 4 omega s² − 2
     log sd, z     (e/h − g) l + omega s² F_z,psi/kappa
     z             pi (1 − pi) + F_zz − F_z,psi²/kappa − l²/h    score of z        rho − pi
+
+Where each sample has a logit of its own, that is best for all else, and its row and column are eliminated, sample by
+sample; at the optimum its score is 0, so that the others stay as they are.
 """
 
 from __future__ import annotations
@@ -29,18 +32,13 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.models.inflation.cells import FINEST, Nodes, ZeroCells
 from plncli.models.inflation.errors import Directions, beside
-from plncli.models.pln.errors.sandwich import BLOCK, leverage_factors
+from plncli.models.inflation.spec import SAMPLE
+from plncli.models.pln.errors.influences import Bread, flat
+from plncli.models.pln.errors.sandwich import BLOCK
 from plncli.models.pln.estimates import finite_coefficients
 from plncli.models.pln.prepared import Prepared
-from plncli.models.uncertainty import (
-    Determined,
-    Interrupted,
-    Uncertainty,
-    cluster_correction,
-    from_influence,
-    to_units,
-)
-from plncli.numerics.linalg import Factor, cholesky_scaled, weighted_grams
+from plncli.models.uncertainty import Determined, Interrupted, Uncertainty, cluster_correction
+from plncli.numerics.linalg import weighted_grams
 from plncli.numerics.rows import accumulate, gram, weighted_total
 
 FLAT = 1e-8
@@ -54,7 +52,7 @@ class Cells:
     """What the Hessian is made of, n×p each. scores, shifts: of log sd and z; between: diagonals of the blocks.
 
     between: (eta, log sd), (log sd, log sd), (log sd, z), (z, z); sd: p×T, which features share what of log sd, 0 where
-    nothing is estimated; z: of the logits.
+    nothing is estimated; z: of the logits; own: (n,) samples with a logit of their own, None where none may have one.
     """
 
     E: Tensor
@@ -65,6 +63,7 @@ class Cells:
     between: tuple[Tensor, Tensor, Tensor, Tensor]
     sd: Tensor
     z: Directions
+    own: Tensor | None = None
 
 
 def cells_of(params: Params, prepared: Prepared) -> Cells:
@@ -85,11 +84,11 @@ def cells_of(params: Params, prepared: Prepared) -> Cells:
     mm, mpsi, kappa = slope.clone(), 0.5 * slope * S2, 0.5 + 0.25 * slope * S2.square()
     mz, zpsi, zz, rho = (torch.zeros_like(M) for _ in range(4))
     doubt = (data.Y == 0) & (K > 0) & (logits > -torch.inf)
-    for flat in (False, True):  # with a latent value, and without
-        at = doubt & ((S2 == 0) if flat else (S2 > 0))
-        nodes = Nodes.of(1 if flat else FINEST, M)
-        s, one = S2[at].sqrt(), float(not flat)
-        zero = ZeroCells(eta[at], torch.ones_like(s) if flat else s, logits[at], nodes)
+    for still in (False, True):  # with a latent value, and without
+        at = doubt & ((S2 == 0) if still else (S2 > 0))
+        nodes = Nodes.of(1 if still else FINEST, M)
+        s, one = S2[at].sqrt(), float(not still)
+        zero = ZeroCells(eta[at], torch.ones_like(s) if still else s, logits[at], nodes)
         sums, v = zero.sums, S2[at]
         slope[at], mm[at], rho[at], zz[at], mz[at] = sums.slope, sums.bend, sums.structural, -sums.doubt, -sums.mixed
         mpsi[at], zpsi[at] = one * 0.5 * s * sums.bend_e, -one * 0.5 * s * sums.mixed_e
@@ -116,6 +115,7 @@ def cells_of(params: Params, prepared: Prepared) -> Cells:
         (E, bend, with_sd, of_z),
         sd_pool[:, sd_pool.any(0)],
         Directions.of(inflation, data.w, data.p),
+        inflation.free[:, 0] if inflation.kind == SAMPLE else None,
     )
 
 
@@ -124,65 +124,37 @@ def sandwich(
 ) -> Uncertainty | None:
     """The covariance of the coefficients, and the variances of the logits; missing: d×p, coefficients without one.
 
-    None when minus the Hessian is not positive definite. Raises Interrupted.
+    None when minus the Hessian is not positive definite. Raises Interrupted. Logits of samples' own have none.
     """
-    data, Q, inflation = prepared.data, prepared.basis.Q, prepared.inflation
+    data, inflation = prepared.data, prepared.inflation
     assert inflation is not None
-    cells, (d, p) = cells_of(params, prepared), missing.shape
-    hessian, W = _hessian(cells, Q, data.w, cancelled)
-    U, known = at.vectors.expand(p, d, d), ~at.free.expand(p, d).reshape(-1)
-    sd, z = cells.sd, cells.z
-    factor = _factor(hessian, U, known, z)
-    if factor is None:
+    cells = cells_of(params, prepared)
+    hessian, W = _hessian(cells, prepared.basis.Q, data.w, cancelled)
+    if hessian is None:
         return None
-    blocks = torch.stack([hessian[j * d : (j + 1) * d, j * d : (j + 1) * d] for j in range(p)])
-    lever = leverage_factors(Q, W.clamp_min(0.0), at.inverse(blocks))
-
-    def moved(rows: slice) -> Tensor:
-        """Influences of everything, b×m."""
-        if cancelled():
-            raise Interrupted
-        f = lever[rows]
-        g_B = torch.einsum("jlk,ijl->ijk", U, (f * cells.E[rows])[:, :, None] * Q[rows][:, None, :]).flatten(1)
-        others = [(f * cells.scores[0][rows]) @ sd, z.scores(f * cells.scores[1][rows], rows)]
-        found = factor.solve(torch.cat([g_B * known, *others], 1).mT).mT
-        return torch.cat([found[:, : p * d] * known, found[:, p * d :]], 1)
-
-    def of_coefficients(rows: slice) -> Tensor:
-        u = moved(rows)[:, : p * d].view(-1, p, d)
-        return to_units(prepared.basis, torch.einsum("jkl,ijl->ijk", U, u))
-
-    def of_logits(rows: slice) -> Tensor:
-        return moved(rows)[:, p * d + sd.shape[1] :]
-
+    whole = Bread(hessian, W, cells.E, cells.scores, cells.sd, cells.z)
+    influences = whole.influences(prepared.basis, data.w, at, cancelled)
+    if influences is None:
+        return None
     correction = 1.0 if data.clusters is None else cluster_correction(data)
-    answer = from_influence("sandwich", of_coefficients, data.w, (d, p), missing, data.clusters, correction)
-    return beside(answer, z, params["zeta"], of_logits, data.w, data.clusters, correction)
+    answer = influences.of_coefficients(data, missing, correction)
+    if not cells.z.known.numel():
+        return answer
+    return beside(answer, cells.z, inflation, params["zeta"], influences.logits, data.w, data.clusters, correction)
 
 
-def _factor(hessian: Tensor, U: Tensor, known: Tensor, z: Directions) -> Factor | None:
-    """Of minus the Hessian, turned to directions that are known or not.
+def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) -> tuple[Tensor | None, Tensor]:
+    """Minus the Hessian in the coefficients (feature by feature), log sd and logits; and the diagonals of W, n×p.
 
-    Those of coefficients that are not are left alone, and those of logits left out.
+    None where it bends up in a logit of a sample's own.
     """
-    p, d, _ = U.shape
-    between = len(hessian) - p * d - z.known.numel()
-    turn = torch.block_diag(*U, torch.eye(between).to(U), *z.U)
-    keep = torch.cat([torch.ones(p * d + between, dtype=torch.bool, device=known.device), z.known.flatten()])
-    turned = (turn.mT @ hessian @ turn)[keep][:, keep]
-    stay = torch.ones(len(turned), dtype=torch.bool, device=known.device)
-    stay[: p * d] = known
-    return cholesky_scaled(torch.where(stay[:, None] & stay, turned, torch.diag((~stay).to(U))))
-
-
-def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) -> tuple[Tensor, Tensor]:
-    """Minus the Hessian in the coefficients (feature by feature), log sd and logits; and the diagonals of W, n×p."""
     (n, d), p = Q.shape, cells.E.shape[1]
     (shift, k), z = cells.shifts, cells.z
     c = z.X.shape[1]
     sizes = (d, d), (d, 1), (d, c), (1, 1), (1, c), (c, c)
     sums = tuple(Q.new_zeros((*size, p, p)) for size in sizes)
-    diagonals = torch.empty_like(cells.E)
+    diagonals, less = torch.empty_like(cells.E), Q.new_zeros((p * d + cells.sd.shape[1],) * 2)
+    bends = torch.ones_like(w)
 
     def add(rows: slice) -> None:
         if cancelled():
@@ -191,6 +163,12 @@ def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) 
         inverse.diagonal(dim1=1, dim2=2).add_(cells.H[rows].reciprocal())
         W = torch.linalg.inv(inverse)
         diagonals[rows] = W.diagonal(dim1=1, dim2=2)
+        if cells.own is not None:
+            eta, sd, bends[rows] = _of_own(cells, W, rows)
+            weights = (w[rows] / bends[rows])[:, None]
+            diagonals[rows] -= eta.square() / bends[rows, None]
+            taken = torch.cat([(eta[:, :, None] * Q[rows][:, None, :]).flatten(1), sd @ cells.sd], 1)
+            less.addmm_(taken.mT, weights * taken)
         ones = torch.ones_like(w[rows, None])
         parts = ((Q[rows], None), (ones, shift[rows]), (z.X[rows], k[rows]))
         for total, ((x, left), (y, right)) in zip(sums, combinations_with_replacement(parts, 2), strict=True):
@@ -210,14 +188,23 @@ def _hessian(cells: Cells, Q: Tensor, w: Tensor, cancelled: Callable[[], bool]) 
     pools = {(0, 0): (each, each), (0, 1): (each, cells.sd), (0, 2): (each, z.pool), (1, 1): (cells.sd, cells.sd)}
     pools |= {(1, 2): (cells.sd, z.pool), (2, 2): (z.pool, z.pool)}
     blocks = {
-        place: _flat(pools[place][0].mT @ block @ pools[place][1])
+        place: flat(pools[place][0].mT @ block @ pools[place][1])
         for place, block in zip(combinations_with_replacement(range(3), 2), sums, strict=True)
     }
     rows = [[blocks[a, b] if a <= b else blocks[b, a].mT for b in range(3)] for a in range(3)]
-    return torch.cat([torch.cat(row, 1) for row in rows]), diagonals
+    whole = torch.cat([torch.cat(row, 1) for row in rows])
+    if cells.own is not None:
+        whole[: len(less), : len(less)] -= less
+    return whole if bool((bends > 0).all()) else None, diagonals
 
 
-def _flat(block: Tensor) -> Tensor:
-    """a×b×P×R as (P·a)×(R·b): features outside, their parameters inside."""
-    a, b, P, R = block.shape
-    return block.permute(2, 0, 3, 1).reshape(P * a, R * b)
+def _of_own(cells: Cells, W: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """The Hessian between the logits of samples' own and eta, and log sd (b×p each), and in the logits, (b,).
+
+    Nothing, and 1, where they have none. W: b×p×p.
+    """
+    assert cells.own is not None
+    own, (shift, k), (_, _, with_sd, of_z) = cells.own[rows], cells.shifts, cells.between
+    eta = (W @ k[rows, :, None])[:, :, 0] * own[:, None]
+    bend = (k[rows] * eta).sum(1) + of_z[rows].sum(1)
+    return eta, (shift[rows] * eta + with_sd[rows]) * own[:, None], torch.where(own, bend, 1.0)

@@ -12,6 +12,7 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
+from plncli.models.inflation.spec import SAMPLE
 from plncli.models.pln.errors import inflated
 from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
 from plncli.models.pln.estimates import expected_counts
@@ -42,15 +43,14 @@ FEW = (
 )
 
 
-STRUCTURAL = "No standard errors: there are none yet where each sample has a probability of structural zeros."
+STRUCTURAL = "No standard errors: there are none of kind `fisher` where zeros may be structural."
 
 
 def default_se(prepared: Prepared) -> str | Finding:
-    """`sandwich`, unless that would take much longer than the fit, or zeros may be structural."""
-    if prepared.inflation is not None and prepared.inflation.kind == "sample":
-        return Finding("no-standard-errors", STRUCTURAL, remedy="Ask for them with --se jackknife or --se bootstrap.")
-    joint, d = len(_joint(prepared)), prepared.data.d
-    zeros = 0 if prepared.inflation is None else -(-prepared.inflation.n_parameters // prepared.data.p)
+    """`sandwich`, unless that would take much longer than the fit."""
+    joint, d, inflation = len(_joint(prepared)), prepared.data.d, prepared.inflation
+    shared = inflation is not None and inflation.kind != SAMPLE
+    zeros = -(-inflation.n_parameters // prepared.data.p) if inflation is not None and shared else 0
     each = d if prepared.inflation is None else d + 1 + zeros  # log sd and logits go with the coefficients
     if work(number(prepared.data.n), joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
         return "sandwich"
@@ -67,23 +67,36 @@ def uncertainty(
     Coefficients without a finite value have none; the finite ones of the same feature rest on the cells left.
     Raises Interrupted when `cancelled` says so.
     """
-    if prepared.inflation is not None and (method == "fisher" or prepared.inflation.kind == "sample"):
-        return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se jackknife or --se bootstrap.")
+    if prepared.inflation is not None and method == "fisher":
+        return Finding("no-standard-errors", STRUCTURAL, remedy="Use --se sandwich, jackknife or bootstrap.")
     if prepared.inflation is not None:
         inflation, zeta = prepared.inflation.widened(params["zeta"])
         prepared, params = replace(prepared, inflation=inflation), {**params, "zeta": zeta}
+    if method == "fisher":
+        data, basis = prepared.data, prepared.basis
+        weighted = data.w[:, None] * _counted_means(params, prepared)
+        inverses = Determined.by(basis.Q, data.w, prepared.counted).inverse(weighted_grams(basis.Q, weighted))
+        found = from_inverses(method, basis, inverses, without_estimate(data, prepared.separated))
+        return replace(found, findings=(Finding("naive-standard-errors", NAIVE, remedy="Use --se sandwich."),))
+
+    def covariance(at: Determined, missing: Tensor) -> Uncertainty | None:
+        if prepared.inflation is not None:
+            return inflated.sandwich(params, prepared, at, missing, cancelled)
+        return sandwich(_cells(params, prepared, at), missing, cancelled)
+
+    return joint(prepared, covariance)
+
+
+def joint(prepared: Prepared, covariance: Callable[[Determined, Tensor], Uncertainty | None]) -> Uncertainty | Finding:
+    """What is told of a covariance beside it, or why there is none.
+
+    covariance: of the coefficients, as far as they are determined; the second argument, d×p, are those without one.
+    """
     data, basis = prepared.data, prepared.basis
     at = Determined.by(basis.Q, data.w, prepared.counted)
     missing = without_estimate(data, prepared.separated)
-    if method == "fisher":
-        weighted = data.w[:, None] * _counted_means(params, prepared)
-        found = from_inverses(method, basis, at.inverse(weighted_grams(basis.Q, weighted)), missing)
-        return replace(found, findings=(Finding("naive-standard-errors", NAIVE, remedy="Use --se sandwich."),))
     alone = resting_on_one(basis, data.w, prepared.counted, at, data.p, data.clusters) & ~missing
-    if prepared.inflation is not None:
-        answer = inflated.sandwich(params, prepared, at, missing | alone, cancelled)
-    else:
-        answer = sandwich(_cells(params, prepared, at), missing | alone, cancelled)
+    answer = covariance(at, missing | alone)
     if answer is None:
         return Finding(
             "no-standard-errors", "No standard errors: minus the Hessian of the bound is not positive definite."

@@ -11,7 +11,7 @@ from plncli.models.neural.spec import NETWORK
 
 def kind_of(state: Mapping[str, Any], plain: type[Fitted]) -> type[Fitted]:
     """`FittedNeuralPLN` where the mean is neural, `FittedFull` where q has a full covariance, else `plain`."""
-    from plncli.models.pln.neural_fitted import FittedNeuralPLN
+    from plncli.models.pln.neural.fitted import FittedNeuralPLN
     from plncli.models.pln.posterior.fitted import FittedFull
 
     return FittedNeuralPLN if NETWORK in state else FittedFull if "A" in state else plain

@@ -17,6 +17,8 @@ from plncli.errors import DataError
 from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.fused import Fused, joined
+from plncli.models.pln.errors.full import sandwich
+from plncli.models.pln.errors.uncertainty import default_se, joint
 from plncli.models.pln.estimates import explained
 from plncli.models.pln.findings import findings
 from plncli.models.pln.posterior.profile import Evaluation, Table
@@ -28,7 +30,7 @@ from plncli.models.pln.spec import PLN as SPEC
 from plncli.models.pln.spec import seconds_of_full
 from plncli.models.pln.structures import Structure
 from plncli.models.spec import Spec
-from plncli.models.uncertainty import Uncertainty
+from plncli.models.uncertainty import Determined, Uncertainty
 from plncli.numerics.rows import weighted_total
 
 LONGEST = 2 * 3600.0
@@ -39,7 +41,7 @@ NO_VARIANCE = 1e-6
 """Variance of a log rate up to which it is tried without any: it changes a count by 0.1 % at most."""
 FLAT = 1e-10
 """Eigenvalue of the correlations up to which there is no inverse."""
-NO_ERRORS = "No standard errors: the sandwich does not know those of a full posterior."
+NO_FISHER = "No standard errors: there are none of kind `fisher` of a full posterior."
 
 
 @dataclass(frozen=True)
@@ -195,16 +197,20 @@ class FullPLN(Model[Prepared]):
         return explained(prepared.data, at_supremum(A, prepared.separated, 0.0))
 
     def default_se(self, prepared: Prepared) -> str | Finding:
-        """None."""
-        del prepared
-        return Finding("no-standard-errors", NO_ERRORS, remedy="Ask for them with --se jackknife or --se bootstrap.")
+        """`sandwich`, unless that would take much longer than the fit."""
+        return default_se(prepared.checked)
 
     def uncertainty(
         self, params: Params, prepared: Prepared, method: str, gap: float, cancelled: Callable[[], bool]
     ) -> Uncertainty | Finding:
-        """None of its own."""
-        del params, prepared, method, gap, cancelled
-        return Finding("no-standard-errors", NO_ERRORS, remedy="Use --se jackknife or --se bootstrap.")
+        """Covariance of B: `sandwich` alone."""
+        if method == "fisher":
+            return Finding("no-standard-errors", NO_FISHER, remedy="Use --se sandwich, jackknife or bootstrap.")
+
+        def covariance(at: Determined, missing: Tensor) -> Uncertainty | None:
+            return sandwich(prepared.table.at(params), prepared.data, prepared.checked.basis, at, missing, cancelled)
+
+        return joint(prepared.checked, covariance)
 
     def findings(self, params: Params, prepared: Prepared, gap: float) -> tuple[Finding, ...]:
         """Expected counts beyond sense, coefficients without a finite estimate, and what has no variance."""

@@ -64,7 +64,7 @@ class Table:
         return known
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """Of a block of samples: N and the inverse of I + Lambda^½ (Sigma + ½ S∘S) Lambda^½, b×p×p."""
 
     rows: slice
@@ -105,7 +105,8 @@ class Evaluation:
 
     # -- matrices of samples -------------------------------------------------------------------------------------------
 
-    def _pieces(self) -> Iterator[_Piece]:
+    def pieces(self) -> Iterator[Piece]:
+        """Of all samples, kept where they are few enough."""
         n, p = self.table.Y.shape
         if n * p * p > HELD:
             return self._made()
@@ -113,15 +114,15 @@ class Evaluation:
             self._kept = list(self._made())
         return iter(self._kept)
 
-    _kept: list[_Piece] | None = None
+    _kept: list[Piece] | None = None
 
-    def _made(self) -> Iterator[_Piece]:
+    def _made(self) -> Iterator[Piece]:
         for rows in self.samples.blocks():
             at = At(self.samples.take(rows), self.z.t[rows])
             inverse = torch.cholesky_inverse(at.factor())
             N = at.S.mul_(at.rates[:, None, :]).neg_()
             N.diagonal(dim1=1, dim2=2).add_(1.0)
-            yield _Piece(rows, N, inverse)
+            yield Piece(rows, N, inverse)
 
     def _weights(self, rows: slice) -> Tensor | float:
         return 1.0 if self.table.w is None else self.table.w[rows, None, None]
@@ -130,7 +131,7 @@ class Evaluation:
     def information(self) -> Tensor:
         """sum_i w_i W_i, p×p."""
         found = torch.zeros_like(self.Sigma)
-        for rows, N, _ in self._pieces():
+        for rows, N, _ in self.pieces():
             found += torch.einsum("ij,ijk->jk", self.A[rows], N)
         return 0.5 * (found + found.mT)
 
@@ -158,7 +159,7 @@ class Evaluation:
         half = v["C"] @ self.C.mT
         return half + half.mT
 
-    def _followed(self, piece: _Piece, v: Params, dSigma: Tensor, Y: Tensor) -> Tensor:
+    def _followed(self, piece: Piece, v: Params, dSigma: Tensor, Y: Tensor) -> Tensor:
         """Lambda^-½ dlambda of a block, b×p. Y: dSigma N', b×p×p."""
         rows, N, inverse = piece
         h = self.table.Q[rows] @ v["G"]
@@ -171,7 +172,7 @@ class Evaluation:
         table, p = self.table, len(self.Sigma)
         dSigma, dSlope = self._turned(v), torch.zeros_like(self.Sigma)
         dA = torch.empty_like(self.z.rates)
-        for piece in self._pieces():
+        for piece in self.pieces():
             rows, N, _ = piece
             rates, Y = self.z.rates[rows], torch.matmul(dSigma, N.mT) if self.estimated else dSigma
             dA[rows] = rates.sqrt() * self._followed(piece, v, dSigma, Y)
@@ -188,7 +189,7 @@ class Evaluation:
     def curve(self, v: Params) -> Params:
         """Nothing but t, carried to where the samples' log rates will be after a step v, to first order."""
         dt, dSigma = torch.zeros_like(self._t), self._turned(v)
-        for piece in self._pieces():
+        for piece in self.pieces():
             root, Y = self.z.rates[piece.rows].sqrt(), torch.matmul(dSigma, piece.N.mT) if self.estimated else dSigma
             half = self._followed(piece, v, dSigma, Y)
             dt[piece.rows] = torch.where(root > 0, half / root, 0.0)
@@ -208,7 +209,7 @@ class Evaluation:
         width = d + p if self.estimated else d
         H = C.new_zeros((p, width, width))
         across = C.new_zeros((p, p * p)) if self.estimated else None
-        for rows, N, _ in self._pieces():
+        for rows, N, _ in self.pieces():
             F = table.Q[rows, None, :].expand(-1, p, -1)
             if across is not None:
                 F = torch.cat([F, (self.z.pull[rows] @ C)[:, None, :] + N @ C], 2)

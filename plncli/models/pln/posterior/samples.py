@@ -38,8 +38,10 @@ FARTHEST = 3.0
 """Longest step of log lambda."""
 ASTRAY = 1e3
 """Nats left in a sample at which its counts may be a better start."""
-BLOCK = 1 << 22
-"""Numbers in a block of matrices of samples."""
+BLOCK = 1 << 17
+"""Numbers in a block of matrices of samples: a few of them fit the cache."""
+FAINT = 1e-7
+"""Rate below which S is not told by what it lacks of the prior, for rounding would be seen."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,7 @@ class At:
         inner = Sigma * self.root[:, :, None] * self.root[:, None, :]
         inner.diagonal(dim1=1, dim2=2).add_(1.0)
         L = torch.linalg.cholesky_ex(inner).L
-        V = torch.linalg.solve_triangular(L, self.root[:, :, None] * Sigma, upper=False)
-        self.S = torch.baddbmm(Sigma.expand_as(inner), V.mT, V, alpha=-1.0)
+        self.S = self._covariances(L)
         self.pull = Y - self.rates
         self.r = self.pull @ Sigma
         e = eta + self.r + 0.5 * self.S.diagonal(dim1=1, dim2=2) - t
@@ -97,6 +98,16 @@ class At:
         cells = self.rates * (1.0 + eta - t) - Y * eta - 0.5 * self.pull * self.r
         self.dual = cells.sum(1) + 0.5 * self.logdet
         self.gap = (self.rates * (torch.expm1(self.mismatch) - self.mismatch)).sum(1)
+
+    def _covariances(self, L: Tensor) -> Tensor:
+        """S from the factors of P^-1 = I + Lambda^½ Sigma Lambda^½: Lambda^-½ (I − P) Lambda^-½; or by Sigma − V'V."""
+        Sigma, root = self.samples.Sigma, self.root
+        if bool(self.rates.amin() > FAINT):
+            S = torch.cholesky_inverse(L).neg_()
+            S.diagonal(dim1=1, dim2=2).add_(1.0)
+            return S.div_(root[:, :, None]).div_(root[:, None, :])
+        V = torch.linalg.solve_triangular(L, root[:, :, None] * Sigma, upper=False)
+        return torch.baddbmm(Sigma.expand_as(L), V.mT, V, alpha=-1.0)
 
     def take(self, rows: Tensor) -> At:
         """Some of the samples."""

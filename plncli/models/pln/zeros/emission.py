@@ -70,7 +70,10 @@ class ZeroInflated:
 
 
 class InflatedCells:
-    """Zeros that may be structural have sums over nodes for derivatives, all others those of Poisson cells."""
+    """Zeros that may be structural have sums over nodes for derivatives, all others those of Poisson cells.
+
+    The derivatives are gathered into tables: zeros are many, and products with what is scattered cost the most.
+    """
 
     def __init__(self, emission: ZeroInflated, M: Tensor, S2: Tensor, beside: Tensor, zeta: Tensor) -> None:
         poisson, zeros = emission.poisson, emission.zeros
@@ -85,14 +88,31 @@ class InflatedCells:
     @cached_property
     def curvature(self) -> Tensor:
         """w K A, in zeros w E (1 − rho) lambda: what E f'' would be if it were known which are structural."""
-        zeros = self._emission.zeros
-        return zeros.put(zeros.w * self._zero.sums.slope, self._A.clone())
+        return self._with(self._zero.sums.slope, self._A)
 
     @cached_property
     def second(self) -> Tensor:
         """Twice the slope in S², n×p."""
+        return self._with(self._zero.second, self._A)
+
+    def _with(self, values: Tensor, others: Tensor) -> Tensor:
+        """A table of others, with values (k,), weighted, in zeros."""
         zeros = self._emission.zeros
-        return zeros.put(zeros.w * self._zero.second, self._A.clone())
+        return zeros.put(zeros.w * values, others.clone())
+
+    @cached_property
+    def _bends(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Second derivatives in M, in M and S²/2, and in S²/2, n×p each, weighted."""
+        a, b, c = (self._with(values, self._A) for values in self._zero.bends)
+        return a, b, c
+
+    @cached_property
+    def _mixed(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Minus those in z and M, in z and S²/2, and twice in z but for what all cells pay; 0 in other cells."""
+        none = torch.zeros_like(self._A)
+        at = self._zero
+        a, b, c = (self._with(values, none) for values in (at.sums.mixed, at.mixed, at.sums.doubt))
+        return a, b, c
 
     def slope(self, beside: Tensor, *, out: Tensor) -> Tensor:
         """w (K dF/dM + beside), n×p: in zeros the slope is the curvature."""
@@ -109,9 +129,13 @@ class InflatedCells:
 
     def turn(self, dM: Tensor, dS2: Tensor, dzeta: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Change of the slope in M, of `second`, and of the slopes in the entries' logits along (dM, dS2, dzeta)."""
-        zeros = self._emission.zeros
-        dslope = torch.add(dM, dS2, alpha=0.5).mul_(self._A)
-        dz = None if dzeta is None else zeros.logits(dzeta)
-        slope, second, logit = self._zero.turn(zeros.of(dM), zeros.of(dS2), dz)
-        dsecond = zeros.put(zeros.w * second, dslope.clone())
-        return zeros.put(zeros.w * slope, dslope), dsecond, zeros.pooled(logit)
+        zeros, (a, b, c), dh = self._emission.zeros, self._bends, 0.5 * dS2
+        dslope, dsecond = torch.mul(a, dM).addcmul_(b, dh), torch.mul(b, dM).addcmul_(c, dh)
+        if dzeta is None:
+            return dslope, dsecond, None
+        z_M, z_h, z_z = self._mixed
+        dlogit = torch.mul(z_M, dM).addcmul_(z_h, dh)
+        dz = zeros.spread(zeros.inflation.entries(dzeta))
+        dslope.addcmul_(z_M, dz, value=-1.0)
+        dsecond.addcmul_(z_h, dz, value=-1.0)
+        return dslope, dsecond, zeros.gathered(dlogit.addcmul_(z_z, dz)).neg_()
