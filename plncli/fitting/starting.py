@@ -132,7 +132,7 @@ class _Watch:
 
     def look(self, step: Step) -> None:
         """After each step."""
-        fall, self.last = self.last - step.loss, step.loss
+        fall, self.last = self.last - step.loss if math.isfinite(self.last) else 0.0, step.loss
         self.hopeless = (
             step.step >= self.patience and step.loss - HOPE * fall > self.best
         ) or step.loss - SURE * step.gap > self.rival  # a gap of nan: no

@@ -17,6 +17,7 @@ from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError
 from plncli.fitting import fit
 from plncli.inference.wald import InferenceRule
+from plncli.models.pln.errors.full import bread
 from plncli.models.pln.model import PLN
 from plncli.models.pln.posterior.fitted import FittedFull
 from plncli.models.pln.posterior.model import FullPLN
@@ -313,10 +314,53 @@ def test_hidden_counts_and_conditional_predictions_agree() -> None:
     torch.testing.assert_close(torch.as_tensor(told.columns["latent_sd"]), q.sd[:, others], rtol=0, atol=1e-9)
 
 
-def test_no_standard_errors_but_those_of_resampling() -> None:
-    assert fitted().inference is None
-    (told,) = (finding for finding in fitted().findings if finding.code == "no-standard-errors")
-    assert "jackknife" in told.remedy
+def test_the_curvature_of_the_sandwich_is_that_of_the_bound() -> None:
+    """Minus the Hessian in coefficients and log sd, correlations held, against differences of the gradient."""
+    model, data = FullPLN(), odd()
+    prepared = model.prepare(data)
+    params = start(prepared.table)
+    Q, h = prepared.checked.basis, 1e-5
+
+    def slopes(dG: Tensor, tau: Tensor) -> Tensor:
+        moved = {**params, "G": params["G"] + dG, "C": tau.exp()[:, None] * params["C"]}
+        gradient = Evaluation(moved, prepared.table).gradient()
+        return torch.cat([gradient["G"].mT.flatten(), (gradient["C"] * moved["C"]).sum(1)])
+
+    d, p = params["G"].shape
+    found = bread(Evaluation(params, prepared.table), data, Q, lambda: False)
+    tau = torch.zeros(p, dtype=torch.float64)
+    for k in range(d * p + p):
+        v = torch.zeros(d * p + p, dtype=torch.float64)
+        v[k] = h
+        dG, dtau = v[: d * p].view(p, d).mT, v[d * p :]
+        wanted = (slopes(dG, tau + dtau) - slopes(-dG, tau - dtau)) / (2.0 * h)
+        torch.testing.assert_close(found.hessian[:, k], wanted, rtol=1e-5, atol=1e-5)
+    here = slopes(torch.zeros(d, p).double(), tau)
+    torch.testing.assert_close(-(data.w @ found.scores[0]), here[d * p :], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow  # as many fits as samples
+def test_standard_errors_are_those_of_the_jackknife() -> None:
+    data = table(n=50, p=3)
+    sandwich, jackknife = (
+        fit(FullPLN(), data, stop=TIGHT, inference=InferenceRule(se)) for se in ("auto", "jackknife")
+    )
+    assert sandwich.inference is not None and jackknife.inference is not None
+    torch.testing.assert_close(sandwich.inference.std_error, jackknife.inference.std_error, rtol=0.1, atol=0)
+
+
+def test_standard_errors_where_coefficients_are_not_finite_are_none() -> None:
+    result = fit(FullPLN(), odd(), stop=TIGHT, inference=InferenceRule())
+    assert result.inference is not None
+    found, B = result.inference.std_error, result.estimates["B"]
+    assert bool(found[B.isinf()].isnan().all()) and bool((found[torch.isfinite(B)] > 0).all())
+
+
+def test_there_are_none_as_if_the_latent_layer_were_known() -> None:
+    result = fit(FullPLN(), table(), inference=InferenceRule("fisher"))
+    assert result.inference is None
+    (told,) = (finding for finding in result.findings if finding.code == "no-standard-errors")
+    assert "sandwich" in told.remedy
 
 
 def test_what_does_not_go_is_refused_beforehand() -> None:

@@ -37,7 +37,7 @@ OTHER_WORK = {"diagonal": (14.0, 24.0), "spherical": (7.0, 11.0), "fixed": (7.0,
 """Points and products of fits without zeros and without a full covariance: tables of any size take as many."""
 
 
-SECONDS = 2e-7
+SECONDS = 1e-7
 """Seconds that a fit with a full posterior takes on a core for each sample and cube of its features: as on the oaks."""
 HELD = 1 << 26
 """Numbers in matrices p×p of all samples up to which two of each are kept between Hessian products."""
@@ -58,7 +58,8 @@ def _memory_of_full(size: Size) -> float:
     n, p, d = size.n, size.p, size.d
     matrices = float(n * p * p)
     held = 2.0 * matrices if matrices <= HELD else 0.0
-    return 30.0 * n * p + held + 8.0 * min(BLOCKS / 2, matrices) + 4.0 * p * (p + d) ** 2 + 20.0 * p * p
+    sums = 3.0 * (p * (d + 1)) ** 2 if has_sandwich(size) else 0.0
+    return 30.0 * n * p + held + 8.0 * min(BLOCKS / 2, matrices) + 4.0 * p * (p + d) ** 2 + 20.0 * p * p + sums
 
 
 def wide(n: int, p: int) -> bool:
@@ -146,7 +147,7 @@ def check(own: Mapping[str, Any]) -> None:
     if has_full_posterior(own) and own.get("zero_inflation", "none") != "none":
         raise UsageError(
             "--posterior full knows no structural zeros where features are correlated: leave out --zero-inflation, or "
-            "use --posterior diagonal."
+            "use --posterior diagonal; or pln-pca, of as many components as features, which is the same model."
         )
     if own["covariance"] == "fixed" and not own["precision"]:
         raise UsageError("--covariance fixed needs the precision matrix: --precision FILE.")

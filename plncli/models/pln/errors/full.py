@@ -42,16 +42,16 @@ def sandwich(
 
     None when minus the Hessian is not positive definite. Raises Interrupted.
     """
-    bread = _bread(at, data, basis, cancelled)
-    influences = bread.influences(basis, data.w, determined, cancelled)
+    found = bread(at, data, basis, cancelled)
+    influences = found.influences(basis, data.w, determined, cancelled)
     if influences is None:
         return None
     correction = 1.0 if data.clusters is None else cluster_correction(data)
     return influences.of_coefficients(data, missing, correction)
 
 
-def _bread(at: Evaluation, data: Dataset, basis: Basis, cancelled: Callable[[], bool]) -> Bread:
-    """Sums over samples, p³ multiplications each."""
+def bread(at: Evaluation, data: Dataset, basis: Basis, cancelled: Callable[[], bool]) -> Bread:
+    """What the sandwich is made of: sums over samples, p³ multiplications each. Raises Interrupted."""
     p, Q, w, Sigma, z = data.p, basis.Q, data.w, at.Sigma, at.z
     d = Q.shape[1]
     free = (Sigma.diagonal() > 0) & at.estimated
