@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MANIFEST = "manifest.json"
+WITH_ZEROS = 16.0
+"""Bytes that a cell of counts takes at least which a fit has taken without their zeros."""
 NAMES = {
     "samples": "names of samples",
     "responses": "names of features",
@@ -110,12 +112,15 @@ def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
 
 def _check_held(run: Run, config: FitConfig) -> None:
     """DataError for a table that stayed in its file where memory does not hold it."""
-    needs, free = bytes_held(config), free_memory(torch.device("cpu"))
+    cells = run.summary["n_samples"] * run.summary["n_features"]
+    counted = run.spec.sparse(config.own, cells)
+    needs, free = WITH_ZEROS * cells if counted else bytes_held(config), free_memory(torch.device("cpu"))
     if free is not None and needs > free:
+        file = config.counts if counted else config.covariates
         raise DataError(
-            f"{run.place} was fitted to {config.covariates} by blocks of its rows, and this takes all of them at once: "
-            f"about {in_words(needs)} of memory, and {in_words(free)} are free. Use a larger machine, or fit to some "
-            "of the rows (--filter)."
+            f"{run.place} was fitted to {file} by blocks of its rows, and this takes all of them at once: about "
+            f"{in_words(needs)} of memory, and {in_words(free)} are free. Use a larger machine, or fit to some of the "
+            "rows (--filter)."
         )
 
 
