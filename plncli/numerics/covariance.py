@@ -152,6 +152,14 @@ class Covariance(ABC):
         """A part of it, rows and columns by index, each column once."""
 
     @abstractmethod
+    def times(self, R: Tensor) -> Tensor:
+        """R Sigma, n×p."""
+
+    @abstractmethod
+    def among(self, features: Tensor) -> Covariance:
+        """That of some features (indices, each once)."""
+
+    @abstractmethod
     def precision(self) -> Precision | None:
         """The inverse among the features that vary; None where it is not positive definite to rounding."""
 
@@ -190,6 +198,12 @@ class DenseCovariance(Covariance):
 
     def block(self, rows: Tensor | slice, columns: Tensor | slice) -> Tensor:
         return self.Sigma[rows][:, columns]
+
+    def times(self, R: Tensor) -> Tensor:
+        return R @ self.Sigma
+
+    def among(self, features: Tensor) -> DenseCovariance:
+        return DenseCovariance(self.block(features, features))
 
     def precision(self) -> Precision | None:
         if self._Omega is not None:
@@ -231,6 +245,12 @@ class FactoredCovariance(Covariance):
 
     def block(self, rows: Tensor | slice, columns: Tensor | slice) -> Tensor:
         return _add_diagonal(self.V[:, rows].mT @ self.V[:, columns], self.D, rows, columns)
+
+    def times(self, R: Tensor) -> Tensor:
+        return torch.addmm(R * self.D, R @ self.V.mT, self.V)
+
+    def among(self, features: Tensor) -> FactoredCovariance:
+        return FactoredCovariance(self.D[features], self.V[:, features])
 
     def precision(self) -> Precision | None:
         D, V = self.D[self.varied], self.V[:, self.varied]

@@ -30,6 +30,7 @@ from plncli.inference.wald import (
 from plncli.models import MODELS
 from plncli.models.pln.errors import sandwich as pln_sandwich
 from plncli.models.pln.errors.sandwich import invert_
+from plncli.models.pln.spec import Sandwich
 from plncli.names import RESAMPLING
 from plncli.numerics.significance import benjamini_hochberg, quantile, two_sided
 from plncli.optim.base import StopRule
@@ -251,6 +252,20 @@ def test_sandwich_equals_its_definition(covariance: str) -> None:
     # The optimum is known to about 1e-6, and only there do the two agree.
     torch.testing.assert_close(result.inference.covariance / se / se[:, None], V / se / se[:, None], rtol=0, atol=2e-5)
     same(result.inference.std_error, se.view(3, 3).mT, 1e-5)
+
+
+@pytest.mark.parametrize("iterated", [False, True])
+def test_sandwich_of_more_features_than_samples_equals_its_definition(iterated: bool, monkeypatch) -> None:
+    """In factors of Sigma, with a matrix of all coefficients or by conjugate gradients."""
+    monkeypatch.setattr(pln_sandwich, "cost", lambda *_, **__: Sandwich(0.0, 0.0, iterated))
+    data, *_ = pln_table(10, 18, 2)
+    data = Dataset(data.Y, data.X * torch.tensor([1.0, 0.1], dtype=F), data.O, data.w)
+    result = fitted("pln", data, "sandwich")
+    assert result.inference is not None and result.inference.covariance is not None
+    V = dense_sandwich(data, result, torch.eye(18, dtype=F))
+    se = V.diagonal().sqrt()
+    # The optimum is known to about 1e-6, and only there do the two agree.
+    torch.testing.assert_close(result.inference.covariance / se / se[:, None], V / se / se[:, None], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("q", [1, 7, 33, 80, 129])

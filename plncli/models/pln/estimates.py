@@ -13,7 +13,7 @@ from plncli.dataset import Dataset
 from plncli.models.inflation.finished import Told, told
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import at_supremum, with_limits
-from plncli.numerics.covariance import FactoredCovariance
+from plncli.numerics.covariance import Covariance, DenseCovariance, FactoredCovariance
 from plncli.numerics.likelihoods import poisson_deviance
 from plncli.numerics.rows import grand_total, over_rows, total, weigh
 from plncli.sparse import block_of
@@ -46,12 +46,28 @@ def estimates(params: Params, prepared: Prepared, *, whole: bool = True) -> dict
     return found
 
 
+def covariance(params: Params, prepared: Prepared) -> Covariance:
+    """Sigma of all features, 0 on the boundary."""
+    latent, p = prepared.latent, prepared.data.p
+    zero = prepared.data.Y.new_zeros(p)
+    if not len(latent):
+        return FactoredCovariance(zero, zero.expand(0, p))
+    known = prepared.at(params).layer.covariance()
+    if len(latent) == p:
+        return known
+    if isinstance(known, FactoredCovariance):
+        V = zero.expand(len(known.V), p).clone()
+        V[:, latent] = known.V
+        return FactoredCovariance(zero.index_copy(0, latent, known.D), V)
+    Sigma = zero.expand(p, p).clone()
+    Sigma[latent[:, None], latent] = known.dense()
+    return DenseCovariance(Sigma)
+
+
 def _factors(params: Params, prepared: Prepared) -> FactoredCovariance | None:
-    """Sigma of the latent features, where the fit has it as factors."""
-    if not len(prepared.latent):
-        return None
-    covariance = prepared.at(params).layer.covariance()
-    return covariance if isinstance(covariance, FactoredCovariance) else None
+    """Sigma, where the fit has it as factors."""
+    found = covariance(params, prepared) if len(prepared.latent) else None
+    return found if isinstance(found, FactoredCovariance) else None
 
 
 def variances(params: Params, prepared: Prepared) -> Tensor:
@@ -107,8 +123,7 @@ def state(params: Params, prepared: Prepared, *, whole: bool = True) -> dict[str
     logits = {} if prepared.inflation is None else prepared.inflation.left(params["zeta"])
     factors: dict[str, Tensor] = {}
     if not whole and (found := _factors(params, prepared)) is not None:
-        factors = {"D": B.new_zeros(B.shape[1]), "V": torch.zeros_like(M)}
-        factors["D"][prepared.latent], factors["V"][:, prepared.latent] = found.D, found.V
+        factors = {"D": found.D, "V": found.V}
     return {"B_finite": B, "M_finite": M, "poisson_features": prepared.poisson, **factors, **limits, **logits}
 
 

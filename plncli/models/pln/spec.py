@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from plncli.errors import UsageError
 from plncli.models.inflation import spec as inflation
@@ -33,6 +33,14 @@ STEP = 20 << 20
 """The same in the variational step that ends a fit."""
 MOST = 10_000
 """Products beyond which nothing is foretold: three times as many as any of those fits took, and ten for each point."""
+MOST_WORK = 2e12
+"""Multiplications that the sandwich may take by default: about a minute on one core."""
+MOST_NUMBERS = 2e8
+"""Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
+SUMMED = 30
+"""Multiplications in products of matrices that take as long as adding a number to another in memory."""
+ITERATIONS = 60
+"""Of the sandwich's conjugate gradients, usually."""
 OTHER_WORK = {"diagonal": (14.0, 24.0), "spherical": (7.0, 11.0), "fixed": (7.0, 11.0)}
 """Points and products of fits without zeros and without a full covariance: tables of any size take as many."""
 
@@ -67,9 +75,45 @@ def wide(n: int, p: int) -> bool:
     return 5 * n < 3 * p
 
 
+class Sandwich(NamedTuple):
+    """What the sandwich takes: multiplications, and numbers in its largest tables; iterated: nothing p·d×p·d is."""
+
+    work: float
+    numbers: float
+    iterated: bool = False
+
+    @property
+    def bearable(self) -> bool:
+        """Whether it is done where nobody asks for it."""
+        return self.work <= MOST_WORK and self.numbers <= MOST_NUMBERS
+
+
+def sandwich(n: int, q: int, d: int, *, factored: bool) -> Sandwich:
+    """That of q correlated features of n samples, d parameters each; factored: whether Sigma has n rows of factors.
+
+    Inverses, sums of them, the solve, and the influences; with factors the inverses cost n rows instead of q, and all
+    can be solved by iterations.
+    """
+    size = float(q * d)
+    inverses = float(n) * q * q * (n + SUMMED * (d * d / 2 + d + 2) if factored else q)
+    whole = Sandwich(inverses + size**3 + n * size**2, size**2)
+    if not factored:
+        return whole
+    by_iterations = Sandwich(ITERATIONS * float(n) ** 2 * q * (2 * n + SUMMED * d), 5.0 * n * q * (d + 1), True)
+    return by_iterations if by_iterations.work < whole.work or not whole.bearable else whole
+
+
 def has_sandwich(size: Size) -> bool:
     """Whether standard errors of correlated features follow."""
-    return size.own.get("covariance", "full") in CORRELATED and size.se in ("auto", "sandwich")
+    if size.own.get("covariance", "full") not in CORRELATED or size.se not in ("auto", "sandwich"):
+        return False
+    return size.se == "sandwich" or _sandwich(size).bearable
+
+
+def _sandwich(size: Size) -> Sandwich:
+    alone = size.own.get("covariance", "full") == "full" and size.own.get("zero_inflation", "none") == "none"
+    factored = alone and wide(size.n, size.p)
+    return sandwich(size.n, size.p, size.d, factored=factored)
 
 
 def shares(own: Mapping[str, Any]) -> str:
@@ -83,7 +127,7 @@ def memory(size: Size) -> float:
 
     34 n×p with newton-cg, and 12 p×p for a full covariance; where features are many more than samples, 3 n×n×n in their
     place, and 6 p×p where Sigma is written. The sandwich comes when the fit has let go of most: 12 n×p and 6 p×p stay,
-    and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB.
+    and it takes 3 (pd)×(pd), (d²/2 + 2d + 2) p×p, and two blocks of at most 64 MB; by iterations 6 n×p×(d + 1).
     """
     if has_full_posterior(size.own):
         return _memory_of_full(size)
@@ -96,7 +140,9 @@ def memory(size: Size) -> float:
     if covariance == "full" and wide(n, p):
         square = 3.0 * n**3 + 6.0 * p * p * writes_square(size.own.get(SIGMA.name), p)
     numbers = cells + square + 6 * p * d * d + 8 * n * d + min(BLOCKS, 20 * n * max(p, d)) + min(STEP, 20 * n * p)
-    if has_sandwich(size):
+    if has_sandwich(size) and _sandwich(size).iterated:
+        numbers = max(numbers, 12 * n * p + n**3 + 6 * n * p * (d + 1))
+    elif has_sandwich(size):
         sums = (d * d // 2 + 2 * d + 8) * p * p + 3 * (p * d) ** 2
         numbers = max(numbers, 12 * n * p + sums + 2 * min(BLOCKS, n * p * p))
     return float(numbers)

@@ -195,7 +195,12 @@ class Full:
 
 def full(R: Tensor, S2: Tensor, w: Tensor | None, wbar: float) -> Layer:
     """Sigma^ of correlated features, in the form that costs less."""
-    return Wide(R, S2, w, wbar) if ranks.now() is None and wide(*R.shape) else Full(R, S2, w, wbar)
+    return Wide(R, S2, w, wbar) if factored(full, *R.shape) else Full(R, S2, w, wbar)
+
+
+def factored(layer: LayerAt, n: int, p: int) -> bool:
+    """Whether Sigma of p features is told by factors of n rows."""
+    return layer is full and ranks.now() is None and wide(n, p)
 
 
 class Diagonal(Unbent):

@@ -44,7 +44,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from plncli.models.pln.errors.iterative import CurvatureProducts, own_inverses, solved
+from plncli.models.pln.spec import sandwich as cost
 from plncli.models.uncertainty import ALONE, Determined, Interrupted, Uncertainty, from_influence, to_units
+from plncli.numerics.covariance import Covariance, FactoredCovariance
 from plncli.numerics.linalg import Basis, Factor, cholesky_scaled, inverses, weighted_grams
 from plncli.numerics.rows import accumulate, gram, over_rows, total, weighted_total
 
@@ -79,7 +82,7 @@ class Scales:
 class Cells:
     """A fitted model, all features in their order: what every sandwich needs of it.
 
-    basis: of the design; w: (n,); E: n×p, y − A, 0 where a cell does not count; H: n×p, h above; Sigma: p×p;
+    basis: of the design; w: (n,); E: n×p, y − A, 0 where a cell does not count; H: n×p, h above; Sigma: of p features;
     joint: (q,) features that are correlated with others, the rest stand by themselves; at: what is determined;
     clusters: (n,) codes of samples whose scores are added up, or None, and the correction that goes with them.
     """
@@ -88,7 +91,7 @@ class Cells:
     w: Tensor
     E: Tensor
     H: Tensor
-    Sigma: Tensor
+    Sigma: Covariance
     joint: Tensor
     at: Determined
     scales: Scales
@@ -96,7 +99,7 @@ class Cells:
     correction: float = 1.0
 
 
-def scales(w: Tensor, A: Tensor, E: Tensor, H: Tensor, Sigma: Tensor, omega: Tensor, *, shared: bool) -> Scales:
+def scales(w: Tensor, A: Tensor, E: Tensor, H: Tensor, Sigma: Covariance, omega: Tensor, *, shared: bool) -> Scales:
     """From what `Cells` has, the expected counts A (n×p), and omega (p,), 0 for features without a free variance.
 
     The means and variances of the latent layer are taken from r = Sigma e and s² = 1/(A + omega), which hold at the
@@ -104,17 +107,12 @@ def scales(w: Tensor, A: Tensor, E: Tensor, H: Tensor, Sigma: Tensor, omega: Ten
     """
     free, counts = omega > 0, H > 0
     S2 = torch.where(free, 1.0 / (A + omega), 0.0)
-    R, own, kept = E @ Sigma, omega * S2, A * S2
+    R, own, kept = Sigma.times(E), omega * S2, A * S2
     ratio = torch.where(counts, E / torch.where(counts, H, 1.0), 0.0)
     score = torch.where(free, R * E - kept, 0.0)
     shift = torch.where(free, R + own * S2 - ratio, 0.0)
     bend = torch.where(free, (3.0 * R + 2.0 * own * S2 - ratio) * E - 2.0 * kept.square(), 0.0)
     return Scales(free, shared, score, shift, weighted_total(w, bend))
-
-
-def work(n: int, q: int, d: int) -> float:
-    """Multiplications that the sandwich of q correlated features takes, about: inverses, the solve, the influences."""
-    return float(n) * q**3 + float(q * d) ** 3 + float(n) * (q * d) ** 2
 
 
 def sandwich(cells: Cells, missing: Tensor, cancelled: Callable[[], bool] = lambda: False) -> Uncertainty | None:
@@ -147,7 +145,7 @@ def _apart(cells: Cells, features: Tensor) -> Callable[[slice], Tensor] | None:
     """Influences (rows -> b×f×d, in the orthonormal basis) of features without correlations."""
     Q, w, E, sd = cells.basis.Q, cells.w[:, None], cells.E[:, features], cells.scales
     H, shift = cells.H[:, features], sd.shift[:, features]
-    W = H / (1.0 + H * cells.Sigma.diagonal()[features])
+    W = H / (1.0 + H * cells.Sigma.variances[features])
     inverses = _of(cells.at, features).inverse(weighted_grams(Q, w * W))
     cross = gram(w * (W * shift + E), Q) * sd.free[features, None]
     follow = torch.einsum("jkl,jl->jk", inverses, cross)
@@ -169,6 +167,9 @@ def _apart(cells: Cells, features: Tensor) -> Callable[[slice], Tensor] | None:
 def _together(cells: Cells, cancelled: Callable[[], bool]) -> Callable[[slice], Tensor] | None:
     """The same of features that are correlated. Raises Interrupted."""
     features = cells.joint
+    Sigma, (n, d) = cells.Sigma.among(features), cells.basis.Q.shape
+    if isinstance(Sigma, FactoredCovariance) and cost(n, len(features), d, factored=True).iterated:
+        return _by_iterations(cells, Sigma, cancelled)
     Q, E, sd = cells.basis.Q, cells.E[:, features], cells.scales
     at = _of(cells.at, features)
     C, cross, bend, W = curvature(cells, cancelled)
@@ -194,6 +195,30 @@ def _together(cells: Cells, cancelled: Callable[[], bool]) -> Callable[[slice], 
         return u - (moved @ follow).view_as(u)
 
     return influence
+
+
+def _by_iterations(
+    cells: Cells, Sigma: FactoredCovariance, cancelled: Callable[[], bool]
+) -> Callable[[slice], Tensor] | None:
+    """The same where all variances are estimated, without a matrix of all coefficients."""
+    features, Q, sd = cells.joint, cells.basis.Q, cells.scales
+    E, H, shift, score = (A[:, features] for A in (cells.E, cells.H, sd.shift, sd.score))
+    products = CurvatureProducts(Sigma, Q, cells.w, E, _variances(H), shift, sd.bend[features])
+    at, d, blocks = _of(cells.at, features), Q.shape[1], products.own_blocks()
+    factor = leverage_factors(Q, products.W, at.inverse(blocks[:, :d, :d]))
+    open_ = at.vectors * at.free[:, None, :]
+    nothing = open_ @ at.vectors.mT  # projections on what is not estimable
+    blocks[:, :d, :d] += nothing * blocks.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
+    precondition = own_inverses(blocks)
+    if precondition is None:
+        return None
+    g = torch.stack([*(factor * E * x[:, None] for x in Q.mT), factor * score])
+    found = solved(products.times, precondition, g, cancelled)
+    if found is None:
+        return None
+    u = found[:d].permute(1, 2, 0)
+    u = u - torch.einsum("jkl,ijl->ijk", nothing.expand(len(features), d, d), u)
+    return lambda rows: u[rows]
 
 
 def _of(at: Determined, features: Tensor) -> Determined:
@@ -257,9 +282,8 @@ def curvature(cells: Cells, cancelled: Callable[[], bool] = lambda: False) -> Cu
     """
     Q, w, (n, d), q = cells.basis.Q, cells.w[:, None], cells.basis.Q.shape, len(cells.joint)
     E, H, shift = (A[:, cells.joint] for A in (cells.E, cells.H, cells.scales.shift))
-    Sigma = cells.Sigma[cells.joint][:, cells.joint]
-    # A cell that does not count is one of no precision: its row of W is 1e-270 or less.
-    variance = H.clamp_min(torch.finfo(H.dtype).tiny ** 0.9).reciprocal_()
+    invert = _inverter(cells.Sigma.among(cells.joint))
+    variance = _variances(H)
     pairs = torch.triu_indices(d, d, device=Q.device)
     C, cross, bend = Q.new_zeros((pairs.shape[1], q * q)), Q.new_zeros((d, q * q)), Q.new_zeros((q, q))
     diagonals = torch.empty_like(H)
@@ -274,9 +298,7 @@ def curvature(cells: Cells, cancelled: Callable[[], bool] = lambda: False) -> Cu
 
         def fill(part: slice) -> tuple[Tensor]:
             rows, inverse = slice(block.start + part.start, block.start + part.stop), W[part]
-            inverse.copy_(Sigma)
-            inverse.diagonal(dim1=1, dim2=2).add_(variance[rows])
-            invert_(inverse)
+            invert(variance[rows], inverse)
             diagonals[rows] = inverse.diagonal(dim1=1, dim2=2)
             torch.mul(inverse, shift[rows, None, :], out=shifted[part])
             return (torch.einsum("ij,ijl->jl", w[rows] * shift[rows], shifted[part]),)
@@ -293,6 +315,11 @@ def curvature(cells: Cells, cancelled: Callable[[], bool] = lambda: False) -> Cu
     return Curvature(_symmetric(C, pairs), cross.transpose(0, 1).contiguous(), bend, diagonals)
 
 
+def _variances(H: Tensor) -> Tensor:
+    """1/h; a cell that does not count is one of no precision: its row of W is 1e-270 or less."""
+    return H.clamp_min(torch.finfo(H.dtype).tiny ** 0.9).reciprocal_()
+
+
 def _symmetric(sums: Tensor, pairs: Tensor) -> Tensor:
     """q×d×q×d from its symmetric blocks (pairs×q²) of the pairs k ≤ l of columns (2×pairs)."""
     d, q = int(pairs[1, -1]) + 1, math.isqrt(sums.shape[1])
@@ -301,6 +328,36 @@ def _symmetric(sums: Tensor, pairs: Tensor) -> Tensor:
         C[:, k, :, l] = block
         C[:, l, :, k] = block
     return C
+
+
+def _inverter(Sigma: Covariance) -> Callable[[Tensor, Tensor], None]:
+    """What writes (Sigma + diag(v_i))^-1 of each row of v (b×q) to a tensor b×q×q; nan where there is none.
+
+    With Sigma = D + V'V and E = (D + v)^-1 it is E − G'G, where G = L^-1 VE and LL' = I + VEV' (Woodbury 1950).
+    """
+    if not isinstance(Sigma, FactoredCovariance):
+        whole = Sigma.dense()
+
+        def invert(v: Tensor, out: Tensor) -> None:
+            out.copy_(whole)
+            out.diagonal(dim1=1, dim2=2).add_(v)
+            invert_(out)
+
+        return invert
+    D, V = Sigma.D, Sigma.V
+
+    def by_factors(v: Tensor, out: Tensor) -> None:
+        E = (D + v).reciprocal_()
+        VE = V * E[:, None, :]
+        inner = VE @ V.mT
+        inner.diagonal(dim1=1, dim2=2).add_(1.0)
+        L, info = torch.linalg.cholesky_ex(inner)
+        G = torch.linalg.solve_triangular(L, VE, upper=False)
+        torch.baddbmm(out, G.mT, G, beta=0.0, alpha=-1.0, out=out)
+        out.diagonal(dim1=1, dim2=2).add_(E)
+        out.masked_fill_((info != 0)[:, None, None], torch.nan)
+
+    return by_factors
 
 
 def invert_(G: Tensor) -> None:

@@ -13,11 +13,13 @@ from plncli.arrays import Params
 from plncli.errors import counted
 from plncli.models.findings import Finding
 from plncli.models.inflation.spec import SAMPLE
+from plncli.models.pln import spec
 from plncli.models.pln.errors import inflated
-from plncli.models.pln.errors.sandwich import Cells, sandwich, scales, work
-from plncli.models.pln.estimates import expected_counts
+from plncli.models.pln.errors.sandwich import Cells, sandwich, scales
+from plncli.models.pln.estimates import covariance, expected_counts
 from plncli.models.pln.prepared import Prepared
 from plncli.models.pln.separation import without_estimate
+from plncli.models.pln.structures import factored
 from plncli.models.uncertainty import (
     Determined,
     Uncertainty,
@@ -29,10 +31,6 @@ from plncli.models.uncertainty import (
 from plncli.numerics.linalg import weighted_grams
 from plncli.numerics.rows import number
 
-MOST_WORK = 2e12
-"""Multiplications that the sandwich may take by default: about a minute on one core."""
-MOST_NUMBERS = 2e8
-"""Entries of the largest matrix that the sandwich may hold by default: (14 000 coefficients)², 1.6 GB."""
 NAIVE = (
     "Standard errors `fisher` of a Poisson log-normal model take the latent layer as known: they are far too small "
     "(intervals of 95 % cover about 20 %)."
@@ -52,7 +50,9 @@ def default_se(prepared: Prepared) -> str | Finding:
     shared = inflation is not None and inflation.kind != SAMPLE
     zeros = -(-inflation.n_parameters // prepared.data.p) if inflation is not None and shared else 0
     each = d if prepared.inflation is None else d + 1 + zeros  # log sd and logits go with the coefficients
-    if work(number(prepared.data.n), joint, each) <= MOST_WORK and (joint * each) ** 2 <= MOST_NUMBERS:
+    n = number(prepared.data.n)
+    in_factors = prepared.inflation is None and factored(prepared.table.layer, n, joint)
+    if spec.sandwich(n, joint, each, factored=in_factors).bearable:
         return "sandwich"
     message = f"No standard errors, for those of {counted(joint, 'correlated feature')} would take minutes or more."
     remedy = "Ask for them with --se sandwich, or fit with --covariance diagonal."
@@ -124,11 +124,9 @@ def _cells(params: Params, prepared: Prepared, at: Determined) -> Cells:
     data, latent, structure = prepared.data, prepared.latent, prepared.structure
     A = _counted_means(params, prepared)
     Y = data.Y if prepared.counted is None else data.Y * prepared.counted
-    Sigma, omega = A.new_zeros((data.p, data.p)), A.new_full((data.p,), math.inf)
+    Sigma, omega = covariance(params, prepared), A.new_full((data.p,), math.inf)
     if len(latent):
-        layer = prepared.at(params).layer
-        Sigma[latent[:, None], latent] = layer.covariance().dense()
-        omega[latent] = layer.precision
+        omega[latent] = prepared.at(params).layer.precision
     E, H = Y - A, A / (1.0 + 0.5 * A / (A + omega).square())
     free = torch.where(omega.isinf(), 0.0, omega) * structure.estimated
     moving = scales(data.w, A, E, H, Sigma, free, shared=structure.shared)
