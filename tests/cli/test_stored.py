@@ -151,18 +151,6 @@ def test_what_follows_answers_as_of_the_table_in_memory(place: Path, cli: Cli) -
     assert steps[1] < steps[0]
 
 
-def test_what_takes_all_rows_says_so_where_memory_does_not_hold_them(
-    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert fit(place, "linear", "large", "--formula", "z ~ a + b", "--block-rows", "100") == 0
-    monkeypatch.setattr("plncli.inputs.blocks.loading.MANY", 1)
-    monkeypatch.setattr("plncli.runs.training_data.free_memory", lambda device: 3e4)
-    refused = cli("diagnose", place / "large")
-    assert refused.code == 3 and "by blocks of its rows" in refused.err
-    monkeypatch.setattr("plncli.runs.training_data.free_memory", lambda device: 1e6)
-    assert cli("diagnose", place / "large").code == 0
-
-
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather"])
 @pytest.mark.parametrize("wide", [(), ("--wide", "probability")], ids=["long", "wide"])
 def test_predictions_of_a_large_table_are_made_by_blocks(

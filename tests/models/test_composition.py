@@ -15,7 +15,7 @@ from tries import quickly
 from plncli.models.pln.elbo import LatentTable, objective, plain_objective
 from plncli.models.pln.emissions import Poisson
 from plncli.models.pln.means import Held, Linear
-from plncli.models.pln.preconditioner import feature_preconditioner
+from plncli.models.pln.precondition.whole import feature_preconditioner
 from plncli.models.pln.structures import Diagonal, Fixed, Full
 from plncli.numerics.covariance import DensePrecision
 from plncli.numerics.linalg import orthonormal_basis

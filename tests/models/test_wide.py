@@ -9,10 +9,15 @@ import torch
 
 from plncli.models.pln.elbo import LatentTable, plain_objective
 from plncli.models.pln.emissions import Poisson
+from plncli.models.pln.errors.iterative import CurvatureProducts, own_inverses, solved
+from plncli.models.pln.errors.sandwich import _inverter
 from plncli.models.pln.means import Linear
-from plncli.models.pln.preconditioner import _SampleBlocks, block_curvature, feature_preconditioner
+from plncli.models.pln.precondition.features import block_curvature
+from plncli.models.pln.precondition.samples import SampleBlocks
+from plncli.models.pln.precondition.whole import feature_preconditioner
 from plncli.models.pln.structures import Full, full
 from plncli.models.pln.wide import Wide
+from plncli.numerics.covariance import DenseCovariance, FactoredCovariance
 from plncli.numerics.linalg import orthonormal_basis
 
 SIZES = [(8, 40), (30, 30), (25, 10), (1, 5), (12, 1)]
@@ -124,17 +129,17 @@ def test_blocks_of_samples_are_inverted(weighted: bool) -> None:
     assert isinstance(at.layer, Wide)
     known = at.layer.loadings(1e-12)
     assert known is not None
-    blocks = _SampleBlocks(at, *known)
-    v = torch.zeros(2, n, p, dtype=torch.float64)
-    v[0] = torch.randn(n, p, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    blocks = SampleBlocks(at, *known)
+    v = torch.randn(n, p, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     MM, Mpsi, psipsi = block_curvature(at)
     cell = MM - Mpsi.square() / psipsi
-    found = blocks.add(v, torch.stack([v[0] / cell, torch.zeros_like(cell)]))[0]
+    found = v / cell
+    blocks.add(v.clone(), found)
     Omega = at.layer.inverse().dense()
     for i in range(n):
         weight = 1.0 if weights is None else float(weights[i])
         H = torch.diag(cell[i] - weight * Omega.diagonal()) + weight * Omega
-        torch.testing.assert_close(H @ found[i], v[0, i], rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(H @ found[i], v[i], rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("form", [Full, Wide])
@@ -153,3 +158,49 @@ def test_a_curve_keeps_the_rank_that_a_straight_step_loses(form: type[Full] | ty
         return float(torch.linalg.svdvals(X)[rank])
 
     assert beyond(R + t * dR + t * t * bent) < 0.1 * beyond(R + t * dR)
+
+
+def test_precisions_of_samples_are_those_of_the_whole_covariance() -> None:
+    R, S2, *_ = drawn(6, 25)
+    Sigma = FactoredCovariance(S2.mean(0), R / 6**0.5)
+    v = S2 * torch.logspace(-4, 4, 25, dtype=torch.float64).flip(0)
+    v[2, 3] = v[4, 7] = 1e270  # cells that do not count
+    found, wanted = torch.empty(6, 25, 25, dtype=torch.float64), torch.empty(6, 25, 25, dtype=torch.float64)
+    _inverter(Sigma)(v, found)
+    _inverter(DenseCovariance(Sigma.dense()))(v, wanted)
+    scale = (Sigma.variances + v).sqrt()
+    scale = scale[:, :, None] * scale[:, None, :]
+    torch.testing.assert_close(found * scale, wanted * scale, rtol=1e-9, atol=1e-9)
+    _inverter(FactoredCovariance(-Sigma.D, Sigma.V))(0.0 * v, found)
+    assert bool(found.isnan().all())
+
+
+def test_conjugate_gradients_solve_with_the_curvature_of_coefficients_and_variances() -> None:
+    n, q, d = 6, 20, 2
+    R, S2, E, *_ = drawn(n, q)
+    g = torch.Generator().manual_seed(3)
+    Q, w = torch.randn(n, d, generator=g, dtype=torch.float64), 0.5 + torch.rand(n, generator=g, dtype=torch.float64)
+    Sigma, bend = FactoredCovariance(S2.mean(0), R / n**0.5), 10.0 + torch.rand(q, generator=g, dtype=torch.float64)
+    v, shift, E = S2 + 0.1, torch.randn(n, q, generator=g, dtype=torch.float64), 0.01 * E
+    H = torch.zeros(d + 1, q, d + 1, q, dtype=torch.float64)
+    for i in range(n):
+        W = torch.linalg.inv(Sigma.dense() + torch.diag(v[i]))
+        t = torch.stack([*(Q[i, k].expand(q) for k in range(d)), shift[i]])
+        H += w[i] * t[:, :, None, None] * W[None, :, None, :] * t
+        for k in range(d):
+            across = torch.diag(w[i] * Q[i, k] * E[i])
+            H[k, :, d] += across
+            H[d, :, k] += across
+    H[d, :, d] += torch.diag(bend)
+    products = CurvatureProducts(Sigma, Q, w, E, v, shift, bend)
+    x = torch.randn(d + 1, 4, q, generator=g, dtype=torch.float64)
+    torch.testing.assert_close(products.times(x), torch.einsum("kjlm,lbm->kbj", H, x), rtol=1e-9, atol=1e-9)
+    blocks = products.own_blocks()
+    torch.testing.assert_close(blocks, H.diagonal(dim1=1, dim2=3).permute(2, 0, 1), rtol=1e-9, atol=1e-9)
+    precondition = own_inverses(blocks)
+    assert precondition is not None
+    found = solved(products.times, precondition, x)
+    assert found is not None
+    wanted = torch.linalg.solve(H.reshape((d + 1) * q, -1), x.permute(0, 2, 1).reshape((d + 1) * q, 4))
+    torch.testing.assert_close(found.permute(0, 2, 1).reshape((d + 1) * q, 4), wanted, rtol=1e-6, atol=1e-7)
+    assert solved(lambda x: -products.times(x), precondition, x) is None

@@ -34,8 +34,6 @@ MANY = 10**8
 """Cells of the columns that a formula uses, from which a table stays in its file."""
 BLOCK = 1 << 21
 """Cells of a block."""
-COPIES = 4
-"""Of a table that is read whole, at the peak, with its file: measured 3.5."""
 OTHERS = ("response", "offsets", "exposure", "cluster", "samples", "na_values")
 """Settings that ask for tables of their own, or for what must be known of all rows before any is read."""
 
@@ -69,14 +67,6 @@ def load_by_blocks(
         if asked:
             raise UsageError(f"--block-rows cannot be had, for {why}. Leave it out to read the table whole.") from None
         return None
-
-
-def bytes_held(config: FitConfig) -> float:
-    """Bytes that a table takes in memory which stays in its file unless it is asked for whole; 0 for any other."""
-    try:
-        return 8.0 * COPIES * _plan(config, None, asked=False).cells
-    except NotByBlocks:
-        return 0.0
 
 
 @dataclass(frozen=True)

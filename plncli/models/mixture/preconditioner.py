@@ -9,7 +9,8 @@ from torch import Tensor
 
 from plncli.arrays import Params
 from plncli.models.mixture.objective import Evaluation
-from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
+from plncli.models.pln.precondition.features import block_curvature
+from plncli.models.pln.precondition.whole import feature_preconditioner
 from plncli.models.pln.structures import Full
 from plncli.models.pln.wide import Wide
 from plncli.numerics.linalg import Factor, cholesky_scaled, weighted_grams

@@ -14,7 +14,8 @@ from plncli.models.inflation import logits
 from plncli.models.inflation.entries import Inflation
 from plncli.models.pln.boundary.poisson import Evaluation as BoundaryEvaluation
 from plncli.models.pln.elbo import Evaluation
-from plncli.models.pln.preconditioner import block_curvature, feature_preconditioner
+from plncli.models.pln.precondition.features import block_curvature
+from plncli.models.pln.precondition.whole import feature_preconditioner
 from plncli.models.pln.prepared import Prepared
 
 

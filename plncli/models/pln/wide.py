@@ -82,20 +82,20 @@ class Wide:
         return self._kept["pull"]
 
     def turn(self, dR: Tensor, dS2: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivative of (R Omega, diag Omega) along (dR, dS2), in five products of n×n×p; dR may be overwritten."""
+        """Derivative of (R Omega, diag Omega) along (dR, dS2), in three products of n×n×p; dR may be overwritten.
+
+        With dT what dR makes of T, t = dD/D, and dC = FT' + TF' of the whole change F = dT − ½ T diag(t) of T,
+
+            d(V Omega) = (C^-1 (dT − dC U) − U diag(t)) D^-½,    d omega = −(diag(U'(2 dT − dC U)) + t (1 − 2h)) / D
+        """
         w = None if self._root is None else self._root.square()
         T, U = self._T, self._U
-        inverse, n = self._inverse, len(T)
         dT = self._scaled(dR)
         share = total(weigh(w, dS2)) / (self._wbar * self._D)
-        E = dT @ T.mT
-        grown = (T * share) @ T.mT
-        across = torch.empty_like(E.expand(2, n, n))
-        torch.mm(inverse, E + E.mT - grown, out=across[0])
-        torch.sub(grown, E, alpha=2.0, out=across[1])
-        turned, quadratic = (across.view(2 * n, n) @ U).view(2, n, -1)
-        dprecision = total(U * (2.0 * dT + quadratic)) + share * (1.0 - 2.0 * self._leverage)
-        dpull = (inverse @ dT).sub_(turned).addcmul_(U, share, value=-1.0)
+        half = torch.addcmul(dT, T, share, value=-0.5) @ T.mT
+        moved = torch.addmm(dT, half + half.mT, U, alpha=-1.0)
+        dprecision = total(dT.add_(moved).mul_(U)) + share * (1.0 - 2.0 * self._leverage)
+        dpull = torch.mm(self._inverse, moved).addcmul_(U, share, value=-1.0)
         return self._unscaled(dpull), -dprecision / self._D
 
     def curve(self, dR: Tensor) -> Tensor:
