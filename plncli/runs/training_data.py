@@ -11,12 +11,15 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.errors import DataError, UsageError, some
+from plncli.evaluation.memory import in_words
 from plncli.inputs.alignment.positions import named_by_position
+from plncli.inputs.blocks.loading import bytes_held
 from plncli.inputs.loading import Inputs, load
 from plncli.numerics.nesting import sketch, sketch_of
 from plncli.runs import schema as schemas
 from plncli.runs.fingerprint import fingerprint
 from plncli.runs.run import Run
+from plncli.runtime import free_memory
 from plncli.settings import FRAME, FitConfig, built, option, recorded, settings, split_part
 from plncli.tables import writing as output
 from plncli.tables.formats import digest, lies_at
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MANIFEST = "manifest.json"
+WITH_ZEROS = 16.0
+"""Bytes that a cell of counts takes at least which a fit has taken without their zeros."""
 NAMES = {
     "samples": "names of samples",
     "responses": "names of features",
@@ -92,6 +97,8 @@ def _blocks(run: Run, learnt: Mapping[str, Any]) -> Table:
 
 
 def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
+    if not given:
+        _check_held(run, config)
     inputs = load(config, device=torch.device("cpu"), dtype=torch.float64, given=given)
     _check_same(run, inputs)
     covariates: str | Table | None = given.get("covariates") or config.covariates
@@ -101,6 +108,20 @@ def _origin(run: Run, config: FitConfig, given: Mapping[str, Table]) -> Origin:
         reading = {"sample_names": config.sample_names, "na_values": config.na_values}
         covariates = named_by_position(covariates, inputs.positions.names, **reading)
     return Origin(inputs.data, covariates, config.sample_names)
+
+
+def _check_held(run: Run, config: FitConfig) -> None:
+    """DataError for a table that stayed in its file where memory does not hold it."""
+    cells = run.summary["n_samples"] * run.summary["n_features"]
+    counted = run.spec.sparse(config.own, cells)
+    needs, free = WITH_ZEROS * cells if counted else bytes_held(config), free_memory(torch.device("cpu"))
+    if free is not None and needs > free:
+        file = config.counts if counted else config.covariates
+        raise DataError(
+            f"{run.place} was fitted to {file} by blocks of its rows, and this takes all of them at once: about "
+            f"{in_words(needs)} of memory, and {in_words(free)} are free. Use a larger machine, or fit to some of the "
+            "rows (--filter)."
+        )
 
 
 def manifest(run: Run) -> dict[str, Any]:

@@ -59,9 +59,11 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
     optim.build(config.optimizer, config.learning_rate)
     where = runtime.start(config.device, config.dtype, config.seed)
     faults, read, prospect = Faults(every=True), None, None
+    told: tuple[str, ...] = ()
     with runtime.memory_guard():
         try:
-            read = faults.attempt(lambda: load_by_blocks(config, device=where.device, dtype=where.dtype), None)
+            nothing: tuple[Inputs | None, tuple[str, ...]] = (None, ())
+            read, told = faults.attempt(lambda: load_by_blocks(config, device=where.device, dtype=where.dtype), nothing)
             if read is None and not faults.found:
                 read = inputs.examine(config, device=where.device, dtype=where.dtype, faults=faults)
         except UsageError as fault:
@@ -72,7 +74,7 @@ def validate(config: FitConfig, *, json: bool, quiet: bool) -> int:
             runtime.use_threads(read.data.n, read.data.p, read.data.d, config.threads)
             prospect = _prospect(config, read, where, faults)
         found = None if read is None else validation.facts(config, read)
-    notes = (*configuration.ignored(os.environ), *(read.notes if read else ()))
+    notes = (*configuration.ignored(os.environ), *(read.notes if read else ()), *told)
     if prospect is None and read and read.positions:
         notes = (read.positions.finding.message, *notes)
     if json:

@@ -133,6 +133,14 @@ def test_large_counts_are_transformed_by_blocks(made: Path, cli: Cli, monkeypatc
     np.testing.assert_allclose(sds[0], sds[1], rtol=1e-9, atol=1e-9)
 
 
+def test_a_diagnosis_says_where_memory_does_not_hold_the_counts(
+    made: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plncli.runs.training_data.free_memory", lambda device: 1e4)
+    refused = cli("diagnose", made / "blocks")
+    assert refused.code == 3 and "matrix.mtx by blocks of its rows" in refused.err
+
+
 def test_a_validation_finds_the_same_without_the_zeros(made: Path, cli: Cli) -> None:
     given = ("--counts", made / "matrix.mtx", "--covariates", made / "covariates.csv", "--formula", "~ batch")
     told = [

@@ -151,6 +151,18 @@ def test_what_follows_answers_as_of_the_table_in_memory(place: Path, cli: Cli) -
     assert steps[1] < steps[0]
 
 
+def test_what_takes_all_rows_says_so_where_memory_does_not_hold_them(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fit(place, "linear", "large", "--formula", "z ~ a + b", "--block-rows", "100") == 0
+    monkeypatch.setattr("plncli.inputs.blocks.loading.MANY", 1)
+    monkeypatch.setattr("plncli.runs.training_data.free_memory", lambda device: 3e4)
+    refused = cli("diagnose", place / "large")
+    assert refused.code == 3 and "by blocks of its rows" in refused.err
+    monkeypatch.setattr("plncli.runs.training_data.free_memory", lambda device: 1e6)
+    assert cli("diagnose", place / "large").code == 0
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "feather"])
 @pytest.mark.parametrize("wide", [(), ("--wide", "probability")], ids=["long", "wide"])
 def test_predictions_of_a_large_table_are_made_by_blocks(
@@ -224,6 +236,17 @@ def test_what_takes_all_rows_is_refused_where_blocks_are_asked_for(place: Path, 
     found = cli("fit", "logistic", *table, *more, "--block-rows", 50, "--out", place / "refused")
     assert found.code == 2 and sentence in found.err.replace("\n", " ") and "--block-rows" in found.err
     assert not (place / "refused").exists()
+
+
+def test_a_large_table_that_is_read_whole_says_why(place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plncli.inputs.blocks.loading.MANY", 1)
+    given = ("--covariates", place / "table.parquet", "--formula", "y ~ bs(a, df=4)")
+    found = cli("fit", "logistic", *given, "--out", place / "splines")
+    assert found.code == 0 and "is read whole, for `bs(a, df=4)` learns from all rows" in " ".join(found.err.split())
+    told = json.loads(cli("validate", "logistic", *given, "--json").out)
+    assert any("is read whole" in note for note in told["notes"])
+    found = cli("fit", "logistic", *given[:3], "y ~ a", "--out", place / "by-itself")
+    assert found.code == 0 and "The rows stay in" in found.err
 
 
 FAULTS = {

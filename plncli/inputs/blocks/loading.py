@@ -34,6 +34,8 @@ MANY = 10**8
 """Cells of the columns that a formula uses, from which a table stays in its file."""
 BLOCK = 1 << 21
 """Cells of a block."""
+COPIES = 4
+"""Of a table that is read whole, at the peak, with its file: measured 3.5."""
 OTHERS = ("response", "offsets", "exposure", "cluster", "samples", "na_values")
 """Settings that ask for tables of their own, or for what must be known of all rows before any is read."""
 
@@ -51,22 +53,38 @@ def load_for_fit(
     UsageError where blocks are asked for and cannot be had.
     """
     check(config)
-    read = load_by_blocks(config, device=device, dtype=dtype, given=given)
-    return read or load(config, device=device, dtype=dtype, given=given, sparse=sparse)
+    read, notes = load_by_blocks(config, device=device, dtype=dtype, given=given)
+    if read is None:
+        read = load(config, device=device, dtype=dtype, given=given, sparse=sparse)
+    return replace(read, notes=(*read.notes, *notes))
 
 
 def load_by_blocks(
     config: FitConfig, *, device: torch.device, dtype: torch.dtype, given: Mapping[str, Table] | None = None
-) -> Inputs | None:
-    """The data set of a table whose rows stay in their file; None of one that is read whole."""
-    asked = config.own.get("block_rows") if config.spec.by_blocks is not None else None
+) -> tuple[Inputs | None, tuple[str, ...]]:
+    """The data set of a table whose rows stay in their file; None of one that is read whole, and why if it is large."""
+    asked, large = config.spec.by_blocks is not None and config.own.get("block_rows") is not None, False
     try:
-        plan = _plan(config, given, asked=bool(asked))
-        return _loaded(plan, device, dtype) if asked or plan.cells >= MANY else None
+        table = _stored(config, given)
+        large = table.n * len(table.columns) >= MANY
+        if asked or large:
+            plan = _plan(config, table)
+            if asked or plan.cells >= MANY:
+                return _loaded(plan, device, dtype), ()
     except NotByBlocks as why:
         if asked:
             raise UsageError(f"--block-rows cannot be had, for {why}. Leave it out to read the table whole.") from None
-        return None
+        return None, (f"{config.covariates} is read whole, for {why}.",) if large else ()
+    return None, ()
+
+
+def bytes_held(config: FitConfig) -> float:
+    """Bytes that a table takes in memory which stays in its file unless it is asked for whole; 0 for any other."""
+    try:
+        cells = _plan(config, _stored(config, None)).cells
+    except NotByBlocks:
+        return 0.0
+    return 8.0 * COPIES * cells if cells >= MANY or config.own.get("block_rows") else 0.0
 
 
 @dataclass(frozen=True)
@@ -85,30 +103,25 @@ class Plan:
         return self.table.n * len(self.wanted.columns)
 
 
-def _plan(config: FitConfig, given: Mapping[str, Table] | None, *, asked: bool) -> Plan:
-    """How a table is read by blocks; NotByBlocks where it cannot be."""
-    by_blocks = config.spec.by_blocks
-    if by_blocks is None:
+def _stored(config: FitConfig, given: Mapping[str, Table] | None) -> StoredTable:
+    """The covariates as they lie in a file; NotByBlocks where they do not, or the model takes tables whole."""
+    if config.spec.by_blocks is None:
         raise NotByBlocks(f"{config.model} takes tables whole")
-    if reason := by_blocks({**config.own, "se": config.se}):
-        raise NotByBlocks(reason)
     if given or not config.covariates:
         raise NotByBlocks("the table is none of a file that --covariates names")
-    known = settings(config.model)
-    for name in OTHERS:
-        if name in known and config.value(name):
-            raise NotByBlocks(f"{option(name)} takes the table whole")
-    if config.match != "name":
-        raise NotByBlocks(f"--match {config.match} takes the table whole")
-    if config.aliased != "error":
-        raise NotByBlocks(f"--aliased {config.aliased} takes the table whole")
-    if not left_side(config.formula):
-        raise NotByBlocks("the response is not left of `~` in the formula")
     table = opened(config.covariates, "covariates", sample_names=config.sample_names)
     if table is None:
         raise NotByBlocks(f"{config.covariates} is no Parquet file, or has columns without a name")
-    if not asked and table.n * len(table.columns) < MANY:
-        raise NotByBlocks("the table is small")
+    return table
+
+
+def _plan(config: FitConfig, table: StoredTable) -> Plan:
+    """How a table is read by blocks; NotByBlocks where it cannot be."""
+    assert config.spec.by_blocks is not None
+    if reason := config.spec.by_blocks({**config.own, "se": config.se}) or _whole(config):
+        raise NotByBlocks(reason)
+    if not left_side(config.formula):
+        raise NotByBlocks("the response is not left of `~` in the formula")
     formula = parse(config.formula, table.columns, table.name, table.corner)
     labels = labels_of(formula)
     weights = config.weights or ""
@@ -119,6 +132,15 @@ def _plan(config: FitConfig, given: Mapping[str, Table] | None, *, asked: bool) 
     wanted = Wanted(used, labels.columns, labels.combined, config.filter, conditional, weights, config.missing)
     rows = config.own.get("block_rows") or max(1, BLOCK // max(1, len(wanted.columns) + 2))
     return Plan(config, table, formula, wanted, rows)
+
+
+def _whole(config: FitConfig) -> str:
+    """Which setting takes a table whole, as the end of a sentence; nothing where none does."""
+    known = settings(config.model)
+    asked = [option(name) for name in OTHERS if name in known and config.value(name)]
+    asked += [f"--match {config.match}"] * (config.match != "name")
+    asked += [f"--aliased {config.aliased}"] * (config.aliased != "error")
+    return f"{asked[0]} takes the table whole" if asked else ""
 
 
 def _loaded(plan: Plan, device: torch.device, dtype: torch.dtype) -> Inputs:

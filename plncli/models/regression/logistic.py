@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plncli.arrays import Params, Parts
-from plncli.dataset import Dataset
+from plncli.dataset import Dataset, Stored
 from plncli.errors import TERMS, DataError, counted, short, some
 from plncli.models.base import Init, Model
 from plncli.models.findings import IN_FULL, Finding
@@ -26,7 +26,7 @@ from plncli.models.spec import Spec
 from plncli.models.uncertainty import Interrupted, Ratios, Uncertainty, from_inverses
 from plncli.names import PROFILE
 from plncli.numerics.likelihoods import bernoulli_loglik
-from plncli.numerics.linalg import basis_of, inverses
+from plncli.numerics.linalg import ImplicitBasis, basis_of, inverses
 from plncli.numerics.rows import extremes, number, over_parts, total, weighted_total
 
 
@@ -159,7 +159,7 @@ class Logistic(Model[Prepared]):
         else:
             kind = "fisher" if method == PROFILE else method
             data = prepared.data
-            separated = separated_by_blocks(data, basis, B, gap) if data.stored else _separated(data, B, gap)
+            separated = _separated(data, basis, B, gap)
             found = replace(logistic_uncertainty(data, basis, B, at.information, kind, separated), method=method)
         if method != PROFILE:
             return found
@@ -189,7 +189,7 @@ class Logistic(Model[Prepared]):
         data = prepared.data
         cells: list[tuple[str, str]] = []
         told = []
-        if data.stored:
+        if isinstance(data, Stored):
             separated = separated_by_blocks(data, prepared.basis, self.estimates(params, prepared)["B"], gap)
         else:
             separated = separated_responses(data, prepared.at(params["gamma"]).margin, gap)
@@ -224,8 +224,10 @@ def check_classes(data: Dataset) -> None:
         raise DataError(f"A response needs both classes: {names}. Leave it out, or check how it was coded.")
 
 
-def _separated(data: Dataset, B: Tensor, gap: float) -> dict[int, Separated]:
+def _separated(data: Dataset, basis: ImplicitBasis, B: Tensor, gap: float) -> dict[int, Separated]:
     """The separated responses at coefficients B (d×p)."""
+    if isinstance(data, Stored):
+        return separated_by_blocks(data, basis, B, gap)
     return separated_responses(data, (2.0 * data.Y - 1.0) * (data.O + data.X @ B), gap)
 
 

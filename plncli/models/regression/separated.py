@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from plncli.dataset import Dataset
+from plncli.dataset import Dataset, Stored
 from plncli.numerics.blocks import separation_by_blocks
 from plncli.numerics.linalg import ImplicitBasis, weighted_grams
 from plncli.numerics.rows import extremes, over_parts, total
@@ -48,11 +48,17 @@ def _whole(cone: Recession) -> Separated:
     return Separated(cone, int(total(cone.cells)), cells)
 
 
-def separated_by_blocks(data: Dataset, basis: ImplicitBasis, B: Tensor, gap: float) -> dict[int, Separated]:
-    """The same of samples that come by blocks, at coefficients B (d×p): by one pass where no response is separated."""
+def separated_by_blocks(data: Stored, basis: ImplicitBasis, B: Tensor, gap: float) -> dict[int, Separated]:
+    """The same of samples that come by blocks, at coefficients B (d×p): by one pass where no response is separated.
+
+    What was found last is kept, for it is asked for again.
+    """
     margin = _margin(gap)
     if math.isinf(margin):
         return {}  # nothing is known yet
+    known = data.known.get("separated")
+    if known is not None and torch.equal(known[0], B) and known[1] == margin:
+        return dict(known[2])
 
     def candidates(part: Dataset) -> Tensor:
         """Which samples may be separated, b×p."""
@@ -72,7 +78,8 @@ def separated_by_blocks(data: Dataset, basis: ImplicitBasis, B: Tensor, gap: flo
         one = separation_by_blocks(blocks, basis.T)
         if one is not None:
             found[j] = Separated(one.cone, one.number, lambda part, one=one, rows=rows: one.cells(*rows(part)))  # type: ignore[misc]
-    return found
+    data.known["separated"] = (B, margin, found)
+    return dict(found)
 
 
 def _margin(gap: float) -> float:
