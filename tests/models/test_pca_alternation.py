@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
-from plncli.models.pca.alternation import Alternation
+from plncli.models.pca.alternation import ByBlocks, Whole
 from plncli.models.pca.evaluation import STEEP, Trade, inverses
 from plncli.models.pca.mixing import Mixing
 from plncli.models.pca.model import PCA
@@ -51,7 +52,7 @@ def theta_of(result: FitResult) -> tuple[Tensor, Table]:
 @pytest.mark.parametrize("seed", range(5))
 def test_what_loadings_and_samples_trade_changes_no_cell_and_raises_the_bound(seed: int) -> None:
     table = PCA(rank=3).prepare(drawn(40, 7, 2, seed)).table
-    now = Alternation(table, of_log_counts(table))
+    now = Whole(table, of_log_counts(table))
     before, A = now.value, now.z.A.clone()
     now._trade()
     torch.testing.assert_close(now.z.A, A, rtol=1e-10, atol=0)
@@ -70,7 +71,7 @@ def test_what_loadings_and_samples_trade_changes_no_cell_and_raises_the_bound(se
 def test_rounds_never_lower_the_bound_and_end_at_the_optimum() -> None:
     result = one()
     _, table = theta_of(result)
-    now = Alternation(table, of_log_counts(table))
+    now = Whole(table, of_log_counts(table))
     values = []
     for rounds in (1, 2, 5, 10, 200):
         now = now.settled(rounds)
@@ -79,9 +80,35 @@ def test_rounds_never_lower_the_bound_and_end_at_the_optimum() -> None:
     assert now.value + table.constant == pytest.approx(result.optimum.value, abs=1e-6)
 
 
+@pytest.mark.parametrize("block", [7, 60, 100])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rounds_by_blocks_are_those_of_the_whole(block: int, threads: int) -> None:
+    _, table = theta_of(one())
+    start, before = of_log_counts(table), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        whole, blocks = Whole(table, start), ByBlocks(replace(table, block=block), start)
+        for rounds in (1, 3, 20):
+            whole, blocks = whole.settled(rounds), blocks.settled(rounds)
+            assert blocks.value == pytest.approx(whole.value, abs=1e-7)
+            torch.testing.assert_close(blocks.theta, whole.theta, atol=1e-5, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_counts_beyond_sense_are_no_state_by_blocks_either() -> None:
+    _, table = theta_of(one())
+    theta = of_log_counts(table)
+    theta[0] += 1e3 * table.Q[:, 0].sum().sign()
+    z = torch.zeros(60, 3).double(), torch.ones(60, 6).double(), torch.zeros(60).double()
+    now = ByBlocks(replace(table, block=7), theta, z)
+    now._follow()
+    assert now.value == math.inf
+
+
 def test_a_start_far_from_the_best_is_given_up() -> None:
     _, table = theta_of(one())
-    start = Alternation(table, of_log_counts(table))
+    start = Whole(table, of_log_counts(table))
     assert start.settled(200, best=-math.inf).value > start.settled(200).value
 
 

@@ -121,7 +121,8 @@ def test_counts_without_zeros_take_no_structural_zeros() -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table counts as large from 1000 cells on."""
-    monkeypatch.setattr("plncli.models.pca.spec.WHOLE", 1000)
+    for name in ("WHOLE", "MANY"):
+        monkeypatch.setattr(f"plncli.models.pca.spec.{name}", 1000)
     monkeypatch.setattr("plncli.models.pca.spec.FEWEST", 2)
 
 

@@ -71,7 +71,8 @@ def test_is_the_fit_of_one_process(place: Path, name: str) -> None:
 @pytest.mark.slow
 def test_a_large_table_begins_with_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has them: of many optima both end in one."""
-    monkeypatch.setattr("plncli.models.pca.spec.WHOLE", 1 << 12)
+    for name in ("WHOLE", "MANY"):
+        monkeypatch.setattr(f"plncli.models.pca.spec.{name}", 1 << 12)
     draw = np.random.default_rng(8)
     latent = draw.normal(size=(1301, 2)) @ draw.normal(size=(2, 9)) * 0.5
     counts = pd.DataFrame(draw.poisson(np.exp(latent)), columns=[f"f{j}" for j in range(9)])

@@ -11,17 +11,19 @@ Biometrika 85). These directions are the slow ones, and what is left is quickene
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from plncli.models.pca.cells import FARTHEST
+from plncli.models.pca.cells import FARTHEST, Samples
 from plncli.models.pca.evaluation import Evaluation, inverses, preconditioner
 from plncli.models.pca.mixing import Mixing
 from plncli.models.pca.posterior import Posterior, State, natural_step
 from plncli.models.pca.table import Table
-from plncli.numerics.rows import gram, grand_total, most, total, weigh
+from plncli.numerics.rows import accumulate, gram, grand_total, over_rows, total, weigh
 
 HALVINGS = 20
 FARTHEST_STEP = 3.0
@@ -32,31 +34,40 @@ FOLLOWING = 2
 """Natural-gradient steps of the samples in a round."""
 
 
-class Alternation:
-    """theta ((d+q)×p) and the posteriors of the samples; value: minus the bound there, in nats.
+class Moments(NamedTuple):
+    """Of the samples' posteriors, sums times their weights: of f; q m' (d×q); m m' and S (q×q)."""
 
-    zeta: parameters of the probabilities of structural zeros, held, where there are any.
+    lost: Tensor
+    on_design: Tensor
+    second: Tensor
+    spread: Tensor
+
+    @staticmethod
+    def of(table: Table, z: State) -> Moments:
+        """Those of the samples of a table."""
+        w, S = table.w, z.S.flatten(1)
+        lost = grand_total(z.value if w is None else w * z.value)
+        spread = total(weigh(w, S)).view_as(z.S[0])
+        return Moments(lost, gram(weigh(w, table.Q), z.M), gram(weigh(w, z.M), z.M), spread)
+
+    def trade(self, wbar: float) -> tuple[Tensor, Tensor] | None:
+        """The best a (d×q) and L (q×q, lower); None where there is no best."""
+        a = self.on_design / wbar
+        L, failed = torch.linalg.cholesky_ex((self.second + self.spread) / wbar - a.mT @ a)
+        return None if failed else (a, L)
+
+
+class Alternation(ABC):
+    """theta ((d+q)×p) and the posteriors of the samples; value: minus the bound there, less its constant, in nats.
+
+    It is inf where counts are expected that are beyond sense.
     """
 
-    def __init__(self, table: Table, theta: Tensor, z: State | None = None, zeta: Tensor | None = None) -> None:
-        """Begin at theta, and with the posteriors z where they are given."""
-        self.table, self.theta, self.zeta = table, theta, zeta
-        self.samples = table.samples(theta, zeta)
-        if z is None:
-            M, V = self.samples.cold()
-            S = table.triangle.matrix(V)
-            self.z = State.at(self.samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
-        else:
-            self.z = State.at(self.samples, z.M, z.S, z.V, z.logdet)
+    table: Table
+    theta: Tensor
+    value: float
 
-    @property
-    def value(self) -> float:
-        """Minus the bound, less its constant; inf where counts are expected that are beyond sense."""
-        w, f = self.table.w, self.z.value
-        lost = grand_total(f if w is None else w * f)
-        return float(lost) if bool(most(self.z.A.amax(1)) < FARTHEST) else math.inf
-
-    def settled(self, rounds: int, near: float = 0.0, best: float = math.inf) -> Alternation:
+    def settled(self, rounds: int, near: float = 0.0, best: float = math.inf) -> Self:
         """After some rounds, or as many as gain anything, or until the features' steps promise less nats than `near`.
 
         Given up where the last rounds have gained less than a share of what is missing to `best`, a value.
@@ -74,10 +85,9 @@ class Alternation:
                 break
         return now
 
-    def _round(self, mixing: Mixing, near: float) -> Alternation | None:
+    def _round(self, mixing: Mixing, near: float) -> Self | None:
         """The state after a round; None where nothing is gained, or little is to be gained."""
-        at = Evaluation(self.theta, self.table, Posterior.of(self.z), self.zeta)
-        H, g = at.blocks(profiled=True), at.gradient()
+        H, g = self._systems()
         step = preconditioner(inverses(H))(g).neg_()
         if not -0.5 * float((g * step).sum()) > near:
             return None
@@ -94,33 +104,151 @@ class Alternation:
                 return after
         return None
 
-    def _after(self, step: Tensor) -> Alternation | None:
+    def _after(self, step: Tensor) -> Self | None:
         """The state after a step of theta, which the samples follow; None where nothing is gained."""
-        after = Alternation(self.table, self.theta + step, self.z, self.zeta)
-        if not math.isfinite(after.value):
+        after = self._at(self.theta + step)
+        if after.value == math.inf:
             return None
         after._follow()
         return after if after.value < self.value else None
 
+    @abstractmethod
+    def _at(self, theta: Tensor) -> Self:
+        """The same posteriors at another theta."""
+
+    @abstractmethod
+    def _systems(self) -> tuple[Tensor, Tensor]:
+        """Blocks of the Hessian, p×(d+q)×(d+q), less what samples take, and the gradient, (d+q)×p."""
+
+    @abstractmethod
     def _follow(self) -> None:
         """Steps of the samples, and of what they and the loadings trade."""
+
+    def _traded(self, a: Tensor, L: Tensor) -> Tensor:
+        """theta after a trade; returns L^-1."""
+        d, C = self.table.d, self.theta[self.table.d :].mT
+        self.theta = torch.cat([self.theta[:d] + a @ C.mT, (C @ L).mT])
+        return torch.linalg.solve_triangular(L, torch.eye(len(L), dtype=L.dtype, device=L.device), upper=False)
+
+
+class Whole(Alternation):
+    """Of a table that is looked at whole.
+
+    zeta: parameters of the probabilities of structural zeros, held, where there are any.
+    """
+
+    def __init__(self, table: Table, theta: Tensor, z: State | None = None, zeta: Tensor | None = None) -> None:
+        """Begin at theta, and with the posteriors z where they are given."""
+        self.table, self.theta, self.zeta = table, theta, zeta
+        self.samples = table.samples(theta, zeta)
+        self.z = cold(self.samples) if z is None else State.at(self.samples, z.M, z.S, z.V, z.logdet)
+        self._judge()
+
+    def _judge(self) -> None:
+        w, f = self.table.w, self.z.value
+        sensible = torch.where(self.z.A.amax(1) < FARTHEST, f, math.inf)
+        self.value = float(grand_total(sensible if w is None else w * sensible).nan_to_num(math.inf))
+
+    def _at(self, theta: Tensor) -> Whole:
+        return Whole(self.table, theta, self.z, self.zeta)
+
+    def _systems(self) -> tuple[Tensor, Tensor]:
+        at = Evaluation(self.theta, self.table, Posterior.of(self.z), self.zeta)
+        return at.blocks(profiled=True), at.gradient()
+
+    def _follow(self) -> None:
         for _ in range(FOLLOWING):
             self.z = natural_step(self.samples, self.z)[0]
         self._trade()
+        self._judge()
 
     def _trade(self) -> None:
         """The best a and L, with no cell's latent value changed."""
-        table, M, S = self.table, self.z.M, self.z.S
-        a = gram(weigh(table.w, table.Q), M) / table.wbar
-        M = M - table.Q @ a
-        spread = total(S.flatten(1) if table.w is None else weigh(table.w, S.flatten(1))).view_as(S[0])
-        L, failed = torch.linalg.cholesky_ex((gram(weigh(table.w, M), M) + spread) / table.wbar)
-        if failed:
+        table, z = self.table, self.z
+        found = Moments.of(table, z).trade(table.wbar)
+        if found is None:
             return
-        C = self.theta[table.d :].mT
-        self.theta = torch.cat([self.theta[: table.d] + a @ C.mT, (C @ L).mT])
+        a, L = found
+        back = self._traded(a, L)
         self.samples = table.samples(self.theta, self.zeta)
-        back = torch.linalg.solve_triangular(L, torch.eye(len(L), dtype=L.dtype, device=L.device), upper=False)
-        V = table.triangle.entries(back @ S @ back.mT)
-        logdet = self.z.logdet - 2.0 * L.diagonal().log().sum()
-        self.z = State.at(self.samples, M @ back.mT, table.triangle.matrix(V), V, logdet)
+        V = table.triangle.entries(back @ z.S @ back.mT)
+        logdet = z.logdet - 2.0 * L.diagonal().log().sum()
+        self.z = State.at(self.samples, (z.M - table.Q @ a) @ back.mT, table.triangle.matrix(V), V, logdet)
+
+
+class ByBlocks(Alternation):
+    """Of a table that is looked at by blocks of rows, of which nothing but the posteriors stays.
+
+    A round is two passes: one for the features' steps, one for those of the samples, after which the trade is known.
+    """
+
+    def __init__(self, table: Table, theta: Tensor, z: tuple[Tensor, Tensor, Tensor] | None = None) -> None:
+        """Begin at theta, and with M (n×q), V (n×t) and log-determinants (n,) where they are given."""
+        self.table, self.theta, self.value = table, theta, math.nan
+        n, q, t = len(table.Q), table.q, len(table.triangle.k)
+        self._cold = z is None
+        self.M, self.V, self.logdet = (theta.new_empty(s) for s in ((n, q), (n, t), (n,))) if z is None else z
+
+    def _at(self, theta: Tensor) -> ByBlocks:
+        return ByBlocks(self.table, theta, (self.M.clone(), self.V.clone(), self.logdet.clone()))
+
+    def _state(self, samples: Samples, rows: slice) -> State:
+        if self._cold:
+            return cold(samples)
+        V = self.V[rows]
+        return State.at(samples, self.M[rows], self.table.triangle.matrix(V), V, self.logdet[rows])
+
+    def _systems(self) -> tuple[Tensor, Tensor]:
+        loadings = self.table.loadings(self.theta)
+        _ = loadings.map  # before threads ask for it
+
+        def work(rows: slice) -> tuple[Tensor, Tensor]:
+            part = self.table.rows(rows)
+            z = self._state(part.samples(self.theta, None, loadings), rows)
+            at = Evaluation(self.theta, part, Posterior.of(z), None, loadings)
+            return at.blocks(profiled=True), at.gradient()
+
+        H, g = over_rows(work, self.table.Q, 1, self.table.block)
+        return H, g
+
+    def _follow(self) -> None:
+        table, loadings = self.table, self.table.loadings(self.theta)
+        _ = loadings.map
+
+        def work(rows: slice) -> tuple[Tensor, ...]:
+            part = table.rows(rows)
+            samples = part.samples(self.theta, None, loadings)
+            z = self._state(samples, rows)
+            sensible = torch.where((z.A.amax() < FARTHEST) & z.value.isfinite().all(), 0.0, math.inf)
+            for _ in range(FOLLOWING):
+                z = natural_step(samples, z)[0]
+            self.M[rows], self.V[rows], self.logdet[rows] = z.M, z.V, z.logdet
+            return (*Moments.of(part, z), sensible.to(z.M))
+
+        *parts, sensible = over_rows(work, table.Q, 1, table.block)
+        self._cold, sums = False, Moments(*parts)
+        self.value = float((sums.lost + sensible).nan_to_num(math.inf))
+        found = None if self.value == math.inf else sums.trade(table.wbar)
+        if found is not None:
+            self._trade(sums, *found)
+
+    def _trade(self, sums: Moments, a: Tensor, L: Tensor) -> None:
+        """No cell changes, and of the prior's part nothing but sums is needed."""
+        table, back = self.table, self._traded(a, L)
+        half = L.diagonal().log().sum()
+
+        def work(rows: slice) -> None:
+            self.M[rows] = (self.M[rows] - table.Q[rows] @ a) @ back.mT
+            self.V[rows] = table.triangle.entries(back @ table.triangle.matrix(self.V[rows]) @ back.mT)
+
+        accumulate((), work, len(self.M), 1, table.block or len(self.M))
+        self.logdet -= 2.0 * half
+        prior = 0.5 * (table.wbar * table.q - sums.second.trace() - sums.spread.trace()) + table.wbar * half
+        self.value += float(prior)
+
+
+def cold(samples: Samples) -> State:
+    """Where a first guess puts the posteriors."""
+    M, V = samples.cold()
+    S = samples.triangle.matrix(V)
+    return State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)

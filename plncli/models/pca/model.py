@@ -23,7 +23,7 @@ from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
-from plncli.models.pca.start import another, restarts, rotated, start, starts
+from plncli.models.pca.start import another, restarts, rotated, settled, start, starts
 from plncli.models.pca.subset import onto, subset
 from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained, explained_by
@@ -112,8 +112,8 @@ class PCA(Model[Prepared]):
         return subset(prepared, seed)
 
     def onto(self, params: Params, few: Prepared, prepared: Prepared) -> Params:
-        """The same coefficients and loadings."""
-        return {"theta": onto(params["theta"], few, prepared)}
+        """The same coefficients and loadings, brought near the optimum of all samples."""
+        return {"theta": settled(prepared.table, onto(params["theta"], few, prepared))}
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ WHOLE = 1 << 22
 """Cells of a table up to which it is looked at whole; beyond, counts are taken without their zeros."""
 BLOCK, LEAST = 1 << 17, 128
 """Cells in a block, and samples at least."""
-SHARE, FEWEST = 8, 50
-"""One in so many samples of a large table is fitted first, and as many for each parameter of a feature, at least."""
+MANY, SHARE, FEWEST = 1 << 19, 8, 50
+"""Beyond so many cells one in SHARE samples is fitted first, and as many for each parameter of a feature, at least."""
 AT_ONCE = 8
 """Blocks in memory, by as many threads."""
 RANK = 5
@@ -58,13 +58,13 @@ def block_rows(n: int, p: int, own: Mapping[str, Any]) -> int | None:
 
 def begins_smaller(n: int, p: int, width: int) -> bool:
     """Whether n samples × p features are begun with some of them; width: parameters of a feature."""
-    return n * p > WHOLE and n // SHARE >= FEWEST * width
+    return n * p > MANY and n // SHARE >= FEWEST * width
 
 
 def work(size: Size) -> tuple[Work, Work]:
-    """The least and the most of a search from a few starts, alternations counted as points: as measured on the oaks."""
+    """The least and the most of a search, whose rounds count as points: where two starts agree, and where none do."""
     del size
-    return Work(60, 200), Work(300, 1300)
+    return Work(20, 20), Work(180, 120)
 
 
 def positive(number: Any) -> bool:

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from plncli import ranks
 from plncli.models.base import Init
-from plncli.models.pca.alternation import Alternation
+from plncli.models.pca.alternation import Alternation, ByBlocks, Whole
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Blocked, evaluated
 from plncli.models.pca.table import Table
@@ -110,7 +110,8 @@ def settled(table: Table, theta: Tensor) -> Tensor:
 
 def _settled(table: Table, theta: Tensor, zeta: Tensor | None = None, best: float = math.inf) -> Alternation:
     """The same, or on the way there, where the `best` value is better."""
-    return Alternation(table, theta, zeta=zeta).settled(LAST, NEAR * table.wbar, best)
+    now: Alternation = ByBlocks(table, theta) if table.block else Whole(table, theta, zeta=zeta)
+    return now.settled(LAST, NEAR * table.wbar, best)
 
 
 def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = None) -> Tensor:
@@ -118,7 +119,7 @@ def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = N
     for level in torch.linspace(0.0, 1.0, LEVELS).tolist():
         w = weight ** (1.0 - level)
         weighed = replace(table, Y=table.Y * w, O=table.O + math.log(w))
-        theta = Alternation(weighed, theta, zeta=zeta).settled(ROUNDS).theta
+        theta = Whole(weighed, theta, zeta=zeta).settled(ROUNDS).theta
     return theta
 
 
@@ -128,7 +129,7 @@ def narrowed(table: Table, more: int, zeta: Tensor | None = None, generator: Gen
     wider = replace(table, q=max(table.q, min(table.q + more, p, n - table.d)))
     theta = of_log_counts(wider)
     theta = theta if generator is None else noisy(theta, table.d, generator)
-    theta = Alternation(wider, theta, zeta=zeta).settled(ROUNDS).theta
+    theta = Whole(wider, theta, zeta=zeta).settled(ROUNDS).theta
     return rotated(theta, wider)[: table.d + table.q]
 
 

@@ -20,7 +20,7 @@ from plncli.models.inflation.cells import Nodes, ZeroCells
 from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import START
 from plncli.models.inflation.finished import Told, told
-from plncli.models.pca.alternation import Alternation
+from plncli.models.pca.alternation import Whole
 from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.posterior import Posterior
@@ -55,12 +55,12 @@ def structural_start(prepared: Prepared) -> tuple[Params, Prepared]:
     positive = (counts.Y > 0).to(counts.Y)
     unobserved = replace(counts, K=positive if counts.K is None else positive * counts.K)
     theta = annealed(unobserved, of_log_counts(unobserved), HOT)
-    now, zeta = Alternation(unobserved, theta).settled(ROUNDS), inflation.start(START)
+    now, zeta = Whole(unobserved, theta).settled(ROUNDS), inflation.start(START)
     for _ in range(TURNS):
         at = Evaluation(now.theta, now.table, Posterior.of(now.z), now.zeta)
         found = closing.opening(inflation.closed, _cells(at, whole, zeta))
         zeta = with_logits(inflation.start(START), found, inflation)
-        now = Alternation(whole.table, now.theta, now.z, zeta).settled(ROUNDS)
+        now = Whole(whole.table, now.theta, now.z, zeta).settled(ROUNDS)
     return {"theta": now.theta, "zeta": zeta}, whole
 
 
