@@ -53,6 +53,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "t": -eta + 0.5 * draw.normal(size=N),
         "edge": np.where((np.arange(N) % 97 == 5) & (y == "yes"), "in", "out"),
         "constant": np.ones(N),
+        "my y": np.where(y == "yes", 1.0, 0.0),
+        "1 odd & name": pos + a,
         "unlike": [f"x{i}" for i in range(N)],
     }
     pq.write_table(pa.table(columns), folder / "table.parquet", row_group_size=150)
@@ -75,10 +77,12 @@ FITS = {
     "levels": ("logistic", "y ~ a + g + flag + C(k)", "--weights", "w", "--se", "hc3"),
     "combinations": ("logistic", "u ~ a * g + flag", "--reference", "g=v"),
     "interaction": ("logistic", "y ~ a + interaction(flag, k)"),
-    "transforms": ("logistic", "y ~ scale(a) + center(b) + log(pos) + standardize(pos) + offset(log(pos))"),
+    "transforms": ("logistic", "y ~ scale(a) + center(b) + g:standardize(log(pos)) + offset(log(pos))"),
     "missing": ("logistic", "u ~ gaps + digits", "--missing", "drop", "--filter", "g in ['u', 'v'] and pos > 0.5"),
     "separated": ("logistic", "y ~ a + edge", "--se", "hc1"),
     "intercept": ("logistic", "y + u ~ 1"),
+    "odd-names": ("logistic", "`my y` ~ `1 odd & name` + b"),
+    "odd-names-in-code": ("linear", "log(pos) + `my y` ~ I(`1 odd & name` ** 2) + scale(`1 odd & name`) + g"),
     "linear": ("linear", "z + t ~ a * g + C(k, contr.sum)", "--weights", "w", "--vcov"),
     "linear-robust": ("linear", "z ~ a + flag + offset(pos)", "--se", "hc2"),
     "expressions": ("linear", "log(pos) ~ a + I(b / 100)"),

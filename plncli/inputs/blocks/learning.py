@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from plncli.inputs.designs.encoding import Encoding
 from plncli.inputs.designs.faults import faulty_levels
 from plncli.inputs.designs.kinds import SHARE, Uses, levels_of, slope_note, texts_among_numbers, unfit_columns
 from plncli.inputs.factors.references import chosen, without_effect
-from plncli.inputs.formula import MATHS, Formula, called, kind, syntax_tree, tokens
+from plncli.inputs.formula import MATHS, Formula, called, kind, names_in, syntax_tree, tokens
 from plncli.settings import FitConfig
 from plncli.tables.numbers import numeric
 from plncli.tables.stored import StoredTable
@@ -66,8 +67,8 @@ def labels_of(formula: Formula) -> Labels:
 
 def _code(formula: Formula) -> Iterator[str]:
     """The pieces of Python in a formula."""
-    parts = (formula.rhs, *(f"{{{inside}}}" for inside in formula.offsets), *formula.lhs)
-    for part in parts:
+    responses = (response for response in formula.lhs if response not in formula.columns)
+    for part in (formula.rhs, *(f"{{{inside}}}" for inside in formula.offsets), *responses):
         yield from (token.token for token in tokens(part, formula.text) if kind(token) == "python")
 
 
@@ -205,8 +206,10 @@ def _doubtful(sizes: Mapping[Any, int], n: int) -> bool:
 def _scaled(encoding: Encoding, rows: Frames, n: int) -> Encoding:
     """The encoding whose transforms have learnt from all rows: their mean, and squares about it, by one pass each."""
     learnt: dict[str, dict[str, Any]] = {}
+    odd = [name for name in encoding.columns if not name.isidentifier()]
+    aliases = {alias: name for odd_name in odd for alias, name in syntax_tree(f"`{odd_name}`", "")[1].items()}
     for code, state in encoding.transforms.items():
-        tree, aliases = syntax_tree(code, code)
+        tree, _ = syntax_tree(code, code)
         call = tree.body
         if not isinstance(call, ast.Call) or called(call) not in SCALED or not state:
             raise NotByBlocks(f"`{code}` learns from all rows at once")
@@ -229,9 +232,7 @@ def _by_data(call: ast.Call) -> bool:
 
 def _named(code: str, aliases: Mapping[str, str]) -> str:
     """Code with the columns that stand behind made-up names in backticks."""
-    for alias, name in aliases.items():
-        code = code.replace(alias, f"`{name}`")
-    return code
+    return re.sub(r"\b\w+\b", lambda word: f"`{aliases[word[0]]}`" if word[0] in aliases else word[0], code)
 
 
 def _moments(inside: str, encoding: Encoding, rows: Frames, n: int, state: Mapping[str, Any]) -> tuple[float, float]:
@@ -256,8 +257,9 @@ def _moments(inside: str, encoding: Encoding, rows: Frames, n: int, state: Mappi
 def _evaluated(inside: str, encoding: Encoding, rows: Frames) -> Iterator[np.ndarray]:
     """The values (b,) of an expression, by blocks."""
     part: Encoding | None = None
-    names = list(encoding.columns)
+    text = f"0 + {{{inside}}}"
+    names = list(names_in(text, text, tuple(encoding.columns)))
     for block in rows():
         if part is None:
-            part, _ = Encoding.fit(f"0 + {{{inside}}}", block[names])
+            part, _ = Encoding.fit(text, block[names])
         yield part.build(block[names])[:, 0]
