@@ -27,7 +27,7 @@ COARSE = 12
 """Nodes of quadrature over a latent value on the way to an optimum."""
 NODES = 40
 """The same at an optimum, unless that proves too few."""
-FINEST = 80
+FINEST = 48
 """Nodes that do wherever there is no time to be saved."""
 REACH = 6.0
 """Standard deviations beyond which no node is: what is left out is 2e-9 of the bounded F."""

@@ -254,13 +254,14 @@ def _from_counts(samples: Samples, counted: Tensor) -> tuple[Tensor, Tensor]:
 def _minimise(samples: Samples, M: Tensor, psi: Tensor, steps: int = STEPS) -> Step:
     """Newton's method on a block of samples, each with a line search of its own; those that are done drop out."""
     M, psi = M.clone(), psi.clone()
+    value = samples.value(M, psi)
     gap = M.new_full((len(M),), math.inf)
     going = torch.arange(len(M), device=M.device)
     for _ in range(steps):
         at = samples.take(going)
         d_M, d_psi, decrement = at.direction(M[going], psi[going])
         gap[going] = decrement
-        size, moved = _search(at, M[going], psi[going], d_M, d_psi, decrement)
+        size, moved, value[going] = _search(at, M[going], psi[going], d_M, d_psi, decrement, value[going])
         M[going] += size * d_M
         psi[going] += size * d_psi
         going = going[(decrement > TOLERANCE) & moved]
@@ -270,10 +271,12 @@ def _minimise(samples: Samples, M: Tensor, psi: Tensor, steps: int = STEPS) -> S
 
 
 def _search(
-    at: Samples, M: Tensor, psi: Tensor, d_M: Tensor, d_psi: Tensor, decrement: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Size of each sample's step (b×1), halved until f falls enough, and whether it moves at all (b,)."""
-    value = at.value(M, psi)
+    at: Samples, M: Tensor, psi: Tensor, d_M: Tensor, d_psi: Tensor, decrement: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Size of each sample's step (b×1), halved until f falls enough, whether it moves at all, and f then, (b,) each.
+
+    value: f where they are, (b,).
+    """
     slack = 1e-14 * (1.0 + value.abs())
     size = torch.ones_like(value)
     for _ in range(HALVINGS):
@@ -282,4 +285,4 @@ def _search(
         if not bool(short.any()):
             break
         size = torch.where(short, 0.5 * size, size)
-    return torch.where(short, 0.0, size)[:, None], ~short
+    return torch.where(short, 0.0, size)[:, None], ~short, torch.where(short, value, trial)
