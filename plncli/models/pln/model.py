@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 
+from plncli import ranks
 from plncli.arrays import Differentiated, Params
 from plncli.dataset import Dataset
 from plncli.models.base import Init, Model
@@ -111,7 +112,7 @@ class PoissonLogNormal(Model[Prepared]):
         """Where structural zeros come in, from an optimum without them or from where each zero may be one."""
         if prepared.later is None:
             return iter(())
-        return structural_zeros.wholes(params, prepared, float(self.at(params, prepared).value))
+        return structural_zeros.wholes(params, prepared, ranks.same(float(self.at(params, prepared).value)))
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.arrays import Params
 from plncli.errors import unfit
 from plncli.models.inflation import closing
@@ -112,7 +113,7 @@ def tables(params: Params, prepared: Prepared, closed: bool) -> list[Cells]:
 
 
 def _value(params: Params, prepared: Prepared) -> float:
-    return float(Joint(params, prepared).value)
+    return ranks.same(float(Joint(params, prepared).value))
 
 
 ZEROS = ActiveSet(tables, _value)
