@@ -26,7 +26,8 @@ CUT = (Status.TIME_LIMIT, Status.INTERRUPTED)
 LOOSE = 1e-2
 """Nats a sample that are left of a fit to some of the samples."""
 HOPE, SURE = 3.0, 5.0
-"""Steps as the last that a start may lack of the best; times the nats left by which an optimum may lie lower."""
+"""Steps, as the better of the last two, that a start may lack of the best; times the nats left by which an optimum may
+lie lower."""
 
 
 def begun(
@@ -122,20 +123,28 @@ def _searched(
 
 @dataclass
 class _Watch:
-    """Whether a start is to be given up: too far from the best after so many steps, or, for sure, from a rival."""
+    """Whether a start is to be given up: too far from the best after so many steps, or, for sure, from a rival.
+
+    agreed: nats by which two ends may differ that are the same.
+    """
 
     patience: int
     best: float
     rival: float
+    agreed: float
     last: float = math.inf
+    falls: tuple[float, float] = (0.0, 0.0)
     hopeless: bool = False
 
     def look(self, step: Step) -> None:
         """After each step."""
-        fall, self.last = self.last - step.loss if math.isfinite(self.last) else 0.0, step.loss
-        self.hopeless = (
-            step.step >= self.patience and step.loss - HOPE * fall > self.best
-        ) or step.loss - SURE * step.gap > self.rival  # a gap of nan: no
+        hope = 0.0
+        if step.step:
+            self.falls = (self.falls[1], self.last - step.loss)
+            hope = HOPE * max(self.falls) + self.agreed
+        self.last = step.loss
+        far = step.step >= self.patience and step.loss - hope > self.best
+        self.hopeless = far or step.loss - SURE * step.gap > self.rival  # a gap of nan: no
 
 
 class _Search(Generic[P]):
@@ -197,7 +206,7 @@ class _Search(Generic[P]):
         else:
             assert isinstance(self.model, Searching)
             patience = sys.maxsize if self.model.patience is None else self.model.patience
-            watch = _Watch(patience, best, self.model.rival(prepared))
+            watch = _Watch(patience, best, self.model.rival(prepared), self.agreed)
             loose = replace(
                 self.stop,
                 tol=max(self.stop.tol, self.model.loose),

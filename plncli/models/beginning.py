@@ -16,7 +16,7 @@ class Searching(Protocol[P]):
     """A model whose objective has many optima: the start decides which of them is found.
 
     loose: nats a sample that are left where the optimum that a start leads to is known well enough; patience: steps
-    after which a start is given up whose last step, and a half, would not bring it to the best, None for never.
+    after which a start is given up which a few steps like its last ones would not bring to the best, None for never.
     """
 
     loose: ClassVar[float]
