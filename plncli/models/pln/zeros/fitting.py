@@ -2,7 +2,7 @@
 
 Where zeros are many and other counts large, the latent layer of a fit without structural zeros has taken them in, as
 values far below all others, and hardly a probability enters: so there is another start. Where that is better from the
-beginning than the optimum without structural zeros it is the only one: on 150 simulated tables the other led nowhere
+beginning than the optimum without structural zeros it is the only one: on simulated tables the other then led nowhere
 else, or to less.
 """
 
