@@ -158,7 +158,8 @@ class NewtonCG:
     ) -> tuple[Point | None, float]:
         """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial.
 
-        To the minimum of the parabola through what is known of the way, from a half to a tenth of the last size.
+        To a half of the last size; where negative curvature is to be expected, to the minimum of the parabola through
+        what is known of the way, from a half to a tenth. In valleys that bend, corrections win back more than that.
         """
         if not slope < 0.0:
             return None, math.nan
@@ -172,7 +173,8 @@ class NewtonCG:
                 # Below rounding a step is only taken whole, and only once (it polishes); else it would go on for ever.
                 return (trial, size) if size == 1.0 or trial.loss < point.loss else (None, math.nan)
             above = trial.loss - point.loss - size * slope
-            nearest = -0.5 * slope * size / above if math.isfinite(above) and above > 0.0 else SHORTER[1]
+            known = problem.curved and math.isfinite(above) and above > 0.0
+            nearest = -0.5 * slope * size / above if known else SHORTER[1]
             size *= min(max(nearest, SHORTER[0]), SHORTER[1])
         return None, math.nan
 
