@@ -22,11 +22,11 @@ from plncli.inference.resampling import Resampling
 from plncli.inference.wald import InferenceRule
 from plncli.models.pca import evaluation as evaluation_module
 from plncli.models.pca.cells import Loadings, Samples
+from plncli.models.pca.errors.sandwich import _factor
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
 from plncli.models.pca.posterior import posterior
 from plncli.models.pca.profile import evaluated
-from plncli.models.pca.sandwich import _factor
 from plncli.models.pca.table import Table
 from plncli.models.pca.triangle import Triangle
 from plncli.models.pln.model import PLN

@@ -411,7 +411,7 @@ def test_other_optimizers_end_there_too(optimizer: str) -> None:
 
 def test_the_hessian_of_the_standard_errors_is_flat_in_rotations_alone() -> None:
     from plncli.models.inflation.errors import Directions
-    from plncli.models.pca.inflated import _hessian
+    from plncli.models.pca.errors.inflated import _hessian
     from plncli.models.pca.joint import Joint
 
     result = fitted("feature")

@@ -17,11 +17,12 @@ from plncli.models.base import Init, Model
 from plncli.models.findings import Finding
 from plncli.models.inflation.findings import of_zeros
 from plncli.models.inflation.spec import NONE
-from plncli.models.pca import inflated, joint
+from plncli.models.pca import joint
+from plncli.models.pca.errors import inflated
+from plncli.models.pca.errors.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
-from plncli.models.pca.sandwich import MOST_NUMBERS, MOST_WORK, sandwich, size
 from plncli.models.pca.spec import PCA as SPEC
 from plncli.models.pca.start import another, restarts, rotated, settled, start, starts
 from plncli.models.pca.subset import onto, subset

@@ -16,9 +16,9 @@ from torch import Tensor
 from plncli.arrays import Params
 from plncli.models.findings import Finding
 from plncli.models.inflation.errors import Directions, beside
+from plncli.models.pca.errors.sandwich import close, leverage_of, scores_of
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.sandwich import close, leverage_of, scores_of
 from plncli.models.pln.separation import without_estimate
 from plncli.models.uncertainty import (
     ALONE,
