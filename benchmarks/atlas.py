@@ -22,7 +22,7 @@ from benchmarks import machine
 from benchmarks.gpu import Large
 from plncli.models.pca.model import PCA
 from plncli.models.pca.profile import evaluated
-from plncli.models.pca.start import of_log_counts
+from plncli.models.pca.starting.start import of_log_counts
 
 RESULT = Path(__file__).parent / "results" / "atlas.md"
 RANK, SHARE = 10, 0.03

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from plncli.dataset import Dataset
 from plncli.fitting import fit
-from plncli.models.pca.alternation import ByBlocks, Whole
 from plncli.models.pca.evaluation import STEEP, Trade, inverses
-from plncli.models.pca.mixing import Mixing
 from plncli.models.pca.model import PCA
 from plncli.models.pca.profile import evaluated
-from plncli.models.pca.start import of_log_counts, settled
+from plncli.models.pca.starting.alternation import ByBlocks, Whole
+from plncli.models.pca.starting.mixing import Mixing
+from plncli.models.pca.starting.start import of_log_counts, settled
 from plncli.models.pca.table import Table
 from plncli.optim.base import StopRule
 from plncli.results import FitResult

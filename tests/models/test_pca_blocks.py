@@ -15,8 +15,8 @@ from plncli.inference.wald import InferenceRule
 from plncli.models.pca.fitted import FittedPCA
 from plncli.models.pca.model import PCA
 from plncli.models.pca.profile import Blocked, evaluated
-from plncli.models.pca.start import of_log_counts, start
-from plncli.models.pca.subset import drawn, onto, subset
+from plncli.models.pca.starting.start import of_log_counts, start
+from plncli.models.pca.starting.subset import drawn, onto, subset
 from plncli.optim.base import StopRule
 from plncli.runs.fingerprint import fingerprint
 from plncli.sparse import (
@@ -200,7 +200,7 @@ def test_a_component_that_is_missing_is_the_same_by_blocks() -> None:
 @pytest.mark.usefixtures("small")
 def test_an_earlier_fit_of_a_large_table_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any other start, and without the whole table."""
-    monkeypatch.setattr("plncli.models.pca.start.SEARCHED", 1000)
+    monkeypatch.setattr("plncli.models.pca.starting.start.SEARCHED", 1000)
     data = without_zeros(table(1600, 9, seed=4))
     one = fit(PCA(1), data)
     monkeypatch.setattr("plncli.models.pca.table.Table.whole", lambda self: pytest.fail("the whole table"))

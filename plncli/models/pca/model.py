@@ -24,8 +24,8 @@ from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.prepared import Prepared, prepare
 from plncli.models.pca.profile import objective
 from plncli.models.pca.spec import PCA as SPEC
-from plncli.models.pca.start import another, restarts, rotated, settled, start, starts
-from plncli.models.pca.subset import onto, subset
+from plncli.models.pca.starting.start import another, restarts, rotated, settled, start, starts
+from plncli.models.pca.starting.subset import onto, subset
 from plncli.models.pca.zeros import ZEROS, searching, wholes, zeros_told
 from plncli.models.pln.estimates import explained, explained_by
 from plncli.models.pln.findings import of_counts

@@ -198,9 +198,11 @@ def natural_step(at: Samples, now: State) -> tuple[State, Tensor, Tensor]:
     d = -(towards @ g[:, :, None])[:, :, 0]
     left = 0.5 * (-(g * d).sum(1) + spread)
 
-    def trial(size: Tensor, whole: bool) -> State:
-        new_S, new_logdet = (target, logdet) if whole else _between(S, Pi, size)
-        return State.at(at, M + size[:, None] * d, new_S, triangle.entries(new_S), new_logdet)
+    def trial(size: Tensor, rows: Tensor | None) -> State:
+        if rows is None:
+            return State.at(at, M + d, target, triangle.entries(target), logdet)
+        new_S, new_logdet = _between(S[rows], Pi[rows], size)
+        return State.at(at.take(rows), M[rows] + size[:, None] * d[rows], new_S, triangle.entries(new_S), new_logdet)
 
     after, moved = _backtracked(trial, now, left)
     return after, left, moved
@@ -216,42 +218,49 @@ def _distance(Pi: Tensor, before: Tensor) -> Tensor:
 def _newton(at: Samples, now: State) -> tuple[State, Tensor, Tensor]:
     """As `natural_step`, by Newton's method on m and S."""
     M, S, V, triangle, q = now.M, now.S, now.V, at.triangle, now.M.shape[1]
+    z = torch.cat([M, V], 1)
     curved = Curvature(at, at.bends(M, V, now.A), S)
     g = torch.cat([at.slope(now.A, M), 0.5 * triangle.k * triangle.entries(at.curvature(now.second) - curved.P)], 1)
     d = curved.step(g).neg_()
     left = -0.5 * (g * d).sum(1)
 
-    def trial(size: Tensor, whole: bool) -> State:
-        del whole
-        new_M, new_V = M + size[:, None] * d[:, :q], V + size[:, None] * d[:, q:]
-        new_S = triangle.matrix(new_V)
+    def trial(size: Tensor, rows: Tensor | None) -> State:
+        now, step = (z, d) if rows is None else (z[rows], size[:, None] * d[rows])
+        moved = now + step
+        new_S = triangle.matrix(moved[:, q:])
         L, outside = torch.linalg.cholesky_ex(new_S)
-        new = State.at(at, new_M, new_S, new_V, 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1))
+        logdet = 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
+        new = State.at(at if rows is None else at.take(rows), moved[:, :q], new_S, moved[:, q:], logdet)
         return new._replace(value=torch.where(outside == 0, new.value, math.inf))
 
     after, moved = _backtracked(trial, now, 2.0 * left)
     return after, left, moved
 
 
-def _backtracked(trial: Callable[[Tensor, bool], State], now: State, slope: Tensor) -> tuple[State, Tensor]:
+def _backtracked(trial: Callable[[Tensor, Tensor | None], State], now: State, slope: Tensor) -> tuple[State, Tensor]:
     """The state after the longest of steps 1, ½, ¼ ... by which f of a sample falls enough, and which samples moved.
 
-    trial: the state after a step of each sample's size (b,), all of them whole ones or not; slope: nats that f falls
-    by in a step, as far as it is linear.
+    trial: the state of some samples, by index, after a step of each one's size; of all, None, after a whole one. slope:
+    nats that f falls by in a step, as far as it is linear.
     """
-    value, best = now.value, now
-    slack, size, short = _rounding(value), torch.ones_like(value), torch.ones_like(value, dtype=torch.bool)
-    for halving in range(HALVINGS):
-        new = trial(size, not halving)
-        good = new.value <= value - ARMIJO * size * slope + slack
-        if not halving and bool(good.all()):
-            return new, good
-        best = best.or_else(short & good, new)
-        short &= ~good
-        if not bool(short.any()):
+    value, slack = now.value, _rounding(now.value)
+    new = trial(torch.ones_like(value), None)
+    short = ~(new.value <= value - ARMIJO * slope + slack)
+    if not bool(short.any()):
+        return new, ~short
+    best, size = new.or_else(short, now), 1.0
+    rows = short.nonzero()[:, 0]
+    for _ in range(HALVINGS - 1):
+        size *= 0.5
+        new = trial(torch.full_like(value[rows], size), rows)
+        good = new.value <= value[rows] - ARMIJO * size * slope[rows] + slack[rows]
+        best.put(rows[good], new.take(good))
+        rows = rows[~good]
+        if not len(rows):
             break
-        size = torch.where(short, 0.5 * size, size)
-    return best, ~short
+    moved = torch.ones_like(short)
+    moved[rows] = False
+    return best, moved
 
 
 def _rounding(value: Tensor) -> Tensor:

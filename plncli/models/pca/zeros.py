@@ -20,12 +20,12 @@ from plncli.models.inflation.cells import Nodes, ZeroCells
 from plncli.models.inflation.closing import Cells
 from plncli.models.inflation.entries import START
 from plncli.models.inflation.finished import Told, told
-from plncli.models.pca.alternation import Whole
 from plncli.models.pca.evaluation import Evaluation
 from plncli.models.pca.joint import Joint
 from plncli.models.pca.posterior import Posterior
 from plncli.models.pca.prepared import Prepared
-from plncli.models.pca.start import HOT, ROUNDS, annealed, of_log_counts
+from plncli.models.pca.starting.alternation import Whole
+from plncli.models.pca.starting.start import HOT, ROUNDS, annealed, of_log_counts
 
 TURNS = 2
 """How often the probabilities and all else are brought nearer to their best by turns, before a fit."""

@@ -19,9 +19,9 @@ from torch import Generator, Tensor
 
 from plncli import ranks
 from plncli.models.base import Init
-from plncli.models.pca.alternation import Alternation, ByBlocks, Whole
 from plncli.models.pca.prepared import Prepared
 from plncli.models.pca.profile import Blocked, evaluated
+from plncli.models.pca.starting.alternation import Alternation, ByBlocks, Whole
 from plncli.models.pca.table import Table
 from plncli.numerics.linalg import principal_axes
 from plncli.numerics.rows import gathered, gram, number, over_rows, total, triangular, weigh

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from plncli.models.pca.cells import FARTHEST, Samples
 from plncli.models.pca.evaluation import Evaluation, inverses, preconditioner
-from plncli.models.pca.mixing import Mixing
 from plncli.models.pca.posterior import Posterior, State, natural_step
+from plncli.models.pca.starting.mixing import Mixing
 from plncli.models.pca.table import Table
 from plncli.numerics.rows import accumulate, gram, grand_total, over_rows, total, weigh
 
 HALVINGS = 20
-FARTHEST_STEP = 3.0
+FARTHEST_STEP = 1.0
 """How far a feature goes in a round: with few counts some directions have next to no curvature."""
 RECENT, SHARE = 10, 20.0
 """Rounds by whose gain a start is judged, and times that as much may still be gained."""
