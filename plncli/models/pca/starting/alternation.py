@@ -26,7 +26,7 @@ from plncli.models.pca.table import Table
 from plncli.numerics.rows import accumulate, gram, grand_total, over_rows, total, weigh
 
 HALVINGS = 20
-FARTHEST_STEP = 1.0
+FARTHEST_STEP = 1.5
 """How far a feature goes in a round: with few counts some directions have next to no curvature."""
 RECENT, SHARE = 10, 20.0
 """Rounds by whose gain a start is judged, and times that as much may still be gained."""
