@@ -100,7 +100,7 @@ def sandwich(n: int, q: int, d: int, *, factored: bool) -> Sandwich:
     if not factored:
         return whole
     by_iterations = Sandwich(ITERATIONS * float(n) ** 2 * q * (2 * n + SUMMED * d), 5.0 * n * q * (d + 1), True)
-    return by_iterations if by_iterations.work < whole.work or not whole.bearable else whole
+    return by_iterations if by_iterations.work < whole.work or whole.numbers > MOST_NUMBERS else whole
 
 
 def has_sandwich(size: Size) -> bool:
