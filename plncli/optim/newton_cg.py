@@ -17,8 +17,6 @@ from plncli.progress import OnStep
 ARMIJO = 1e-4
 """Share of the promised decrease that a step must keep (Nocedal & Wright 2006, section 3.1)."""
 HALVINGS = 40
-SHORTER = (0.1, 0.5)
-"""Shares of a rejected step between which the next one lies (Nocedal & Wright 2006, section 3.5)."""
 FAR = 50.0
 """Nats a sample, in the preconditioner's estimate, at which a Newton system is solved most loosely."""
 AGAIN = 0.1
@@ -156,11 +154,7 @@ class NewtonCG:
         slope: float,
         run: Run,
     ) -> tuple[Point | None, float]:
-        """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial.
-
-        To a half of the last size; where negative curvature is to be expected, to the minimum of the parabola through
-        what is known of the way, from a half to a tenth. In valleys that bend, corrections win back more than that.
-        """
+        """Armijo backtracking from a unit step; a trial outside the objective's domain is a rejected trial."""
         if not slope < 0.0:
             return None, math.nan
         rounding = 4.0 * torch.finfo(point.x.dtype).eps * abs(point.loss)
@@ -172,10 +166,7 @@ class NewtonCG:
             if math.isfinite(trial.loss) and trial.loss <= point.loss + ARMIJO * size * slope + rounding:
                 # Below rounding a step is only taken whole, and only once (it polishes); else it would go on for ever.
                 return (trial, size) if size == 1.0 or trial.loss < point.loss else (None, math.nan)
-            above = trial.loss - point.loss - size * slope
-            known = problem.curved and math.isfinite(above) and above > 0.0
-            nearest = -0.5 * slope * size / above if known else SHORTER[1]
-            size *= min(max(nearest, SHORTER[0]), SHORTER[1])
+            size *= 0.5
         return None, math.nan
 
 
