@@ -89,7 +89,11 @@ def _from_few(
         trace=(),
         starts=parts[0].starts,
     )
-    return model.onto(params, few, prepared), prepared, [whole]
+
+    def cancelled() -> bool:
+        return stop.cancelled() or time.perf_counter() - began > stop.time_limit
+
+    return model.onto(params, few, prepared, cancelled), prepared, [whole]
 
 
 def _searched(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Generator
@@ -64,6 +64,6 @@ class Nested(Protocol[P]):
         """Data of fewer samples; None where the whole is begun with at once."""
         ...
 
-    def onto(self, params: Params, few: P, prepared: P) -> Params:
-        """Parameters of a fit to a subset as those of the whole."""
+    def onto(self, params: Params, few: P, prepared: P, cancelled: Callable[[], bool]) -> Params:
+        """Parameters of a fit to a subset as those of the whole; cancelled: is asked where that takes long."""
         ...

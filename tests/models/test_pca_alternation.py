@@ -106,6 +106,21 @@ def test_counts_beyond_sense_are_no_state_by_blocks_either() -> None:
     assert now.value == math.inf
 
 
+@pytest.mark.parametrize("block", [None, 7])
+def test_rounds_end_where_they_are_cancelled(block: int | None) -> None:
+    _, table = theta_of(one())
+    table, asked = replace(table, block=block), []
+
+    def cancelled() -> bool:
+        asked.append(len(asked))
+        return len(asked) > 2
+
+    theta = of_log_counts(replace(table, block=None))
+    found = settled(table, theta, cancelled)
+    assert len(asked) == 3
+    torch.testing.assert_close(found, Whole(table, theta).settled(2).theta)
+
+
 def test_a_start_far_from_the_best_is_given_up() -> None:
     _, table = theta_of(one())
     start = Whole(table, of_log_counts(table))

@@ -112,9 +112,9 @@ class PCA(Model[Prepared]):
         """One in a few samples of a large table."""
         return subset(prepared, seed)
 
-    def onto(self, params: Params, few: Prepared, prepared: Prepared) -> Params:
+    def onto(self, params: Params, few: Prepared, prepared: Prepared, cancelled: Callable[[], bool]) -> Params:
         """The same coefficients and loadings, brought near the optimum of all samples."""
-        return {"theta": settled(prepared.table, onto(params["theta"], few, prepared))}
+        return {"theta": settled(prepared.table, onto(params["theta"], few, prepared), cancelled)}
 
     # -- as optimizers see it ------------------------------------------------------------------------------------------
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from plncli import ranks
 from plncli.models.pca.cells import FARTHEST, Samples
 from plncli.models.pca.evaluation import Evaluation, inverses, preconditioner
 from plncli.models.pca.posterior import Posterior, State, natural_step
@@ -67,15 +69,24 @@ class Alternation(ABC):
     theta: Tensor
     value: float
 
-    def settled(self, rounds: int, near: float = 0.0, best: float = math.inf) -> Self:
+    def settled(
+        self,
+        rounds: int,
+        near: float = 0.0,
+        best: float = math.inf,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Self:
         """After some rounds, or as many as gain anything, or until the features' steps promise less nats than `near`.
 
-        Given up where the last rounds have gained less than a share of what is missing to `best`, a value.
+        Given up where the last rounds have gained less than a share of what is missing to `best`, a value, or where it
+        is cancelled, which is asked before each round.
         """
         now, mixing = self, Mixing()
         values: deque[float] = deque(maxlen=RECENT + 1)
         now._follow()
         for _ in range(rounds):
+            if ranks.agreed(cancelled()):
+                break
             after = now._round(mixing, near)
             if after is None:
                 break

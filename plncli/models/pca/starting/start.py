@@ -63,7 +63,7 @@ def starts(prepared: Prepared, init: Init | None, zeta: Tensor | None = None) ->
 
     def end(theta: Tensor) -> Tensor:
         nonlocal best
-        found = _settled(table, theta, zeta, best)
+        found = Whole(table, theta, zeta=zeta).settled(LAST, NEAR * table.wbar, best)
         best = min(best, found.value)
         return found.theta
 
@@ -103,15 +103,10 @@ def another(prepared: Prepared, generator: Generator) -> Tensor:
     return settled(table, annealed(table, noisy(of_log_counts(table), table.d, generator), LEAST_HOT ** (1.0 - share)))
 
 
-def settled(table: Table, theta: Tensor) -> Tensor:
-    """In the neighbourhood of the maximum that theta leads to."""
-    return _settled(table, theta).theta
-
-
-def _settled(table: Table, theta: Tensor, zeta: Tensor | None = None, best: float = math.inf) -> Alternation:
-    """The same, or on the way there, where the `best` value is better."""
-    now: Alternation = ByBlocks(table, theta) if table.block else Whole(table, theta, zeta=zeta)
-    return now.settled(LAST, NEAR * table.wbar, best)
+def settled(table: Table, theta: Tensor, cancelled: Callable[[], bool] = lambda: False) -> Tensor:
+    """In the neighbourhood of the maximum that theta leads to, or on the way there, where it is cancelled."""
+    now: Alternation = ByBlocks(table, theta) if table.block else Whole(table, theta)
+    return now.settled(LAST, NEAR * table.wbar, cancelled=cancelled).theta
 
 
 def annealed(table: Table, theta: Tensor, weight: float, zeta: Tensor | None = None) -> Tensor:
