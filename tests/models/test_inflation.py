@@ -477,3 +477,14 @@ def test_intervals_cover() -> None:
     slopes = torch.stack(inside)[:, 1].double().mean()
     assert 0.92 < float(slopes) < 0.98
     assert 0.89 < float(np.mean(of_logit)) <= 1.0
+
+
+@pytest.mark.parametrize("kind", ["single", "feature", "sample"])
+@pytest.mark.parametrize("n", [1, 40])
+def test_a_table_of_one_feature_without_a_latent_layer(kind: str, n: int) -> None:
+    """Its variance ends at 0, and no cell is left of which the latent layer knows."""
+    ones = torch.ones(n, 1).double()
+    data = Dataset(5.0 * ones, ones, 0.0 * ones, ones[:, 0])
+    plain, inflated = (fit(PLN("spherical", zero_inflation=each), data) for each in ("none", kind))
+    assert inflated.converged
+    assert inflated.criteria.loglik >= plain.criteria.loglik - 4e-6 * n

@@ -271,7 +271,7 @@ class Zeros:
         """Sums of a table (n×q) over the cells of each entry, of entries' shape."""
         inflation = self.inflation
         sums = _pooled(inflation.kind, table) if inflation.X is None else table
-        if inflation.shape[1] == 1 or self._whole:
+        if sums.shape == inflation.shape:
             return sums
         return torch.zeros_like(inflation.weights).index_copy_(1, self.features, sums)
 
