@@ -61,6 +61,12 @@ class State(NamedTuple):
         A, bent, lost = samples.slopes(M, V)
         return State(M, S, V, logdet, samples.value(lost, M, S, logdet), A, bent)
 
+    @staticmethod
+    def begun(samples: Samples, M: Tensor, V: Tensor) -> State:
+        """Where they are at M and the entries V of S, of which nothing else is known."""
+        S = samples.triangle.matrix(V)
+        return State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
+
     @property
     def second(self) -> Tensor:
         """Slopes of the cells in h, b×p."""
@@ -150,8 +156,7 @@ def _descent(
     before those of Newton's method.
     """
     b, like = len(samples.Y), samples.predictor
-    S = samples.triangle.matrix(V)
-    now = State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
+    now = State.begun(samples, M, V)
     gap = torch.full_like(now.value, math.inf)
     if not bool((now.A.amax() < FARTHEST) & torch.isfinite(now.value).all()):
         return Posterior.of(now._replace(value=torch.full_like(now.value, math.inf)), gap)

@@ -152,7 +152,11 @@ class Whole(Alternation):
         """Begin at theta, and with the posteriors z where they are given."""
         self.table, self.theta, self.zeta = table, theta, zeta
         self.samples = table.samples(theta, zeta)
-        self.z = cold(self.samples) if z is None else State.at(self.samples, z.M, z.S, z.V, z.logdet)
+        self.z = (
+            State.begun(self.samples, *self.samples.cold())
+            if z is None
+            else State.at(self.samples, z.M, z.S, z.V, z.logdet)
+        )
         self._judge()
 
     def _judge(self) -> None:
@@ -205,7 +209,7 @@ class ByBlocks(Alternation):
 
     def _state(self, samples: Samples, rows: slice) -> State:
         if self._cold:
-            return cold(samples)
+            return State.begun(samples, *samples.cold())
         V = self.V[rows]
         return State.at(samples, self.M[rows], self.table.triangle.matrix(V), V, self.logdet[rows])
 
@@ -256,10 +260,3 @@ class ByBlocks(Alternation):
         self.logdet -= 2.0 * half
         prior = 0.5 * (table.wbar * table.q - sums.second.trace() - sums.spread.trace()) + table.wbar * half
         self.value += float(prior)
-
-
-def cold(samples: Samples) -> State:
-    """Where a first guess puts the posteriors."""
-    M, V = samples.cold()
-    S = samples.triangle.matrix(V)
-    return State.at(samples, M, S, V, torch.linalg.slogdet(S).logabsdet)
